@@ -1,0 +1,82 @@
+"""The contracts at the doors between rooms: the package's only importer of chex.
+
+Static checks (shape, rank, dtype) cost nothing after tracing and always run. Value checks run inside
+the jitted training step, which `chexified` wraps; elsewhere values are not checked.
+"""
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from risjax.types import Observation
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def check_observation(observation: Observation) -> tuple[int, int, int]:
+    """Checks one (unbatched) observation's shapes against one another.
+
+    Returns:
+        (L, M, N).
+
+    Raises:
+        AssertionError: naming the array, its shape and what was expected. At trace time.
+    """
+    chex.assert_rank(
+        list(observation),
+        2,
+        custom_message="an observation is one scene (snapshots [L, M], channel [M, N], codes [L, N]); vmap over a batch",
+    )
+    (num_snapshots, num_antennas), num_elements = observation.snapshots.shape, observation.codes.shape[-1]
+    chex.assert_shape(
+        observation.channel,
+        (num_antennas, num_elements),
+        custom_message="channel must be [M, N] with M from snapshots [L, M] and N from codes [L, N]",
+    )
+    chex.assert_shape(
+        observation.codes,
+        (num_snapshots, num_elements),
+        custom_message="codes must be [L, N] with L from snapshots [L, M]",
+    )
+    return num_snapshots, num_antennas, num_elements
+
+
+def check_dtype(tree: Any, dtypes: tuple[Any, ...], *, name: str) -> None:
+    """Fails at trace time when a leaf of ``tree`` has a dtype outside ``dtypes``, naming the leaf."""
+    allowed = tuple(jnp.dtype(dtype) for dtype in dtypes)
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        if leaf.dtype not in allowed:
+            chex.assert_type(
+                leaf,
+                allowed[0],
+                custom_message=f"{name}{jax.tree_util.keystr(path)} is {leaf.dtype}, expected one of "
+                f"{', '.join(map(str, allowed))}",
+            )
+
+
+def check_finite(tree: Any, *, name: str) -> None:
+    """Asserts inside a `chexified` function that every inexact leaf of ``tree`` is finite, naming the leaf."""
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        if jnp.issubdtype(leaf.dtype, jnp.inexact):
+            chex.assert_tree_all_finite(leaf, custom_message=f"{name}{jax.tree_util.keystr(path)} is not finite")
+
+
+def chexified(function: Callable[P, T]) -> Callable[P, T]:
+    """Lets the chex value assertions inside a jitted ``function`` run, asynchronously.
+
+    Call `wait_for_checks` before trusting a result; a failed assertion raises there.
+    """
+    return chex.chexify(function, async_check=True)
+
+
+def wait_for_checks() -> None:
+    """Blocks until the assertions of all chexified calls so far have run.
+
+    Raises:
+        AssertionError: of the first assertion that failed, naming the leaf.
+    """
+    chex.block_until_chexify_assertions_complete()

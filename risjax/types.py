@@ -1,0 +1,140 @@
+"""The notation of the package, and the pytrees that travel between its rooms.
+
+====== ========================================================= ============ =========
+symbol meaning                                                   shape        unit
+====== ========================================================= ============ =========
+N      elements of the surface, element n = i_v * N_H + i_h                   1
+M      antennas of the base station                                           1
+L      snapshots, one phase code each                                         1
+K      slots for sources (K_max); ``active`` says which are used              1
+y      snapshots                                                 [L, M]       sqrt(W)
+H      channel from surface to base station                      [M, N]       1
+c      phase codes                                               [L, N]       1
+Phi    measurement matrix, row block l = H diag(c_l)             [L*M, N]     1
+x      coherent field on the surface                             [N]          sqrt(W)
+A      steering vectors as columns, unit norm                    [N, K]       1
+R      covariance of the field on the surface, trace N           [N, N]       1
+F      factor of a low-rank covariance, R = F F^H + delta I      [N, rank]    1
+phi    azimuth, from boresight towards the horizontal axis       []           rad
+theta  elevation, from boresight towards the vertical axis       []           rad
+r      range, from the surface's centre                          []           m
+====== ========================================================= ============ =========
+
+All pytrees here are NamedTuples without a batch axis in their documentation; a leading batch axis
+comes from ``jax.vmap`` and is written ``*batch``. What the receiver knows (`Observation`) and what
+only the simulator knows (`Truth`) are separate types, so that a function's signature says whether it
+may look at the truth.
+"""
+
+from typing import NamedTuple
+
+from jaxtyping import Array, Bool, Complex, Float, Int
+
+
+class Observation(NamedTuple):
+    """What the receiver knows of one scene.
+
+    Attributes:
+        snapshots: y, one snapshot per phase code, [L, M] complex.
+        channel: H, surface to base station as the receiver believes it to be, [M, N] complex.
+        codes: c, the phase codes as the receiver believes them to be, [L, N] complex.
+    """
+
+    snapshots: Complex[Array, "*batch L M"]
+    channel: Complex[Array, "*batch M N"]
+    codes: Complex[Array, "*batch L N"]
+
+
+class Sources(NamedTuple):
+    """Up to K sources; slots with ``active`` False hold zeros.
+
+    Attributes:
+        position: (azimuth [rad], elevation [rad], range [m]), [K, 3].
+        amplitude: complex weight of the source's unit-norm steering vector in the field, [K].
+        active: which slots hold a source, [K].
+    """
+
+    position: Float[Array, "*batch K 3"]
+    amplitude: Complex[Array, "*batch K"]
+    active: Bool[Array, "*batch K"]
+
+
+class Estimates(NamedTuple):
+    """What an estimator says of one scene; slots with ``active`` False hold zeros (``std`` holds inf).
+
+    Attributes:
+        position: (azimuth [rad], elevation [rad], range [m]), [K, 3].
+        amplitude: complex weight of the source's unit-norm steering vector in the field, [K].
+        active: which slots hold a detected source, [K].
+        std: standard deviations of ``position`` (rad, rad, m), [K, 3]; inf where the method has none.
+        score: the method's own measure of confidence, larger is surer, [K]; its docstring says which.
+    """
+
+    position: Float[Array, "*batch K 3"]
+    amplitude: Complex[Array, "*batch K"]
+    active: Bool[Array, "*batch K"]
+    std: Float[Array, "*batch K 3"]
+    score: Float[Array, "*batch K"]
+
+
+class Truth(NamedTuple):
+    """What only the simulator knows of one scene. No estimator, feature or prediction may read it.
+
+    Attributes:
+        sources: positions, amplitudes (root of the expected power for per-snapshot symbols), active.
+        snr_db: mean |clean snapshot|^2 over the noise variance, in dB.
+        noise_variance: variance of the complex noise on each entry of y.
+        label_factor: B with R = B B^H of trace N, the label covariance's factor, [N, K];
+            columns of inactive slots are zero.
+    """
+
+    sources: Sources
+    snr_db: Float[Array, "*batch"]
+    noise_variance: Float[Array, "*batch"]
+    label_factor: Complex[Array, "*batch N K"]
+
+    @property
+    def num_sources(self) -> Int[Array, "*batch"]:
+        """K of each scene."""
+        return self.sources.active.sum(-1)
+
+
+class Scene(NamedTuple):
+    """One scene: what the receiver knows, beside the truth."""
+
+    observation: Observation
+    truth: Truth
+
+
+class PackedComplex(NamedTuple):
+    """A complex array as two real ones, for dtypes that have no complex partner (bfloat16, float16).
+
+    Made where a half-precision network emits complex values; `risjax.precision.upcast` turns it into
+    complex64. Being a type of its own, it is never guessed from a trailing axis of two.
+    """
+
+    real: Float[Array, "*shape"]
+    imag: Float[Array, "*shape"]
+
+
+class LowRankCovariance(NamedTuple):
+    """R = F F^H + delta I, the form in which every covariance of the package travels.
+
+    Attributes:
+        factor: F, [N, rank] complex.
+        loading: delta >= 0, [] real.
+    """
+
+    factor: Complex[Array, "*batch N rank"]
+    loading: Float[Array, "*batch"]
+
+
+class Prediction(NamedTuple):
+    """What the network says of one scene.
+
+    Attributes:
+        factor: F of R_pred = F F^H before normalisation, [N, rank], in the policy's output dtype or,
+            as a network emits it, the compute dtype.
+    """
+
+    factor: PackedComplex
