@@ -1,0 +1,40 @@
+"""The schema of a configuration: pydantic, frozen and strict. Nothing here imports jax."""
+
+from risjax.config.estimator import EstimatorConfig, GridConfig
+from risjax.config.evaluate import EvaluateConfig, SourceConfig, ToleranceConfig
+from risjax.config.learning import (
+    ChecksConfig,
+    CovarianceConfig,
+    LossConfig,
+    ModelConfig,
+    PrecisionConfig,
+    TermConfig,
+    TrainConfig,
+)
+from risjax.config.physics import ArrayConfig, ChannelConfig, CodebookConfig, PhysicsConfig, SceneConfig
+from risjax.config.root import Config, RunConfig
+from risjax.config.search import Distribution, SearchConfig
+
+__all__ = [
+    "ArrayConfig",
+    "ChannelConfig",
+    "ChecksConfig",
+    "CodebookConfig",
+    "Config",
+    "CovarianceConfig",
+    "Distribution",
+    "EstimatorConfig",
+    "EvaluateConfig",
+    "GridConfig",
+    "LossConfig",
+    "ModelConfig",
+    "PhysicsConfig",
+    "PrecisionConfig",
+    "RunConfig",
+    "SceneConfig",
+    "SearchConfig",
+    "SourceConfig",
+    "TermConfig",
+    "ToleranceConfig",
+    "TrainConfig",
+]

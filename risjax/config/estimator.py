@@ -1,0 +1,27 @@
+"""``estimator.*``: grids, peaks and the detection threshold."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from risjax.config.section import PositiveFloat, PositiveInt, Section
+
+
+class GridConfig(Section):
+    """The search grid, uniform in direction cosines and in inverse range, over the scenes' field of view."""
+
+    num_azimuth: Annotated[int, Field(ge=3)] = 49
+    num_elevation: Annotated[int, Field(ge=3)] = 25
+    num_range: Annotated[int, Field(ge=2)] = 16
+
+
+class EstimatorConfig(Section):
+    """How a spectrum becomes sources."""
+
+    grid: GridConfig = GridConfig()
+    threshold_db: PositiveFloat = 12.0
+    """Peaks further below the scene's highest are not sources."""
+    refine_iterations: PositiveInt = 12
+    """Newton steps that move a peak off the grid."""
+    min_separation: PositiveFloat = 0.08
+    """Peaks closer than this in direction cosines are one peak."""

@@ -1,0 +1,44 @@
+"""``evaluate.*``: on which scenes, with which methods, how sure."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from risjax.config.physics import PhysicsConfig
+from risjax.config.section import FromList, PositiveFloat, PositiveInt, Section
+
+Method = Literal["learned_mvdr", "sample_mvdr", "oracle_mvdr"]
+
+
+class SourceConfig(Section):
+    """One set of scenes to evaluate on."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    path: str | None = None
+    """A scene file; null draws fresh held-out scenes from the physics."""
+    physics: PhysicsConfig | None = None
+    """The manifold of these scenes: a profile's name or a section; null is the run's own ``physics``."""
+    scenes: PositiveInt = 256
+    """How many scenes at most."""
+
+
+class ToleranceConfig(Section):
+    """When an estimate is a match, and GOSPA's cut-off."""
+
+    azimuth_deg: PositiveFloat = 5.0
+    elevation_deg: PositiveFloat = 5.0
+    range_m: PositiveFloat = 1.0
+    gospa_cutoff_m: PositiveFloat = 2.0
+    gospa_order: PositiveFloat = 2.0
+
+
+class EvaluateConfig(Section):
+    """The evaluation after training."""
+
+    sources: Annotated[tuple[SourceConfig, ...], FromList] = (SourceConfig(name="held_out"),)
+    methods: Annotated[tuple[Method, ...], FromList, Field(min_length=1)] = ("learned_mvdr", "sample_mvdr", "oracle_mvdr")
+    """``learned_mvdr`` and ``sample_mvdr`` are blind to K; ``oracle_mvdr`` is given the true covariance and K."""
+    tolerance: ToleranceConfig = ToleranceConfig()
+    batch_size: PositiveInt = 32
+    bootstrap_draws: PositiveInt = 2000
+    """Resamplings of scenes behind each 95 % interval."""

@@ -1,0 +1,114 @@
+"""``precision.*``, ``model.*``, ``loss.*``, ``covariance.*``, ``train.*``, ``checks.*``: what is learned, and how."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from risjax.config.section import Fraction, FromList, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Section
+
+
+class PrecisionConfig(Section):
+    """The three dtypes of the policy, and the loss's matmul precision."""
+
+    params: Literal["float32", "float64"] = "float32"
+    """Dtype of the parameters, the optimizer's state and the EMA."""
+    compute: Literal["bfloat16", "float16", "float32", "float64"] = "bfloat16"
+    """Dtype of the network. float64 is for tests and needs JAX_ENABLE_X64."""
+    output: Literal["float32", "float64"] = "float32"
+    """Dtype at the network's exit."""
+    loss_matmul: Literal["highest", "high", "default"] = "highest"
+    """Matmul precision of the loss; ``default`` is TF32 on recent NVIDIA GPUs and is not full precision."""
+    initial_loss_scale: PositiveFloat = 2.0**15
+    """float16 only: where the dynamic loss scale starts."""
+    loss_scale_period: PositiveInt = 2000
+    """float16 only: finite steps in a row before the scale doubles."""
+    min_loss_scale: PositiveFloat = 1.0
+    """float16 only: the scale's floor."""
+
+
+class ModelConfig(Section):
+    """The network: an encoder and a head that emits the covariance's low-rank factor."""
+
+    encoder: Literal["backprojection"] = "backprojection"
+    """``backprojection``: a transformer over patches of the regularised image of the field on the surface."""
+    width: PositiveInt = 128
+    """Channels of a token."""
+    layers: PositiveInt = 4
+    heads: PositiveInt = 4
+    mlp_ratio: PositiveInt = 4
+    """Hidden channels of a block's MLP over its width."""
+    patch: PositiveInt = 2
+    """Side of the square patch of elements that becomes one token."""
+    rank: PositiveInt = 8
+    """Columns of the predicted factor."""
+    regularisation: Annotated[tuple[PositiveFloat, ...], FromList, Field(min_length=1)] = (1.0, 0.1, 10.0)
+    """Ridge weights of the images shown to the network, in units of the data's own noise-to-signal estimate."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(
+                f"heads must divide width, got width = {self.width} and heads = {self.heads}; "
+                f"try heads = {next(h for h in range(self.heads, 0, -1) if self.width % h == 0)}"
+            )
+        return self
+
+
+class TermConfig(Section):
+    """One term of the loss."""
+
+    weight: NonNegativeFloat = 1.0
+    """Weight in the sum; 0 leaves the term out of the program."""
+
+
+class LossConfig(Section):
+    """The loss: a weighted sum of terms, each in full precision."""
+
+    covariance: TermConfig = TermConfig(weight=1.0)
+    """NMSE of the predicted covariance against the label, both of trace N."""
+    projector: TermConfig = TermConfig(weight=0.5)
+    """Distance of the signal projectors, through ``jnp.linalg.eigh`` with the gauge-invariant rule."""
+
+
+class CovarianceConfig(Section):
+    """R_eff = (1 - blend) R_pred + blend R_sample, shrunk towards the identity, loaded; the same everywhere."""
+
+    blend: Fraction = 0.1
+    """beta, the share of the sample covariance."""
+    shrinkage: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of the trace moved to the identity."""
+    loading: PositiveFloat = 1.0e-3
+    """delta, added to the diagonal at trace N."""
+
+
+class TrainConfig(Section):
+    """The optimizer, the schedule and the length of a training."""
+
+    learning_rate: PositiveFloat = 1.0e-3
+    """Peak of the warm-up-cosine schedule."""
+    weight_decay: NonNegativeFloat = 1.0e-4
+    warmup_fraction: Fraction = 0.1
+    """Share of all steps spent warming up linearly."""
+    final_learning_rate_fraction: Fraction = 0.02
+    """Where the cosine ends, as a share of the peak."""
+    clip_norm: PositiveFloat = 1.0
+    """Global norm that gradients are clipped to."""
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
+    """Decay of the exponential moving average of the parameters, which is what is validated and released."""
+    batch_size: PositiveInt = 64
+    """Scenes a step."""
+    steps_per_epoch: PositiveInt = 250
+    epochs: PositiveInt = 12
+    validation_scenes: PositiveInt = 256
+    """Fixed scenes, disjoint from training by construction, measured after every epoch."""
+    max_consecutive_skips: PositiveInt = 20
+    """Steps with a non-finite gradient in a row that stop the run."""
+    dataset_scenes: NonNegativeInt = 0
+    """0 streams fresh scenes for ever; otherwise the first so many scenes of the stream are repeated."""
+
+
+class ChecksConfig(Section):
+    """Assertions that run with the work."""
+
+    finite: bool = True
+    """chex assertions inside the jitted step: labels, predictions, loss, terms, new state."""

@@ -1,0 +1,56 @@
+"""``search.*``: what Optuna searches, over what, for how long, and where it remembers it."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from risjax.config.section import FromList, NonNegativeInt, PositiveInt, Section
+
+
+class Distribution(Section):
+    """One searched setting: exactly one of the four forms."""
+
+    log_uniform: Annotated[tuple[float, float], FromList] | None = None
+    """[low, high], uniform in the logarithm."""
+    uniform: Annotated[tuple[float, float], FromList] | None = None
+    """[low, high]."""
+    integer: Annotated[tuple[int, int], FromList] | None = None
+    """[low, high], both included."""
+    choice: Annotated[tuple[Any, ...], FromList, Field(min_length=1)] | None = None
+    """The values themselves."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        given = [name for name in ("log_uniform", "uniform", "integer", "choice") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of log_uniform, uniform, integer, choice; got {given or 'none'}")
+        bounds = self.log_uniform or self.uniform or self.integer
+        if bounds is not None and bounds[0] > bounds[1]:
+            raise ValueError(f"{given[0]} must be [low, high] with low <= high, got {list(bounds)}")
+        if self.log_uniform is not None and self.log_uniform[0] <= 0:
+            raise ValueError(f"log_uniform needs low > 0, got {self.log_uniform[0]}")
+        return self
+
+
+class SearchConfig(Section):
+    """The search over any setting of the config, by dotted path."""
+
+    trials: PositiveInt = 20
+    """Trials in the whole study."""
+    epochs: PositiveInt = 4
+    """Epochs a trial."""
+    steps_per_epoch: PositiveInt | None = None
+    """Steps an epoch of a trial; null takes ``train.steps_per_epoch``."""
+    metric: Literal["gospa_m", "f1_3d", "f1_angle", "nmse"] = "gospa_m"
+    """What a trial is judged by, on the fixed validation scenes; ``nmse`` is a surrogate, chosen explicitly."""
+    pruner: Literal["median", "hyperband", "none"] = "median"
+    warmup_epochs: NonNegativeInt = 1
+    """Epochs before a trial may be pruned."""
+    startup_trials: NonNegativeInt = 5
+    """Random trials before the sampler models anything."""
+    storage: str | None = None
+    """Any Optuna storage URL; null keeps the study inside the run's directory."""
+    max_retries: NonNegativeInt = 2
+    """How often a trial that died with its process is run again."""
+    space: dict[str, Distribution] = Field(default_factory=dict)
+    """Dotted path of a setting to its distribution."""
