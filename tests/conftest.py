@@ -4,4 +4,4 @@ import risjax  # noqa: F401  (before jax: see risjax/__init__.py)
 
 import jax  # noqa: E402  isort: skip
 
-jax.config.update("jax_numpy_rank_promotion", "allow")
+jax.config.update("jax_numpy_rank_promotion", "raise")

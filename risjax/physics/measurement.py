@@ -19,7 +19,7 @@ from risjax.types import Observation
 
 def forward(observation: Observation, field: Complex[Array, " N"]) -> Complex[Array, "L M"]:
     """Phi x: the noiseless snapshots of a coherent field x, through the observation's channel and codes."""
-    return jnp.matmul(observation.codes * field, observation.channel.T, precision="highest")
+    return jnp.matmul(observation.codes * field[None, :], observation.channel.T, precision="highest")
 
 
 def matched_filter(observation: Observation) -> Complex[Array, " N"]:
