@@ -1,6 +1,6 @@
 """``precision.*``, ``model.*``, ``loss.*``, ``covariance.*``, ``train.*``, ``checks.*``: what is learned, and how."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -45,7 +45,7 @@ class ModelConfig(Section):
     """Ridge weights of the images shown to the network, in units of the data's own noise-to-signal estimate."""
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> Self:
+    def _heads_divide(self) -> "ModelConfig":
         if self.width % self.heads:
             raise ValueError(
                 f"heads must divide width, got width = {self.width} and heads = {self.heads}; "

@@ -1,6 +1,6 @@
 """``physics.*``: the array, the channel, the codes and the scenes. One section, one manifold."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -67,7 +67,7 @@ class SceneConfig(Section):
     """``constant``: a known pilot, one coherent field for all snapshots."""
 
     @model_validator(mode="after")
-    def _possible(self) -> Self:
+    def _possible(self) -> "SceneConfig":
         check_ordered("range_m", self.range_m, strictly=True)
         check_ordered("azimuth_deg", self.azimuth_deg)
         check_ordered("elevation_deg", self.elevation_deg)
@@ -95,7 +95,7 @@ class PhysicsConfig(Section):
     scene: SceneConfig = SceneConfig()
 
     @model_validator(mode="after")
-    def _identifiable(self) -> Self:
+    def _identifiable(self) -> "PhysicsConfig":
         measurements = self.codebook.num_snapshots * self.channel.num_antennas
         if self.scene.max_sources > measurements:
             raise ValueError(

@@ -1,6 +1,6 @@
 """``search.*``: what Optuna searches, over what, for how long, and where it remembers it."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -20,7 +20,7 @@ class Distribution(Section):
     """The values themselves."""
 
     @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
+    def _exactly_one(self) -> "Distribution":
         given = [name for name in ("log_uniform", "uniform", "integer", "choice") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"give exactly one of log_uniform, uniform, integer, choice; got {given or 'none'}")
