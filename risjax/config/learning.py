@@ -4,7 +4,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from risjax.config.section import Fraction, FromList, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Section
+from risjax.config.metric import Metric
+from risjax.config.section import (
+    Fraction,
+    FromList,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+)
 
 
 class PrecisionConfig(Section):
@@ -41,8 +50,9 @@ class ModelConfig(Section):
     """Side of the square patch of elements that becomes one token."""
     rank: PositiveInt = 8
     """Columns of the predicted factor."""
-    regularisation: Annotated[tuple[PositiveFloat, ...], FromList, Field(min_length=1)] = (1.0, 0.1, 10.0)
-    """Ridge weights of the images shown to the network, in units of the data's own noise-to-signal estimate."""
+    extra_regularisation: Annotated[tuple[PositiveFloat, ...], FromList] = (0.1,)
+    """Ridge weights of further images shown beside the first one, as multiples of its own (the data's
+    noise-to-signal estimate)."""
 
     @model_validator(mode="after")
     def _heads_divide(self) -> "ModelConfig":
@@ -101,6 +111,8 @@ class TrainConfig(Section):
     epochs: PositiveInt = 12
     validation_scenes: PositiveInt = 256
     """Fixed scenes, disjoint from training by construction, measured after every epoch."""
+    best_metric: Metric = "gospa_m"
+    """Validation metric that decides which epoch's checkpoint is the best; ``nmse`` is a surrogate."""
     max_consecutive_skips: PositiveInt = 20
     """Steps with a non-finite gradient in a row that stop the run."""
     dataset_scenes: NonNegativeInt = 0

@@ -1,0 +1,45 @@
+"""The effective covariance: one function for training, validation, inference and export.
+
+    R_eff = [(1 - s) ((1 - beta) R_pred + beta R_sample) + (s + delta) I] / (1 + delta),   tr R_eff = N
+
+with R_pred and R_sample of trace N. Both are low-rank, so R_eff stays a factor and a loading, and every
+spectrum on it costs a product with ``rank`` columns instead of a solve with N.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Complex
+
+from risjax.config import CovarianceConfig
+from risjax.linalg import normalise_trace
+from risjax.types import LowRankCovariance
+
+
+def effective_covariance(
+    predicted: Complex[Array, "N rank"], sample: Complex[Array, "N snapshots"], config: CovarianceConfig
+) -> LowRankCovariance:
+    """Blends the predicted with the sample covariance, shrinks towards the identity and loads.
+
+    Args:
+        predicted: factor of R_pred, of any scale; [N, rank].
+        sample: factor of R_sample, of any scale, never mean-centred (the mean of a coherent field is the
+            signal itself); [N, 1] for constant symbols.
+        config: blend beta, shrinkage s and loading delta.
+
+    Returns:
+        R_eff of trace N: its factor is [N, rank + snapshots], or without the part whose weight is zero.
+    """
+    total = 1.0 + config.loading
+    parts = [
+        jnp.sqrt((1.0 - config.shrinkage) * weight / total) * normalise_trace(factor)
+        for weight, factor in ((1.0 - config.blend, predicted), (config.blend, sample))
+        if weight > 0.0
+    ]
+    loading = jnp.asarray((config.shrinkage + config.loading) / total, parts[0].real.dtype)
+    return LowRankCovariance(factor=jnp.concatenate(parts, axis=-1), loading=loading)
+
+
+def dense(covariance: LowRankCovariance) -> Complex[Array, "N N"]:
+    """F F^H + delta I as a matrix."""
+    factor = covariance.factor
+    identity = jnp.eye(factor.shape[0], dtype=factor.dtype)
+    return jnp.matmul(factor, factor.conj().T, precision="highest") + covariance.loading * identity

@@ -1,0 +1,40 @@
+"""The transformer block: pre-norm attention and MLP, in whatever dtype its inputs and parameters have.
+
+No dtype is named here: `risjax.model.build` casts parameters and inputs together, once, and every product
+follows. Normalisation statistics and the attention's softmax run in float32 inside flax and jax.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+
+class Attention(nnx.Module):
+    """Multi-head self-attention over tokens."""
+
+    def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs):
+        self.heads = heads
+        self.query_key_value = nnx.Linear(width, 3 * width, use_bias=False, rngs=rngs)
+        self.output = nnx.Linear(width, width, rngs=rngs)
+
+    def __call__(self, tokens: Float[Array, "batch T W"]) -> Float[Array, "batch T W"]:
+        batch, num_tokens, width = tokens.shape
+        projected = self.query_key_value(tokens).reshape(batch, num_tokens, 3, self.heads, width // self.heads)
+        query, key, value = jnp.moveaxis(projected, 2, 0)
+        return self.output(jax.nn.dot_product_attention(query, key, value).reshape(tokens.shape))
+
+
+class Block(nnx.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: int, *, rngs: nnx.Rngs):
+        self.attention_norm = nnx.LayerNorm(width, rngs=rngs)
+        self.attention = Attention(width, heads, rngs=rngs)
+        self.mlp_norm = nnx.LayerNorm(width, rngs=rngs)
+        self.mlp_in = nnx.Linear(width, mlp_ratio * width, rngs=rngs)
+        self.mlp_out = nnx.Linear(mlp_ratio * width, width, rngs=rngs)
+
+    def __call__(self, tokens: Float[Array, "batch T W"]) -> Float[Array, "batch T W"]:
+        tokens = tokens + self.attention(self.attention_norm(tokens))
+        return tokens + self.mlp_out(jax.nn.gelu(self.mlp_in(self.mlp_norm(tokens))))

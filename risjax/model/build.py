@@ -1,0 +1,49 @@
+"""The functional boundary of the network, and the only place that casts into and out of the compute dtype."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Key
+
+from risjax.config import ArrayConfig, ModelConfig, PrecisionConfig
+from risjax.model.features import Features
+from risjax.model.network import CovarianceNetwork
+from risjax.precision import make_policy
+from risjax.types import Prediction
+
+Params = dict[str, Any]
+
+
+class Network(NamedTuple):
+    """A network as two pure functions.
+
+    Attributes:
+        init: key to parameters, a plain nested dict with the top level ``encoder`` and ``head``.
+        apply: (parameters, batch of features) to a batch of predictions in the policy's output dtype.
+    """
+
+    init: Callable[[Key[Array, ""]], Params]
+    apply: Callable[[Params, Features], Prediction]
+
+
+def build(array: ArrayConfig, model: ModelConfig, precision: PrecisionConfig) -> Network:
+    """Builds the network; nnx lives only inside the two functions returned."""
+    policy = make_policy(precision)
+
+    def make(key: Key[Array, ""]) -> CovarianceNetwork:
+        return CovarianceNetwork(array, model, rngs=nnx.Rngs(params=key))
+
+    graph = nnx.graphdef(nnx.eval_shape(lambda: make(jax.random.key(0))))
+
+    def init(key: Key[Array, ""]) -> Params:
+        return policy.cast_to_params(nnx.to_pure_dict(nnx.state(make(key))))
+
+    def apply(params: Params, features: Features) -> Prediction:
+        with jax.named_scope("network"):
+            params, features = policy.cast_to_compute((params, features))
+            prediction = nnx.merge(graph, nnx.State(params))(features)
+            return policy.cast_to_output(prediction)
+
+    return Network(init, apply)

@@ -1,0 +1,62 @@
+"""The network: an encoder of the field's images and a head that emits the covariance's factor."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from risjax.config import ArrayConfig, ModelConfig
+from risjax.model.blocks import Block
+from risjax.model.features import Features
+from risjax.model.patches import from_patches, num_patches, to_patches
+from risjax.types import PackedComplex, Prediction
+
+CONTEXT_SCALARS = 2
+
+
+class BackprojectionEncoder(nnx.Module):
+    """A transformer over patches of the field's images; every token also sees the scene's context."""
+
+    def __init__(self, array: ArrayConfig, config: ModelConfig, *, rngs: nnx.Rngs):
+        self.array, self.patch = array, config.patch
+        channels = 2 * (1 + len(config.extra_regularisation)) * config.patch**2
+        self.embed = nnx.Linear(channels, config.width, rngs=rngs)
+        self.context = nnx.Linear(CONTEXT_SCALARS, config.width, rngs=rngs)
+        place = nnx.initializers.normal(0.02)(rngs.params(), (num_patches(array, config.patch), config.width))
+        self.place = nnx.Param(place)
+        self.blocks = nnx.List(
+            [Block(config.width, config.heads, config.mlp_ratio, rngs=rngs) for _ in range(config.layers)]
+        )
+        self.norm = nnx.LayerNorm(config.width, rngs=rngs)
+
+    def __call__(self, features: Features) -> Float[Array, "batch T W"]:
+        tokens = self.embed(to_patches(features.elements, self.array, self.patch))
+        tokens = tokens + self.place[...][None] + self.context(features.context)[:, None]
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.norm(tokens)
+
+
+class CovarianceHead(nnx.Module):
+    """Each token emits the rows of F that belong to its elements.
+
+    R = F F^H has no order of sources, so nothing here has to be permuted to compare it with a label.
+    """
+
+    def __init__(self, array: ArrayConfig, config: ModelConfig, *, rngs: nnx.Rngs):
+        self.array, self.patch = array, config.patch
+        self.rows = nnx.Linear(config.width, 2 * config.rank * config.patch**2, rngs=rngs)
+
+    def __call__(self, tokens: Float[Array, "batch T W"]) -> Prediction:
+        real, imag = jnp.split(from_patches(self.rows(tokens), self.array, self.patch), 2, axis=-1)
+        return Prediction(factor=PackedComplex(real, imag))
+
+
+class CovarianceNetwork(nnx.Module):
+    """Encoder and head; their gradients are reported apart."""
+
+    def __init__(self, array: ArrayConfig, config: ModelConfig, *, rngs: nnx.Rngs):
+        self.encoder = BackprojectionEncoder(array, config, rngs=rngs)
+        self.head = CovarianceHead(array, config, rngs=rngs)
+
+    def __call__(self, features: Features) -> Prediction:
+        return self.head(self.encoder(features))

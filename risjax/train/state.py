@@ -1,0 +1,82 @@
+"""What a training step reads and writes."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from risjax.config import Config
+from risjax.keys import Purpose, purpose_key
+from risjax.model import Network, Params
+from risjax.precision import LossScale, make_loss_scale
+
+
+class TrainState(NamedTuple):
+    """Everything a resumed run needs to go on to the same numbers.
+
+    Attributes:
+        step: steps tried, which is also the index of the next batch of the stream.
+        params: parameters in the policy's parameter dtype.
+        opt_state: optax's state; its count moves with applied updates only.
+        ema: exponential moving average of ``params``, what is validated and released.
+        loss_scale: float16's dynamic loss scale; a constant one otherwise.
+        skipped: steps skipped so far, for a gradient that was not finite.
+        skipped_in_a_row: steps skipped since the last applied one.
+    """
+
+    step: Int[Array, ""]
+    params: Params
+    opt_state: optax.OptState
+    ema: Params
+    loss_scale: LossScale
+    skipped: Int[Array, ""]
+    skipped_in_a_row: Int[Array, ""]
+
+
+class StepInfo(NamedTuple):
+    """The health report of one step.
+
+    Attributes:
+        loss: the weighted sum.
+        terms: mean of each term over the batch, unweighted.
+        grad_norm_backbone: norm of the unscaled gradient of the encoder, before clipping.
+        grad_norm_head: the same for the head.
+        update_norm: norm of the change of the parameters; 0 for a skipped step.
+        param_norm: norm of the parameters after the step.
+        finite: whether the gradient was finite and the step was applied.
+        loss_scale: the scale this step was taken with.
+        learning_rate: the rate of this step.
+        skipped: steps skipped so far, this one included.
+        skipped_in_a_row: steps skipped since the last applied one.
+        scene_finite: for each term, which scenes' values were finite, [batch].
+    """
+
+    loss: Float[Array, ""]
+    terms: dict[str, Float[Array, ""]]
+    grad_norm_backbone: Float[Array, ""]
+    grad_norm_head: Float[Array, ""]
+    update_norm: Float[Array, ""]
+    param_norm: Float[Array, ""]
+    finite: Bool[Array, ""]
+    loss_scale: Float[Array, ""]
+    learning_rate: Float[Array, ""]
+    skipped: Int[Array, ""]
+    skipped_in_a_row: Int[Array, ""]
+    scene_finite: dict[str, Bool[Array, " batch"]]
+
+
+def init_state(config: Config, network: Network, optimizer: optax.GradientTransformation) -> TrainState:
+    """The state before the first step, a function of the config and its seed alone."""
+    params = network.init(purpose_key(config.run.seed, Purpose.MODEL_INIT))
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(
+        step=zero,
+        params=params,
+        opt_state=optimizer.init(params),
+        ema=jax.tree.map(jnp.copy, params),
+        loss_scale=make_loss_scale(config.precision),
+        skipped=zero,
+        skipped_in_a_row=zero,
+    )
