@@ -24,4 +24,8 @@ class EstimatorConfig(Section):
     refine_iterations: PositiveInt = 12
     """Newton steps that move a peak off the grid."""
     min_separation: PositiveFloat = 0.08
-    """Peaks closer than this in direction cosines are one peak."""
+    """Peaks closer than this in direction cosines, and ..."""
+    min_range_separation: PositiveFloat = 0.3
+    """... closer than this in inverse range (1/m), are one peak."""
+    candidates: PositiveInt = 16
+    """Local maxima of the grid that are refined."""

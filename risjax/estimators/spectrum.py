@@ -1,0 +1,57 @@
+"""Spectra of low-rank covariances over a grid of steering vectors, and the same functions off the grid.
+
+====== =========================================================== ===========
+symbol meaning                                                     shape
+====== =========================================================== ===========
+R      F F^H + delta I                                             [N, N]
+W      L^-1 F^H with L L^H = delta I + F^H F, so that              [rank, N]
+       delta R^-1 = I - W^H W (Woodbury)
+q      delta a^H R^-1 a = 1 - ||W a||^2, in (0, 1]                 []
+====== =========================================================== ===========
+
+The spectrum of a grid is one matrix product of its G steering vectors with the rank columns of F; nothing
+of size G x N x N or N x N is formed. All of it runs in the dtype of the covariance with full matmul precision.
+float32 suffices for delta >= 1e-4 at trace N: q is a difference of numbers of size one, so its absolute error
+is about 1e-6, while q >= delta / trace at a perfect source.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
+
+from risjax.types import LowRankCovariance
+
+
+def whitener(covariance: LowRankCovariance) -> Complex[Array, "rank N"]:
+    """W of the module's table."""
+    factor, loading = covariance
+    rank = factor.shape[-1]
+    small = jnp.matmul(factor.conj().T, factor, precision="highest") + loading * jnp.eye(rank, dtype=factor.dtype)
+    lower = jnp.linalg.cholesky(small)
+    return jax.scipy.linalg.solve_triangular(lower, factor.conj().T, lower=True)
+
+
+def mvdr_cost(whitening: Complex[Array, "rank N"], vectors: Complex[Array, "*shape N"]) -> Float[Array, "*shape"]:
+    """q = delta a^H R^-1 a for unit-norm ``vectors``; the MVDR spectrum is delta / q."""
+    image = jnp.matmul(vectors, whitening.T, precision="highest")
+    floor = 4 * jnp.finfo(image.real.dtype).eps
+    return jnp.maximum(1.0 - jnp.sum(image.real**2 + image.imag**2, axis=-1), floor)
+
+
+def mvdr_spectrum(covariance: LowRankCovariance, vectors: Complex[Array, "*shape N"]) -> Float[Array, "*shape"]:
+    """P = 1 / (a^H R^-1 a), the power that the minimum-variance beamformer lets through.
+
+    Args:
+        covariance: R with loading > 0.
+        vectors: unit-norm steering vectors.
+
+    Returns:
+        Power in units of the covariance (trace N). NaN where the covariance is not finite or not loaded.
+    """
+    return covariance.loading / mvdr_cost(whitener(covariance), vectors)
+
+
+def bartlett_spectrum(covariance: LowRankCovariance, vectors: Complex[Array, "*shape N"]) -> Float[Array, "*shape"]:
+    """P = a^H R a, the power of the conventional beamformer."""
+    image = jnp.matmul(vectors, covariance.factor.conj(), precision="highest")
+    return jnp.sum(image.real**2 + image.imag**2, axis=-1) + covariance.loading
