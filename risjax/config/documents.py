@@ -1,0 +1,225 @@
+"""YAML files: reading them, their ``base:`` files, and where every value was written.
+
+OmegaConf is used as a pure loader: it refuses duplicate keys with their line and reads ``1e-3`` as a
+number, where PyYAML alone keeps the last duplicate and reads text. Interpolation (``${...}``) is refused:
+a configuration says its values. A file's ``base:`` is a file or a list of files, each relative to the file
+that names it or a bare name of the shipped ``configs/``; later ones win, and the file itself wins over all.
+``physics:`` may be the name of a profile of ``configs/physics/``, which stands for the whole section;
+``physics: {base: original, ...}`` changes a profile.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path as File
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from risjax.config.errors import Path, Problem, did_you_mean
+
+SHIPPED = File(__file__).resolve().parents[2] / "configs"
+"""The configurations beside the package (the repository's ``configs/``)."""
+
+WHOLE_VALUES: tuple[Path, ...] = (("search", "space"),)
+"""Mappings that a later file or override replaces as a whole: their keys are data, not settings."""
+
+
+@dataclass
+class Layer:
+    """A tree of values, and where each was written."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[Path, str] = field(default_factory=dict)
+    complete: set[Path] = field(default_factory=set)
+    """Sections that replace, not merge: those that began with a profile."""
+
+    def merge(self, other: "Layer") -> None:
+        """Lays ``other`` on top: mappings merge, everything else (lists too) is replaced."""
+        self._merge(self.values, other.values, (), other)
+        self.complete |= other.complete
+
+    def _merge(self, into: dict[str, Any], new: Mapping[str, Any], prefix: Path, other: "Layer") -> None:
+        for key, value in new.items():
+            path = (*prefix, key)
+            both = isinstance(value, dict) and isinstance(into.get(key), dict)
+            if both and path not in WHOLE_VALUES and path not in other.complete:
+                self._merge(into[key], value, path, other)
+            else:
+                self.place(into, key, value, path, {p: w for p, w in other.origins.items() if p[: len(path)] == path})
+
+    def place(self, into: Any, key: str | int, value: Any, path: Path, origins: Mapping[Path, str]) -> None:
+        """Sets one value and forgets where whatever it replaces was written."""
+        into[key] = value
+        self.origins = {p: w for p, w in self.origins.items() if p[: len(path)] != path} | dict(origins)
+
+
+class Reader:
+    """Reads files with their bases, collecting every problem on the way."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def read(self, name: str) -> tuple[Layer, File | None]:
+        """The merged tree of the file that a user calls ``name``, and the file."""
+        file, looked = find_config(name)
+        if file is None:
+            shipped = sorted(entry.name for entry in SHIPPED.glob("*.yaml"))
+            self._problem(name, "", f"no such file; looked for {looked}{did_you_mean(name, shipped)}")
+            return Layer(), None
+        return self._read_file(file, ()), file
+
+    def _problem(self, path: str, origin: str, text: str) -> None:
+        self.problems.append(Problem(path, origin, text))
+
+    def _read_file(self, file: File, chain: tuple[File, ...]) -> Layer:
+        layer = self._parse(file)
+        below = Layer()
+        for name, origin in self._bases(layer):
+            base = _find_base(name, file.parent, SHIPPED)
+            if base is None:
+                folders = dict.fromkeys(map(str, (file.parent, SHIPPED)))
+                options = sorted({entry.name for folder in folders for entry in File(folder).glob("*.yaml")})
+                text = f"no such file: {name!r}; looked in {' and '.join(folders)}{did_you_mean(name, options)}"
+                self._problem("base", origin, text)
+            elif base in (*chain, file):
+                names = [entry.name for entry in (*chain, file, base)]
+                self._problem("base", origin, f"goes round in a circle: {' -> '.join(names[names.index(base.name) :])}")
+            else:
+                below.merge(self._read_file(base, (*chain, file)))
+        self.expand_profiles(layer)
+        below.merge(layer)
+        return below
+
+    def _bases(self, layer: Layer) -> Iterator[tuple[str, str]]:
+        origin = layer.origins.get(("base",), "")
+        names = layer.values.pop("base", [])
+        for name in names if isinstance(names, list) else [names]:
+            if isinstance(name, str):
+                yield name, origin
+            else:
+                self._problem("base", origin, f"got {name!r}, expected a file name or a list of file names")
+        layer.origins = {path: where for path, where in layer.origins.items() if path[0] != "base"}
+
+    def expand_profiles(self, layer: Layer) -> None:
+        """Replaces profile names where physics is expected: ``physics`` and ``evaluate.sources[].physics``."""
+        self._expand(layer, layer.values, ("physics",))
+        sources = layer.values.get("evaluate")
+        sources = sources.get("sources") if isinstance(sources, dict) else None
+        for index, source in enumerate(sources if isinstance(sources, list) else []):
+            if isinstance(source, dict):
+                self._expand(layer, source, ("evaluate", "sources", index, "physics"))
+
+    def _expand(self, layer: Layer, holder: dict[str, Any], path: Path) -> None:
+        value = holder.get("physics")
+        changes = Layer()
+        if isinstance(value, dict) and "base" in value:
+            name = value["base"]
+            rest = {key: entry for key, entry in value.items() if key != "base"}
+            below = {p: w for p, w in layer.origins.items() if len(p) > len(path) and p[: len(path)] == path}
+            changes = Layer(rest, {p[len(path) :]: w for p, w in below.items() if p[len(path)] != "base"})
+        elif isinstance(value, str):
+            name = value
+        else:
+            return
+        origin = layer.origins.get((*path, "base"), layer.origins.get(path, ""))
+        folder = SHIPPED / "physics"
+        file = _find_base(str(name), folder) if isinstance(name, str) else None
+        if file is None:
+            options = sorted(entry.stem for entry in folder.glob("*.yaml"))
+            known = f"; there are {', '.join(options)}" if options else ""
+            text = f"no such profile: {name!r} is not in {folder}{known}{did_you_mean(str(name), options)}"
+            self._problem(".".join(map(str, path)), origin, text)
+            profile = Layer()
+        else:
+            profile = self._read_file(file, ())
+        profile.merge(changes)
+        origins = {path: origin} | {(*path, *p): where for p, where in profile.origins.items()}
+        layer.place(holder, "physics", profile.values, path, origins)
+        layer.complete.add(path)
+
+    def _parse(self, file: File) -> Layer:
+        shown = _shown(file)
+        try:
+            text = file.read_text(encoding="utf-8")
+            root = yaml.compose(text, Loader=yaml.SafeLoader)
+            if root is None:
+                return Layer()
+            if not isinstance(root, yaml.MappingNode):
+                self._problem(shown, f"{shown}:1", "expected settings of the form `section:` and below it `key: value`")
+                return Layer()
+            lines = {path: node for path, node in _nodes(root, ())}
+            layer = Layer({}, {path: f"{shown}:{node.start_mark.line + 1}" for path, node in lines.items()})
+            for path, node in lines.items():
+                if isinstance(node, yaml.ScalarNode) and "${" in node.value:
+                    text_ = "interpolation (${...}) is not supported; write the value"
+                    self._problem(".".join(map(str, path)), layer.origins[path], text_)
+                    return Layer()
+            layer.values = OmegaConf.to_container(OmegaConf.create(text), resolve=False)  # type: ignore[assignment]
+        except OSError as error:
+            self._problem(shown, "", f"cannot be read: {error.strerror or error}")
+        except UnicodeDecodeError as error:
+            self._problem(shown, "", f"is no UTF-8 text (byte {error.start})")
+        except yaml.MarkedYAMLError as error:
+            line = f"{shown}:{error.problem_mark.line + 1}" if error.problem_mark else shown
+            self._problem(shown, line, f"is no valid YAML: {error.problem or error}")
+        except (yaml.YAMLError, OmegaConfBaseException, RecursionError) as error:
+            self._problem(shown, "", f"is no valid YAML: {str(error).splitlines()[0]}")
+        else:
+            return layer if self._named(layer) else Layer()
+        return Layer()
+
+    def _named(self, layer: Layer) -> bool:
+        bad = [path for path, key in _keys(layer.values, ()) if not isinstance(key, str)]
+        for path in bad:
+            text = f"got the key {path[-1]!r}, expected a name (YAML reads on, off, yes, no as booleans: quote it)"
+            self._problem(".".join(map(str, path)), layer.origins.get(path[:-1], ""), text)
+        return not bad
+
+
+def find_config(name: str) -> tuple[File | None, str]:
+    """The file a user means by ``name``, and where it was looked for.
+
+    A bare name is looked up in the working directory, then among the shipped configurations; the suffix
+    ``.yaml`` may be left out.
+    """
+    given = File(name).expanduser()
+    folders = [File()] if given.is_absolute() or len(given.parts) > 1 else [File(), SHIPPED]
+    names = [given] if given.suffix in (".yaml", ".yml") else [given, given.with_name(given.name + ".yaml")]
+    candidates = [folder / candidate for folder in folders for candidate in names]
+    found = next((candidate for candidate in candidates if candidate.is_file()), None)
+    return (found.resolve() if found else None), " and ".join(str(candidate.absolute()) for candidate in candidates)
+
+
+def _find_base(name: str, *folders: File) -> File | None:
+    names = [name] if name.endswith((".yaml", ".yml")) else [name, name + ".yaml"]
+    candidates = (folder / candidate for folder in folders for candidate in names)
+    return next((candidate.resolve() for candidate in candidates if candidate.is_file()), None)
+
+
+def _shown(file: File) -> str:
+    """A file as messages name it: relative to the working directory where that is shorter."""
+    try:
+        return str(file.relative_to(File.cwd()))
+    except ValueError:
+        return str(file)
+
+
+def _nodes(node: yaml.Node, path: Path) -> Iterator[tuple[Path, yaml.Node]]:
+    children: list[tuple[Any, yaml.Node, yaml.Node]] = []
+    if isinstance(node, yaml.MappingNode):
+        children = [(key.value, key, value) for key, value in node.value]
+    elif isinstance(node, yaml.SequenceNode):
+        children = [(index, value, value) for index, value in enumerate(node.value)]
+    for key, key_node, value in children:
+        yield (*path, key), value if isinstance(value, yaml.ScalarNode) else key_node
+        yield from _nodes(value, (*path, key))
+
+
+def _keys(values: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    entries: Any = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    for key, value in entries:
+        if isinstance(values, dict):
+            yield (*path, key), key
+        yield from _keys(value, (*path, key))

@@ -1,0 +1,164 @@
+"""From a YAML file and overrides to a validated `Config`, and back.
+
+Everything wrong is reported at once, by `ConfigError`; nothing is written anywhere. Types are strict: text
+is no number, a number no text, 3.0 no integer. A config that passes is complete: every default is filled
+in, bases and profiles are resolved, ``run.directory`` is set, and the input files that it names exist.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path as File
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from pydantic import ValidationError
+
+from risjax.config import documents
+from risjax.config.documents import Layer, Reader
+from risjax.config.errors import ConfigError, Problem, dotted, place_of, schema_problems
+from risjax.config.overrides import parse_overrides, set_values
+from risjax.config.root import Config
+from risjax.config.secrets import is_masked, mask_tree
+
+
+def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
+    """The configuration that a command line means.
+
+    Args:
+        name_or_path: a YAML file; a bare name is looked up in the working directory, then in ``configs/``.
+        overrides: ``section.key=value``, applied last and in order. A list is set whole
+            (``stages=[audit]``) or by index (``evaluate.sources[0].scenes=10``).
+
+    Raises:
+        ConfigError: with everything that is wrong.
+    """
+    reader = Reader()
+    layer, file = reader.read(name_or_path)
+    values, problems = parse_overrides(overrides)
+    origins = {name: _last(overrides, name) for name in values}
+    problems += set_values(layer, values, origins, reader)
+    problems = reader.problems + problems
+    if file is None:
+        raise ConfigError(problems)
+    run = layer.values.setdefault("run", {})
+    if isinstance(run, dict) and run.get("directory") is None:
+        run["directory"] = f"runs/{file.stem}"
+    config = _validated(layer, problems)
+    return _with_input_files(config, layer)
+
+
+def apply_overrides(config: Config, values: Mapping[str, Any]) -> Config:
+    """``config`` with some settings changed by dotted path, validated anew.
+
+    Example:
+        ``apply_overrides(config, {"train.learning_rate": 3e-4, "model.width": 192})``
+
+    Raises:
+        ConfigError: with everything that is wrong.
+    """
+    reader = Reader()
+    layer = Layer(to_tree(config))
+    problems = set_values(layer, {name: _plain(value) for name, value in values.items()}, {}, reader)
+    return _validated(layer, reader.problems + problems)
+
+
+def to_tree(config: Config) -> dict[str, Any]:
+    """The configuration as plain dicts, lists and scalars. Passwords are still in it."""
+    tree = config.model_dump(mode="json")
+    tree["search"]["space"] = {
+        name: {kind: bounds for kind, bounds in distribution.items() if bounds is not None}
+        for name, distribution in tree["search"]["space"].items()
+    }
+    return tree
+
+
+def to_yaml(config: Config) -> str:
+    """The configuration as YAML that `from_yaml` and `load_config` read; passwords in URLs become ``***``."""
+    return yaml.dump(mask_tree(to_tree(config)), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def from_yaml(text: str) -> Config:
+    """The configuration that `to_yaml` wrote.
+
+    Raises:
+        ConfigError: with everything that is wrong.
+    """
+    return _validated(Layer(OmegaConf.to_container(OmegaConf.create(text), resolve=False)), [])  # type: ignore[arg-type]
+
+
+def differences(a: Config, b: Config) -> dict[str, tuple[Any, Any]]:
+    """The settings that differ, as {dotted path: (value in a, value in b)}, passwords masked on both sides.
+
+    Lists of plain values count as one setting; a setting that one side lacks has None there.
+    """
+    left, right = (dict(_leaves(mask_tree(to_tree(config)), ())) for config in (a, b))
+    names = dict.fromkeys((*left, *right))
+    return {name: (left.get(name), right.get(name)) for name in names if left.get(name) != right.get(name)}
+
+
+def _validated(layer: Layer, problems: Sequence[Problem]) -> Config:
+    try:
+        config = Config.model_validate(layer.values)
+    except ValidationError as error:
+        found = schema_problems(error, Config, layer.values, layer.origins)
+        if problems:  # what a file that could not be read would have set is not missing
+            found = [problem for problem in found if not problem.text.startswith("is required")]
+        raise ConfigError([*problems, *found]) from None
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _with_input_files(config: Config, layer: Layer) -> Config:
+    """Checks that named input files exist; a relative one is looked up beside ``configs/`` too."""
+    problems, found = [], {}
+    for index, source in enumerate(config.evaluate.sources):
+        if source.path is None or File(source.path).expanduser().exists():
+            continue
+        path = ("evaluate", "sources", index, "path")
+        shipped = documents.SHIPPED.parent / source.path
+        if shipped.exists():
+            found[dotted(path)] = str(shipped)
+        else:
+            looked = " and ".join(dict.fromkeys((str(File(source.path).absolute()), str(shipped))))
+            problems.append(Problem(dotted(path), place_of(path, layer.origins), f"no such file; looked for {looked}"))
+    if config.search.storage is not None and is_masked(config.search.storage):
+        text = "the password was never stored; give the whole URL with search.storage=..."
+        problems.append(Problem("search.storage", place_of(("search", "storage"), layer.origins), text))
+    if problems:
+        raise ConfigError(problems)
+    return apply_overrides(config, found) if found else config
+
+
+def _last(overrides: Sequence[str], name: str) -> str:
+    return next(text for text in reversed(overrides) if text.partition("=")[0].strip() == name)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, numpy scalars as Python's: what the strict schema takes."""
+    if isinstance(value, tuple | list):
+        return [_plain(entry) for entry in value]
+    return value.item() if hasattr(value, "item") else copy.deepcopy(value)
+
+
+def _leaves(value: Any, path: tuple[str | int, ...]) -> list[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        return [leaf for key, entry in value.items() for leaf in _leaves(entry, (*path, key))]
+    if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+        return [leaf for index, entry in enumerate(value) for leaf in _leaves(entry, (*path, index))]
+    return [(dotted(path), value)]
+
+
+class _Dumper(yaml.SafeDumper):
+    """Lists of plain values on one line, mappings in blocks."""
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
+        flat = not any(isinstance(entry, dict) for entry in sequence)
+        return super().represent_sequence(tag, sequence, flow_style=flat)
+
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
+        return super().represent_mapping(tag, mapping, flow_style=False)
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True

@@ -1,0 +1,287 @@
+"""The directory of a run: what lies in it, and how it survives a crash.
+
+======================= ===============================================================================
+config.yaml             the resolved configuration, passwords masked
+log.jsonl               one JSON object a line, each with its ``kind`` (step, epoch, dtypes, stage, ...)
+metrics.json            the evaluation's figures
+estimates.npz           the evaluation's estimates, scene by scene
+checkpoints/            the training's state
+search/                 the study, trials.json, best.yaml
+figures/, report.html   the report
+state.json              which stages are done
+======================= ===============================================================================
+
+Files are written beside their place and renamed into it, so that a crash leaves the old or the new one and
+never half of one; a torn last line of the log is cut off when the directory is opened. One process at a
+time holds a directory (`RunDirectory.lock`); the kernel lets go of the lock when the process dies, however
+it dies. Nothing is pickled.
+"""
+
+import datetime
+import json
+import math
+import os
+import platform
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf.errors import OmegaConfBaseException
+
+from risjax.config.errors import ConfigError
+from risjax.config.io import differences, from_yaml, to_yaml
+from risjax.config.root import Config
+
+try:
+    import fcntl
+except ImportError:  # Windows has no fcntl: there, nobody guards a directory
+    fcntl = None
+
+_LOCK_NAME = ".lock"
+
+
+class RunDirectoryError(Exception):
+    """A run directory that cannot be used as asked; the message says why and what to do. Nothing was changed."""
+
+
+class RunDirectory:
+    """Names, writes and reads the files of one run.
+
+    Constructing one makes the directory and its sub-directories where they are missing.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path).expanduser()
+        for folder in (self.path, self.checkpoints, self.search, self.figures):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._lock_file: Any = None
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "log.jsonl"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.json"
+
+    @property
+    def estimates_path(self) -> Path:
+        return self.path / "estimates.npz"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def search(self) -> Path:
+        return self.path / "search"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def report_path(self) -> Path:
+        return self.path / "report.html"
+
+    def append_log(self, record: dict[str, Any]) -> None:
+        """Adds one line to the log. NaN and infinities become null: JSON has no word for them."""
+        line = json.dumps(_jsonable(record), allow_nan=False)
+        with self.log_path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def read_log(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
+        """The log's records in order, of one kind or of all; a torn last line is passed over."""
+        if not self.log_path.exists():
+            return
+        with self.log_path.open(encoding="utf-8") as file:
+            for line in file:
+                if not line.endswith("\n"):
+                    return
+                record = json.loads(line)
+                if kind is None or record.get("kind") == kind:
+                    yield record
+
+    def truncate_log(self, keep: Callable[[dict[str, Any]], bool]) -> None:
+        """Rewrites the log with the records for which ``keep`` holds: what a resumed run will repeat goes."""
+        records = list(self.read_log())
+        kept = [record for record in records if keep(record)]
+        if len(kept) < len(records):
+            write_atomically(self.log_path, "".join(json.dumps(record) + "\n" for record in kept))
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Writes ``value`` as the JSON file ``name`` (a path within the directory), whole or not at all."""
+        write_atomically(self.path / name, json.dumps(_jsonable(value), indent=2, allow_nan=False) + "\n")
+
+    def read_json(self, name: str, default: Any = None) -> Any:
+        """What `write_json` wrote under ``name``; ``default`` where there is no such file."""
+        path = self.path / name
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
+
+    def mark_done(self, stage: str) -> None:
+        """Remembers that a stage is finished, so that the same command will not repeat it."""
+        state = self.read_json("state.json", {"done": {}})
+        state["done"][stage] = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        self.write_json("state.json", state)
+
+    def is_done(self, stage: str) -> bool:
+        """Whether `mark_done` was called for ``stage``."""
+        return stage in self.read_json("state.json", {"done": {}})["done"]
+
+    def lock(self) -> None:
+        """Takes the directory for this process, until `unlock` or its end.
+
+        Raises:
+            RunDirectoryError: another process has it.
+        """
+        if fcntl is None or self._lock_file is not None:
+            return
+        file = (self.path / _LOCK_NAME).open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            file.close()
+            raise RunDirectoryError(
+                f"{self.path} is in use by {holder}; wait for it, stop it, or give this run its own run.directory"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}")
+        file.flush()
+        self._lock_file = file
+
+    def unlock(self) -> None:
+        """Gives the directory up; does nothing where `lock` was not called."""
+        if self._lock_file is not None:
+            self._lock_file.close()
+            self._lock_file = None
+
+    def cut_torn_line(self) -> None:
+        """Cuts the log back to its last whole line, which a killed process may not have finished."""
+        if not self.log_path.exists():
+            return
+        with self.log_path.open("r+b") as file:
+            content = file.read()
+            file.truncate(content.rfind(b"\n") + 1)
+
+
+def open_run_directory(config: Config) -> RunDirectory:
+    """The locked directory of a run, new or to be resumed.
+
+    A directory that holds the same configuration is resumed. ``run.fresh`` moves an old one aside, to its own
+    name with the date, and never deletes it. `run.directory` and `run.fresh` may differ, since they change no
+    result; so may ``stages`` where one list continues the other, which then keeps the longer one.
+
+    Raises:
+        RunDirectoryError: another process has the directory, it holds another configuration (the differing
+            settings are named), or it holds files that no run wrote. Nothing was changed.
+    """
+    assert config.run.directory is not None, "load_config sets run.directory"
+    path = Path(config.run.directory).expanduser()
+    _refuse_foreign(path)
+    old = path / "config.yaml"
+    if old.exists() and not config.run.fresh:
+        earlier = _earlier(old)
+        _refuse_changes(path, earlier, config)
+        if len(earlier.stages) > len(config.stages):
+            config = config.model_copy(update={"stages": earlier.stages})
+    directory = RunDirectory(path)
+    directory.lock()
+    if old.exists() and config.run.fresh:
+        aside = _name_aside(path)
+        path.rename(aside)
+        directory.unlock()
+        directory = RunDirectory(path)
+        directory.lock()
+    directory.cut_torn_line()
+    stored = config.model_copy(update={"run": config.run.model_copy(update={"fresh": False})})
+    if not old.exists() or old.read_text(encoding="utf-8") != to_yaml(stored):
+        write_atomically(old, to_yaml(stored))
+    return directory
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes a file whole or not at all: beside its place, to the disk, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    data = content.encode() if isinstance(content, str) else content
+    with beside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def _earlier(path: Path) -> Config:
+    try:
+        return from_yaml(path.read_text(encoding="utf-8"))
+    except (ConfigError, OmegaConfBaseException, yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        raise RunDirectoryError(
+            f"{path} cannot be read by this version of risjax: {error}\n"
+            f"give this run its own run.directory, or run.fresh=true, which moves {path.parent} aside"
+        ) from None
+
+
+def _refuse_foreign(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise RunDirectoryError(f"run.directory = {path} is a file; name a directory")
+    ours = {_LOCK_NAME, "checkpoints", "search", "figures"}
+    if path.is_dir() and not (path / "config.yaml").exists():
+        foreign = sorted(entry.name for entry in path.iterdir() if entry.name not in ours)
+        foreign = [name for name in foreign if not name.startswith(".config.yaml.")]
+        if foreign:
+            raise RunDirectoryError(
+                f"{path} holds files that no run wrote ({', '.join(foreign[:3])}{', ...' if len(foreign) > 3 else ''}) "
+                "and no config.yaml; name another run.directory"
+            )
+
+
+def _refuse_changes(path: Path, earlier: Config, config: Config) -> None:
+    changed = {
+        name: values
+        for name, values in differences(earlier, config).items()
+        if name not in ("run.directory", "run.fresh", "stages")
+    }
+    shorter = min(len(earlier.stages), len(config.stages))
+    if earlier.stages[:shorter] != config.stages[:shorter]:
+        changed["stages"] = (list(earlier.stages), list(config.stages))
+    if changed:
+        lines = [f"  {name}: {_short(before)} there, {_short(now)} now" for name, (before, now) in changed.items()]
+        raise RunDirectoryError(
+            f"{path} holds a run with another configuration:\n" + "\n".join(lines) + "\n"
+            "give this run its own run.directory, or run.fresh=true, which moves the old one aside"
+        )
+
+
+def _short(value: Any) -> str:
+    text = "null" if value is None else str(value)
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+def _name_aside(path: Path) -> Path:
+    date = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    names = (f"{path.name}.{date}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
+    return next(candidate for name in names if not (candidate := path.resolve().with_name(name)).exists())
+
+
+def _jsonable(value: Any) -> Any:
+    """Plain JSON values; arrays and their scalars become lists and numbers, NaN and infinities null."""
+    if isinstance(value, dict):
+        return {str(key): _jsonable(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(entry) for entry in value]
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if hasattr(value, "tolist"):
+        return _jsonable(value.tolist())
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"a {type(value).__name__} is no JSON value: {value!r}")

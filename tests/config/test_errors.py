@@ -1,0 +1,141 @@
+"""What is said of a configuration that cannot be used: everything, at once, with its place."""
+
+import pytest
+
+from risjax.config.errors import ConfigError
+from risjax.config.io import load_config
+
+MINIMAL = "stages: [train]\n"
+
+
+def complaint(name, overrides=()):
+    with pytest.raises(ConfigError) as caught:
+        load_config(name, overrides)
+    return str(caught.value)
+
+
+def test_all_problems_at_once_with_place_got_expected_and_hint(write):
+    write(
+        "bad.yaml",
+        "stages: [train]\n"
+        "model:\n"
+        "  width: wide\n"
+        "  widht: 64\n"
+        "precision: {compute: bflaot16}\n"
+        "physics: {scene: {range_m: [10, 0.5]}}\n",
+    )
+    text = complaint("bad.yaml", ["train.lr=3", "train.epochs=3.0"])
+    assert text.splitlines() == [
+        "6 problems in the configuration",
+        "  physics.scene  [bad.yaml:6]",
+        "      range_m must be [low, high] with low < high, got [10.0, 0.5]; swap the two?",
+        "  precision.compute  [bad.yaml:5]",
+        "      got 'bflaot16' (text), expected 'bfloat16', 'float16', 'float32' or 'float64'; did you mean bfloat16?",
+        "  model.width  [bad.yaml:3]",
+        "      got 'wide' (text), expected an integer",
+        "  model.widht  [bad.yaml:4]",
+        "      unknown setting; did you mean model.width?",
+        "  train.epochs  [train.epochs=3.0]",
+        "      got 3.0, expected an integer",
+        "  train.lr  [train.lr=3]",
+        "      unknown setting; did you mean train.learning_rate?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("train.epochs=true", "got true, expected an integer"),
+        ("train.epochs='3'", "got '3' (text), expected an integer"),
+        ("train.epochs=0", "got 0, expected >= 1"),
+        ("train.learning_rate=.nan", "got nan, expected a finite number"),
+        ("train.learning_rate=null", "got null, expected a number"),
+        ("checks.finite=1", "got 1, expected true or false"),
+        ("stages=[]", "got [], expected at least 1 of them"),
+        ("stages=[trian]", "did you mean train?"),
+        ("stages=train", "got 'train' (text), expected a list, as in [train]"),
+        ("train=3", "got 3, expected a section"),
+        ("model.heads=3", "heads must divide width, got width = 128 and heads = 3; try heads = 2"),
+        ("physics.scene.max_sources=300", "cannot be told apart by num_snapshots * num_antennas = 256 measurements"),
+        ("width=64", "did you mean model.width?"),
+        ("optimizer.learning_rate=1", "unknown setting"),
+        ("trian.epochs=3", "did you mean train?"),
+        ("model.learning_rate=3", "did you mean train.learning_rate?"),
+        ("evaluate.sources[0].nmae=a", "did you mean evaluate.sources[0].name?"),
+        ("evaluate.sources[3].name=a", "evaluate.sources has 1 entries, so its last index is 0; got 3"),
+        ("evaluate.sources=[{name: a, path: gone.npz}]", "no such file; looked for"),
+        ("train.epochs.x=1", "train.epochs is a plain value and has no settings below it"),
+        ("train.epochs", "expected section.key=value"),
+        ("=3", "expected section.key=value"),
+        ("train..epochs=3", "expected section.key=value"),
+        ("train.epochs=[1,", "the value is no valid YAML"),
+        ("train.epochs=${model.width}", "interpolation (${...}) is not supported"),
+        ("search.storage=postgresql://ada:***@host/db", "the password was never stored"),
+    ],
+)
+def test_one_bad_override(write, override, expected):
+    write("a.yaml", "stages: [train]\ntrain: {epochs: 2}\n")
+    text = complaint("a.yaml", [override])
+    assert expected in text
+    assert f"[{override}]" in text, "the override itself is named"
+
+
+def test_a_duplicate_key_is_named_with_its_line(write):
+    write("a.yaml", MINIMAL + "train:\n  epochs: 1\n  batch_size: 2\n  epochs: 3\n")
+    assert "a.yaml:5" in complaint("a.yaml")
+    assert "duplicate key epochs" in complaint("a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("stages: [train\n", "is no valid YAML"),
+        ("- train\n", "expected settings of the form"),
+        ("hello\n", "expected settings of the form"),
+        ("", "stages\n      is required, and nothing sets it"),
+        ("stages: [train]\ntrain: {on: 1}\n", "got the key True"),
+        ("stages: [train]\nrun: {directory: '${oc.env:HOME}'}\n", "interpolation (${...}) is not supported"),
+        ("stages: [train]\nbase: gone.yaml\n", "no such file: 'gone.yaml'; looked in"),
+        ("stages: [train]\nbase: [3]\n", "expected a file name or a list of file names"),
+        ("stages: [train]\nphysics: gone\n", "no such profile: 'gone'"),
+        ("stages: [train]\nbase: a.yaml\n", "goes round in a circle: a.yaml -> a.yaml"),
+        ("stages: &x [*x]\n", "is no valid YAML"),
+        ("stages: !!python/object/apply:os.getcwd []\n", "is no valid YAML"),
+        ("stages: [\x00]\n", "is no valid YAML"),
+    ],
+)
+def test_one_bad_file(write, content, expected):
+    write("a.yaml", content)
+    assert expected in complaint("a.yaml")
+
+
+def test_a_longer_circle(write):
+    write("a.yaml", MINIMAL + "base: b.yaml\n")
+    write("b.yaml", "base: c.yaml\n")
+    write("c.yaml", "base: b.yaml\n")
+    assert "goes round in a circle: b.yaml -> c.yaml -> b.yaml" in complaint("a.yaml")
+
+
+def test_a_missing_file_says_where_it_was_looked_for(write, tmp_path):
+    write("mine.yaml", MINIMAL)
+    text = complaint("gone.yaml")
+    assert f"looked for {tmp_path}/gone.yaml and " in text
+    assert "configs/gone.yaml" in text
+
+
+def test_a_file_that_is_no_text(write, tmp_path):
+    write("a.yaml", "")
+    (tmp_path / "a.yaml").write_bytes(b"stages: [\xff\xfe]")
+    assert "is no UTF-8 text (byte 9)" in complaint("a.yaml")
+
+
+def test_problems_of_files_and_of_values_come_together(write):
+    write("a.yaml", "base: gone.yaml\ntrain: {epochs: none}\n")
+    text = complaint("a.yaml", ["nonsense"])
+    assert "3 problems" in text, "a missing base, a bad override, a bad value; what the base would set is not missing"
+
+
+def test_the_place_of_a_value_from_a_base_is_the_base(write):
+    write("ground.yaml", MINIMAL + "train:\n  epochs: 0\n")
+    write("a.yaml", "base: ground.yaml\n")
+    assert "[ground.yaml:3]" in complaint("a.yaml")
