@@ -7,6 +7,13 @@ from pydantic import Field, model_validator
 from risjax.config.section import FromList, Interval, PositiveFloat, PositiveInt, Section, check_ordered
 
 
+def check_angles(name: str, interval: tuple[float, float]) -> None:
+    """Raises ValueError unless an interval of angles in degrees is ordered and in front of the panel."""
+    check_ordered(name, interval)
+    if interval[0] < -90 or interval[1] > 90:
+        raise ValueError(f"{name} must lie within [-90, 90] (in front of the surface), got {list(interval)}")
+
+
 class ArrayConfig(Section):
     """The surface: a uniform planar array in the (horizontal, vertical) plane."""
 
@@ -30,14 +37,32 @@ class ArrayConfig(Section):
 
 
 class ChannelConfig(Section):
-    """The Rician channel from the surface to the base station."""
+    """The Rician channel from the surface to the base station, a uniform linear array along the horizontal axis."""
 
     num_antennas: PositiveInt = 16
-    """M, antennas of the base station."""
-    rician_factor_db: float = 10.0
-    """Power of the line of sight over the scattered part, both normalised to the same Frobenius norm."""
+    """M, antennas of the base station, spaced half a wavelength."""
+    rician_factor: Interval = (0.5, 10.0)
+    """Power of the line of sight over the scattered part (a ratio, not dB), uniform; the original pipeline's law."""
+    line_of_sight_azimuth_deg: Interval = (-60.0, 60.0)
+    """Azimuth of the base station as the surface sees it, uniform; a point interval fixes the geometry."""
+    line_of_sight_elevation_deg: Interval = (-60.0, 60.0)
+    """Elevation of the base station as the surface sees it, uniform."""
+    arrival_azimuth_deg: Interval | None = (-60.0, 60.0)
+    """Azimuth of the surface as the base station sees it; null repeats the surface's angles, as the original does."""
     normalisation: Literal["unit", "original"] = "unit"
-    """``unit``: E|H_mn|^2 = 1 / N; ``original``: the original pipeline's, whose line of sight carries 1/N of its share."""
+    """``unit``: both parts of equal power, E|H_mn|^2 = 1 / N. ``original``: the original pipeline's, scattered entries
+    of power 1 / M and a line of sight of unit Frobenius norm, 1 / N of the share that the Rician factor claims."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "ChannelConfig":
+        check_ordered("rician_factor", self.rician_factor)
+        if self.rician_factor[0] < 0:
+            raise ValueError(f"rician_factor is a ratio of powers and cannot be negative, got {self.rician_factor[0]}")
+        check_angles("line_of_sight_azimuth_deg", self.line_of_sight_azimuth_deg)
+        check_angles("line_of_sight_elevation_deg", self.line_of_sight_elevation_deg)
+        if self.arrival_azimuth_deg is not None:
+            check_angles("arrival_azimuth_deg", self.arrival_azimuth_deg)
+        return self
 
 
 class CodebookConfig(Section):
@@ -65,18 +90,20 @@ class SceneConfig(Section):
     """Mean |clean snapshot|^2 over the noise variance, uniform in dB."""
     symbols: Literal["constant"] = "constant"
     """``constant``: a known pilot, one coherent field for all snapshots."""
+    modulus: Literal["rayleigh", "unit"] = "rayleigh"
+    """Law of a symbol's modulus, of unit mean power; its phase is uniform."""
+    gain_db: Interval = (0.0, 50.0)
+    """Gain of the whole scene, uniform in dB: the absolute scale of the snapshots is not known to the receiver."""
 
     @model_validator(mode="after")
     def _possible(self) -> "SceneConfig":
         check_ordered("range_m", self.range_m, strictly=True)
-        check_ordered("azimuth_deg", self.azimuth_deg)
-        check_ordered("elevation_deg", self.elevation_deg)
+        check_angles("azimuth_deg", self.azimuth_deg)
+        check_angles("elevation_deg", self.elevation_deg)
         check_ordered("snr_db", self.snr_db)
+        check_ordered("gain_db", self.gain_db)
         if self.range_m[0] <= 0:
             raise ValueError(f"range_m must start above 0 m, got {self.range_m[0]}: a source cannot sit on the surface")
-        for name, (low, high) in (("azimuth_deg", self.azimuth_deg), ("elevation_deg", self.elevation_deg)):
-            if low < -90 or high > 90:
-                raise ValueError(f"{name} must lie within [-90, 90] (in front of the surface), got [{low}, {high}]")
         least, most = self.num_sources
         if not 1 <= least <= most <= self.max_sources:
             raise ValueError(

@@ -56,8 +56,8 @@ def steering(
     """
     azimuth_rad, elevation_rad, range_m = position[..., 0], position[..., 1], position[..., 2, None]
     plane = jnp.asarray(element_positions(array) if elements is None else elements, position.dtype)
-    projection_m = direction_cosines(azimuth_rad, elevation_rad) @ plane.T
-    squared_m2 = jnp.sum(plane**2, axis=-1)
+    projection_m = jnp.matmul(direction_cosines(azimuth_rad, elevation_rad), plane.T, precision="highest")
+    squared_m2 = jnp.broadcast_to(jnp.sum(plane**2, axis=-1), projection_m.shape)
     match array.wavefront:
         case "spherical":
             distance_m = jnp.sqrt(range_m**2 - 2 * range_m * projection_m + squared_m2)

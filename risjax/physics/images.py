@@ -49,6 +49,8 @@ def regularised_images(observation: Observation, multiples: tuple[float, ...]) -
     ratio = noise_energy / jnp.where(signal_energy > 0, signal_energy, 1.0)
     noise_to_signal = jnp.clip(ratio, low, high)
     # tr(Phi^H Phi) / (L M) = ||H||_F^2 / M for codes of unit modulus; exact for impaired ones too:
-    trace = jnp.sum(jnp.sum(jnp.abs(observation.channel) ** 2, axis=0) * jnp.sum(jnp.abs(observation.codes) ** 2, axis=0))
+    trace = jnp.sum(
+        jnp.sum(jnp.abs(observation.channel) ** 2, axis=0) * jnp.sum(jnp.abs(observation.codes) ** 2, axis=0)
+    )
     ridge = jnp.asarray(multiples, energy.dtype) * (noise_to_signal * trace / snapshots.size)
     return FieldImages(jax.vmap(lambda alpha: back_projection(observation, alpha))(ridge), noise_to_signal)

@@ -1,0 +1,191 @@
+"""The arrays of scene files, by name: what each layout must hold and how it becomes our types.
+
+====================== ============== ===========================================================
+layout                 array          shape and meaning (complex as a trailing axis of two floats)
+====================== ============== ===========================================================
+original pipeline      y              [S, L, M, 2] snapshots
+                       H_full         [S, M, N, 2] channel from surface to base station
+                       codes          [S, L, N, 2], or [L, N, 2] shared by all scenes
+                       ptr            [S, 3 K] azimuths, then elevations (rad), then ranges (m)
+                       K              [S] number of sources
+                       snr            [S] dB
+                       R, R_factor    [S, N, N, 2] label covariance or [S, N, K, 2] its factor; optional
+                       amplitude      [S, K, 2] weights of the unit-norm steering vectors; optional
+                       y_clean        [S, L, M, 2] noiseless snapshots; optional
+                       H, R_samp      [S, L, M, 2] H c and [S, N, N, 2]; optional, checked but not used
+====================== ============== ===========================================================
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from risjax.types import Observation, Sources
+
+
+class SceneFileError(ValueError):
+    """A scene file that cannot be used; the message names the file, the array, what it is and what was expected."""
+
+
+class SceneFile(NamedTuple):
+    """The scenes of a file, as numpy arrays with a leading axis of S scenes.
+
+    Attributes:
+        observation: what the receiver knows; complex64.
+        sources: positions and activity; amplitudes are NaN where the file does not hold them. None without labels.
+        snr_db: [S], or None.
+        covariance_factor: B with R = B B^H of trace N, [S, N, K], or None.
+        clean: noiseless snapshots [S, L, M], or None.
+    """
+
+    observation: Observation
+    sources: Sources | None
+    snr_db: np.ndarray | None
+    covariance_factor: np.ndarray | None
+    clean: np.ndarray | None
+
+    @property
+    def num_scenes(self) -> int:
+        """S."""
+        return self.observation.snapshots.shape[0]
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """An array of a layout: its shape as dimension names and numbers, and whether the file may lack it."""
+
+    shape: tuple[str | int, ...]
+    required: bool = True
+    kind: str = "float"
+
+
+ORIGINAL: Mapping[str, ArraySpec] = {
+    "y": ArraySpec(("S", "L", "M", 2)),
+    "H_full": ArraySpec(("S", "M", "N", 2)),
+    "codes": ArraySpec(("S", "L", "N", 2)),
+    "ptr": ArraySpec(("S", "3K"), required=False),
+    "K": ArraySpec(("S",), required=False, kind="integer"),
+    "snr": ArraySpec(("S",), required=False),
+    "R": ArraySpec(("S", "N", "N", 2), required=False),
+    "R_factor": ArraySpec(("S", "N", "K", 2), required=False),
+    "amplitude": ArraySpec(("S", "K", 2), required=False),
+    "y_clean": ArraySpec(("S", "L", "M", 2), required=False),
+    "H": ArraySpec(("S", "L", "M", 2), required=False),
+    "R_samp": ArraySpec(("S", "N", "N", 2), required=False),
+}
+
+
+def check_arrays(arrays: Mapping[str, np.ndarray], layout: Mapping[str, ArraySpec], file: str) -> dict[str, int]:
+    """Checks presence, dtype, shape against one another, and finiteness.
+
+    Returns:
+        The sizes of the dimensions.
+
+    Raises:
+        SceneFileError: listing every problem found.
+    """
+    problems = [f"{name} is missing" for name, spec in layout.items() if spec.required and name not in arrays]
+    sizes: dict[str, tuple[int, str]] = {}
+    for name, spec in layout.items():
+        if name not in arrays:
+            continue
+        problem = _problem(name, arrays[name], spec, sizes)
+        if problem:
+            problems.append(problem)
+    if problems:
+        raise SceneFileError(f"{file}: " + "; ".join(problems))
+    return {dimension: size for dimension, (size, _) in sizes.items()}
+
+
+def _problem(name: str, array: np.ndarray, spec: ArraySpec, sizes: dict[str, tuple[int, str]]) -> str | None:
+    kinds = {"float": "f", "integer": "iu", "complex": "c", "bool": "b"}[spec.kind]
+    if array.dtype.kind not in kinds:
+        return f"{name} has dtype {array.dtype}, expected {spec.kind}"
+    shape = spec.shape
+    if name == "codes" and array.ndim == len(shape) - 1:
+        shape = shape[1:]
+    if array.ndim != len(shape):
+        return f"{name} has shape {list(array.shape)}, expected {_text(shape)}"
+    for size, dimension in zip(array.shape, shape, strict=True):
+        if isinstance(dimension, int):
+            if size != dimension:
+                return f"{name} has shape {list(array.shape)}, expected {_text(shape)}"
+            continue
+        if dimension == "3K":
+            if size == 0 or size % 3:
+                return f"{name} has shape {list(array.shape)}, expected {_text(shape)}, a multiple of three columns"
+            size, dimension = size // 3, "K"
+        known = sizes.setdefault(dimension, (size, name))
+        if size != known[0]:
+            return (
+                f"{name} has shape {list(array.shape)}, expected {_text(shape)} with {dimension} = {known[0]} "
+                f"as in {known[1]}"
+            )
+        if size == 0:
+            return f"{name} has shape {list(array.shape)}: {dimension} = 0, the file holds nothing"
+    if array.dtype.kind in "fc" and not np.isfinite(array).all():
+        bad = np.argwhere(~np.isfinite(array))
+        return f"{name} holds {len(bad)} values that are not finite, the first at {bad[0].tolist()}"
+    return None
+
+
+def _text(shape: tuple[str | int, ...]) -> str:
+    return "[" + ", ".join(str(dimension) for dimension in shape) + "]"
+
+
+def as_complex(array: np.ndarray) -> np.ndarray:
+    """A trailing axis of two floats as complex64."""
+    return np.ascontiguousarray(array, np.float32).view(np.complex64)[..., 0]
+
+
+def from_original(arrays: Mapping[str, np.ndarray], file: str) -> SceneFile:
+    """The original pipeline's layout as ours.
+
+    Raises:
+        SceneFileError: as `check_arrays`, or if K and ptr disagree.
+    """
+    sizes = check_arrays(arrays, ORIGINAL, file)
+    codes = as_complex(arrays["codes"])
+    if codes.ndim == 2:
+        codes = np.broadcast_to(codes, (sizes["S"], *codes.shape))
+    observation = Observation(as_complex(arrays["y"]), as_complex(arrays["H_full"]), codes)
+    sources = _original_sources(arrays, sizes, file) if "ptr" in arrays and "K" in arrays else None
+    factor = None
+    if "R_factor" in arrays:
+        factor = as_complex(arrays["R_factor"])
+    elif "R" in arrays:
+        factor = hermitian_factor(as_complex(arrays["R"]), sizes.get("K", 0) or sizes["N"])
+    clean = as_complex(arrays["y_clean"]) if "y_clean" in arrays else None
+    snr_db = np.asarray(arrays["snr"], np.float32) if "snr" in arrays else None
+    return SceneFile(observation, sources, snr_db, _trace_n(factor), clean)
+
+
+def _original_sources(arrays: Mapping[str, np.ndarray], sizes: Mapping[str, int], file: str) -> Sources:
+    count, slots = arrays["K"], sizes["K"]
+    if (count < 0).any() or (count > slots).any():
+        raise SceneFileError(f"{file}: K lies in [{count.min()}, {count.max()}], ptr has room for {slots} sources")
+    position = np.asarray(arrays["ptr"], np.float32).reshape(-1, 3, slots).swapaxes(1, 2)
+    active = np.arange(slots)[None, :] < count[:, None]
+    if (position[active][:, 2] <= 0).any():
+        raise SceneFileError(f"{file}: ptr holds a range of {position[active][:, 2].min()} m; ranges are positive")
+    if "amplitude" in arrays:
+        amplitude = as_complex(arrays["amplitude"])
+    else:
+        amplitude = np.full(active.shape, np.nan, np.complex64)
+    return Sources(np.where(active[..., None], position, 0), np.where(active, amplitude, 0), active)
+
+
+def hermitian_factor(matrices: np.ndarray, rank: int) -> np.ndarray:
+    """B [S, N, rank] with B B^H the best rank-limited approximation of Hermitian [S, N, N], in float64 inside."""
+    values, vectors = np.linalg.eigh(matrices.astype(np.complex128))
+    return (vectors[..., -rank:] * np.sqrt(np.maximum(values[:, None, -rank:], 0))).astype(np.complex64)
+
+
+def _trace_n(factor: np.ndarray | None) -> np.ndarray | None:
+    """The factor scaled to trace N: the original's normalisation N R / (tr R + 1e-3) falls short of it."""
+    if factor is None:
+        return None
+    trace = np.sum(np.abs(factor) ** 2, axis=(1, 2), keepdims=True)
+    return (factor * np.sqrt(factor.shape[1] / np.where(trace > 0, trace, 1))).astype(np.complex64)

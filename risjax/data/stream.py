@@ -1,0 +1,28 @@
+"""Endless, addressable streams of scenes, made on the device.
+
+Scene j of batch i of a purpose has the key fold_in(fold_in(fold_in(seed, purpose), i), j): purposes are
+disjoint by construction, a batch can be asked for in any order and again, and a resumed run draws what an
+unbroken one would have drawn.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from risjax.config import PhysicsConfig
+from risjax.keys import Purpose, purpose_key
+from risjax.physics.scene import draw_scene
+from risjax.types import Scene
+
+
+def scene_batch(
+    physics: PhysicsConfig, seed: int | Int[Array, ""], purpose: Purpose, index: int | Int[Array, ""], batch_size: int
+) -> Scene:
+    """Batch ``index`` of the stream (seed, purpose): a Scene with a leading axis of ``batch_size``.
+
+    Jit-able with ``physics``, ``purpose`` and ``batch_size`` static; ``seed`` and ``index`` may be traced. The first
+    scenes of a batch do not depend on its size.
+    """
+    key = purpose_key(seed, purpose, index)
+    keys = jax.vmap(lambda position: jax.random.fold_in(key, position))(jnp.arange(batch_size))
+    return jax.vmap(lambda scene_key: draw_scene(scene_key, physics))(keys)

@@ -1,0 +1,78 @@
+"""The Rician channel from the surface to the base station.
+
+H = sqrt(kappa / (kappa + 1)) H_los + sqrt(1 / (kappa + 1)) H_scattered, both parts of the same expected
+squared Frobenius norm, so that kappa is the ratio of powers that its name says. The line of sight is the
+outer product of two plane waves; the scattered part has independent circular Gaussian entries.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Key
+
+from risjax.config import ArrayConfig, ChannelConfig
+from risjax.physics.array import direction_cosines, element_positions
+
+
+def uniform(key: Key[Array, ""], interval: tuple[float, float], shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
+    """Uniform draws on [low, high]; a point interval gives that point."""
+    return jax.random.uniform(key, shape, dtype, minval=interval[0], maxval=interval[1])
+
+
+def complex_normal(key: Key[Array, ""], shape: tuple[int, ...], dtype: jnp.dtype) -> Complex[Array, "*shape"]:
+    """Circular complex Gaussian draws of unit variance; ``dtype`` is the real one."""
+    parts = jax.random.normal(key, (2, *shape), dtype) * math.sqrt(0.5)
+    return jax.lax.complex(parts[0], parts[1])
+
+
+def line_of_sight(
+    array: ArrayConfig, num_antennas: int, departure_rad: Array, arrival_cosine: Array
+) -> Complex[Array, "M N"]:
+    """The plane-wave line of sight, entries of unit modulus.
+
+    Args:
+        array: the surface.
+        num_antennas: M, half a wavelength apart, centred.
+        departure_rad: (azimuth, elevation) of the base station as the surface sees it, [2].
+        arrival_cosine: direction cosine of the surface along the base station's array, [].
+    """
+    plane = jnp.asarray(element_positions(array), departure_rad.dtype)
+    cosines = direction_cosines(departure_rad[0], departure_rad[1])
+    departure = jnp.sum(plane * cosines[None, :], axis=-1) * (2 * np.pi / array.wavelength_m)
+    antennas = jnp.asarray(np.arange(num_antennas) - (num_antennas - 1) / 2, departure_rad.dtype)
+    phase = np.pi * antennas[:, None] * arrival_cosine + departure[None, :]
+    return jax.lax.complex(jnp.cos(phase), jnp.sin(phase))
+
+
+def draw_channel(
+    key: Key[Array, ""], channel: ChannelConfig, array: ArrayConfig, dtype: jnp.dtype = jnp.float32
+) -> Complex[Array, "M N"]:
+    """One channel H; ``dtype`` is the real one of its parts."""
+    factor_key, departure_key, arrival_key, scatter_key = jax.random.split(key, 4)
+    num_antennas, num_elements = channel.num_antennas, array.num_elements
+    kappa = uniform(factor_key, channel.rician_factor, (), dtype)
+    azimuth_key, elevation_key = jax.random.split(departure_key)
+    departure_rad = jnp.deg2rad(
+        jnp.stack(
+            [
+                uniform(azimuth_key, channel.line_of_sight_azimuth_deg, (), dtype),
+                uniform(elevation_key, channel.line_of_sight_elevation_deg, (), dtype),
+            ]
+        )
+    )
+    if channel.arrival_azimuth_deg is None:
+        arrival_cosine = direction_cosines(departure_rad[0], departure_rad[1])[0]
+    else:
+        arrival_cosine = jnp.sin(jnp.deg2rad(uniform(arrival_key, channel.arrival_azimuth_deg, (), dtype)))
+    direct = line_of_sight(array, num_antennas, departure_rad, arrival_cosine)
+    scattered = complex_normal(scatter_key, (num_antennas, num_elements), dtype)
+    match channel.normalisation:
+        case "unit":
+            direct_scale = scattered_scale = 1 / math.sqrt(num_elements)
+        case "original":
+            direct_scale, scattered_scale = 1 / math.sqrt(num_antennas * num_elements), 1 / math.sqrt(num_antennas)
+    return (
+        jnp.sqrt(kappa / (kappa + 1)) * direct_scale * direct + jnp.sqrt(1 / (kappa + 1)) * scattered_scale * scattered
+    )
