@@ -29,7 +29,7 @@ def check_observation(observation: Observation) -> tuple[int, int, int]:
     chex.assert_rank(
         list(observation),
         2,
-        custom_message="an observation is one scene (snapshots [L, M], channel [M, N], codes [L, N]); vmap over a batch",
+        custom_message="an observation is one scene: snapshots [L, M], channel [M, N], codes [L, N]; vmap over a batch",
     )
     (num_snapshots, num_antennas), num_elements = observation.snapshots.shape, observation.codes.shape[-1]
     chex.assert_shape(

@@ -2,7 +2,8 @@
 
 from risjax.train.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from risjax.train.health import NonFiniteTraining
-from risjax.train.loop import Outcome, estimate_step_seconds, load_best, train
+from risjax.train.loop import Outcome, load_best, train
+from risjax.train.trainer import Trainer, estimate_step_seconds
 
 __all__ = [
     "Checkpoint",
@@ -10,6 +11,7 @@ __all__ = [
     "Checkpoints",
     "NonFiniteTraining",
     "Outcome",
+    "Trainer",
     "estimate_step_seconds",
     "load_best",
     "train",

@@ -84,7 +84,7 @@ class Checkpoints:
         try:
             metadata = orbax.metadata(path).custom_metadata
             state = orbax.load(path, abstract)
-        except Exception as error:  # noqa: BLE001  (orbax raises bare Exception for damaged data)
+        except Exception as error:  # (orbax raises bare Exception for damaged data)
             raise CheckpointError(f"checkpoint {path} cannot be read: {type(error).__name__}: {error}") from error
         if not metadata or metadata.get("sha256") != _digest(state):
             raise CheckpointError(f"checkpoint {path} does not hold what was written: its SHA-256 differs")

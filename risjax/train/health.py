@@ -41,7 +41,9 @@ def find_culprits(config: Config, network: Network, state: TrainState, batch: Sc
         lines += _line(f"loss term {name!r}: value", values)
         for leaf in jax.tree.leaves(gradient):
             lines += _line(f"loss term {name!r}: gradient", leaf)
-    return lines or ["every term and its gradient by the predictions is finite: the network's own backward pass overflows"]
+    return lines or [
+        "every term and its gradient by the predictions is finite: the network's own backward pass overflows"
+    ]
 
 
 def _line(what: str, values: jax.Array) -> list[str]:

@@ -2,29 +2,24 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from risjax.checks import chexified, wait_for_checks
+from risjax.checks import wait_for_checks
 from risjax.config import Config
-from risjax.config.metric import lower_is_better
-from risjax.data.stream import scene_batch
-from risjax.keys import Purpose
-from risjax.model import Params, build, make_inputs
-from risjax.precision import upcast
-from risjax.loss import make_labels
+from risjax.config.metric import Metric, lower_is_better
+from risjax.model import Params
 from risjax.run_directory import RunDirectory
-from risjax.terminal import Terminal
+from risjax.terminal import Bar, Terminal
 from risjax.train.checkpoint import Checkpoints
 from risjax.train.health import NonFiniteTraining, find_culprits
-from risjax.train.optimizer import make_optimizer, schedule_count, total_steps
-from risjax.train.state import StepInfo, TrainState, init_state
-from risjax.train.step import make_step
+from risjax.train.optimizer import schedule_count, total_steps
+from risjax.train.state import StepInfo, TrainState
+from risjax.train.trainer import Trainer
 from risjax.train.validation import make_validation
-from risjax.types import Scene
 
 LOG_INTERVAL_STEPS = 10
 """Steps between visits of the host: reports are fetched, assertions waited for, lines written."""
@@ -48,38 +43,6 @@ class Outcome(NamedTuple):
     skipped_steps: int
     applied_updates: int
     schedule_count: int
-
-
-class Trainer:
-    """The compiled functions of one configuration and the state they start from."""
-
-    def __init__(self, config: Config):
-        self.config = config
-        self.network = build(config.physics.array, config.model, config.precision)
-        optimizer = make_optimizer(config.train)
-        step = jax.jit(make_step(config, self.network, optimizer))
-        self.step = chexified(step) if config.checks.finite else step
-        self.draw = jax.jit(self._draw)
-        self.state = jax.jit(lambda: init_state(config, self.network, optimizer))()
-
-    def _draw(self, step: jax.Array) -> Scene:
-        train = self.config.train
-        batches = max(1, train.dataset_scenes // train.batch_size)
-        index = step % batches if train.dataset_scenes else step
-        return scene_batch(self.config.physics, self.config.run.seed, Purpose.TRAIN_SCENES, index, train.batch_size)
-
-    def dtypes(self) -> dict[str, dict[str, str]]:
-        """The dtype of every leaf of the predictions, as the network emits them, and of the labels, before and
-        after the upcast."""
-
-        def make(state: TrainState, batch: Scene) -> dict[str, Any]:
-            inputs = jax.vmap(lambda observation: make_inputs(observation, self.config.model))(batch.observation)
-            prediction = self.network.apply(state.params, inputs.features)
-            return {"prediction": prediction, "labels": make_labels(batch, inputs.sample)}
-
-        before = jax.eval_shape(make, self.state, jax.eval_shape(self._draw, self.state.step))
-        after = jax.eval_shape(upcast, before)
-        return {"before": _dtypes(before), "after": _dtypes(after)}
 
 
 def train(
@@ -115,21 +78,20 @@ def train(
     if metadata["epoch"] == 0:
         directory.append_log({"kind": "dtypes", **trainer.dtypes()})
 
-    remaining = total_steps(config.train) - metadata["epoch"] * config.train.steps_per_epoch
-    with terminal.progress("training", total=remaining) as progress:
+    done = metadata["epoch"] * config.train.steps_per_epoch
+    with terminal.progress("train", total=total_steps(config.train), completed=done) as progress:
         for epoch in range(metadata["epoch"] + 1, config.train.epochs + 1):
             started = time.perf_counter()
-            state, losses = _run_epoch(trainer, state, epoch, directory, progress)
+            state, health = _run_epoch(trainer, state, epoch, directory, progress)
             trained = time.perf_counter() - started
             validation = validate(state.ema)
             metadata = _judge(config, metadata, epoch, validation)
             record = {
                 "kind": "epoch",
                 "epoch": epoch,
-                "loss": float(np.mean(losses)),
+                **health,
                 "validation": validation,
                 "best_epoch": metadata["best_epoch"],
-                "finite": bool(np.isfinite(losses).all()),
                 "skipped_steps": int(state.skipped),
                 "applied_updates": int(state.step - state.skipped),
                 "schedule_count": int(schedule_count(state.opt_state)),
@@ -138,7 +100,7 @@ def train(
             }
             checkpoints.save(state, metadata, best_epoch=metadata["best_epoch"])
             directory.append_log(record)
-            terminal.epoch(record, config.train.epochs)
+            terminal.say(_epoch_lines(record, config.train.epochs))
             if on_epoch is not None:
                 on_epoch(record)
     return Outcome(
@@ -165,28 +127,18 @@ def load_best(config: Config, directory: RunDirectory) -> Params:
     return checkpoints.load(last.metadata["best_epoch"], like).state.ema
 
 
-def estimate_step_seconds(config: Config) -> float:
-    """Seconds of one training step on this machine, scenes included, compilation apart; a few steps are run."""
-    trainer = Trainer(config)
-    state = trainer.state
-    seconds = []
-    for _ in range(4):
-        started = time.perf_counter()
-        state, _ = jax.block_until_ready(trainer.step(state, trainer.draw(state.step)))
-        seconds.append(time.perf_counter() - started)
-    return float(np.median(seconds[1:]))
-
-
 def _run_epoch(
-    trainer: Trainer, state: TrainState, epoch: int, directory: RunDirectory, progress: Any
-) -> tuple[TrainState, np.ndarray]:
-    losses, pending, started = [], [], time.perf_counter()
+    trainer: Trainer, state: TrainState, epoch: int, directory: RunDirectory, progress: Bar
+) -> tuple[TrainState, dict[str, Any]]:
+    """One epoch; its health is the mean of its steps' reports."""
+    records: list[dict[str, Any]] = []
+    pending, started = [], time.perf_counter()
     for _ in range(trainer.config.train.steps_per_epoch):
         try:
             with jax.transfer_guard("disallow"):
                 state, info = trainer.step(state, trainer.draw(state.step))
             pending.append(info)
-            if len(pending) < LOG_INTERVAL_STEPS and len(losses) + len(pending) < trainer.config.train.steps_per_epoch:
+            if len(pending) < LOG_INTERVAL_STEPS and len(records) + len(pending) < trainer.config.train.steps_per_epoch:
                 continue
             wait_for_checks()
         except AssertionError as error:  # chex's value assertions
@@ -194,15 +146,43 @@ def _run_epoch(
         infos = jax.device_get(pending)
         seconds = (time.perf_counter() - started) / len(infos)
         first = int(state.step) - len(infos)
-        for offset, info in enumerate(infos):
-            directory.append_log(_step_record(first + offset, epoch, info, trainer.config.train.batch_size / seconds))
-        losses += [float(info.loss) for info in infos]
+        rate = trainer.config.train.batch_size / seconds
+        new = [_step_record(first + offset, epoch, info, rate) for offset, info in enumerate(infos)]
+        for record in new:
+            directory.append_log(record)
+        records += new
         if infos[-1].skipped_in_a_row >= trainer.config.train.max_consecutive_skips:
             reason = f"{int(infos[-1].skipped_in_a_row)} steps in a row had a gradient that is not finite"
             raise NonFiniteTraining(_explain(trainer, state, pending, reason))
-        progress.advance(len(infos), loss=f"{losses[-1]:.3f}")
+        progress.advance(len(infos), loss=f"{records[-1]['loss']:.3f}")
         pending, started = [], time.perf_counter()
-    return state, np.asarray(losses)
+    return state, _health(records)
+
+
+def _health(records: list[dict[str, Any]]) -> dict[str, Any]:
+    def mean(name: str) -> float:
+        return float(np.mean([record[name] for record in records]))
+
+    return {
+        **{name: mean(name) for name in ("loss", "grad_norm_backbone", "grad_norm_head", "update_norm")},
+        "terms": {name: float(np.mean([record["terms"][name] for record in records])) for name in records[0]["terms"]},
+        "finite": all(record["finite"] and np.isfinite(record["loss"]) for record in records),
+        "loss_scale": records[-1]["loss_scale"],
+        "learning_rate": records[-1]["learning_rate"],
+    }
+
+
+def _epoch_lines(record: dict[str, Any], epochs: int) -> str:
+    terms = "  ".join(f"{name} {value:.3f}" for name, value in record["terms"].items())
+    metrics = "  ".join(f"{name} {value:.3f}" for name, value in record["validation"].items() if name in get_args(Metric))
+    finite = "all finite" if record["finite"] else "NOT ALL FINITE"
+    return (
+        f"epoch {record['epoch']}/{epochs}  loss {record['loss']:.3f} ({terms})  "
+        f"|gradient| backbone {record['grad_norm_backbone']:.2f} head {record['grad_norm_head']:.2f}  "
+        f"|update| {record['update_norm']:.4f}  {finite}  loss scale {record['loss_scale']:g}  "
+        f"skipped {record['skipped_steps']}  {record['scenes_per_second']:.0f} scenes/s\n"
+        f"  validation  {metrics}" + ("  (best so far)" if record["best_epoch"] == record["epoch"] else "")
+    )
 
 
 def _explain(trainer: Trainer, state: TrainState, pending: list[StepInfo], reason: str) -> str:
@@ -232,7 +212,3 @@ def _step_record(step: int, epoch: int, info: StepInfo, scenes_per_second: float
         "terms": {name: value.item() for name, value in info.terms.items()},
         "scenes_per_second": scenes_per_second,
     }
-
-
-def _dtypes(tree: Any) -> dict[str, str]:
-    return {jax.tree_util.keystr(path, simple=True, separator="."): str(leaf.dtype) for path, leaf in jax.tree.leaves_with_path(tree)}

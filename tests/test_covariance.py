@@ -1,0 +1,64 @@
+"""The effective covariance."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from risjax.config import CovarianceConfig
+from risjax.covariance import dense, effective_covariance
+
+N, RANK = 12, 4
+
+
+def factors(scale: float = 1.0) -> tuple[jax.Array, jax.Array]:
+    keys = jax.random.split(jax.random.key(3), 4)
+    predicted = jax.lax.complex(jax.random.normal(keys[0], (N, RANK)), jax.random.normal(keys[1], (N, RANK)))
+    sample = jax.lax.complex(jax.random.normal(keys[2], (N, 1)), jax.random.normal(keys[3], (N, 1)))
+    return scale * predicted, scale * sample
+
+
+def reference(predicted: np.ndarray, sample: np.ndarray, config: CovarianceConfig) -> np.ndarray:
+    """The model equation with dense matrices in float64."""
+
+    def unit_trace(factor):
+        matrix = factor.astype(np.complex128) @ factor.astype(np.complex128).conj().T
+        return matrix * N / np.trace(matrix).real
+
+    blended = (1 - config.blend) * unit_trace(predicted) + config.blend * unit_trace(sample)
+    loaded = (1 - config.shrinkage) * blended + (config.shrinkage + config.loading) * np.eye(N)
+    return loaded / (1 + config.loading)
+
+
+@pytest.mark.parametrize("blend", [0.0, 0.1, 0.7, 1.0])
+@pytest.mark.parametrize("shrinkage", [0.0, 0.2])
+@pytest.mark.parametrize("loading", [1e-4, 1.0])
+@pytest.mark.parametrize("scale", [1.0, 1e-6, 1e6])
+def test_equals_the_dense_model_equation(blend, shrinkage, loading, scale):
+    config = CovarianceConfig(blend=blend, shrinkage=shrinkage, loading=loading)
+    predicted, sample = factors(scale)
+    got = dense(effective_covariance(predicted, sample, config))
+    np.testing.assert_allclose(got, reference(np.asarray(predicted), np.asarray(sample), config), atol=2e-5)
+    np.testing.assert_allclose(jnp.trace(got).real, N, rtol=1e-5)
+
+
+@pytest.mark.parametrize("blend", [0.0, 0.1])
+def test_zero_factors_give_a_finite_covariance_and_gradient(blend):
+    config = CovarianceConfig(blend=blend)
+    _, sample = factors()
+
+    def trace(real):
+        covariance = effective_covariance(jax.lax.complex(real, real), sample, config)
+        return jnp.sum(jnp.abs(dense(covariance)))
+
+    value, gradient = jax.value_and_grad(trace)(jnp.zeros((N, RANK)))
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+
+
+def test_works_under_jit_and_vmap():
+    predicted, sample = factors()
+    batch = jnp.stack([predicted, 2 * predicted]), jnp.stack([sample, sample])
+    config = CovarianceConfig()
+    got = jax.jit(jax.vmap(lambda p, s: dense(effective_covariance(p, s, config))))(*batch)
+    np.testing.assert_allclose(got[0], got[1], atol=1e-5)
