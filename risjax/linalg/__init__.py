@@ -1,0 +1,27 @@
+"""Linear algebra whose values and gradients are finite by construction, in full precision only."""
+
+from risjax.linalg.eigenvalues import safe_eigh
+from risjax.linalg.low_rank import low_rank_signal_projector, orthonormal_basis, signal_overlap
+from risjax.linalg.projector import signal_projector, soft_signal_projector
+from risjax.linalg.safe import safe_angle, safe_log, safe_norm, safe_sqrt
+from risjax.linalg.scale import normalise_trace
+from risjax.linalg.solve import cholesky_solve
+from risjax.linalg.woodbury import inverse_quadratic_form, log_determinant, woodbury_solve
+
+__all__ = [
+    "cholesky_solve",
+    "inverse_quadratic_form",
+    "log_determinant",
+    "low_rank_signal_projector",
+    "normalise_trace",
+    "orthonormal_basis",
+    "safe_angle",
+    "safe_eigh",
+    "safe_log",
+    "safe_norm",
+    "safe_sqrt",
+    "signal_overlap",
+    "signal_projector",
+    "soft_signal_projector",
+    "woodbury_solve",
+]

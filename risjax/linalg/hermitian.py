@@ -1,0 +1,73 @@
+"""What every function on Hermitian matrices here shares: dtypes, the adjoint, and the broadened reciprocal."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact, Shaped
+
+TAU = 1.0e-4
+"""Broadening tau of eigenvalue gaps, for matrices of trace N (eigenvalues of signals about N / K)."""
+
+
+def require_full_precision(*arrays: Array, where: str) -> None:
+    """Refuses everything but float32, float64, complex64 and complex128.
+
+    Raises:
+        ValueError: at trace time, saying where to upcast. Half precision has no ``eigh``, ``cholesky`` or
+            ``solve`` in JAX, and its relative error of 1e-3 would survive any later cast.
+    """
+    for array in arrays:
+        if array.dtype not in (jnp.float32, jnp.float64, jnp.complex64, jnp.complex128):
+            raise ValueError(
+                f"{where} needs float32, float64, complex64 or complex128, got {array.dtype}. "
+                "Upcast the whole prediction and label pytrees at the loss's door: risjax.precision.upcast(tree)."
+            )
+
+
+def adjoint(matrix: Inexact[Array, "*batch rows columns"]) -> Inexact[Array, "*batch columns rows"]:
+    """Conjugate transpose of the last two axes."""
+    return jnp.swapaxes(matrix, -1, -2).conj()
+
+
+def matmul(left: Shaped[Array, "..."], right: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
+    """Matrix product in full precision: float32 would otherwise run as TF32 on recent NVIDIA GPUs."""
+    return jnp.matmul(left, right, precision="highest")
+
+
+def real_dtype(dtype: jnp.dtype) -> jnp.dtype:
+    """float32 for complex64, float64 for complex128, a real dtype itself."""
+    return jnp.finfo(dtype).dtype
+
+
+def modulus_squared(array: Inexact[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """|z|^2, differentiable everywhere (unlike the square of `jnp.abs`)."""
+    return jnp.real(array) ** 2 + jnp.imag(array) ** 2 if jnp.iscomplexobj(array) else array**2
+
+
+def broadened_reciprocal(gap: Float[Array, "*shape"], tau: float) -> Float[Array, "*shape"]:
+    """delta / (delta^2 + tau^2), in place of 1 / delta.
+
+    Bounded by 1 / (2 tau), zero at a vanishing gap, odd; its bias relative to 1 / delta is
+    tau^2 / (delta^2 + tau^2), that is 1e-4 at a gap of a hundred tau. No square of a gap is ever formed that could
+    overflow or underflow: the two branches work with tau / delta and delta / tau, each at most 1.
+    """
+    wide = jnp.abs(gap) > tau
+    large = jnp.where(wide, gap, 1.0)
+    small = jnp.where(wide, 0.0, gap) / tau
+    return jnp.where(wide, 1.0 / (large * (1.0 + (tau / large) ** 2)), small / (tau * (1.0 + small**2)))
+
+
+def descending_mask(count: int, num_sources: Array, dtype: jnp.dtype) -> Float[Array, " count"]:
+    """1 for the first ``num_sources`` of ``count`` slots, 0 for the rest; ``num_sources`` may be traced."""
+    return (jnp.arange(count) < num_sources).astype(dtype)
+
+
+def hermitian_part(matrix: Inexact[Array, "*batch N N"]) -> Inexact[Array, "*batch N N"]:
+    """(A + A^H) / 2."""
+    return 0.5 * (matrix + adjoint(matrix))
+
+
+def eigh_descending(
+    matrix: Inexact[Array, "*batch N N"],
+) -> tuple[Float[Array, "*batch N"], Inexact[Array, "*batch N N"]]:
+    """Eigenvalues, largest first, and their eigenvectors as columns, of the Hermitian part."""
+    eigenvalues, eigenvectors = jnp.linalg.eigh(matrix, symmetrize_input=True)
+    return eigenvalues[..., ::-1], eigenvectors[..., ::-1]

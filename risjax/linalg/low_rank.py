@@ -1,0 +1,201 @@
+"""The signal projector of R = F F^H + delta I through the small problem F^H F.
+
+======== =========================================================================== =========
+symbol   meaning                                                                     shape
+======== =========================================================================== =========
+F        factor of R, of trace N, rank columns                                       [N, rank]
+v_k      eigenvectors of the Gram matrix F^H F, largest eigenvalue first             [rank]
+q_k      orthonormal basis of F's span, q_k s_k = F v_k                              [N]
+s_k      singular values of F, lambda_k = s_k^2                                      [rank]
+f_k      1 for the signal's vectors, 0 for the others and for those outside F's span [rank]
+P        sum_k f_k q_k q_k^H                                                         [N, N]
+g        broadened reciprocal delta / (delta^2 + tau^2)
+======== =========================================================================== =========
+
+A cut through R meets two kinds of gaps: those between F's own eigenvalues, and those between F's eigenvalues and the
+null space of F, where R's eigenvalue is delta. Both are broadened alike. With Z = dF V and A = Q^H Z the rule of
+`risjax.linalg.projector` becomes dP = B Q^H + Q B^H,
+
+    B = Q C + (Z - Q A) diag(f_k s_k g(lambda_k)),
+    C_jk = f_k (1 - f_j) g(lambda_k - lambda_j) (A_jk s_k + s_j conj(A_kj)),
+
+where s g(s^2) is at most 0.57 / sqrt(tau) and vanishes with s: a column that vanishes, or two that coincide, leave
+nothing to divide by. delta cancels out of every gap, so P depends on F alone.
+
+Directions of F below numpy's rank tolerance, s_k <= max(N, rank) eps s_1, are no part of P: its trace is
+min(K, rank of F), and an all-zero F gives P = 0 with derivative 0. (The 144 x 144 route fills up with arbitrary null
+vectors instead; there only, the two differ.)
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float, Inexact, Integer
+
+from risjax.linalg.hermitian import (
+    TAU,
+    adjoint,
+    broadened_reciprocal,
+    descending_mask,
+    eigh_descending,
+    matmul,
+    modulus_squared,
+    real_dtype,
+    require_full_precision,
+)
+from risjax.types import LowRankCovariance
+
+SymbolicZero = jax.custom_derivatives.SymbolicZero
+
+
+def low_rank_signal_projector(
+    covariance: LowRankCovariance, num_sources: Integer[Array, ""] | int, *, tau: float = TAU
+) -> Inexact[Array, "N N"]:
+    """P, the projector onto the ``num_sources`` strongest directions of R = F F^H + delta I.
+
+    Args:
+        covariance: F of trace N (`normalise_trace`) and delta, one scene, full precision.
+        num_sources: K, [] integer; may be traced and differ from scene to scene under vmap.
+        tau: broadening of the gaps across the cut.
+
+    Returns:
+        [N, N], Hermitian, of trace min(K, rank F). Where only tr(P P') is wanted, `signal_overlap` is several times
+        faster, since it never forms an N x N matrix.
+
+    Raises:
+        ValueError: half precision, or a batch (use ``jax.vmap``).
+    """
+    _check(covariance, "low_rank_signal_projector")
+    return _projector(covariance.factor, jnp.asarray(num_sources), tau)
+
+
+def signal_overlap(
+    first: LowRankCovariance,
+    second: LowRankCovariance,
+    num_sources: Integer[Array, ""] | int,
+    *,
+    tau: float = TAU,
+) -> Float[Array, ""]:
+    """tr(P_1 P_2), the shared dimensions of two signal subspaces, between 0 and K.
+
+    ||P_1 - P_2||^2 = 2 K - 2 tr(P_1 P_2) where both have rank K. Differentiable in both; an argument that is not
+    differentiated (a label) costs nothing on the way back.
+
+    Args:
+        first: F_1 of trace N and its loading, as in `low_rank_signal_projector`.
+        second: the same, on the same N; its rank may differ.
+        num_sources: K, [] integer, for both; may be traced.
+        tau: broadening of the gaps across the cut.
+    """
+    _check(first, "signal_overlap")
+    _check(second, "signal_overlap")
+    return _overlap(first.factor, second.factor, jnp.asarray(num_sources), tau)
+
+
+class Basis(NamedTuple):
+    """Orthonormal basis of a factor's span.
+
+    Attributes:
+        vectors: q_k, [N, rank]; zero columns beyond the numerical rank.
+        singular: s_k, [rank], largest first; zero beyond the numerical rank.
+        right: v_k, [rank, rank].
+    """
+
+    vectors: Complex[Array, "N rank"] | Float[Array, "N rank"]
+    singular: Float[Array, " rank"]
+    right: Complex[Array, "rank rank"] | Float[Array, "rank rank"]
+
+
+def orthonormal_basis(factor: Inexact[Array, "N rank"]) -> Basis:
+    """The singular vectors of F from the eigenvectors of F^H F, re-orthogonalised.
+
+    The Gram matrix squares F's condition number, and F v_k for two singular values below sqrt(eps) s_1 need not be
+    orthogonal any more. Two passes of Gram-Schmidt, strongest direction first, restore orthonormality for every
+    direction above the rank tolerance, so that no loss can count a direction twice. Not differentiable by itself.
+    """
+    num_elements, rank = factor.shape
+    _, right = eigh_descending(matmul(adjoint(factor), factor))
+    images = matmul(factor, right)
+    tolerance = max(num_elements, rank) * jnp.finfo(factor.dtype).eps * jnp.sqrt(jnp.sum(modulus_squared(factor)))
+
+    def add_column(k: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        vectors, singular = state
+        column = images[:, k]
+        for _ in range(2):
+            column -= matmul(vectors, matmul(adjoint(vectors), column))
+        norm = jnp.sqrt(jnp.sum(modulus_squared(column)))
+        inside = norm > tolerance
+        column = jnp.where(inside, column / jnp.where(inside, norm, 1.0), 0.0)
+        return vectors.at[:, k].set(column), singular.at[k].set(jnp.where(inside, norm, 0.0))
+
+    start = jnp.zeros_like(factor), jnp.zeros(rank, real_dtype(factor.dtype))
+    vectors, singular = jax.lax.fori_loop(0, rank, add_column, start)
+    return Basis(vectors, singular, right)
+
+
+def _check(covariance: LowRankCovariance, where: str) -> None:
+    require_full_precision(covariance.factor, where=where)
+    if covariance.factor.ndim != 2:
+        raise ValueError(f"{where} takes one factor [N, rank], got {covariance.factor.shape}; use jax.vmap for a batch")
+
+
+def _signal_basis(factor: Array, num_sources: Array) -> tuple[Basis, Array]:
+    basis = orthonormal_basis(factor)
+    chosen = descending_mask(factor.shape[1], num_sources, basis.singular.dtype)
+    return basis, jnp.where(basis.singular > 0, chosen, 0.0)
+
+
+def _half_tangent(basis: Basis, signal: Array, factor_dot: Array, tau: float) -> Array:
+    """B with dP = B Q^H + Q B^H."""
+    vectors, singular, right = basis
+    eigenvalues = singular**2
+    image_dot = matmul(factor_dot, right)
+    inside = matmul(adjoint(vectors), image_dot)
+    across = signal[None, :] * (1.0 - signal)[:, None]
+    gap = broadened_reciprocal(eigenvalues[None, :] - eigenvalues[:, None], tau)
+    coupling = across * gap * (inside * singular[None, :] + singular[:, None] * adjoint(inside))
+    outside = image_dot - matmul(vectors, inside)
+    weight = signal * singular * broadened_reciprocal(eigenvalues, tau)
+    return matmul(vectors, coupling) + outside * weight[None, :]
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _projector(factor: Array, num_sources: Array, tau: float) -> Array:
+    basis, signal = _signal_basis(factor, num_sources)
+    return matmul(basis.vectors * signal[None, :], adjoint(basis.vectors))
+
+
+@_projector.defjvp
+def _projector_jvp(tau: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    basis, signal = _signal_basis(*primals)
+    half = matmul(_half_tangent(basis, signal, tangents[0], tau), adjoint(basis.vectors))
+    return matmul(basis.vectors * signal[None, :], adjoint(basis.vectors)), half + adjoint(half)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _overlap(first: Array, second: Array, num_sources: Array, tau: float) -> Array:
+    (one, signal_one), (two, signal_two) = _signal_basis(first, num_sources), _signal_basis(second, num_sources)
+    angles = modulus_squared(matmul(adjoint(one.vectors), two.vectors))
+    return jnp.sum(signal_one[:, None] * signal_two[None, :] * angles)
+
+
+def _overlap_jvp(tau: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    factors, num_sources = primals[:2], primals[2]
+    (one, signal_one), (two, signal_two) = (_signal_basis(factor, num_sources) for factor in factors)
+    cosines = matmul(adjoint(one.vectors), two.vectors)
+    value = jnp.sum(signal_one[:, None] * signal_two[None, :] * modulus_squared(cosines))
+    value_dot = jnp.zeros_like(value)
+    # d tr(P_1 P_2) = 2 Re <B_1, P_2 Q_1>, and the same with the two exchanged.
+    for basis, signal, other, other_signal, cosine, tangent in (
+        (one, signal_one, two, signal_two, adjoint(cosines), tangents[0]),
+        (two, signal_two, one, signal_one, cosines, tangents[1]),
+    ):
+        if not isinstance(tangent, SymbolicZero):
+            image = matmul(other.vectors * other_signal[None, :], cosine)
+            value_dot += 2.0 * jnp.sum(jnp.real(image.conj() * _half_tangent(basis, signal, tangent, tau)))
+    return value, value_dot
+
+
+_overlap.defjvp(_overlap_jvp, symbolic_zeros=True)

@@ -1,0 +1,122 @@
+"""The signal projector of a Hermitian matrix, with a derivative that repeated eigenvalues cannot hurt.
+
+======== ========================================================= ======
+symbol   meaning                                                   shape
+======== ========================================================= ======
+R        Hermitian matrix of trace N                               [N, N]
+lambda_i eigenvalues of R, largest first                           [N]
+u_i      eigenvectors of R                                         [N]
+f_i      weight of u_i u_i^H in the projector, 1 or 0 when hard    [N]
+P        sum_i f_i u_i u_i^H                                       [N, N]
+tau      broadening                                                []
+======== ========================================================= ======
+
+The first-order change of P under dR is (Daleckii and Krein, 1965)
+
+    dP = sum_{i, j} (f_i - f_j) / (lambda_i - lambda_j) u_i (u_i^H dR u_j) u_j^H,
+
+so that pairs on the same side of the cut, f_i = f_j, contribute nothing however close their eigenvalues are. The
+chain rule through individual eigenvectors, which is what `jnp.linalg.eigh` and PyTorch differentiate, divides by *all*
+gaps and relies on the 0/0 of equal pairs to cancel. Here they never appear. Across the cut 1/delta is replaced by
+delta / (delta^2 + tau^2), so that a vanishing gap gives a finite derivative, with a relative bias of
+tau^2 / (delta^2 + tau^2).
+
+First derivatives only: the rule itself contains an `eigh`, whose built-in derivative a second differentiation meets.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact, Integer
+
+from risjax.linalg.hermitian import (
+    TAU,
+    adjoint,
+    broadened_reciprocal,
+    descending_mask,
+    eigh_descending,
+    hermitian_part,
+    matmul,
+    real_dtype,
+    require_full_precision,
+)
+
+
+def signal_projector(
+    matrix: Inexact[Array, "N N"], num_sources: Integer[Array, ""] | int, *, tau: float = TAU
+) -> Inexact[Array, "N N"]:
+    """P = U_s U_s^H, the projector onto the eigenvectors of the ``num_sources`` largest eigenvalues.
+
+    Args:
+        matrix: R, Hermitian (its Hermitian part is used), of trace N, [N, N], full precision.
+        num_sources: K, [] integer; may be traced and differ from scene to scene under vmap. 0 gives P = 0.
+        tau: broadening of the gaps across the cut.
+
+    Returns:
+        P, [N, N], of the matrix's dtype. Where the K-th and (K+1)-th eigenvalues coincide P is one of many and its
+        derivative the broadened, finite one.
+
+    Raises:
+        ValueError: half precision, or not one square matrix (batch with ``jax.vmap``).
+
+    Example:
+        >>> jax.vmap(signal_projector)(covariances, num_sources)  # [B, N, N], [B] -> [B, N, N]
+    """
+    _check(matrix, "signal_projector")
+    weights = descending_mask(matrix.shape[-1], jnp.asarray(num_sources), real_dtype(matrix.dtype))
+    return _weighted_projector(matrix, weights, tau)
+
+
+def soft_signal_projector(
+    matrix: Inexact[Array, "N N"], probability: Float[Array, " slots"], *, tau: float = TAU
+) -> Inexact[Array, "N N"]:
+    """sum_K p(K) P_K, the projector where the number of sources is uncertain.
+
+    Args:
+        matrix: R as in `signal_projector`.
+        probability: p(K) for K = 0, 1, ..., [slots] with slots <= N + 1; differentiable.
+        tau: broadening; it acts between all pairs whose weights differ.
+
+    Returns:
+        [N, N], of trace E[K]. A one-hot ``probability`` gives `signal_projector` exactly, value and derivative.
+    """
+    _check(matrix, "soft_signal_projector")
+    size, slots = matrix.shape[-1], probability.shape[-1]
+    if slots > size + 1:
+        raise ValueError(
+            f"probability has {slots} entries, for 0..{slots - 1} sources, but the matrix has {size} eigenvectors"
+        )
+    # The i-th eigenvector is in the signal space of every K > i.
+    at_least = jnp.cumsum(probability[::-1])[::-1][1:].astype(real_dtype(matrix.dtype))
+    return _weighted_projector(matrix, jnp.pad(at_least, (0, size - at_least.shape[0])), tau)
+
+
+def _check(matrix: Array, where: str) -> None:
+    require_full_precision(matrix, where=where)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"{where} takes one square matrix [N, N], got shape {matrix.shape}; use jax.vmap for a batch")
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _weighted_projector(matrix: Array, weights: Array, tau: float) -> Array:
+    _, vectors = eigh_descending(matrix)
+    return matmul(vectors * weights[None, :], adjoint(vectors))
+
+
+def _weighted_projector_jvp(tau: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    matrix, weights = primals
+    matrix_dot, weights_dot = tangents
+    values, vectors = eigh_descending(matrix)
+    projector = matmul(vectors * weights[None, :], adjoint(vectors))
+    projector_dot = jnp.zeros_like(projector)
+    if not isinstance(matrix_dot, jax.custom_derivatives.SymbolicZero):
+        coupling = matmul(adjoint(vectors), matmul(hermitian_part(matrix_dot), vectors))
+        slope = (weights[:, None] - weights[None, :]) * broadened_reciprocal(values[:, None] - values[None, :], tau)
+        projector_dot += matmul(vectors, matmul(slope * coupling, adjoint(vectors)))
+    if not isinstance(weights_dot, jax.custom_derivatives.SymbolicZero):
+        projector_dot += matmul(vectors * weights_dot[None, :], adjoint(vectors))
+    return projector, projector_dot
+
+
+_weighted_projector.defjvp(_weighted_projector_jvp, symbolic_zeros=True)

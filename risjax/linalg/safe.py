@@ -1,0 +1,63 @@
+"""Norm, root, logarithm and angle whose values and gradients are finite at zero.
+
+Every function masks *before* the operation: `jnp.where` after it would still multiply a NaN by zero on the way back.
+At zero each value and gradient is stated in the docstring and pinned by a test.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact
+
+from risjax.linalg.hermitian import modulus_squared, real_dtype, require_full_precision
+
+
+def safe_sqrt(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """sqrt(max(x, 0)); at x <= 0 value 0 and gradient 0."""
+    require_full_precision(x, where="safe_sqrt")
+    positive = x > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
+
+
+def safe_log(x: Float[Array, "*shape"], *, floor: float | None = None) -> Float[Array, "*shape"]:
+    """log(max(x, floor)); at x <= floor value log(floor) and gradient 0.
+
+    Args:
+        x: any real, full precision.
+        floor: positive; None is the dtype's smallest normal number (log -87.3 for float32).
+    """
+    require_full_precision(x, where="safe_log")
+    floor = float(jnp.finfo(x.dtype).tiny) if floor is None else floor
+    above = x > floor
+    return jnp.where(above, jnp.log(jnp.where(above, x, 1.0)), jnp.log(jnp.asarray(floor, x.dtype)))
+
+
+def safe_norm(
+    x: Inexact[Array, "*shape"], *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False
+) -> Float[Array, "..."]:
+    """Euclidean norm over ``axis``; of an all-zero slice value 0 and gradient 0.
+
+    Args:
+        x: real or complex, full precision, finite; scaled by its largest part first, so that no square overflows.
+        axis: as in `jnp.sum`.
+        keepdims: as in `jnp.sum`.
+    """
+    require_full_precision(x, where="safe_norm")
+    parts = jnp.stack([jnp.real(x), jnp.imag(x)]) if jnp.iscomplexobj(x) else x[None]
+    axis = tuple(range(x.ndim)) if axis is None else axis
+    axes = tuple(a % x.ndim + 1 for a in ((axis,) if isinstance(axis, int) else axis))
+    largest = jnp.max(jnp.abs(parts), axis=(0, *axes), keepdims=True, initial=0.0)
+    # The norm is homogeneous: d(m ||x/m||) does not depend on m, so m's own derivative is left out.
+    largest = jax.lax.stop_gradient(jnp.where(largest >= jnp.finfo(real_dtype(x.dtype)).tiny, largest, 1.0))
+    step = jax.lax.rsqrt(largest)  # 1 / largest itself may be subnormal
+    squares = jnp.sum((parts * step * step) ** 2, axis=(0, *axes), keepdims=True)
+    norm = (safe_sqrt(squares) * largest)[0]
+    return norm if keepdims else jnp.squeeze(norm, axis=tuple(a - 1 for a in axes))
+
+
+def safe_angle(z: Inexact[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Phase of z in (-pi, pi]; at z = 0 value 0 and gradient 0."""
+    require_full_precision(z, where="safe_angle")
+    nonzero = modulus_squared(z) > 0
+    real = jnp.where(nonzero, jnp.real(z), 1.0)
+    imag = jnp.where(nonzero, jnp.imag(z), 0.0)
+    return jnp.arctan2(imag, real)

@@ -1,0 +1,104 @@
+"""R^-1 and log det R for R = F F^H + delta I, never forming R.
+
+With the rank x rank matrix M = F^H F + delta I and x = M^-1 F^H a (Woodbury):
+
+    R^-1 a       = (a - F x) / delta
+    a^H R^-1 a   = ||a - F x||^2 / delta + ||x||^2
+    log det R    = log det M + (N - rank) log delta
+
+The second line is the minimum over x of its right-hand side (ridge regression), so that an error e in x enters as
+e^2: the textbook form (||a||^2 - a^H F x) / delta subtracts two nearly equal numbers exactly where a spectrum peaks and
+there loses 1 / delta of float32's precision.
+
+delta is raised to rank eps max(diag F^H F), below which rounding alone can make M indefinite; its derivative is then 0.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact
+
+from risjax.linalg.hermitian import adjoint, matmul, modulus_squared, require_full_precision
+from risjax.linalg.solve import loading_floor
+from risjax.types import LowRankCovariance
+
+
+def inverse_quadratic_form(
+    covariance: LowRankCovariance, vectors: Inexact[Array, "*vectors N"]
+) -> Float[Array, "*vectors"]:
+    """a^H R^-1 a for every vector a, positive; 1 / it is the MVDR spectrum.
+
+    Its derivative 2 Re(b^H da) - b^H dR b - ||b||^2 ddelta with b = R^-1 a needs no factorisation to be
+    differentiated.
+
+    Args:
+        covariance: F [N, rank] and delta > 0 of one scene.
+        vectors: a, [..., N], of the factor's dtype.
+
+    Returns:
+        [...], real.
+
+    Raises:
+        ValueError: half precision.
+    """
+    require_full_precision(covariance.factor, vectors, where="inverse_quadratic_form")
+    return _quadratic_form(covariance.factor, effective_loading(covariance), vectors)
+
+
+def woodbury_solve(
+    covariance: LowRankCovariance, vectors: Inexact[Array, "*vectors N"]
+) -> Inexact[Array, "*vectors N"]:
+    """R^-1 a for every vector a, [..., N] -> [..., N]."""
+    require_full_precision(covariance.factor, vectors, where="woodbury_solve")
+    loading = effective_loading(covariance)
+    residual, _ = _ridge(covariance.factor, loading, vectors)
+    return residual / loading
+
+
+def log_determinant(covariance: LowRankCovariance) -> Float[Array, ""]:
+    """log det R."""
+    require_full_precision(covariance.factor, where="log_determinant")
+    num_elements, rank = covariance.factor.shape
+    loading = effective_loading(covariance)
+    diagonal = jnp.real(jnp.diagonal(jnp.linalg.cholesky(_loaded_gram(covariance.factor, loading))))
+    return 2.0 * jnp.sum(jnp.log(diagonal)) + (num_elements - rank) * jnp.log(loading)
+
+
+def effective_loading(covariance: LowRankCovariance) -> Float[Array, ""]:
+    """delta, raised to the smallest value that rounding cannot undo."""
+    floor = loading_floor(jnp.sum(modulus_squared(covariance.factor), axis=0))
+    return jnp.maximum(covariance.loading, jax.lax.stop_gradient(floor))
+
+
+def _loaded_gram(factor: Array, loading: Array) -> Array:
+    return matmul(adjoint(factor), factor) + loading * jnp.eye(factor.shape[1], dtype=factor.dtype)
+
+
+def _ridge(factor: Array, loading: Array, vectors: Array) -> tuple[Array, Array]:
+    """(a - F x, x) for every a, with x = M^-1 F^H a improved once by its own residual."""
+    lower = jnp.linalg.cholesky(_loaded_gram(factor, loading))
+
+    def solve(rows: Array) -> Array:
+        flat = rows.reshape(-1, rows.shape[-1]).T
+        return jax.scipy.linalg.cho_solve((lower, True), flat).T.reshape(rows.shape)
+
+    x = solve(matmul(vectors, factor.conj()))
+    residual = vectors - matmul(x, factor.T)
+    x = x + solve(matmul(residual, factor.conj()) - loading * x)
+    return vectors - matmul(x, factor.T), x
+
+
+@jax.custom_jvp
+def _quadratic_form(factor: Array, loading: Array, vectors: Array) -> Array:
+    residual, x = _ridge(factor, loading, vectors)
+    return jnp.sum(modulus_squared(residual), axis=-1) / loading + jnp.sum(modulus_squared(x), axis=-1)
+
+
+@_quadratic_form.defjvp
+def _quadratic_form_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (factor, loading, vectors), (factor_dot, loading_dot, vectors_dot) = primals, tangents
+    residual, x = _ridge(factor, loading, vectors)
+    value = jnp.sum(modulus_squared(residual), axis=-1) / loading + jnp.sum(modulus_squared(x), axis=-1)
+    image = residual / loading  # b = R^-1 a, and F^H b = x
+    change = vectors_dot - matmul(x, factor_dot.T)
+    value_dot = 2.0 * jnp.sum(jnp.real(image.conj() * change), axis=-1)
+    return value, value_dot - jnp.sum(modulus_squared(image), axis=-1) * loading_dot

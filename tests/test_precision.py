@@ -1,0 +1,95 @@
+"""The policy, the upcast and the loss scale."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from risjax.config import PrecisionConfig
+from risjax.precision import all_finite, check_upcast, make_loss_scale, make_policy, select_tree, upcast
+from risjax.types import PackedComplex
+
+
+@pytest.mark.parametrize("half", [jnp.bfloat16, jnp.float16])
+def test_upcast_brings_whole_trees_to_full_precision_and_touches_nothing_else(half):
+    key = jax.random.key(0)
+    tree = {
+        "half": jnp.ones(3, half),
+        "packed": PackedComplex(jnp.ones(2, half), jnp.zeros(2, half)),
+        "packed32": PackedComplex(jnp.ones(2, jnp.float32), jnp.zeros(2, jnp.float32)),
+        "full": jnp.ones(2, jnp.complex64),
+        "numpy": np.ones(2, np.float16),
+        "int": jnp.arange(2),
+        "bool": jnp.array([True]),
+        "key": key,
+        "name": "scene",
+        "none": None,
+        "float": 0.5,
+    }
+    out = upcast(tree)
+    dtypes = {name: getattr(leaf, "dtype", None) for name, leaf in out.items()}
+    assert dtypes["half"] == dtypes["numpy"] == jnp.float32
+    assert dtypes["packed"] == dtypes["packed32"] == dtypes["full"] == jnp.complex64
+    assert dtypes["int"] == jnp.int32
+    assert dtypes["bool"] == jnp.bool_
+    assert dtypes["key"] == key.dtype
+    assert (out["name"], out["none"], out["float"]) == ("scene", None, 0.5)
+    assert out["full"] is tree["full"]
+    check_upcast(out, "predictions")
+
+
+@pytest.mark.parametrize(
+    "leaf", [jnp.ones(2, jnp.bfloat16), jnp.ones(2, jnp.float16), PackedComplex(jnp.ones(2), jnp.ones(2))]
+)
+def test_the_door_names_what_is_narrower(leaf):
+    with pytest.raises(AssertionError, match="labels"):
+        check_upcast({"factor": leaf}, "labels")
+
+
+def test_upcast_refuses_64_bits_that_jax_would_narrow():
+    with pytest.raises(ValueError, match="JAX_ENABLE_X64"):
+        upcast(np.ones(2))
+    with jax.enable_x64(True):
+        assert upcast(np.ones(2)).dtype == np.float64
+
+
+def test_loss_scale_follows_the_gradients_and_keeps_its_floor_through_tree_maps():
+    scale = make_loss_scale(
+        PrecisionConfig(compute="float16", initial_loss_scale=4.0, loss_scale_period=2, min_loss_scale=2.0)
+    )
+    scale = jax.tree.map(lambda leaf: leaf, scale)
+    step = jax.jit(lambda s, finite: s.adjust(finite))
+    values = []
+    for finite in (True, True, False, False, False, True, True):
+        scale = step(scale, jnp.array(finite))
+        values.append(float(scale.value))
+    assert values == [4, 8, 4, 2, 2, 2, 4]
+    assert {leaf.dtype for leaf in jax.tree.leaves(scale)} == {jnp.dtype("float32"), jnp.dtype("int32")}
+
+
+@pytest.mark.parametrize("compute", ["bfloat16", "float32"])
+def test_other_dtypes_have_a_scale_that_stays_one(compute):
+    scale = make_loss_scale(PrecisionConfig(compute=compute, loss_scale_period=1))
+    for finite in (True, False, True):
+        scale = scale.adjust(jnp.array(finite))
+        assert float(scale.value) == 1.0
+    gradient = {"w": jnp.array([0.1, 3.0])}
+    np.testing.assert_array_equal(scale.unscale(scale.scale(gradient))["w"], gradient["w"])
+
+
+def test_policy_casts_each_way_and_refuses_complex_leaves():
+    policy = make_policy(PrecisionConfig(compute="float16"))
+    tree = {"w": jnp.ones(2), "n": jnp.arange(2), "none": None}
+    assert policy.cast_to_compute(tree)["w"].dtype == jnp.float16
+    assert policy.cast_to_compute(tree)["n"].dtype == jnp.int32
+    assert policy.cast_to_output(policy.cast_to_compute(tree))["w"].dtype == jnp.float32
+    with pytest.raises(ValueError, match="complex leaf"):
+        policy.cast_to_compute({"x": jnp.ones(2, jnp.complex64)})
+
+
+def test_all_finite_and_select_tree():
+    assert bool(all_finite({}))
+    assert bool(all_finite({"i": jnp.arange(3), "k": jax.random.key(0), "s": "text"}))
+    assert not bool(all_finite({"z": jnp.array(1j * jnp.nan)}))
+    chosen = select_tree(jnp.array(False), {"a": jnp.ones(2)}, {"a": jnp.zeros(2)})
+    np.testing.assert_array_equal(chosen["a"], 0.0)
