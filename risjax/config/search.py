@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from risjax.config.section import FromList, NonNegativeInt, PositiveInt, Section
+from risjax.config.section import FromList, NonNegativeInt, PositiveFloat, PositiveInt, Section
 
 
 class Distribution(Section):
@@ -36,7 +36,7 @@ class SearchConfig(Section):
     """The search over any setting of the config, by dotted path."""
 
     trials: PositiveInt = 20
-    """Trials in the whole study."""
+    """Trials in the whole study, by however many workers."""
     epochs: PositiveInt = 4
     """Epochs a trial."""
     steps_per_epoch: PositiveInt | None = None
@@ -45,12 +45,17 @@ class SearchConfig(Section):
     """What a trial is judged by, on the fixed validation scenes; ``nmse`` is a surrogate, chosen explicitly."""
     pruner: Literal["median", "hyperband", "none"] = "median"
     warmup_epochs: NonNegativeInt = 1
-    """Epochs before a trial may be pruned."""
+    """Epochs that every trial gets before the pruner may stop it."""
     startup_trials: NonNegativeInt = 5
-    """Random trials before the sampler models anything."""
+    """Random trials before the sampler models anything, and finished ones before the median prunes."""
     storage: str | None = None
-    """Any Optuna storage URL; null keeps the study inside the run's directory."""
+    """Any Optuna storage URL, or grpc://host:port; null keeps the study inside the run's directory. A password
+    in it is never written anywhere."""
+    study: str | None = None
+    """The study's name in ``storage``, shared by its workers; null takes the run directory's name."""
     max_retries: NonNegativeInt = 2
     """How often a trial that died with its process is run again."""
+    heartbeat_s: PositiveFloat = 20.0
+    """Seconds between a worker's signs of life; silent for six of them, a worker on another machine counts as dead."""
     space: dict[str, Distribution] = Field(default_factory=dict)
     """Dotted path of a setting to its distribution."""

@@ -1,0 +1,126 @@
+"""The search space: dotted paths checked against the schema before anything runs.
+
+A space is ``config.search.space``, a mapping of dotted paths to distributions. Three things can be wrong
+with one, and all are found before the first trial, together: a path that does not exist, a path that a
+trial never reads (a dead knob), a value that the schema refuses whatever the other knobs are. Values
+that are refused only in company (heads that do not divide the width) are reported, and a trial that
+draws such a pair is pruned with that reason.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from risjax.config import Config, Distribution
+from risjax.config.errors import ConfigError, Problem, dotted, setting_paths, suggest
+from risjax.config.io import apply_overrides
+
+_DEAD = {
+    "stages": "it says what runs, not how",
+    "run": "it names the run, not what is learned",
+    "search": "a search cannot search itself",
+    "evaluate": "a trial is judged on the validation scenes, before any evaluation",
+    "checks": "assertions do not change what is learned",
+    "train.epochs": "a trial trains search.epochs epochs",
+    "train.best_metric": "a trial's value is the best epoch by search.metric",
+    "train.validation_scenes": "all trials must be judged on the same scenes",
+}
+
+
+def check_space(config: Config) -> tuple[str, ...]:
+    """Checks ``config.search.space`` against the schema.
+
+    Args:
+        config: the complete configuration; the space's values are tried as overrides of it.
+
+    Returns:
+        Pairs of values that are valid alone but not together, in words. Trials that draw one are pruned.
+
+    Raises:
+        ConfigError: with all problems: unknown paths (and what was probably meant), knobs that no trial
+            reads, values that are valid in no company.
+    """
+    space = config.search.space
+    problems = {path: why for path in space if (why := _path_problem(config, path))}
+    space = {path: distribution for path, distribution in space.items() if path not in problems}
+    pairs = tuple(_refused_pairs(config, space))
+    bad = {frozenset((first, second)) for first, second, _ in pairs}
+    for path, distribution in space.items():
+        others = [(other, index) for other in space if other != path for index in range(len(probes(space[other])))]
+        for index, value in enumerate(probes(distribution)):
+            reason = refusal(config, {path: value})
+            if reason and all(frozenset(((path, index), other)) in bad for other in others):
+                problems.setdefault(path, f"{value!r} is refused: {reason}")
+    if problems:
+        raise _error(problems)
+    return tuple(reason for _, _, reason in pairs)
+
+
+def probes(distribution: Distribution) -> tuple[Any, ...]:
+    """The values a distribution is checked with: every choice, or both ends and the middle."""
+    if distribution.choice is not None:
+        return distribution.choice
+    if distribution.log_uniform is not None:
+        low, high = distribution.log_uniform
+        return low, math.sqrt(low * high), high
+    if distribution.uniform is not None:
+        low, high = distribution.uniform
+        return low, (low + high) / 2, high
+    assert distribution.integer is not None
+    low, high = distribution.integer
+    return tuple(dict.fromkeys((low, (low + high) // 2, high)))
+
+
+def refusal(config: Config, values: Mapping[str, Any]) -> str | None:
+    """Why the schema refuses ``config`` with these values, or None where it takes them."""
+    try:
+        apply_overrides(config, values)
+    except ConfigError as error:
+        return "; ".join(problem.text for problem in error.problems)
+    return None
+
+
+def trial_config(config: Config, values: Mapping[str, Any]) -> Config:
+    """The configuration a trial trains: the values in place, the search's own epochs.
+
+    Raises:
+        ConfigError: when the values are valid alone but not together.
+    """
+    length: dict[str, Any] = {"train.epochs": config.search.epochs}
+    if config.search.steps_per_epoch is not None:
+        length["train.steps_per_epoch"] = config.search.steps_per_epoch
+    return apply_overrides(config, {**values, **length})
+
+
+def _error(problems: Mapping[str, str]) -> ConfigError:
+    return ConfigError([Problem(f"search.space.{path}", "", text) for path, text in problems.items()])
+
+
+def _path_problem(config: Config, path: str) -> str | None:
+    """What is wrong with a searched path, or None."""
+    known = tuple(setting_paths(Config))
+    parts = tuple(path.split("."))
+    if parts not in known:
+        close = suggest(parts, known)
+        return "no such setting" + (f"; did you mean {' or '.join(close)}?" if close else "")
+    if any(len(other) > len(parts) and other[: len(parts)] == parts and other[-1] != "*" for other in known):
+        return f"is a section; search one of its settings, as in {dotted(next(k for k in known if k[:-1] == parts))}"
+    for dead, why in _DEAD.items():
+        if path == dead or path.startswith(dead + "."):
+            return f"no trial reads this setting: {why}"
+    if path == "train.steps_per_epoch" and config.search.steps_per_epoch is not None:
+        return "no trial reads this setting: search.steps_per_epoch takes its place"
+    if path.startswith("estimator.") and config.search.metric == "nmse":
+        return "no trial reads this setting: search.metric is nmse, which involves no estimator"
+    return None
+
+
+def _refused_pairs(
+    config: Config, space: Mapping[str, Distribution]
+) -> Iterator[tuple[tuple[str, int], tuple[str, int], str]]:
+    """Pairs of probed values (path, index of the probe) that the schema refuses together, with the reason."""
+    for first, second in itertools.combinations(space, 2):
+        for (i, a), (j, b) in itertools.product(enumerate(probes(space[first])), enumerate(probes(space[second]))):
+            if reason := refusal(config, {first: a, second: b}):
+                yield (first, i), (second, j), f"{first} = {a!r} with {second} = {b!r}: {reason}"

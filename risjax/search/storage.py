@@ -1,0 +1,124 @@
+"""Where a study is remembered: a journal file inside the run, or any Optuna storage URL.
+
+The journal is Optuna's own format, an operation a line. Two things in it do not survive ``kill -9`` as they
+come: its lock is a file that a dead holder leaves behind (30 s of waiting for whoever comes next), and a
+torn last line breaks the study for ever once another line is appended to it. `JournalLock` cures both: the
+kernel releases ``flock`` with its holder, and whoever takes the lock first cuts the file back to its last
+newline. ``benchmarks/search_storage.py`` compares the storages.
+"""
+
+import os
+from pathlib import Path
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+from risjax.config.secrets import mask
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+
+class StorageError(Exception):
+    """The storage cannot be opened; passwords in the message are masked."""
+
+
+class JournalLock:
+    """An exclusive lock on a journal that dies with its holder, and mends the journal when taken.
+
+    Two uses of one object exclude each other too (``flock`` belongs to the open file, and each `acquire`
+    opens its own), so threads and processes are treated alike.
+    """
+
+    def __init__(self, journal: Path):
+        self._journal = journal
+        self._lock = journal.with_suffix(".lock")
+        self._held: int | None = None
+
+    def acquire(self) -> bool:
+        """Waits for the lock, then cuts a torn last line off the journal."""
+        descriptor = os.open(self._lock, os.O_CREAT | os.O_RDWR, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        self._held = descriptor
+        cut_torn_line(self._journal)
+        return True
+
+    def release(self) -> None:
+        """Gives the lock back."""
+        descriptor, self._held = self._held, None
+        if descriptor is None:
+            raise RuntimeError("the journal's lock is not held")
+        os.close(descriptor)
+
+
+def cut_torn_line(journal: Path) -> int:
+    """Cuts a file back to its last newline; returns how many bytes were dropped.
+
+    Only for whoever holds the journal's lock: the bytes after the last newline are then a dead writer's.
+    """
+    try:
+        with journal.open("r+b") as file:
+            end = file.seek(0, os.SEEK_END)
+            position = end
+            while position:
+                start = max(0, position - 4096)
+                file.seek(start)
+                newline = file.read(position - start).rfind(b"\n")
+                if newline >= 0:
+                    position = start + newline + 1
+                    break
+                position = start
+            if position < end:
+                file.truncate(position)
+            return end - position
+    except FileNotFoundError:
+        return 0
+
+
+def open_storage(url: str | None, folder: Path) -> BaseStorage:
+    """The storage behind ``search.storage``.
+
+    Args:
+        url: an Optuna (SQLAlchemy) URL, ``grpc://host:port`` of an Optuna gRPC proxy, or None for the
+            journal ``folder/study.journal``.
+        folder: the run's ``search/`` directory.
+
+    Raises:
+        StorageError: when it cannot be opened; says what to install or to check.
+    """
+    if url is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        journal = folder / "study.journal"
+        lock = JournalFileOpenLock(str(journal)) if fcntl is None else JournalLock(journal)
+        return JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))  # type: ignore[arg-type]
+    try:
+        if url.startswith("grpc://"):
+            host, _, port = url.removeprefix("grpc://").rstrip("/").partition(":")
+            return optuna.storages.GrpcStorageProxy(host=host, port=int(port or 13000))
+        if url.startswith("sqlite:"):
+            return _sqlite(url)
+        return optuna.storages.get_storage(url)
+    except Exception as error:  # noqa: BLE001  (drivers raise what they like, with the URL in it)
+        raise StorageError(
+            f"search.storage {mask(url)} cannot be opened: {mask(str(error)).splitlines()[0]}; is the server "
+            "reachable, the password given, the driver installed (PostgreSQL: pip install 'psycopg[binary]')?"
+        ) from None
+
+
+def _sqlite(url: str) -> RDBStorage:
+    """SQLite with a write-ahead log: readers and the writer do not wait for one another, a kill tears nothing."""
+    from sqlalchemy import event
+
+    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+    event.listen(storage.engine, "connect", _write_ahead)
+    with storage.engine.connect() as connection:
+        _write_ahead(connection.connection.dbapi_connection, None)
+    return storage
+
+
+def _write_ahead(connection, _record) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
