@@ -107,10 +107,10 @@ class RunDirectory:
                 if kind is None or record.get("kind") == kind:
                     yield record
 
-    def truncate_log(self, keep: Callable[[dict[str, Any]], bool]) -> None:
-        """Rewrites the log with the records for which ``keep`` holds: what a resumed run will repeat goes."""
+    def truncate_log(self, drop: Callable[[dict[str, Any]], bool]) -> None:
+        """Takes the records for which ``drop`` holds out of the log: those that a resumed run will write again."""
         records = list(self.read_log())
-        kept = [record for record in records if keep(record)]
+        kept = [record for record in records if not drop(record)]
         if len(kept) < len(records):
             write_atomically(self.log_path, "".join(json.dumps(record) + "\n" for record in kept))
 

@@ -65,8 +65,7 @@ class Reader:
         """The merged tree of the file that a user calls ``name``, and the file."""
         file, looked = find_config(name)
         if file is None:
-            shipped = sorted(entry.name for entry in SHIPPED.glob("*.yaml"))
-            self._problem(name, "", f"no such file; looked for {looked}{did_you_mean(name, shipped)}")
+            self._problem(name, "", f"no such file; looked for {looked}{did_you_mean(name, shipped_configs())}")
             return Layer(), None
         return self._read_file(file, ()), file
 
@@ -176,6 +175,11 @@ class Reader:
             text = f"got the key {path[-1]!r}, expected a name (YAML reads on, off, yes, no as booleans: quote it)"
             self._problem(".".join(map(str, path)), layer.origins.get(path[:-1], ""), text)
         return not bad
+
+
+def shipped_configs() -> list[str]:
+    """The names of the shipped configurations."""
+    return sorted(entry.name for entry in SHIPPED.glob("*.yaml"))
 
 
 def find_config(name: str) -> tuple[File | None, str]:

@@ -1,0 +1,144 @@
+"""The command line: ``python run.py`` and ``risjax`` are this one `main`.
+
+Exit codes: 0 all stages done; 1 a stage failed or a check of ``verify`` did; 2 the command or the
+configuration cannot be used (nothing was written); 130 interrupted by Ctrl-C.
+"""
+
+import argparse
+import difflib
+import io
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import risjax
+from risjax.config.documents import shipped_configs
+from risjax.config.errors import ConfigError
+from risjax.config.io import load_config, to_yaml
+from risjax.config.root import Config
+from risjax.config.secrets import mask
+from risjax.run_directory import RunDirectoryError
+from risjax.terminal import Terminal
+
+_DESCRIPTION = """\
+Learns near-field covariances of a reconfigurable intelligent surface and localises with them.
+
+A configuration says which stages run (search, train, evaluate, report, ...); everything they make lies in
+one run directory, by default runs/<name of the configuration>. The same command again goes on where the
+last one ended, and repeats nothing that is done.
+"""
+
+_EPILOG = """\
+examples:
+  %(prog)s --config quick.yaml                        minutes on two CPU cores: search, train, evaluate, report
+  %(prog)s --config quick.yaml train.epochs=3         one setting changed
+  %(prog)s --config quick.yaml 'stages=[evaluate, report]' run.directory=runs/mine
+                                                      lists in quotes, for the shell's sake
+  %(prog)s --config quick.yaml physics=original       a profile of configs/physics
+  %(prog)s --config quick.yaml 'evaluate.sources[0].scenes=1000'
+                                                      one entry of a list
+  %(prog)s --config quick.yaml run.fresh=true         move the old run directory aside, start anew
+  %(prog)s --config wide.yaml --print-config          what would run, every setting resolved
+
+exit codes: 0 done, 1 a stage or a check failed, 2 unusable command or configuration (nothing is written),
+130 interrupted.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that knows what was probably meant."""
+
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments: "):
+            message += _flag_hint(
+                message.removeprefix("unrecognized arguments: ").split()[0], self._option_string_actions
+            )
+        print(f"error: {message}\n{self.format_usage()}see {self.prog} --help", file=sys.stderr)
+        sys.exit(2)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: the arguments, without the program's name; None takes the process's.
+
+    Returns:
+        The exit code.
+    """
+    for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows a ? and goes on
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    parser = _parser()
+    arguments = parser.parse_intermixed_args(argv)
+    if arguments.config is None:
+        parser.error(f"--config NAME.yaml is missing; there are {', '.join(shipped_configs())}")
+    try:
+        config = load_config(arguments.config, arguments.overrides)
+        if arguments.print_config:
+            print(to_yaml(config), end="")
+            return 0
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of --print-config has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+    from risjax.stages import StageError, run_stages  # imports jax only where a stage needs it
+
+    terminal = Terminal(quiet=arguments.quiet)
+    resume = _resume_command(parser.prog, arguments, config)
+    try:
+        return run_stages(config, terminal)
+    except (RunDirectoryError, ConfigError) as error:
+        print(f"error: {mask(str(error))}", file=sys.stderr)
+        return 2
+    except StageError as error:
+        print(f"error: {mask(str(error))}\nto go on from here: {resume}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; to go on from here: {resume}", file=sys.stderr)
+        return 130
+
+
+def _parser() -> _Parser:
+    program = os.path.basename(sys.argv[0])
+    program = f"python {program}" if program.endswith(".py") else "risjax"
+    parser = _Parser(
+        prog=program,
+        usage="%(prog)s --config NAME.yaml [section.key=value ...] [--print-config] [--quiet]",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config",
+        metavar="NAME.yaml",
+        help="a file; a bare name is looked up in the working directory, then among the shipped configs",
+    )
+    parser.add_argument("overrides", metavar="section.key=value", nargs="*", help="settings that win over the file's")
+    parser.add_argument("--print-config", action="store_true", help="print the resolved configuration and stop")
+    parser.add_argument("--quiet", action="store_true", help="no progress; only warnings and the closing summary")
+    parser.add_argument("--version", action="version", version=f"risjax {risjax.__version__}")
+    return parser
+
+
+def _flag_hint(word: str, known: object) -> str:
+    flag, equals, _ = word.partition("=")
+    if "." in flag and equals:
+        return f"; settings take no dashes: {word.lstrip('-')}"
+    close = difflib.get_close_matches(flag, list(known), n=1, cutoff=0.6)  # type: ignore[call-overload]
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _resume_command(program: str, arguments: argparse.Namespace, config: Config) -> str:
+    """The command that goes on: the same one, but not anew."""
+    overrides = list(arguments.overrides)
+    if config.run.fresh:
+        overrides = [text for text in overrides if text.partition("=")[0].strip() != "run.fresh"] + ["run.fresh=false"]
+    words = ["--config", arguments.config, *overrides, *(["--quiet"] if arguments.quiet else [])]
+    return mask(f"{program} {shlex.join(words)}")

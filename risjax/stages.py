@@ -1,0 +1,165 @@
+"""The stages of a run, in order, each one resumable: what ``run.py`` does with a valid configuration.
+
+A stage that is done is not repeated; one that was interrupted goes on by itself (the study knows its trials,
+the training its checkpoints). Where a run searches, everything after the search is done with the winner: the
+run's configuration with the best trial's values in place. Rooms are imported by the stage that needs them, so
+that a run with nothing left to do ends at once.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+
+from risjax.config.io import apply_overrides
+from risjax.config.root import Config
+from risjax.run_directory import RunDirectory, open_run_directory
+from risjax.summary import summarise_run
+from risjax.terminal import Terminal, duration_text
+
+_LONG_RUN_SCENES = 100_000
+"""Training scenes ahead from which on it is worth measuring how long they will take (seconds of compilation)."""
+
+
+class StageError(Exception):
+    """A stage that could not be finished; the message says why, and what was there before still is."""
+
+
+def run_stages(config: Config, terminal: Terminal) -> int:
+    """Runs ``config.stages`` in its run directory, going on where an earlier run ended.
+
+    Returns:
+        0, or 1 where ``verify`` found something wrong.
+
+    Raises:
+        ConfigError: the search's space does not fit the schema; nothing was changed.
+        RunDirectoryError: the directory cannot be used; nothing was changed.
+        StageError: a stage failed for a reason that is no bug.
+        KeyboardInterrupt: as it came; what is done stays done.
+    """
+    if "search" in config.stages:
+        from risjax.search.space import check_space
+
+        check_space(config)
+    directory = open_run_directory(config)
+    try:
+        return _run_stages(config, directory, terminal)
+    finally:
+        directory.unlock()
+
+
+def _run_stages(config: Config, directory: RunDirectory, terminal: Terminal) -> int:
+    terminal.say(f"run directory: {directory.path}")
+    _announce_duration(config, directory, terminal)
+    all_passed = True
+    for stage in config.stages:
+        if directory.is_done(stage):
+            terminal.say(f"{stage}: already done")
+            continue
+        terminal.rule(stage)
+        started = time.monotonic()
+        passed = _STAGES[stage](_winner(config, directory, stage), directory, terminal)
+        seconds = time.monotonic() - started
+        directory.append_log({"kind": "stage", "stage": stage, "seconds": seconds, "passed": passed})
+        if passed:
+            directory.mark_done(stage)
+        all_passed &= passed
+        terminal.say(f"{stage}: {'done' if passed else 'FAILED'} in {duration_text(seconds)}")
+    for line in summarise_run(config, directory):
+        terminal.say(line, always=True)
+    return 0 if all_passed else 1
+
+
+def _winner(config: Config, directory: RunDirectory, stage: str) -> Config:
+    """The configuration of a stage: the winner's where this run has searched before it."""
+    if "search" not in config.stages[: config.stages.index(stage)]:
+        return config
+    best = next((trial for trial in directory.read_json("search/trials.json", []) if trial["is_best"]), None)
+    if best is None:
+        raise StageError(f"the search is done, but {directory.search / 'trials.json'} names no best trial")
+    return apply_overrides(config, best["params"])
+
+
+def _announce_duration(config: Config, directory: RunDirectory, terminal: Terminal) -> None:
+    """Says before a long run how long it will take on this machine, measured on a few steps."""
+    work = remaining_steps(config, directory)
+    scenes = sum(work.values()) * config.train.batch_size
+    if scenes < _LONG_RUN_SCENES or terminal.quiet:
+        return
+    terminal.say("a long run; measuring a few steps on this machine ...")
+    from risjax.train import estimate_step_seconds
+
+    per_step = estimate_step_seconds(config)
+    for stage, steps in work.items():
+        terminal.say(f"  {stage}: up to {steps} steps, about {duration_text(steps * per_step)}")
+    total = duration_text(sum(work.values()) * per_step)
+    terminal.say(
+        f"about {total} at {1000 * per_step:.0f} ms a step of {config.train.batch_size} scenes here, less where trials "
+        "are pruned; Ctrl-C stops it, and the same command goes on"
+    )
+
+
+def remaining_steps(config: Config, directory: RunDirectory) -> Mapping[str, int]:
+    """Training steps that the stages still have ahead of them, at most, as {stage: steps}."""
+    work = {}
+    if "search" in config.stages and not directory.is_done("search"):
+        finished = ("complete", "pruned")
+        done = sum(trial["state"] in finished for trial in directory.read_json("search/trials.json", []))
+        steps = config.search.epochs * (config.search.steps_per_epoch or config.train.steps_per_epoch)
+        work["search"] = (config.search.trials - done) * steps
+    if "train" in config.stages and not directory.is_done("train"):
+        done = max((record["epoch"] for record in directory.read_log("epoch")), default=0)
+        work["train"] = (config.train.epochs - done) * config.train.steps_per_epoch
+    return work
+
+
+def _search(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
+    from risjax.search.storage import StorageError
+    from risjax.search.study import SearchError, search
+
+    try:
+        search(config, directory, terminal)
+    except (SearchError, StorageError) as error:
+        raise StageError(f"search: {error}") from error
+    return True
+
+
+def _train(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
+    from risjax.train import CheckpointError, NonFiniteTraining, train
+
+    try:
+        train(config, directory, terminal)
+    except (NonFiniteTraining, CheckpointError) as error:
+        raise StageError(f"train: {error}") from error
+    return True
+
+
+def _evaluate(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
+    from risjax.evaluate import evaluate
+    from risjax.train import CheckpointError
+
+    try:
+        evaluate(config, directory, terminal)
+    except (CheckpointError, FileNotFoundError) as error:
+        raise StageError(f"evaluate: {error}") from error
+    return True
+
+
+def _report(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
+    from risjax.report import write_report
+
+    write_report(directory)
+    return True
+
+
+def _verify(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
+    from risjax.verify import verify
+
+    return verify(config, directory, terminal)
+
+
+_STAGES: Mapping[str, Callable[[Config, RunDirectory, Terminal], bool]] = {
+    "search": _search,
+    "train": _train,
+    "evaluate": _evaluate,
+    "report": _report,
+    "verify": _verify,
+}

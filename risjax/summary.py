@@ -1,0 +1,79 @@
+"""The closing words of a run: what was found, and where it lies."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from risjax.config.root import Config
+from risjax.run_directory import RunDirectory
+from risjax.terminal import value_text
+
+_FILES = (
+    ("report.html", "the report, for a browser"),
+    ("metrics.json", "every figure with its interval"),
+    ("estimates.npz", "the estimates, scene by scene"),
+    ("log.jsonl", "a line a step and an epoch"),
+    ("search/best.yaml", "the winner's configuration"),
+    ("checkpoints", "the trained network"),
+    ("config.yaml", "the configuration"),
+)
+_SHOWN_METRICS = ("nmse", "f1_3d", "f1_angle", "gospa_m")
+
+
+def summarise_run(config: Config, directory: RunDirectory) -> list[str]:
+    """The closing lines, made of what lies in the directory."""
+    lines = [*_search_lines(config, directory), *_train_lines(directory), *_evaluate_lines(directory)]
+    there = [(name, what) for name, what in _FILES if _is_there(directory, name)]
+    width = max((len(str(directory.path / name)) for name, _ in there), default=0)
+    lines += [f"  {str(directory.path / name).ljust(width)}  {what}" for name, what in there]
+    return ["", f"{directory.path}: {', '.join(_state(config, directory))}", *lines]
+
+
+def _state(config: Config, directory: RunDirectory) -> Iterator[str]:
+    for stage in config.stages:
+        yield f"{stage} {'done' if directory.is_done(stage) else 'NOT done'}"
+
+
+def _search_lines(config: Config, directory: RunDirectory) -> Iterator[str]:
+    trials = directory.read_json("search/trials.json", [])
+    best = next((trial for trial in trials if trial["is_best"]), None)
+    if best is not None:
+        values = ", ".join(f"{name} {value_text(value)}" for name, value in best["params"].items())
+        yield f"  search: best of {len(trials)} trials {config.search.metric} {value_text(best['value'])} with {values}"
+
+
+def _train_lines(directory: RunDirectory) -> Iterator[str]:
+    epochs = list(directory.read_log("epoch"))
+    if epochs:
+        first, last = epochs[0], epochs[-1]
+        best = epochs[min(last["best_epoch"], len(epochs)) - 1]
+        shown = ", ".join(f"{name} {value_text(best['validation'].get(name))}" for name in _SHOWN_METRICS)
+        yield (
+            f"  train: loss {value_text(first['loss'])} -> {value_text(last['loss'])} in {last['epoch']} epochs, "
+            f"{last['skipped_steps']} steps skipped; best epoch {best['epoch']}: {shown}"
+        )
+
+
+def _evaluate_lines(directory: RunDirectory) -> Iterator[str]:
+    metrics = directory.read_json("metrics.json", {})
+    for source, found in metrics.get("sources", {}).items():
+        yield f"  evaluate, {source}:"
+        methods = found.get("methods", {})
+        width = max(map(len, methods), default=0)
+        for method, breakdowns in methods.items():
+            overall = breakdowns.get("overall", {})
+            shown = [f"{name} {_interval(overall[name])}" for name in _SHOWN_METRICS if name in overall]
+            yield f"    {method.ljust(width)}  {'  '.join(shown)}"
+
+
+def _interval(entry: dict[str, Any]) -> str:
+    """``0.512 [0.480, 0.541]``: a value with its 95 % interval."""
+    if entry.get("value") is None:
+        return "-"
+    if entry.get("low") is None or entry.get("high") is None:
+        return f"{entry['value']:.3f}"
+    return f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
+
+
+def _is_there(directory: RunDirectory, name: str) -> bool:
+    path = directory.path / name
+    return path.is_file() or (path.is_dir() and any(path.iterdir()))

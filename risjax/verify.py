@@ -1,0 +1,121 @@
+"""The checklist at the end of ``verify.yaml``: did a short run do what every long one relies on?
+
+Each line is a check with its number, ✓ or ✗, made from what the run left in its directory. The original
+pipeline printed ``Loss is finite: 3.843`` beside ``backbone=nan``: these are the checks that it lacked.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from risjax.config.root import Config
+from risjax.run_directory import RunDirectory
+from risjax.terminal import Terminal, value_text
+
+FULL_PRECISION = frozenset({"float32", "float64", "complex64", "complex128"})
+"""What a floating-point leaf may be behind the loss's door."""
+
+_EXACT = ("int", "uint", "bool", "key")
+"""Dtypes that the upcast leaves alone, by their beginning."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the list."""
+
+    name: str
+    passed: bool
+    found: str
+
+
+def verify(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
+    """Prints the checklist and the table of dtypes, writes ``verify.json``, and says whether all is well."""
+    checks = run_checks(config, directory)
+    rows = dtype_rows(directory)
+    terminal.table("dtypes of predictions and labels at the loss's door", rows, always=True)
+    for check in checks:
+        terminal.say(f"{'✓' if check.passed else '✗'} {check.name}: {check.found}", always=True)
+    directory.write_json("verify.json", {"checks": [asdict(check) for check in checks], "dtypes": rows})
+    return all(check.passed for check in checks)
+
+
+def run_checks(config: Config, directory: RunDirectory) -> list[Check]:
+    """The checklist of a run, in order."""
+    steps, epochs = list(directory.read_log("step")), list(directory.read_log("epoch"))
+    checks = [*_step_checks(config, steps), *_epoch_checks(config, epochs)]
+    if "search" in config.stages:
+        checks.append(_search_check(config, directory.read_json("search/trials.json", [])))
+    checks.append(_dtype_check(dtype_rows(directory)))
+    return checks
+
+
+def dtype_rows(directory: RunDirectory) -> list[dict[str, str]]:
+    """The dtype of every prediction and label leaf before and after the upcast, as the training logged it."""
+    record = next(reversed(list(directory.read_log("dtypes"))), {})
+    before, after = record.get("before", {}), record.get("after", {})
+    return [
+        {"leaf": leaf, "before": before.get(leaf, "-"), "after": after.get(leaf, "-")}
+        for leaf in dict.fromkeys((*before, *after))
+    ]
+
+
+def _step_checks(config: Config, steps: list[dict[str, Any]]) -> Iterator[Check]:
+    expected = config.train.epochs * config.train.steps_per_epoch
+    losses = [step["loss"] for step in steps]
+    value = value_text(losses[-1]) if losses else "no step was logged"
+    bad = [step["step"] for step in steps if not _finite(step["loss"])]
+    yield Check("loss finite", bool(steps) and not bad, value + _at(bad))
+    for part in ("backbone", "head"):
+        norms = [step[f"grad_norm_{part}"] for step in steps]
+        bad = [step["step"] for step in steps if not _finite(step[f"grad_norm_{part}"])]
+        value = f"{min(norms):.3g} ... {max(norms):.3g}" if norms and not bad else "none" if not norms else "not finite"
+        yield Check(f"gradient norm of the {part} finite", bool(steps) and not bad, value + _at(bad))
+    bad = [step["step"] for step in steps if not step["finite"]]
+    ok = len(steps) - len(bad)
+    yield Check("every step ok", ok == expected, f"{ok} of {expected}" + _at(bad))
+
+
+def _epoch_checks(config: Config, epochs: list[dict[str, Any]]) -> Iterator[Check]:
+    if not epochs:
+        yield Check("an epoch finished", False, "none was logged")
+        return
+    last = epochs[-1]
+    skipped, applied, count = last["skipped_steps"], last["applied_updates"], last["schedule_count"]
+    yield Check("no non-finite step", skipped == 0, f"{skipped} skipped")
+    yield Check("schedule's count equals applied updates", count == applied > 0, f"{count} and {applied}")
+    metric = config.train.best_metric
+    best = epochs[min(last["best_epoch"], len(epochs)) - 1]["validation"]
+    for name in dict.fromkeys(("nmse", metric)):
+        yield Check(f"best validation {name} finite", _finite(best.get(name)), value_text(best.get(name)))
+
+
+def _search_check(config: Config, trials: list[dict[str, Any]]) -> Check:
+    """The best value is finite and is one that its own trial reported after an epoch, so no made-up penalty."""
+    name = f"best search {config.search.metric} finite and really evaluated"
+    best = next((trial for trial in trials if trial["is_best"]), None)
+    if best is None:
+        return Check(name, False, f"no complete trial among {len(trials)}")
+    reported = best["intermediate"].values()
+    evaluated = best["state"] == "complete" and best["value"] in reported
+    found = f"{value_text(best['value'])}, trial {best['number']} of {len(trials)}, {len(reported)} epochs reported"
+    return Check(name, evaluated and _finite(best["value"]), found)
+
+
+def _dtype_check(rows: list[dict[str, str]]) -> Check:
+    name = "predictions and labels in full precision behind the upcast"
+    narrow = [row["leaf"] for row in rows if not _is_full(row["after"])]
+    found = f"{len(rows) - len(narrow)} of {len(rows)} leaves"
+    return Check(name, bool(rows) and not narrow, found + (f"; narrower: {', '.join(narrow)}" if narrow else ""))
+
+
+def _is_full(dtype: str) -> bool:
+    return dtype in FULL_PRECISION or dtype.startswith(_EXACT)
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _at(steps: list[int]) -> str:
+    return f", not at step {', '.join(map(str, steps[:3]))}{', ...' if len(steps) > 3 else ''}" if steps else ""
