@@ -4,7 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from risjax.config.section import FromList, Interval, PositiveFloat, PositiveInt, Section, check_ordered
+from risjax.config.section import (
+    FromList,
+    Interval,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+    check_ordered,
+)
 
 
 def check_angles(name: str, interval: tuple[float, float]) -> None:
@@ -29,11 +37,26 @@ class ArrayConfig(Section):
     """Where ranges are measured from: the panel's centre, or (the original pipeline's) element N_H // 2, N_V // 2."""
     wavefront: Literal["spherical", "fresnel", "paraxial"] = "spherical"
     """Exact spherical wavefront, or a named approximation."""
+    amplitude: Literal["uniform", "spherical"] = "uniform"
+    """Modulus across the panel: the same everywhere, or r / d_n as spherical spreading has it."""
+    pattern_exponent: NonNegativeFloat = 0.0
+    """q of the elements' amplitude pattern cos(angle off boresight)^q; 0 is isotropic."""
+    elements_m: Annotated[tuple[Annotated[tuple[float, float], FromList], ...], FromList] | None = None
+    """(horizontal, vertical) of every element in metres, in the order of n, in place of the uniform grid."""
 
     @property
     def num_elements(self) -> int:
         """N."""
         return self.num_horizontal * self.num_vertical
+
+    @model_validator(mode="after")
+    def _all_elements(self) -> "ArrayConfig":
+        if self.elements_m is not None and len(self.elements_m) != self.num_elements:
+            raise ValueError(
+                f"elements_m holds {len(self.elements_m)} elements, expected num_horizontal * num_vertical = "
+                f"{self.num_horizontal} * {self.num_vertical} = {self.num_elements}"
+            )
+        return self
 
 
 class ChannelConfig(Section):

@@ -8,8 +8,13 @@ p_n    position of element n in the (horizontal, vertical) [2]       m
 u      direction (sin phi cos theta, sin theta), the part  [2]       1
        of the unit vector that lies in the panel's plane
 d_n    distance from the source to element n               [N]       m
+g_n    amplitude (r / d_n) cos(psi_n)^q; 1 by default      [N]       1
+psi_n  angle between element n's boresight and the source            rad
 k      wavenumber 2 pi / wavelength                                  rad/m
 ====== =================================================== ========= ====
+
+Time runs as exp(+j omega t) backwards: a longer path d_n has the phase exp(-j k d_n), and an element nearer to the
+source than the phase reference has a positive phase. A code exp(-j phase of a_n) therefore focuses on the source.
 """
 
 import jax.numpy as jnp
@@ -21,6 +26,8 @@ from risjax.config import ArrayConfig
 
 def element_positions(array: ArrayConfig) -> Float[np.ndarray, "N 2"]:
     """Positions of the elements in the panel's plane, horizontal index fastest, in metres, float64."""
+    if array.elements_m is not None:
+        return np.asarray(array.elements_m, np.float64)
 
     def axis(count: int) -> np.ndarray:
         offset = (count - 1) / 2 if array.origin == "centre" else count // 2
@@ -35,10 +42,18 @@ def direction_cosines(azimuth_rad: Array, elevation_rad: Array) -> Float[Array, 
     return jnp.stack([jnp.sin(azimuth_rad) * jnp.cos(elevation_rad), jnp.sin(elevation_rad)], axis=-1)
 
 
+def cartesian(position: Float[Array, "*shape 3"]) -> Float[Array, "*shape 3"]:
+    """(horizontal, vertical, boresight) coordinates in metres of (azimuth [rad], elevation [rad], range [m])."""
+    azimuth_rad, elevation_rad, range_m = position[..., 0], position[..., 1], position[..., 2]
+    plane = direction_cosines(azimuth_rad, elevation_rad)
+    boresight = jnp.cos(azimuth_rad) * jnp.cos(elevation_rad)
+    return range_m[..., None] * jnp.stack([plane[..., 0], plane[..., 1], boresight], axis=-1)
+
+
 def steering(
     array: ArrayConfig, position: Float[Array, "*shape 3"], *, elements: Float[Array, "N 2"] | None = None
 ) -> Complex[Array, "*shape N"]:
-    """Steering vectors a_n = exp(+j k (r - d_n)) / sqrt(N), unit norm.
+    """Steering vectors a_n = g_n exp(+j k (r - d_n)) / ||g||, unit norm; g_n = 1 and ||g|| = sqrt(N) by default.
 
     ``spherical``: d_n = ||r u - p_n||, exact. ``fresnel``: to second order in p/r,
     d_n = r - u.p + (||p||^2 - (u.p)^2) / 2r. ``paraxial`` (the original pipeline's): d_n = r - u.p + ||p||^2 / 2r.
@@ -47,24 +62,68 @@ def steering(
     decade of range: the exact form is (2 r u.p - ||p||^2) / (r + d_n).
 
     Args:
-        array: the surface and the wavefront.
-        position: (azimuth [rad], elevation [rad], range [m]); its dtype decides complex64 or complex128.
+        array: the surface, the wavefront and the elements' amplitudes.
+        position: (azimuth [rad], elevation [rad], range [m]), range > 0; its dtype decides complex64 or complex128.
         elements: positions of the elements in metres where they differ from the nominal ones.
 
     Returns:
-        Steering vectors, unit norm, of the phase reference r = 0.
+        Steering vectors, unit norm, of the phase reference p = 0. What the amplitudes do to the norm is
+        `amplitude_norm`'s to say.
     """
-    azimuth_rad, elevation_rad, range_m = position[..., 0], position[..., 1], position[..., 2, None]
-    plane = jnp.asarray(element_positions(array) if elements is None else elements, position.dtype)
-    projection_m = jnp.matmul(direction_cosines(azimuth_rad, elevation_rad), plane.T, precision="highest")
-    squared_m2 = jnp.broadcast_to(jnp.sum(plane**2, axis=-1), projection_m.shape)
+    range_m, projection_m, squared_m2 = _geometry(array, position, elements)
     match array.wavefront:
         case "spherical":
-            distance_m = jnp.sqrt(range_m**2 - 2 * range_m * projection_m + squared_m2)
+            distance_m = _distance(range_m, projection_m, squared_m2)
             path_difference_m = (2 * range_m * projection_m - squared_m2) / (range_m + distance_m)
         case "fresnel":
             path_difference_m = projection_m - (squared_m2 - projection_m**2) / (2 * range_m)
         case "paraxial":
             path_difference_m = projection_m - squared_m2 / (2 * range_m)
     phase = (2 * np.pi / array.wavelength_m) * path_difference_m
-    return (jnp.cos(phase) + 1j * jnp.sin(phase)) / np.sqrt(plane.shape[0])
+    wave = (jnp.cos(phase) + 1j * jnp.sin(phase)) / np.sqrt(phase.shape[-1])
+    if _is_uniform(array):
+        return wave
+    amplitude = _amplitude(array, position, range_m, projection_m, squared_m2)
+    return wave * (amplitude / _root_mean_square(amplitude))
+
+
+def amplitude_norm(
+    array: ArrayConfig, position: Float[Array, "*shape 3"], *, elements: Float[Array, "N 2"] | None = None
+) -> Float[Array, "*shape"]:
+    """||g|| / sqrt(N): the field of a source over that of the same source with all amplitudes one; 1 by default."""
+    if _is_uniform(array):
+        return jnp.ones(position.shape[:-1], position.dtype)
+    return _root_mean_square(_amplitude(array, position, *_geometry(array, position, elements)))[..., 0]
+
+
+def _is_uniform(array: ArrayConfig) -> bool:
+    return array.amplitude == "uniform" and array.pattern_exponent == 0
+
+
+def _geometry(array: ArrayConfig, position: Array, elements: Array | None) -> tuple[Array, Array, Array]:
+    """r [..., 1], u.p_n [..., N] and ||p_n||^2 [..., N]."""
+    plane = jnp.asarray(element_positions(array) if elements is None else elements, position.dtype)
+    cosines = direction_cosines(position[..., 0], position[..., 1])
+    projection_m = jnp.matmul(cosines, plane.T, precision="highest")
+    squared_m2 = jnp.broadcast_to(jnp.sum(plane**2, axis=-1), projection_m.shape)
+    return position[..., 2, None], projection_m, squared_m2
+
+
+def _distance(range_m: Array, projection_m: Array, squared_m2: Array) -> Array:
+    return jnp.sqrt(range_m**2 - 2 * range_m * projection_m + squared_m2)
+
+
+def _amplitude(array: ArrayConfig, position: Array, range_m: Array, projection_m: Array, squared_m2: Array) -> Array:
+    """g_n, from the exact distances whatever the wavefront."""
+    distance_m = _distance(range_m, projection_m, squared_m2)
+    amplitude = jnp.ones_like(distance_m)
+    if array.amplitude == "spherical":
+        amplitude = range_m / distance_m
+    if array.pattern_exponent > 0:
+        boresight = jnp.cos(position[..., 0, None]) * jnp.cos(position[..., 1, None])
+        amplitude = amplitude * (range_m * boresight / distance_m) ** array.pattern_exponent
+    return amplitude
+
+
+def _root_mean_square(amplitude: Array) -> Array:
+    return jnp.sqrt(jnp.mean(amplitude**2, axis=-1, keepdims=True))

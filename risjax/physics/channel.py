@@ -10,18 +10,19 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Complex, Key
 
 from risjax.config import ArrayConfig, ChannelConfig
 from risjax.physics.array import direction_cosines, element_positions
 
 
-def uniform(key: Key[Array, ""], interval: tuple[float, float], shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
+def uniform(key: Key[Array, ""], interval: tuple[float, float], shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """Uniform draws on [low, high]; a point interval gives that point."""
     return jax.random.uniform(key, shape, dtype, minval=interval[0], maxval=interval[1])
 
 
-def complex_normal(key: Key[Array, ""], shape: tuple[int, ...], dtype: jnp.dtype) -> Complex[Array, "*shape"]:
+def complex_normal(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike) -> Complex[Array, "*shape"]:
     """Circular complex Gaussian draws of unit variance; ``dtype`` is the real one."""
     parts = jax.random.normal(key, (2, *shape), dtype) * math.sqrt(0.5)
     return jax.lax.complex(parts[0], parts[1])
@@ -47,7 +48,7 @@ def line_of_sight(
 
 
 def draw_channel(
-    key: Key[Array, ""], channel: ChannelConfig, array: ArrayConfig, dtype: jnp.dtype = jnp.float32
+    key: Key[Array, ""], channel: ChannelConfig, array: ArrayConfig, dtype: DTypeLike = jnp.float32
 ) -> Complex[Array, "M N"]:
     """One channel H; ``dtype`` is the real one of its parts."""
     factor_key, departure_key, arrival_key, scatter_key = jax.random.split(key, 4)

@@ -9,17 +9,18 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Complex, Float, Key
 
 from risjax.config import PhysicsConfig, SceneConfig
-from risjax.physics.array import steering
+from risjax.physics.array import amplitude_norm, steering
 from risjax.physics.channel import complex_normal, draw_channel, uniform
 from risjax.physics.codebook import codes
 from risjax.physics.measurement import measure
 from risjax.types import Observation, Scene, Sources, Truth
 
 
-def draw_positions(key: Key[Array, ""], scene: SceneConfig, dtype: jnp.dtype = jnp.float32) -> Float[Array, "K 3"]:
+def draw_positions(key: Key[Array, ""], scene: SceneConfig, dtype: DTypeLike = jnp.float32) -> Float[Array, "K 3"]:
     """(azimuth [rad], elevation [rad], range [m]) of K_max sources, each uniform in its interval."""
     azimuth_key, elevation_key, range_key = jax.random.split(key, 3)
     shape = (scene.max_sources,)
@@ -33,7 +34,7 @@ def draw_positions(key: Key[Array, ""], scene: SceneConfig, dtype: jnp.dtype = j
     )
 
 
-def draw_sources(key: Key[Array, ""], physics: PhysicsConfig, dtype: jnp.dtype = jnp.float32) -> Sources:
+def draw_sources(key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = jnp.float32) -> Sources:
     """K sources, uniform in [least, most], in the first K of K_max slots."""
     scene = physics.scene
     count_key, position_key, symbol_key, gain_key = jax.random.split(key, 4)
@@ -45,6 +46,7 @@ def draw_sources(key: Key[Array, ""], physics: PhysicsConfig, dtype: jnp.dtype =
         symbols = jnp.exp(1j * jnp.angle(symbols))
     gain = 10 ** (uniform(gain_key, scene.gain_db, (), dtype) / 20)
     amplitude = gain * path_gain(position[:, 2], physics.array.wavelength_m) * symbols
+    amplitude = amplitude * amplitude_norm(physics.array, position)
     return Sources(jnp.where(active[:, None], position, 0), jnp.where(active, amplitude, 0), active)
 
 
@@ -69,7 +71,7 @@ def label_factor(matrix: Complex[Array, "N K"], amplitude: Complex[Array, " K"])
     return matrix * (relative * jnp.sqrt(matrix.shape[0] / jnp.where(total > 0, total, 1)))[None, :]
 
 
-def draw_scene(key: Key[Array, ""], physics: PhysicsConfig, dtype: jnp.dtype = jnp.float32) -> Scene:
+def draw_scene(key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = jnp.float32) -> Scene:
     """One scene; batch by vmap over keys, with ``physics`` static under jit.
 
     Args:
