@@ -15,8 +15,21 @@ class GridConfig(Section):
     num_range: Annotated[int, Field(ge=2)] = 16
 
 
+class GreedyConfig(Section):
+    """Greedy maximum likelihood on the snapshots."""
+
+    grid: GridConfig = GridConfig(num_azimuth=33, num_elevation=17, num_range=8)
+    """Where a source may start; three points a beam suffice, since the joint fit moves it."""
+    iterations: PositiveInt = 12
+    """Levenberg-Marquardt steps after each new source."""
+    final_iterations: PositiveInt = 10
+    """Levenberg-Marquardt steps of the fit that is kept."""
+    penalty: PositiveFloat = 1.0
+    """Factor on BIC's penalty of 5 ln(2 L M) a source."""
+
+
 class EstimatorConfig(Section):
-    """How a spectrum becomes sources."""
+    """How a spectrum, or the snapshots, become sources."""
 
     grid: GridConfig = GridConfig()
     threshold_db: PositiveFloat = 12.0
@@ -29,3 +42,4 @@ class EstimatorConfig(Section):
     """... closer than this in inverse range (1/m), are one peak."""
     candidates: PositiveInt = 16
     """Local maxima of the grid that are refined."""
+    greedy: GreedyConfig = GreedyConfig()

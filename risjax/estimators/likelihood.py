@@ -1,0 +1,135 @@
+"""The likelihood of source positions given the snapshots, with amplitudes and noise level projected out.
+
+====== ================================================================ ============
+symbol meaning                                                          shape
+====== ================================================================ ============
+G      Phi^H Phi                                                        [N, N]
+b      Phi^H y                                                          [N]
+A      steering vectors of the active sources, zero columns elsewhere   [N, K]
+S      A^H G A (identity on inactive slots)                             [K, K]
+alpha  S^-1 A^H b, the best amplitudes for these positions              [K]
+rho    ||y||^2 - b^H A alpha, the residual's energy                     []
+D      derivatives of A with respect to (u, v, s), times alpha          [N, K, 3]
+T      Re D^H (G - G A S^-1 A^H G) D, the Gauss-Newton matrix           [3K, 3K]
+====== ================================================================ ============
+
+For constant symbols y = Phi A alpha + noise, the likelihood is a function of rho alone, and rho depends on y
+only through G, b and ||y||^2: Phi, whose 256 x 144 entries differ in every scene, is never formed. T over half
+the noise variance is the Fisher information of the positions when the amplitudes are unknown (Stoica and
+Nehorai 1989), so that one linearisation serves the search and the uncertainty.
+
+Precision: float32 with full matmul precision. rho is a difference of energies, so its relative error is about
+1e-7 times the SNR: below 1e-4 up to 30 dB. In float64 throughout where the observation is (x64 enabled).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Complex, Float
+
+from risjax.config import ArrayConfig
+from risjax.estimators.grid import to_position
+from risjax.physics.array import steering
+from risjax.physics.measurement import gram, matched_filter
+from risjax.types import Observation
+
+_RIDGE = 1e-6
+
+
+class Statistics(NamedTuple):
+    """What the likelihood needs of one scene's snapshots.
+
+    Attributes:
+        gram: G, [N, N].
+        filtered: b, [N].
+        energy: ||y||^2, [].
+        num_measurements: L M, as a float.
+    """
+
+    gram: Complex[Array, "*batch N N"]
+    filtered: Complex[Array, "*batch N"]
+    energy: Float[Array, "*batch"]
+    num_measurements: Float[Array, "*batch"]
+
+
+class Linearisation(NamedTuple):
+    """The projected likelihood at some positions.
+
+    Attributes:
+        residual: rho, [].
+        amplitude: alpha, [K].
+        contribution: energy by which the residual grows when a source is taken away and the amplitudes of the
+            others are fitted again, |alpha_k|^2 / (S^-1)_kk, [K]; zero in inactive slots.
+        gradient: half of d rho / d (u, v, s), [K, 3].
+        curvature: T, [3K, 3K], zero rows and columns for inactive slots.
+    """
+
+    residual: Float[Array, "*batch"]
+    amplitude: Complex[Array, "*batch K"]
+    contribution: Float[Array, "*batch K"]
+    gradient: Float[Array, "*batch K 3"]
+    curvature: Float[Array, "*batch K3 K3"]
+
+
+def statistics(observation: Observation) -> Statistics:
+    """G, b and ||y||^2 of one observation."""
+    snapshots = observation.snapshots
+    energy = jnp.sum(snapshots.real**2 + snapshots.imag**2)
+    count = jnp.asarray(snapshots.size, energy.dtype)
+    return Statistics(gram(observation), matched_filter(observation), energy, count)
+
+
+def _adjoint(left: Array, right: Array) -> Array:
+    return jnp.matmul(left.conj().T, right, precision="highest")
+
+
+def solve_hermitian(matrix: Complex[Array, "K K"], right: Complex[Array, "K C"]) -> Complex[Array, "K C"]:
+    """matrix^-1 right through Cholesky, the diagonal raised by a millionth against coincident sources."""
+    diagonal = jnp.diagonal(matrix).real
+    loaded = matrix + jnp.diag(_RIDGE * diagonal + jnp.finfo(diagonal.dtype).tiny).astype(matrix.dtype)
+    return jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(loaded), True), right)
+
+
+def steering_and_derivatives(
+    array: ArrayConfig, cosines: Float[Array, "K 3"]
+) -> tuple[Complex[Array, "N K"], Complex[Array, "N K 3"]]:
+    """Steering vectors and their derivatives with respect to (u, v, s)."""
+
+    def vector(x: Float[Array, "3"]) -> Complex[Array, " N"]:
+        return steering(array, to_position(x))
+
+    return jax.vmap(vector, out_axes=1)(cosines), jax.vmap(jax.jacfwd(vector), out_axes=1)(cosines)
+
+
+def linearise(
+    data: Statistics, array: ArrayConfig, cosines: Float[Array, "K 3"], active: Bool[Array, " K"]
+) -> Linearisation:
+    """The projected likelihood, its gradient and its Gauss-Newton matrix at ``cosines``.
+
+    Args:
+        data: of one scene.
+        array: the surface and the wavefront.
+        cosines: (u, v, s) of every slot, finite in inactive ones too.
+        active: slots that hold a source.
+    """
+    slots = cosines.shape[0]
+    vectors, derivatives = steering_and_derivatives(array, cosines)
+    vectors = jnp.where(active[None, :], vectors, 0)
+    derivatives = jnp.where(active[None, :, None], derivatives, 0)
+    columns = jnp.concatenate([vectors, derivatives.reshape(vectors.shape[0], -1)], axis=1)
+    products = _adjoint(columns, jnp.matmul(data.gram, columns, precision="highest"))
+    projections = _adjoint(columns, data.filtered[:, None])[:, 0]
+    scale = jnp.maximum(jnp.max(jnp.diagonal(products)[:slots].real), jnp.finfo(cosines.dtype).tiny)
+    small = products[:slots, :slots] + jnp.diag(jnp.where(active, 0, scale)).astype(products.dtype)
+    cross = products[:slots, slots:]
+    identity = jnp.eye(slots, dtype=products.dtype)
+    solved = solve_hermitian(small, jnp.concatenate([projections[:slots, None], identity, cross], axis=1))
+    amplitude, inverse, removed = solved[:, 0], solved[:, 1 : slots + 1], solved[:, slots + 1 :]
+    contribution = jnp.where(active, jnp.abs(amplitude) ** 2 / jnp.diagonal(inverse).real, 0.0)
+    residual = data.energy - jnp.sum(projections[:slots].conj() * amplitude).real
+    weights = jnp.repeat(amplitude, 3)
+    gradient = -(weights.conj() * (projections[slots:] - _adjoint(cross, amplitude[:, None])[:, 0])).real
+    remaining = products[slots:, slots:] - _adjoint(cross, removed)
+    curvature = (weights.conj()[:, None] * weights[None, :] * remaining).real
+    return Linearisation(residual, amplitude, contribution, gradient.reshape(slots, 3), curvature)

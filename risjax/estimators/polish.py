@@ -1,0 +1,158 @@
+"""The joint maximum-likelihood polish: positions from any method, moved to the nearest optimum of the likelihood.
+
+Levenberg-Marquardt on all sources of a scene at once, the amplitudes projected out, inside the field of view;
+the Fisher information at the end gives each source's standard deviation.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Complex, Float
+
+from risjax.config import PhysicsConfig
+from risjax.estimators.grid import field_of_view, into_field, to_cosines, to_position
+from risjax.estimators.likelihood import Linearisation, Statistics, linearise, statistics
+from risjax.types import Estimates, Observation
+
+_LEAST_DAMPING, _MOST_DAMPING = 1e-6, 1e6
+
+
+class Fit(NamedTuple):
+    """A local maximum of the likelihood.
+
+    Attributes:
+        cosines: (u, v, s), [K, 3].
+        active: [K].
+        amplitude: [K].
+        contribution: energy that each source's absence would add to the residual, [K].
+        residual: energy that the fit leaves, [].
+        curvature: T of `risjax.estimators.likelihood`, [3K, 3K].
+    """
+
+    cosines: Float[Array, "*batch K 3"]
+    active: Bool[Array, "*batch K"]
+    amplitude: Complex[Array, "*batch K"]
+    contribution: Float[Array, "*batch K"]
+    residual: Float[Array, "*batch"]
+    curvature: Float[Array, "*batch K3 K3"]
+
+
+def _scaled_solve(matrix: Float[Array, "P P"], vector: Float[Array, " P"], damping: Array) -> Float[Array, " P"]:
+    """(T + damping diag T)^-1 vector, T brought to a unit diagonal first; rows of a zero diagonal give zero."""
+    diagonal = jnp.diagonal(matrix)
+    used = diagonal > 0
+    scale = jnp.where(used, jax.lax.rsqrt(jnp.where(used, diagonal, 1.0)), 0.0)
+    unit = matrix * scale[:, None] * scale[None, :]
+    unit = unit + jnp.diag(jnp.where(used, damping + 1e-6, 1.0))
+    return scale * jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(unit), True), scale * vector)
+
+
+def maximise(
+    data: Statistics,
+    physics: PhysicsConfig,
+    cosines: Float[Array, "K 3"],
+    active: Bool[Array, " K"],
+    *,
+    iterations: int,
+) -> Fit:
+    """Levenberg-Marquardt from ``cosines``: a step that does not lower the residual is refused and damped.
+
+    A range at an end of the field's interval, whose gradient points outside, is held there for the step: weak
+    far sources end there often, and their directions must go on moving.
+    """
+    field = field_of_view(physics)
+
+    def evaluate(x: Array) -> Linearisation:
+        return linearise(data, physics.array, x, active)
+
+    def body(_: Array | int, state: tuple) -> tuple:
+        x, here, damping = state
+        outward = jnp.where(here.gradient[:, 2] > 0, x[:, 2] <= field.s[0], x[:, 2] >= field.s[1])
+        free = jnp.stack([active, active, active & ~outward], axis=1).reshape(-1)
+        curvature = jnp.where(free[:, None] & free[None, :], here.curvature, 0.0)
+        step = _scaled_solve(curvature, jnp.where(free, here.gradient.reshape(-1), 0.0), damping)
+        limit = jnp.asarray([[0.1, 0.1, 0.5]], x.dtype)
+        trial = into_field(x - jnp.clip(step.reshape(x.shape), -limit, limit), field)
+        there = evaluate(trial)
+        better = there.residual < here.residual
+        kept = jax.tree.map(lambda new, old: jnp.where(better, new, old), (trial, there), (x, here))
+        damping = jnp.clip(jnp.where(better, damping / 5, damping * 4), _LEAST_DAMPING, _MOST_DAMPING)
+        return *kept, damping
+
+    start = into_field(jnp.where(active[:, None], cosines, 0.5 * (field.s[0] + field.s[1])), field)
+    initial = (start, evaluate(start), jnp.asarray(1e-2, start.dtype))
+    x, here, _ = jax.lax.fori_loop(0, iterations, body, initial)
+    return Fit(x, active, here.amplitude, here.contribution, here.residual, here.curvature)
+
+
+def standard_deviations(
+    fit: Fit, noise_variance: Float[Array, ""], cosines: Float[Array, "K 3"]
+) -> Float[Array, "K 3"]:
+    """Standard deviations of (azimuth, elevation, range) from the Fisher information 2 T / noise variance.
+
+    The range's is that of 1/r times r^2 (delta method): the likelihood is nearly Gaussian in 1/r, not in r.
+    """
+    curvature = fit.curvature
+    slots = fit.active.shape[0]
+    diagonal = jnp.diagonal(curvature)
+    used = diagonal > 0
+    scale = jnp.where(used, jax.lax.rsqrt(jnp.where(used, diagonal, 1.0)), 0.0)
+    unit = curvature * scale[:, None] * scale[None, :] + jnp.diag(jnp.where(used, 1e-7, 1.0))
+    identity = jnp.eye(3 * slots, dtype=unit.dtype)
+    inverse = jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(unit), True), identity)
+    covariance = 0.5 * noise_variance * inverse * scale[:, None] * scale[None, :]
+    blocks = covariance.reshape(slots, 3, slots, 3)[jnp.arange(slots), :, jnp.arange(slots), :]
+    jacobian = jax.vmap(jax.jacfwd(to_position))(cosines)
+    variance = jnp.einsum("kij,kjl,kil->ki", jacobian, blocks, jacobian, precision="highest")
+    return jnp.sqrt(jnp.maximum(variance, 0.0))
+
+
+def noise_from_residual(fit: Fit, num_measurements: Float[Array, ""]) -> Float[Array, ""]:
+    """Unbiased noise variance of the fit: its residual over the complex degrees of freedom that are left."""
+    used = 2.5 * jnp.sum(fit.active)
+    return jnp.maximum(fit.residual, 0.0) / jnp.maximum(num_measurements - used, 1.0)
+
+
+def estimates_from_fit(fit: Fit, data: Statistics) -> Estimates:
+    """A fit as `Estimates`, strongest first.
+
+    ``score`` is the energy that a source's absence would add to the residual, over the noise variance: the
+    logarithm of its likelihood ratio, positions held, amplitudes fitted.
+    """
+    noise_variance = noise_from_residual(fit, data.num_measurements)
+    std = standard_deviations(fit, noise_variance, fit.cosines)
+    power = jnp.where(fit.active, jnp.abs(fit.amplitude) ** 2, -1.0)
+    order = jnp.argsort(-power)
+    active, finite = fit.active[order], jnp.isfinite(fit.residual)
+    active = active & finite
+    row = active[:, None]
+    score = fit.contribution / jnp.maximum(noise_variance, jnp.finfo(power.dtype).tiny)
+    return Estimates(
+        position=jnp.where(row, to_position(fit.cosines[order]), 0.0),
+        amplitude=jnp.where(active, fit.amplitude[order], 0),
+        active=active,
+        std=jnp.where(row, std[order], jnp.inf),
+        score=jnp.where(active, score[order], 0.0),
+    )
+
+
+def polish(
+    observation: Observation, estimates: Estimates, physics: PhysicsConfig, *, iterations: int = 10
+) -> Estimates:
+    """Moves the sources that any method found to the nearest optimum of the likelihood, one scene.
+
+    Args:
+        observation: the raw snapshots and what the receiver knows of their making.
+        estimates: only ``position`` and ``active`` are read.
+        physics: array and field of view; nothing else of the scene's law is used.
+        iterations: Levenberg-Marquardt steps.
+
+    Returns:
+        The same sources, strongest first, with amplitudes and standard deviations; ``score`` as in
+        `estimates_from_fit`. A scene with NaN in its snapshots comes back empty.
+    """
+    data = statistics(observation)
+    position = jnp.where(estimates.active[:, None], estimates.position, 1.0)
+    fit = maximise(data, physics, to_cosines(position), estimates.active, iterations=iterations)
+    return estimates_from_fit(fit, data)
