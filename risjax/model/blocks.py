@@ -1,7 +1,7 @@
 """The transformer block: pre-norm attention and MLP, in whatever dtype its inputs and parameters have.
 
 No dtype is named here: `risjax.model.build` casts parameters and inputs together, once, and every product
-follows. Normalisation statistics and the attention's softmax run in float32 inside flax and jax.
+follows. Normalisation statistics (inside flax) and the attention's softmax run in float32.
 """
 
 import jax
@@ -22,7 +22,12 @@ class Attention(nnx.Module):
         batch, num_tokens, width = tokens.shape
         projected = self.query_key_value(tokens).reshape(batch, num_tokens, 3, self.heads, width // self.heads)
         query, key, value = jnp.moveaxis(projected, 2, 0)
-        return self.output(jax.nn.dot_product_attention(query, key, value).reshape(tokens.shape))
+        # Written out, since jax.nn.dot_product_attention asks for a float16 product that CPUs refuse (jax 0.10.2).
+        wide = jnp.promote_types(tokens.dtype, jnp.float32)
+        scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=wide)
+        weights = jax.nn.softmax(scores * (width // self.heads) ** -0.5).astype(tokens.dtype)
+        mixed = jnp.einsum("bhqk,bkhd->bqhd", weights, value)
+        return self.output(mixed.reshape(tokens.shape))
 
 
 class Block(nnx.Module):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from risjax.linalg import normalise_trace
 from risjax.loss import covariance_nmse, projector_distance
 from risjax.types import LowRankCovariance
 
@@ -60,7 +61,8 @@ def loss_of(term: str, real: jax.Array, imag: jax.Array, label: jax.Array, num_s
     predicted = jax.lax.complex(real, imag)
     if term == "nmse":
         return covariance_nmse(predicted, label)
-    return projector_distance(LowRankCovariance(predicted, jnp.asarray(1e-3, real.dtype)), label, num_sources)
+    covariance = LowRankCovariance(normalise_trace(predicted), jnp.asarray(1e-3, real.dtype))
+    return projector_distance(covariance, label, num_sources)
 
 
 @pytest.mark.parametrize("term", ["nmse", "projector"])
