@@ -42,7 +42,6 @@ from risjax.linalg.hermitian import (
     eigh_descending,
     matmul,
     modulus_squared,
-    real_dtype,
     require_full_precision,
 )
 from risjax.types import LowRankCovariance
@@ -111,28 +110,28 @@ class Basis(NamedTuple):
 def orthonormal_basis(factor: Inexact[Array, "N rank"]) -> Basis:
     """The singular vectors of F from the eigenvectors of F^H F, re-orthogonalised.
 
-    The Gram matrix squares F's condition number, and F v_k for two singular values below sqrt(eps) s_1 need not be
-    orthogonal any more. Two passes of Gram-Schmidt, strongest direction first, restore orthonormality for every
-    direction above the rank tolerance, so that no loss can count a direction twice. Not differentiable by itself.
+    The Gram matrix squares F's condition number: two singular values below sqrt(eps) s_1 leave v_k that are any two
+    vectors of their plane, whose images F v_k may be nearly parallel. So the images, of unit norm and strongest first,
+    are orthogonalised once more through the Cholesky factor of *their* Gram matrix (which is close to the identity),
+    and no loss can count a direction twice. A direction is dropped when it lies below the rank tolerance or within
+    1e2 sqrt(eps) of the stronger ones. Not differentiable by itself.
     """
     num_elements, rank = factor.shape
+    eps = float(jnp.finfo(factor.dtype).eps)
     _, right = eigh_descending(matmul(adjoint(factor), factor))
     images = matmul(factor, right)
-    tolerance = max(num_elements, rank) * jnp.finfo(factor.dtype).eps * jnp.sqrt(jnp.sum(modulus_squared(factor)))
-
-    def add_column(k: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
-        vectors, singular = state
-        column = images[:, k]
-        for _ in range(2):
-            column -= matmul(vectors, matmul(adjoint(vectors), column))
-        norm = jnp.sqrt(jnp.sum(modulus_squared(column)))
-        inside = norm > tolerance
-        column = jnp.where(inside, column / jnp.where(inside, norm, 1.0), 0.0)
-        return vectors.at[:, k].set(column), singular.at[k].set(jnp.where(inside, norm, 0.0))
-
-    start = jnp.zeros_like(factor), jnp.zeros(rank, real_dtype(factor.dtype))
-    vectors, singular = jax.lax.fori_loop(0, rank, add_column, start)
-    return Basis(vectors, singular, right)
+    norms = jnp.sqrt(jnp.sum(modulus_squared(images), axis=0))
+    tolerance = max(num_elements, rank) * eps * jnp.sqrt(jnp.sum(norms**2))
+    above = norms > tolerance
+    unit = jnp.where(above[None, :], images / jnp.where(above, norms, 1.0)[None, :], 0.0)
+    # rank eps is what rounding can take from a pivot; a column of zeros gets 1 instead.
+    loading = jnp.where(above, rank * eps, 1.0).astype(factor.dtype)
+    lower = jnp.linalg.cholesky(matmul(adjoint(unit), unit) + jnp.diag(loading))
+    pivots = jnp.real(jnp.diagonal(lower))
+    inside = (norms * pivots > tolerance) & (pivots**2 > 1e4 * eps)
+    inverse = jax.scipy.linalg.solve_triangular(lower, jnp.eye(rank, dtype=factor.dtype), lower=True)
+    vectors = matmul(unit, adjoint(inverse) * inside[None, :])
+    return Basis(vectors, jnp.where(inside, norms * pivots, 0.0), right)
 
 
 def _check(covariance: LowRankCovariance, where: str) -> None:
@@ -147,18 +146,16 @@ def _signal_basis(factor: Array, num_sources: Array) -> tuple[Basis, Array]:
     return basis, jnp.where(basis.singular > 0, chosen, 0.0)
 
 
-def _half_tangent(basis: Basis, signal: Array, factor_dot: Array, tau: float) -> Array:
-    """B with dP = B Q^H + Q B^H."""
-    vectors, singular, right = basis
+def _half_tangent(basis: Basis, signal: Array, image_dot: Array, tau: float) -> tuple[Array, Array]:
+    """(B', W) with B = B' + Q W and dP = B Q^H + Q B^H, from Z = dF V."""
+    vectors, singular, _ = basis
     eigenvalues = singular**2
-    image_dot = matmul(factor_dot, right)
     inside = matmul(adjoint(vectors), image_dot)
     across = signal[None, :] * (1.0 - signal)[:, None]
     gap = broadened_reciprocal(eigenvalues[None, :] - eigenvalues[:, None], tau)
     coupling = across * gap * (inside * singular[None, :] + singular[:, None] * adjoint(inside))
-    outside = image_dot - matmul(vectors, inside)
-    weight = signal * singular * broadened_reciprocal(eigenvalues, tau)
-    return matmul(vectors, coupling) + outside * weight[None, :]
+    weight = (signal * singular * broadened_reciprocal(eigenvalues, tau))[None, :]
+    return image_dot * weight, coupling - inside * weight
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -170,15 +167,16 @@ def _projector(factor: Array, num_sources: Array, tau: float) -> Array:
 @_projector.defjvp
 def _projector_jvp(tau: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     basis, signal = _signal_basis(*primals)
-    half = matmul(_half_tangent(basis, signal, tangents[0], tau), adjoint(basis.vectors))
+    outer, inner = _half_tangent(basis, signal, matmul(tangents[0], basis.right), tau)
+    half = matmul(outer + matmul(basis.vectors, inner), adjoint(basis.vectors))
     return matmul(basis.vectors * signal[None, :], adjoint(basis.vectors)), half + adjoint(half)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
 def _overlap(first: Array, second: Array, num_sources: Array, tau: float) -> Array:
     (one, signal_one), (two, signal_two) = _signal_basis(first, num_sources), _signal_basis(second, num_sources)
-    angles = modulus_squared(matmul(adjoint(one.vectors), two.vectors))
-    return jnp.sum(signal_one[:, None] * signal_two[None, :] * angles)
+    cosines = matmul(adjoint(one.vectors), two.vectors)
+    return jnp.sum(signal_one[:, None] * signal_two[None, :] * modulus_squared(cosines))
 
 
 def _overlap_jvp(tau: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
@@ -187,14 +185,16 @@ def _overlap_jvp(tau: float, primals: tuple, tangents: tuple) -> tuple[Array, Ar
     cosines = matmul(adjoint(one.vectors), two.vectors)
     value = jnp.sum(signal_one[:, None] * signal_two[None, :] * modulus_squared(cosines))
     value_dot = jnp.zeros_like(value)
-    # d tr(P_1 P_2) = 2 Re <B_1, P_2 Q_1>, and the same with the two exchanged.
+    # d tr(P_1 P_2) = 2 Re <B_1, P_2 Q_1>, and the same with the two exchanged; Q_1^H P_2 Q_1 is small.
     for basis, signal, other, other_signal, cosine, tangent in (
-        (one, signal_one, two, signal_two, adjoint(cosines), tangents[0]),
-        (two, signal_two, one, signal_one, cosines, tangents[1]),
+        (one, signal_one, two, signal_two, cosines, tangents[0]),
+        (two, signal_two, one, signal_one, adjoint(cosines), tangents[1]),
     ):
         if not isinstance(tangent, SymbolicZero):
-            image = matmul(other.vectors * other_signal[None, :], cosine)
-            value_dot += 2.0 * jnp.sum(jnp.real(image.conj() * _half_tangent(basis, signal, tangent, tau)))
+            masked = other_signal[:, None] * adjoint(cosine)
+            outer, inner = _half_tangent(basis, signal, matmul(tangent, basis.right), tau)
+            value_dot += 2.0 * jnp.sum(jnp.real(matmul(other.vectors, masked).conj() * outer))
+            value_dot += 2.0 * jnp.sum(jnp.real(matmul(cosine, masked).conj() * inner))
     return value, value_dot
 
 
