@@ -8,7 +8,7 @@ no memory) is pruned with its reason and has no value: nothing is made up for it
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import optuna
 from optuna.trial import TrialState
@@ -22,13 +22,8 @@ from risjax.search.space import trial_config
 from risjax.terminal import Terminal
 from risjax.train.health import NonFiniteTraining
 
-
-class Train(Protocol):
-    """`risjax.train.loop.train`, as a trial calls it."""
-
-    def __call__(
-        self, config: Config, directory: RunDirectory, terminal: Terminal, *, on_epoch: Callable[[dict], None] | None
-    ) -> Any: ...
+Train = Callable[..., Any]
+"""`risjax.train.loop.train`, called with (config, directory, terminal, on_epoch=...)."""
 
 
 @dataclass(frozen=True)

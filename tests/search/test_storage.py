@@ -1,0 +1,96 @@
+"""The journal survives a kill in the middle of a line and a kill of its lock's holder."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import optuna
+import pytest
+
+from risjax.run_directory import RunDirectory
+from risjax.search import StorageError, search
+from risjax.search.storage import JournalLock, cut_torn_line, open_storage
+from risjax.terminal import Terminal
+from tests.search.fake import FakeTrain, make_config
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"", b""),
+        (b"whole\n", b"whole\n"),
+        (b"whole\ntorn", b"whole\n"),
+        (b"torn from the start", b""),
+        (b"whole\n" + b"x" * 10_000, b"whole\n"),
+        (b"y" * 5000 + b"\n" + b"x" * 4096, b"y" * 5000 + b"\n"),
+    ],
+)
+def test_a_torn_line_is_cut(tmp_path, before, after):
+    journal = tmp_path / "study.journal"
+    journal.write_bytes(before)
+    assert cut_torn_line(journal) == len(before) - len(after)
+    assert journal.read_bytes() == after
+
+
+def test_a_study_with_a_torn_last_line_goes_on(tmp_path):
+    config, directory = make_config(trials=4), RunDirectory(tmp_path / "a")
+    whole = search(config, RunDirectory(tmp_path / "b"), Terminal(quiet=True), train=FakeTrain())
+    search(config.model_copy(update={"search": config.search.model_copy(update={"trials": 2})}), directory,
+           Terminal(quiet=True), train=FakeTrain())  # fmt: skip
+    journal = directory.search / "study.journal"
+    with journal.open("ab") as file:
+        file.write(b'{"op_code":8,"worker_id":"dead","trial_id":1,"st')
+    outcome = search(config, directory, Terminal(quiet=True), train=FakeTrain())
+    assert [record.value for record in outcome.trials] == [record.value for record in whole.trials]
+    assert all(json.loads(line) for line in journal.read_text().splitlines())
+
+
+_HOLD_THE_LOCK = """
+import sys, time
+from pathlib import Path
+from risjax.search.storage import JournalLock
+JournalLock(Path(sys.argv[1])).acquire()
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_the_lock_dies_with_its_holder(tmp_path):
+    journal = tmp_path / "study.journal"
+    holder = subprocess.Popen([sys.executable, "-c", _HOLD_THE_LOCK, str(journal)], stdout=subprocess.PIPE, text=True)
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        holder.send_signal(signal.SIGKILL)
+    started = time.monotonic()
+    lock = JournalLock(journal)
+    lock.acquire()
+    lock.release()
+    assert time.monotonic() - started < 5, "Optuna's own lock would wait for 30 s"
+
+
+def test_a_lock_that_is_not_held_cannot_be_released(tmp_path):
+    with pytest.raises(RuntimeError, match="not held"):
+        JournalLock(tmp_path / "study.journal").release()
+
+
+def test_sqlite_keeps_a_write_ahead_log(tmp_path):
+    storage = open_storage(f"sqlite:///{tmp_path}/study.db", tmp_path)
+    assert isinstance(storage, optuna.storages.RDBStorage | optuna.storages._CachedStorage)
+    optuna.create_study(storage=storage)
+    assert (tmp_path / "study.db-wal").exists()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://ada:s3cret@localhost:1/none", "nosuchdialect://ada:s3cret@host/db", "mysql://u@h/d?password=s3cret"],
+)
+def test_a_storage_that_cannot_be_opened_says_so_without_the_password(tmp_path, url):
+    with pytest.raises(StorageError) as caught:
+        open_storage(url, tmp_path)
+    assert "cannot be opened" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__

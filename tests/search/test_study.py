@@ -1,0 +1,165 @@
+"""One worker: results, pruning, reasons, records."""
+
+import json
+
+import optuna
+import pytest
+
+from risjax.config import Config, Distribution
+from risjax.config.io import load_config
+from risjax.run_directory import RunDirectory
+from risjax.search import SearchError, SearchOutcome, search
+from risjax.terminal import Terminal
+from tests.search.fake import FakeTrain, make_config, metric_of
+
+LAYERS = {"model.layers": Distribution(integer=(1, 6))}
+
+
+def run(config: Config, path, train: FakeTrain | None = None) -> SearchOutcome:
+    return search(config, RunDirectory(path), Terminal(quiet=True), train=train or FakeTrain())
+
+
+def outline(outcome: SearchOutcome) -> list[tuple]:
+    return [(r.number, r.state, r.value, r.params, r.reason, r.intermediate, r.is_best) for r in outcome.trials]
+
+
+def test_best_is_the_best_value_of_a_complete_trial(tmp_path):
+    config = make_config(pruner="none")
+    outcome = run(config, tmp_path)
+    values = [record.value for record in outcome.trials]
+    assert outcome.value == min(values)
+    assert [r.is_best for r in outcome.trials] == [value == min(values) for value in values]
+    assert metric_of(outcome.config, config.search.epochs) == pytest.approx(outcome.value, rel=1e-12)
+    assert outcome.config.train.epochs == config.train.epochs, "the winner trains as long as the run says"
+
+
+def test_f1_is_maximised(tmp_path):
+    outcome = run(make_config(metric="f1_3d", pruner="none"), tmp_path)
+    assert outcome.value == max(record.value for record in outcome.trials)
+
+
+def test_best_yaml_is_a_complete_configuration(tmp_path):
+    outcome = run(make_config(storage=f"sqlite:///{tmp_path}/study.db"), tmp_path)
+    best = load_config(str(tmp_path / "search" / "best.yaml"))
+    assert best.stages == ("train",)
+    assert best.search.storage is None
+    for section in ("physics", "precision", "model", "loss", "covariance", "estimator", "train"):
+        assert getattr(best, section) == getattr(outcome.config, section)
+
+
+def test_trials_json_tells_every_trial(tmp_path):
+    outcome = run(make_config(trials=5), tmp_path)
+    rows = json.loads((tmp_path / "search" / "trials.json").read_text())
+    assert [row["number"] for row in rows] == list(range(5))
+    assert [row["value"] for row in rows] == [record.value for record in outcome.trials]
+    assert all(row["attempts"] == 1 and row["seconds"] > 0 for row in rows)
+    assert set(rows[0]["params"]) == set(make_config().search.space)
+
+
+@pytest.mark.parametrize("pruner", ["median", "hyperband"])
+def test_pruning_saves_epochs_and_says_why(tmp_path, pruner):
+    train = FakeTrain()
+    outcome = run(make_config(trials=12, epochs=9, pruner=pruner), tmp_path, train)
+    pruned = [record for record in outcome.trials if record.state == "pruned"]
+    assert pruned
+    assert all(record.value is None and pruner in (record.reason or "") for record in pruned)
+    assert sum(train.epochs_done) == sum(len(record.intermediate) for record in outcome.trials) < 12 * 9
+    summary = json.loads((tmp_path / "search" / "summary.json").read_text())
+    assert summary["epochs_trained"] + summary["epochs_pruned_away"] == 12 * 9
+
+
+def test_warmup_epochs_are_given_to_every_trial(tmp_path):
+    outcome = run(make_config(trials=12, epochs=6, warmup_epochs=3), tmp_path)
+    lengths = [len(record.intermediate) for record in outcome.trials if record.state == "pruned"]
+    assert lengths
+    assert min(lengths) >= 3
+
+
+def test_searching_again_runs_nothing_and_says_the_same(tmp_path):
+    first, again = run(make_config(), tmp_path), FakeTrain()
+    assert outline(run(make_config(), tmp_path, again)) == outline(first)
+    assert again.configs == []
+
+
+def test_one_seed_gives_one_study_and_another_seed_another(tmp_path):
+    config = make_config(trials=10)
+    other = config.model_copy(update={"run": config.run.model_copy(update={"seed": 1})})
+    first = outline(run(config, tmp_path / "a"))
+    assert outline(run(config, tmp_path / "b")) == first
+    assert outline(run(other, tmp_path / "c")) != first
+
+
+def test_storages_give_the_same_study(tmp_path):
+    journal = run(make_config(trials=10), tmp_path / "a")
+    sqlite = run(make_config(trials=10, storage=f"sqlite:///{tmp_path}/study.db"), tmp_path / "b")
+    assert outline(sqlite) == outline(journal)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("nan", "gospa_m is nan after epoch 2"), ("raise", "non-finite training: loss term 'projector'")],
+)
+def test_a_non_finite_trial_is_pruned_with_its_reason_and_has_no_value(tmp_path, kind, words):
+    train = FakeTrain(poison={2: kind, 3: kind})
+    outcome = run(make_config(trials=10, space=LAYERS, pruner="none"), tmp_path, train)
+    sick = [record for record in outcome.trials if record.params["model.layers"] in (2, 3)]
+    assert sick
+    assert all(record.state == "pruned" and record.value is None and words in (record.reason or "") for record in sick)
+    assert all(r.state == "complete" for r in outcome.trials if r not in sick)
+    assert outcome.config.model.layers not in (2, 3)
+
+
+def test_a_search_without_any_value_says_so(tmp_path):
+    with pytest.raises(SearchError, match=r"no trial of the search is complete(.|\n)*gradient of scenes 3"):
+        run(make_config(trials=3, space=LAYERS), tmp_path, FakeTrain(poison=dict.fromkeys(range(1, 7), "raise")))
+
+
+def test_values_that_do_not_go_together_are_pruned_with_the_schemas_reason(tmp_path):
+    space = {"model.heads": Distribution(choice=(4, 6)), "model.width": Distribution(choice=(96, 128))}
+    outcome = run(make_config(trials=12, space=space), tmp_path)
+    clash = [r for r in outcome.trials if (r.params["model.heads"], r.params["model.width"]) == (6, 128)]
+    assert clash
+    assert all("heads must divide width" in (record.reason or "") for record in clash)
+
+
+def test_a_bug_ends_the_search_and_the_trial_is_repeated_once_it_is_mended(tmp_path):
+    config = make_config(trials=6, space=LAYERS, pruner="none")
+    whole = run(config, tmp_path / "whole")
+    bad = whole.trials[2].params["model.layers"]
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        run(config, tmp_path / "broken", FakeTrain(poison={bad: "bug"}))
+    rows = json.loads((tmp_path / "broken" / "search" / "trials.json").read_text())
+    assert (rows[-1]["state"], rows[-1]["reason"]) == ("failed", "ZeroDivisionError: a bug")
+    assert outline(run(config, tmp_path / "broken")) == outline(whole)
+
+
+def test_losers_lose_their_checkpoints_and_keep_their_logs(tmp_path):
+    outcome = run(make_config(), tmp_path)
+    for record in outcome.trials:
+        path = tmp_path / "search" / "trials" / f"{record.number:04d}"
+        assert (path / "checkpoints" / "weights").exists() == record.is_best
+        assert (path / "log.jsonl").exists()
+        assert (path / "config.yaml").exists()
+
+
+def test_another_configuration_does_not_join_the_study(tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db"
+    run(make_config(storage=url, study="shared", trials=2), tmp_path / "a")
+    with pytest.raises(SearchError, match=r"search\.epochs"):
+        run(make_config(storage=url, study="shared", trials=2, epochs=5), tmp_path / "b")
+    outcome = run(make_config(storage=url, study="shared", trials=3), tmp_path / "c")
+    assert len(outcome.trials) == 3, "more trials are the same study, continued"
+
+
+def test_importances_find_the_setting_that_matters(tmp_path):
+    run(make_config(trials=30, pruner="none", metric="nmse"), tmp_path)
+    importances = json.loads((tmp_path / "search" / "summary.json").read_text())["importances"]
+    assert sum(importances.values()) == pytest.approx(1.0, abs=1e-6)
+    assert importances["physics.scene.snr_db"] < 0.1, "the fake metric does not read it"
+
+
+def test_optuna_sees_an_ordinary_study(tmp_path):
+    run(make_config(trials=4), tmp_path)
+    journal = optuna.storages.journal.JournalFileBackend(str(tmp_path / "search" / "study.journal"))
+    study = optuna.load_study(study_name=None, storage=optuna.storages.JournalStorage(journal))
+    assert len(study.trials) == 4
