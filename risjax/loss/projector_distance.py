@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
-from risjax.linalg import low_rank_signal_projector
+from risjax.linalg import signal_overlap
 from risjax.types import LowRankCovariance
 
 
@@ -22,7 +22,4 @@ def projector_distance(
         num_sources: K, traced, its own in every scene.
     """
     exact = LowRankCovariance(label, jnp.zeros((), label.real.dtype))
-    target = low_rank_signal_projector(exact, num_sources)
-    predicted = low_rank_signal_projector(covariance, num_sources)
-    overlap = jnp.sum(predicted.real * target.real + predicted.imag * target.imag)
-    return 1.0 - overlap / num_sources
+    return 1.0 - signal_overlap(covariance, exact, num_sources) / num_sources
