@@ -6,11 +6,12 @@ becomes one plain line when it ends, and one a minute while it lasts, without co
 """
 
 import contextlib
+import io
 import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, TextIO
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -59,9 +60,9 @@ class Bar:
 class Terminal:
     """Says things, draws progress. One for a process; every room is handed it."""
 
-    def __init__(self, quiet: bool = False, *, stream: TextIO | None = None):
+    def __init__(self, quiet: bool = False, *, stream: io.TextIOBase | None = None):
         self.quiet = quiet
-        self._stream = sys.stdout if stream is None else stream
+        self._stream: Any = sys.stdout if stream is None else stream
         self.is_drawn = not quiet and self._stream.isatty() and os.environ.get("TERM") != "dumb"
         self._console = Console(file=self._stream, force_terminal=self.is_drawn, highlight=False)
         self._progress: Progress | None = None
@@ -166,12 +167,12 @@ class _RateColumn(ProgressColumn):
         return Text(rate_text(task.speed) if task.speed else "")
 
 
-def rate_text(per_second: float) -> str:
+def rate_text(per_second: float | int) -> str:
     """``20.3/s``, or ``3.2 s each`` where it is slow."""
     return f"{per_second:.3g}/s" if per_second >= 1 else f"{1 / per_second:.3g} s each"
 
 
-def duration_text(seconds: float) -> str:
+def duration_text(seconds: float | int) -> str:
     """A duration as a person says it: ``8 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d 4 h``."""
     seconds = round(seconds)
     for (big, big_name), (small, small_name) in (

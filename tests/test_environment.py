@@ -1,0 +1,91 @@
+"""The two environment settings that stand before every import of jax, and what happens without them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NAMES = ("OPENBLAS_NUM_THREADS", "PJRT_NPROC")
+
+# Eight independent batched solves in one program. Without PJRT_NPROC, jaxlib 0.10.0-0.10.2 hangs in it at 0 % CPU on
+# two cores, mostly within 150 rounds; 0.12 does not. A round takes about 50 ms.
+MANY_SOLVES = """
+import sys
+if sys.argv[1] == "with":
+    import risjax
+import jax, jax.numpy as jnp, numpy as np
+rng = np.random.default_rng(0)
+a = rng.normal(size=(8, 64, 144, 144)).astype("float32") / 12 + 4 * np.eye(144, dtype="float32")
+@jax.jit
+def program(a):
+    return sum(jax.scipy.linalg.solve_triangular(a[i], a[i, :, :, :8], lower=True).sum() for i in range(8))
+a = jnp.asarray(a)
+for _ in range(int(sys.argv[2])):
+    program(a).block_until_ready()
+print("done")
+"""
+
+
+def clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in (*NAMES, "NPROC")}
+
+
+def run(*arguments: str, timeout: float, **changes: str) -> str:
+    completed = subprocess.run(
+        [sys.executable, *arguments],
+        env=clean_environment() | changes,
+        cwd=ROOT,
+        timeout=timeout,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return completed.stdout
+
+
+def test_two_batched_lapack_calls_in_one_program_do_not_deadlock():
+    assert run("-c", MANY_SOLVES, "with", "60", timeout=90).strip() == "done"
+
+
+@pytest.mark.slow
+def test_without_the_settings_this_jaxlib_hangs():
+    """Says when the first setting can go: it fails on the jaxlib, or the machine, that does not hang without it."""
+    import jaxlib
+
+    if jaxlib.__version_info__ >= (0, 11) or (os.cpu_count() or 1) > 2:
+        pytest.skip("the deadlock was seen in jaxlib 0.10 on two cores")
+    with pytest.raises(subprocess.TimeoutExpired):
+        run("-c", MANY_SOLVES, "without", "3000", timeout=300)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import risjax",
+        "import runpy; runpy.run_path('run.py')",
+        "import sys; sys.path.insert(0, 'tests'); import conftest",
+    ],
+    ids=["risjax", "run.py", "tests/conftest.py"],
+)
+def test_the_settings_come_before_jax(code):
+    spy = (
+        "import os, sys, importlib.abc\n"
+        "class Spy(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name in ('jax', 'jaxlib', 'scipy'):\n"
+        f"            assert all(n in os.environ for n in {NAMES}), name + ' comes before them'\n"
+        "sys.meta_path.insert(0, Spy())\n"
+        f"{code}\n"
+        f"print(*(os.environ[n] for n in {NAMES}))\n"
+    )
+    threads, processes = run("-c", spy, timeout=60).split()
+    assert threads == "1"
+    assert int(processes) >= 16
+
+
+def test_a_user_s_own_setting_is_left_alone():
+    code = f"import os, risjax; print(*(os.environ[n] for n in {NAMES}))"
+    assert run("-c", code, timeout=60, OPENBLAS_NUM_THREADS="3", PJRT_NPROC="20").split() == ["3", "20"]
