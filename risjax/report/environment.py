@@ -1,0 +1,33 @@
+"""Versions and hardware, from package metadata alone: jax is not imported for a report."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+_PACKAGES = ("risjax", "jax", "jaxlib", "flax", "optax", "chex", "jmp", "optuna", "numpy", "scipy")
+
+
+def installed_environment() -> dict[str, str]:
+    """What is installed here and now; ``recorded`` says that it is not what the run itself wrote down."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    found["platform"] = platform.platform(terse=True)
+    found["processor"] = _processor()
+    found["recorded"] = "when this report was written"
+    return found
+
+
+def _processor() -> str:
+    count = f"{os.cpu_count() or '?'} logical cores"
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return f"{line.split(':', 1)[1].strip()}, {count}"
+    except OSError:
+        pass
+    return f"{platform.machine()}, {count}"

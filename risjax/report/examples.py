@@ -1,0 +1,162 @@
+"""Scenes from ``estimates.npz``: the errors of all, and pictures of the best, the middle and the worst.
+
+The file holds ``<source>/truth/<field>`` and ``<source>/<method>/<field>``, leading axis the scenes; of the
+fields, ``position``, ``active`` and (estimates) ``std`` are read here, and ``snr_db`` of the truth.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from risjax.report.drawing import Drawing
+from risjax.report.figures.scene import Points, scene_view
+from risjax.report.matching import angle_pairs, cartesian, gospa_m
+from risjax.report.reading import Run
+from risjax.report.style import is_reference
+from risjax.report.words import method_name, number
+
+_MOST_METHODS = 3
+_TRUTH = "truth"
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """The scenes of one source.
+
+    Attributes:
+        position: of the true sources, [S, K, 3].
+        active: which of them exist, [S, K].
+        snr_db: of each scene, [S], or None.
+        estimates: {method: (position [S, K', 3], active [S, K'], std [S, K', 3] or None)}.
+    """
+
+    position: np.ndarray
+    active: np.ndarray
+    snr_db: np.ndarray | None
+    estimates: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]]
+
+    def truth(self, scene: int) -> np.ndarray:
+        """The sources of a scene, [n, 3]."""
+        return self.position[scene][self.active[scene]]
+
+    def claimed(self, method: str, scene: int) -> Points:
+        """The estimates of a scene."""
+        position, active, std = self.estimates[method]
+        return Points(position[scene][active[scene]], None if std is None else std[scene][active[scene]])
+
+
+def read_scenes(arrays: dict[str, np.ndarray], source: str) -> Scenes | None:
+    """The scenes of one source, None where the file holds none or not what is needed of them."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for key, values in arrays.items():
+        parts = key.split("/")
+        if len(parts) == 3 and parts[0] == source:
+            found.setdefault(parts[1], {})[parts[2]] = values
+    truth = found.pop(_TRUTH, {})
+    if not _is_positions(truth):
+        return None
+    scenes = len(truth["position"])
+    estimates = {
+        method: (fields["position"], fields["active"].astype(bool), fields.get("std"))
+        for method, fields in found.items()
+        if _is_positions(fields) and len(fields["position"]) == scenes
+    }
+    snr_db = truth.get("snr_db")
+    return Scenes(truth["position"], truth["active"].astype(bool), snr_db, estimates) if estimates and scenes else None
+
+
+def matched_errors(run: Run, source: str) -> tuple[dict[str, dict[str, np.ndarray]], int]:
+    """Errors of angle-matched sources by method and quantity, and how many sources there are in all."""
+    scenes = read_scenes(run.estimates, source)
+    if scenes is None:
+        return {}, 0
+    gate = _gate(run)
+    errors = {}
+    for method in scenes.estimates:
+        pairs = []
+        for index in range(len(scenes.position)):
+            true, estimated = scenes.truth(index), scenes.claimed(method, index).position
+            pairs += [(true[i], estimated[j]) for i, j in angle_pairs(true, estimated, **gate)]
+        if pairs:
+            true, estimated = (np.array(side, float) for side in zip(*pairs, strict=True))
+            difference = np.abs(estimated - true)
+            errors[method] = {
+                "azimuth_deg": np.degrees(difference[:, 0]),
+                "elevation_deg": np.degrees(difference[:, 1]),
+                "range_m": difference[:, 2],
+                "position_m": np.linalg.norm(cartesian(estimated) - cartesian(true), axis=-1),
+            }
+    return errors, int(scenes.active.sum())
+
+
+def example_scenes(run: Run, source: str) -> list[Drawing]:
+    """Pictures of the scenes that the first competing method does best, in the middle and worst, by GOSPA.
+
+    Empty scenes are left out, and among equals the one with the most sources is taken.
+    """
+    scenes = read_scenes(run.estimates, source)
+    if scenes is None or not scenes.active.any():
+        return []
+    competing = [method for method in scenes.estimates if not is_reference(method)] or list(scenes.estimates)
+    judged = next((method for method in competing if method.startswith("learned")), competing[0])
+    shown = [judged, *(method for method in competing if method != judged)][:_MOST_METHODS]
+    cutoff = run.setting("evaluate.tolerance.gospa_cutoff_m", 2.0)
+    order = run.setting("evaluate.tolerance.gospa_order", 2.0)
+    count = scenes.active.sum(1)
+    candidates = np.flatnonzero(count)
+    values = {
+        int(i): gospa_m(scenes.truth(i), scenes.claimed(judged, i).position, cutoff_m=cutoff, order=order)
+        for i in candidates
+    }
+    ranked = sorted(values, key=lambda scene: (round(values[scene], 3), -count[scene]))
+    best = _best(ranked, values, count)
+    chosen = {"best": best, "median": ranked[len(ranked) // 2], "worst": ranked[-1]}
+    drawings = []
+    for rank, index in chosen.items():
+        if index in list(chosen.values())[: len(drawings)]:
+            continue
+        snr = "" if scenes.snr_db is None else f", SNR {number(float(scenes.snr_db[index]))} dB"
+        caption = (
+            f"Scene {index} of {source}: {count[index]} source{'s' if count[index] > 1 else ''}{snr}, "
+            f"GOSPA of {method_name(judged)} {number(values[index])} m. Rings are the truth, crosses estimates"
+            + (", ellipses their two standard deviations" if _has_std(scenes, shown, index) else "")
+            + "; the line at the origin is the surface."
+        )
+        drawings.append(
+            scene_view(
+                Points(scenes.truth(index)),
+                {method: scenes.claimed(method, index) for method in shown},
+                name=f"{source}_scene_{rank}",
+                title=f"The {rank} scene for {method_name(judged)}",
+                caption=caption,
+                max_range_m=_reach(run, scenes),
+            )
+        )
+    return drawings
+
+
+def _best(ranked: list[int], values: dict[int, float], count: np.ndarray) -> int:
+    """The best of the scenes with at least as many sources as usual: a lone source placed well shows little."""
+    usual = np.median([count[scene] for scene in ranked])
+    return next(scene for scene in ranked if count[scene] >= usual)
+
+
+def _has_std(scenes: Scenes, methods: list[str], index: int) -> bool:
+    stds = [scenes.claimed(method, index).std for method in methods]
+    return any(std is not None and np.isfinite(std).any() for std in stds)
+
+
+def _reach(run: Run, scenes: Scenes) -> float | None:
+    interval: Any = run.setting("physics.scene.range_m")
+    bound = interval[1] if isinstance(interval, list) and len(interval) == 2 else 0.0
+    return max(float(bound), float(scenes.position[scenes.active][:, 2].max()))
+
+
+def _gate(run: Run) -> dict[str, float]:
+    return {name: run.setting(f"evaluate.tolerance.{name}", 5.0) for name in ("azimuth_deg", "elevation_deg")}
+
+
+def _is_positions(fields: dict[str, np.ndarray]) -> bool:
+    position, active = fields.get("position"), fields.get("active")
+    return position is not None and active is not None and position.ndim == 3 and active.shape == position.shape[:2]

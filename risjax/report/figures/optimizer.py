@@ -1,0 +1,64 @@
+"""Learning rate, loss scale, skipped steps and speed against the step."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from risjax.report.drawing import Drawing
+from risjax.report.figures.curves import band, columns_present, epoch_marks
+from risjax.report.steps import StepTable, thin
+from risjax.report.style import series_look, tidy
+
+_COLUMNS = {
+    "learning_rate": "Learning rate",
+    "loss_scale": "Loss scale",
+    "skipped": "Skipped steps so far",
+    "scenes_per_second": "Scenes a second",
+}
+
+
+def optimizer_curves(steps: StepTable) -> Drawing | None:
+    """Small multiples of what the optimizer and the machine were doing.
+
+    Returns:
+        None where none of it was logged.
+    """
+    names = columns_present(steps, _COLUMNS)
+    if not names:
+        return None
+    table: dict = {}
+    for name in names:
+        curve = thin(steps.step, steps.columns[name])
+        table |= {"step": curve.step, name: curve.mean, f"{name}_low": curve.low, f"{name}_high": curve.high}
+    epochs = epoch_marks(steps)
+
+    def paint(figure: Figure) -> None:
+        panels = figure.subplots(1, len(names), sharex=True, squeeze=False)[0]
+        for axes, (name, label) in zip(panels, names.items(), strict=True):
+            band(axes, table, name, color=series_look(0).color)
+            axes.set_title(label)
+            axes.set_xlabel("Step")
+            axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+            _scale(axes, name, np.asarray(table[name]))
+            epochs(axes)
+            tidy(axes)
+
+    caption = (
+        "The schedule as it was applied, the loss scale of each step, skipped steps, and the speed, scenes included."
+    )
+    return Drawing("optimizer", "Schedule, loss scale, skipped steps, speed", caption, table, paint, height_in=2.3)
+
+
+def _scale(axes, name: str, values: np.ndarray) -> None:
+    if name == "loss_scale":
+        if np.nanmin(values) < np.nanmax(values):
+            axes.set_yscale("log", base=2)
+        else:
+            axes.set_ylim(0, 2 * values[0])
+        return
+    top = np.nanmax(values)
+    axes.set_ylim(0, top * 1.08 if top > 0 else 1)
+    if name == "learning_rate":
+        axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=name == "skipped"))

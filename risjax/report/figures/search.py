@@ -1,0 +1,199 @@
+"""The search: its history, what it tried, and which settings mattered."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from risjax.report.drawing import Drawing
+from risjax.report.style import ALARM, LINE, MUTED, SURFACE, TEXT, series_look, tidy
+from risjax.report.words import arrow, metric_name
+
+_FLOOR_IN = 1.1
+
+
+def search_history(trials: Sequence[Mapping[str, Any]], metric: str, *, minimise: bool) -> Drawing | None:
+    """Every trial's value in the order of the trials, and the best so far.
+
+    A trial that was pruned stands with its last value before that; one that failed, at the axis.
+
+    Returns:
+        None where there are no trials.
+    """
+    if not trials:
+        return None
+    table = {
+        "trial": np.array([trial["number"] for trial in trials]),
+        "state": [str(trial.get("state")) for trial in trials],
+        "value": np.array([_value(trial) for trial in trials]),
+        "epochs": np.array([len(trial.get("intermediate") or {}) for trial in trials]),
+    }
+    complete = np.array([state == "complete" for state in table["state"]])
+    running = np.where(complete, table["value"], math.inf if minimise else -math.inf)
+    best = (np.minimum if minimise else np.maximum).accumulate(
+        np.nan_to_num(running, nan=math.inf if minimise else -math.inf)
+    )
+    table["best_so_far"] = np.where(np.isfinite(best), best, math.nan)
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        blue, other = series_look(0), series_look(1)
+        axes.step(table["trial"], table["best_so_far"], where="post", color=blue.color, label="best so far")
+        axes.plot(table["trial"][complete], table["value"][complete], "o", color=blue.color, label="complete")
+        pruned = ~complete & np.isfinite(table["value"])
+        axes.plot(table["trial"][pruned], table["value"][pruned], "x", color=other.color, label="pruned, last value")
+        lost = ~np.isfinite(table["value"])
+        if lost.any():
+            axes.plot(
+                table["trial"][lost],
+                np.full(lost.sum(), 0.03),
+                "|",
+                color=ALARM,
+                markersize=9,
+                transform=axes.get_xaxis_transform(),
+                label="no value",
+            )
+        axes.set_xlabel("Trial")
+        axes.set_ylabel(f"{metric_name(metric)} {arrow(metric)}")
+        axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+        axes.margins(x=0.03, y=0.12)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+        tidy(axes)
+
+    caption = "The validation metric of every trial on the same scenes, and the best complete one so far."
+    return Drawing("search_history", "History of the search", caption, table, paint, height_in=2.8)
+
+
+def parallel_coordinates(trials: Sequence[Mapping[str, Any]], metric: str, *, minimise: bool) -> Drawing | None:
+    """Each trial as a line through its settings to its value.
+
+    Returns:
+        None where fewer than two trials have a value.
+    """
+    valued = [trial for trial in trials if math.isfinite(_value(trial)) and isinstance(trial.get("params"), dict)]
+    if len(valued) < 2:
+        return None
+    names = list({name: None for trial in valued for name in trial["params"]})
+    table: dict = {"trial": [trial["number"] for trial in valued], "state": [str(t.get("state")) for t in valued]}
+    table |= {name: [trial["params"].get(name) for trial in valued] for name in names}
+    table[metric] = np.array([_value(trial) for trial in valued])
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        scales = [_Coordinate(table[name]) for name in names] + [_Coordinate(table[metric])]
+        places = (
+            np.array([[scale.place(value) for scale in scales] for value in ()])
+            if not valued
+            else np.column_stack(
+                [
+                    [scale.place(value) for value in table[name]]
+                    for scale, name in zip(scales, [*names, metric], strict=True)
+                ]
+            )
+        )
+        rank = np.argsort(np.argsort(table[metric] if minimise else -table[metric]))
+        for row in np.argsort(-rank):
+            is_best, pruned = rank[row] == 0, table["state"][row] != "complete"
+            axes.plot(
+                range(len(scales)),
+                places[row],
+                color=series_look(0).color if is_best else MUTED,
+                alpha=1.0 if is_best else 0.25 if pruned else 0.55,
+                linewidth=2.4 if is_best else 1.0,
+                linestyle=":" if pruned else "-",
+                zorder=3 if is_best else 2,
+            )
+        for index, scale in enumerate(scales):
+            axes.axvline(index, color=LINE, linewidth=0.8, zorder=1)
+            for text, place in scale.ticks():
+                axes.annotate(
+                    text,
+                    (index, place),
+                    (4, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=8,
+                    color=MUTED,
+                    zorder=4,
+                    bbox={"facecolor": SURFACE, "edgecolor": "none", "pad": 0.6, "alpha": 0.75},
+                )
+        labels = [_two_lines(name) for name in names] + [f"{metric_name(metric)} {arrow(metric)}"]
+        axes.set_xticks(range(len(scales)), labels)
+        axes.set_xlim(-0.15, len(scales) - 0.55)
+        axes.set_ylim(-0.06, 1.06)
+        axes.set_yticks([])
+        axes.tick_params(axis="x", length=0)
+        axes.spines[:].set_visible(False)
+
+    caption = "A line a trial, through its settings to its value: the best in colour, pruned ones dotted."
+    return Drawing("search_parallel", "Settings tried", caption, table, paint, height_in=3.4)
+
+
+def importances(shares: Mapping[str, float]) -> Drawing | None:
+    """How much each setting separates good trials from the rest.
+
+    Returns:
+        None where there are no importances.
+    """
+    if not shares:
+        return None
+    ordered = sorted(shares.items(), key=lambda entry: entry[1])
+    table = {"setting": [name for name, _ in ordered], "importance": np.array([float(value) for _, value in ordered])}
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        bars = axes.barh(table["setting"], table["importance"], color=series_look(0).color, height=0.55)
+        axes.bar_label(bars, [f"{value:.2f}" for value in table["importance"]], padding=4, fontsize=8.5)
+        axes.set_xlim(0, 1.12 * max(table["importance"].max(), 1e-9))
+        axes.set_xlabel("Share (PED-ANOVA)")
+        tidy(axes, grid="x")
+        axes.tick_params(axis="y", labelcolor=TEXT)
+
+    caption = "Share of each setting in what separates good trials from the rest; with few trials, a hint and no more."
+    height = _FLOOR_IN + 0.3 * len(ordered)
+    return Drawing("search_importances", "Which settings mattered", caption, table, paint, height_in=height)
+
+
+class _Coordinate:
+    """One vertical axis: numbers linearly or logarithmically, anything else by rank of its text."""
+
+    def __init__(self, values: Sequence[Any]):
+        self.numeric = all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values)
+        if self.numeric:
+            self.low, self.high = float(min(values)), float(max(values))
+            self.log = self.low > 0 and self.high / self.low >= 8
+        else:
+            self.words = sorted({str(value) for value in values})
+
+    def place(self, value: Any) -> float:
+        if not self.numeric:
+            return self.words.index(str(value)) / max(len(self.words) - 1, 1) if len(self.words) > 1 else 0.5
+        if self.low == self.high:
+            return 0.5
+        if self.log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
+
+    def ticks(self) -> list[tuple[str, float]]:
+        if not self.numeric:
+            return [(word, self.place(word)) for word in self.words]
+        middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
+        values = [self.low] if self.low == self.high else [self.low, middle, self.high]
+        return [(f"{value:.3g}", self.place(value)) for value in values]
+
+
+def _value(trial: Mapping[str, Any]) -> float:
+    value = trial.get("value")
+    if isinstance(value, int | float):
+        return float(value)
+    reported = [entry for _, entry in sorted((trial.get("intermediate") or {}).items(), key=lambda e: int(e[0]))]
+    last = reported[-1] if reported else None
+    return float(last) if isinstance(last, int | float) else math.nan
+
+
+def _two_lines(path: str) -> str:
+    section, _, name = path.rpartition(".")
+    return f"{section}.\n{name}" if section else name

@@ -1,0 +1,185 @@
+"""``metrics.json`` as figures and tables want it: flat rows, found by method, breakdown and metric.
+
+The file is ``sources.<name>.methods.<method>.<breakdown>.<metric> = {value, low, high, count}`` and
+``sources.<name>.pairs.<a>_minus_<b>.<breakdown>.<metric>`` likewise. A breakdown is ``overall`` or a slice
+such as ``snr_db:-5..0`` or ``k:3``; the report takes its axis and its bounds from its name.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+_NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf\b")
+_LOWER = ("gospa", "nmse", "rmse", "error", "median_abs", "missed", "false", "localisation", "ece", "seconds")
+
+
+class Interval(NamedTuple):
+    """An estimate with its 95 % interval; NaN where there is none, ``count`` 0 where it is not known."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    count: int = 0
+
+
+class Slice(NamedTuple):
+    """One breakdown: the axis that it cuts along and its bounds; ``overall`` has none.
+
+    A slice at one number (K = 3) has equal bounds. An open end is infinite.
+    """
+
+    key: str
+    axis: str
+    low: float = math.nan
+    high: float = math.nan
+
+    @property
+    def centre(self) -> float:
+        """Where the slice stands on its axis; an open end counts as its finite one."""
+        if math.isinf(self.low):
+            return self.high
+        return self.low if math.isinf(self.high) else (self.low + self.high) / 2
+
+
+@dataclass
+class SourceMetrics:
+    """The evaluation on one scene source.
+
+    Attributes:
+        name: of the source.
+        scenes: how many, 0 where not known.
+        methods: {method: {slice: {metric: interval}}}, methods in the file's order.
+        pairs: {(a, b): {metric: interval of a minus b}}, over all scenes.
+        timing: {method: {quantity: value}}.
+        notes: what the evaluation says of itself.
+    """
+
+    name: str
+    scenes: int = 0
+    methods: dict[str, dict[Slice, dict[str, Interval]]] = field(default_factory=dict)
+    pairs: dict[tuple[str, str], dict[str, Interval]] = field(default_factory=dict)
+    timing: dict[str, dict[str, float]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def overall(self, method: str, metric: str) -> Interval | None:
+        """A metric over all scenes, None where it was not measured."""
+        for part, metrics in self.methods.get(method, {}).items():
+            if part.axis == "overall":
+                return metrics.get(metric)
+        return None
+
+    def metrics(self) -> list[str]:
+        """All metrics of the ``overall`` breakdowns, in the file's order."""
+        names: dict[str, None] = {}
+        for slices in self.methods.values():
+            for part, metrics in slices.items():
+                if part.axis == "overall":
+                    names |= dict.fromkeys(metrics)
+        return list(names)
+
+    def along(self, axis: str, method: str, metric: str) -> list[tuple[Slice, Interval]]:
+        """A metric's slices along an axis, from low to high."""
+        found = [
+            (part, metrics[metric])
+            for part, metrics in self.methods.get(method, {}).items()
+            if part.axis == axis and metric in metrics and math.isfinite(metrics[metric].value)
+        ]
+        return sorted(found, key=lambda entry: entry[0].centre)
+
+    def axes(self) -> list[str]:
+        """The axes that the breakdowns cut along, ``overall`` apart."""
+        found = {part.axis: None for slices in self.methods.values() for part in slices}
+        return [axis for axis in found if axis != "overall"]
+
+
+def read_sources(metrics: Mapping[str, Any], note: Callable[[str], None]) -> list[SourceMetrics]:
+    """The sources of a parsed ``metrics.json``; entries that are no metrics are left out, with a note."""
+    sources = metrics.get("sources")
+    if not isinstance(sources, Mapping):
+        if metrics:
+            note("metrics.json has no 'sources': the evaluation is left out.")
+        return []
+    found = []
+    for name, entry in sources.items():
+        if isinstance(entry, Mapping) and isinstance(entry.get("methods"), Mapping):
+            found.append(_read_source(str(name), entry))
+        else:
+            note(f"metrics.json: source {name!r} has no 'methods' and is left out.")
+    return found
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a smaller value of a metric is the better one, by its name."""
+    return metric.startswith(_LOWER)
+
+
+def parse_slice(key: str) -> Slice:
+    """The slice that a breakdown's name means.
+
+    Example:
+        >>> parse_slice("snr_db:-5..0")
+        Slice(key='snr_db:-5..0', axis='snr_db', low=-5.0, high=0.0)
+    """
+    name = re.match(r"[A-Za-z]+(?:_[A-Za-z]+)*", key)
+    axis = name.group().lower() if name else key
+    rest = key[name.end() :] if name else ""
+    numbers = [float(text) for text in _NUMBER.findall(rest.replace("..", " ").replace("_", " "))]
+    if not numbers:
+        return Slice(key, key if rest else axis)
+    return Slice(key, axis, numbers[0], numbers[-1])
+
+
+def _read_source(name: str, entry: Mapping[str, Any]) -> SourceMetrics:
+    methods = {
+        str(method): {parse_slice(str(key)): values for key, part in slices.items() if (values := _intervals(part))}
+        for method, slices in entry["methods"].items()
+        if isinstance(slices, Mapping)
+    }
+    timing = entry.get("timing")
+    return SourceMetrics(
+        name=name,
+        scenes=entry["scenes"] if isinstance(entry.get("scenes"), int) else 0,
+        methods=methods,
+        pairs=dict(_pairs(entry.get("pairs"))),
+        timing=_timing(timing) if isinstance(timing, Mapping) else {},
+        notes=[str(note) for note in entry["notes"]] if isinstance(entry.get("notes"), list) else [],
+    )
+
+
+def _pairs(entries: Any) -> Iterator[tuple[tuple[str, str], dict[str, Interval]]]:
+    for name, entry in entries.items() if isinstance(entries, Mapping) else ():
+        first, separator, second = str(name).partition("_minus_")
+        if separator and isinstance(entry, Mapping):
+            values = _intervals(entry.get("overall")) or _intervals(entry)
+            if values:
+                yield (first, second), values
+
+
+def _intervals(part: Any) -> dict[str, Interval]:
+    if not isinstance(part, Mapping):
+        return {}
+    return {str(name): read for name, entry in part.items() if (read := _interval(entry)) is not None}
+
+
+def _interval(entry: Any) -> Interval | None:
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("value"), int | float):
+        return None
+    low, high = (entry[end] if isinstance(entry.get(end), int | float) else math.nan for end in ("low", "high"))
+    count = entry.get("count")
+    return Interval(float(entry["value"]), float(low), float(high), count if isinstance(count, int) else 0)
+
+
+def _timing(timing: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    read: dict[str, dict[str, float]] = {}
+    for method, entry in timing.items():
+        values = entry if isinstance(entry, Mapping) else {"seconds": entry}
+        numbers = {str(name): float(value) for name, value in values.items() if _is_number(value)}
+        if numbers:
+            read[str(method)] = numbers
+    return read
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,193 @@
+"""What a run left behind, read without trust: whatever is missing or damaged becomes a note, never an exception.
+
+A report is often wanted of a run that did not end well, or of one that an older version made. So nothing here
+asks for more than it shows, the configuration is read as plain YAML (a schema that has moved on since is no
+obstacle), and every reader of a file says what it could not read in ``Run.notes``.
+"""
+
+import copy
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import yaml
+
+from risjax.report.environment import installed_environment
+from risjax.report.metrics_view import SourceMetrics, read_sources
+from risjax.report.steps import StepTable, read_steps
+from risjax.run_directory import RunDirectory
+
+Note = Callable[[str], None]
+
+
+@dataclass
+class Run:
+    """A run directory's content.
+
+    Attributes:
+        path: the directory.
+        config: the resolved configuration as plain dicts; empty where there is none.
+        config_text: the same as it stands in ``config.yaml``.
+        steps: the training's steps, None where none was logged.
+        epochs: the training's epochs, in order.
+        dtypes: dtype of each prediction and label leaf, {"before": {...}, "after": {...}}.
+        stages: {stage: when it was done}.
+        stage_records: {stage: the log's record of its last run}.
+        environment: versions and hardware.
+        sources: the evaluation, a scene source each.
+        estimates: arrays of ``estimates.npz`` by their key.
+        trials: the search's trials.
+        search: the search's summary.
+        notes: what is missing or unreadable, in words.
+    """
+
+    path: Path
+    config: dict[str, Any] = field(default_factory=dict)
+    config_text: str = ""
+    steps: StepTable | None = None
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    dtypes: dict[str, dict[str, str]] = field(default_factory=dict)
+    stages: dict[str, str] = field(default_factory=dict)
+    stage_records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    sources: list[SourceMetrics] = field(default_factory=list)
+    estimates: dict[str, np.ndarray] = field(default_factory=dict)
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    search: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def winner(self) -> dict[str, Any]:
+        """{dotted path: value} that a search before the training put in place; empty where there was none."""
+        stages = self.setting("stages", [])
+        if "search" not in stages or ("train" in stages and stages.index("train") < stages.index("search")):
+            return {}
+        best = next((trial for trial in self.trials if trial.get("is_best")), {})
+        return best["params"] if isinstance(best.get("params"), dict) else {}
+
+    def trained_setting(self, path: str, default: Any = None) -> Any:
+        """A setting as the training saw it: the winner's where the run searched first."""
+        if path in self.winner:
+            return self.winner[path]
+        value = self.setting(path, default)
+        inside = {name: new for name, new in self.winner.items() if name.startswith(path + ".")}
+        if inside and isinstance(value, dict):
+            value = copy.deepcopy(value)
+            for name, new in inside.items():
+                *parents, last = name.removeprefix(path + ".").split(".")
+                node = value
+                for parent in parents:
+                    node = node.setdefault(parent, {})
+                node[last] = new
+        return value
+
+    def setting(self, path: str, default: Any = None) -> Any:
+        """A setting by its dotted path, ``default`` where the configuration does not have it."""
+        node: Any = self.config
+        for part in path.split("."):
+            if not isinstance(node, Mapping) or part not in node:
+                return default
+            node = node[part]
+        return node
+
+
+def read_run(directory: RunDirectory) -> Run:
+    """Reads everything that a report shows."""
+    run = Run(directory.path)
+    note = run.notes.append
+    run.config_text, run.config = _read_config(directory.config_path, note)
+    log = _read_log(directory.log_path, note)
+    run.steps = read_steps([record for record in log if record.get("kind") == "step"])
+    run.epochs = _unique_epochs(log)
+    run.dtypes = _last(log, "dtypes")
+    run.stage_records = {str(record.get("stage")): record for record in log if record.get("kind") == "stage"}
+    metrics = _read_json(directory.metrics_path, dict, note)
+    run.sources = read_sources(metrics, note)
+    run.environment = _environment(metrics, log)
+    run.estimates = _read_arrays(directory.estimates_path, note)
+    run.trials = [
+        entry for entry in _read_json(directory.search / "trials.json", list, note) if isinstance(entry, dict)
+    ]
+    run.search = _read_json(directory.search / "summary.json", dict, note)
+    done = _read_json(directory.path / "state.json", dict, note).get("done")
+    run.stages = {str(stage): str(when) for stage, when in done.items()} if isinstance(done, dict) else {}
+    return run
+
+
+def _read_config(path: Path, note: Note) -> tuple[str, dict[str, Any]]:
+    if not path.exists():
+        note("There is no config.yaml: what was run is not known.")
+        return "", {}
+    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        note(f"config.yaml is no YAML: {str(error).splitlines()[0]}")
+        return text, {}
+    return text, tree if isinstance(tree, dict) else {}
+
+
+def _read_log(path: Path, note: Note) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    records, damaged = [], 0
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                damaged += 1
+                continue
+            if isinstance(record, dict):
+                records.append(record)
+    if damaged:
+        note(f"log.jsonl: {damaged} {'line is' if damaged == 1 else 'lines are'} damaged and left out.")
+    return records
+
+
+def _read_json(path: Path, kind: type, note: Note) -> Any:
+    if not path.exists():
+        return kind()
+    try:
+        value = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+    except json.JSONDecodeError as error:
+        note(f"{path.name} is damaged ({error.msg}, line {error.lineno}) and left out.")
+        return kind()
+    if not isinstance(value, kind):
+        note(f"{path.name} holds a {type(value).__name__} where a {kind.__name__} was expected; it is left out.")
+        return kind()
+    return value
+
+
+def _read_arrays(path: Path, note: Note) -> dict[str, np.ndarray]:
+    if not path.exists():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, BadZipFile, EOFError) as error:
+        note(f"{path.name} is damaged ({error}) and left out.")
+        return {}
+
+
+def _unique_epochs(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The epochs in order; of an epoch that was run twice (a resumed run) the last."""
+    epochs = {record["epoch"]: record for record in log if record.get("kind") == "epoch" and "epoch" in record}
+    return [epochs[number] for number in sorted(epochs)]
+
+
+def _last(log: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    records = [record for record in log if record.get("kind") == kind]
+    return {key: value for key, value in records[-1].items() if key != "kind"} if records else {}
+
+
+def _environment(metrics: Mapping[str, Any], log: list[dict[str, Any]]) -> dict[str, str]:
+    """Versions as the run recorded them; where it did not, those installed now, marked as such."""
+    recorded = metrics.get("environment") or _last(log, "environment")
+    if isinstance(recorded, Mapping) and recorded:
+        return {str(name): str(value) for name, value in recorded.items()}
+    return installed_environment()

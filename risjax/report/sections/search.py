@@ -1,0 +1,90 @@
+"""The search: what was tried, what was cut short and why, what mattered."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from risjax.report.blocks import Cell, Facts, Grid, Missing, Section, Text
+from risjax.report.figures import importances, parallel_coordinates, search_history
+from risjax.report.reading import Run
+from risjax.report.words import NOTHING, duration, metric_name, number
+
+_MOST_ROWS = 30
+
+
+def search_section(run: Run) -> Iterator[Section]:
+    """Everything in ``search/``."""
+    section = Section("search", "Search")
+    if not run.trials:
+        section.add(Missing("There was no search: the settings above are the configuration's own."))
+        yield section
+        return
+    metric = str(run.search.get("metric") or run.setting("search.metric", "value"))
+    minimise = run.search.get("direction", "minimise") == "minimise"
+    section.add(Facts("In short", _summary(run, metric)))
+    section.add(search_history(run.trials, metric, minimise=minimise))
+    section.add(parallel_coordinates(run.trials, metric, minimise=minimise))
+    shares = run.search.get("importances")
+    section.add(importances({n: v for n, v in shares.items() if _number(v)}) if isinstance(shares, dict) else None)
+    if not shares:
+        section.add(Text("Too few trials are complete to say which settings mattered."))
+    section.add(_best(run, metric), _unfinished(run))
+    yield section
+
+
+def _summary(run: Run, metric: str) -> list[tuple[str, str]]:
+    states = [str(trial.get("state")) for trial in run.trials]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    facts = [("Trials", f"{len(run.trials)} of {run.search.get('trials', len(run.trials))}: {counts}")]
+    best, median = run.search.get("best"), run.search.get("median")
+    if isinstance(best, dict):
+        facts.append((f"Best {metric_name(metric)}", f"{number(best.get('value'))} (trial {best.get('number')})"))
+    if _number(median):
+        facts.append((f"Median {metric_name(metric)}", number(median)))
+    for label, name in (("Epochs trained", "epochs_trained"), ("Epochs saved by pruning", "epochs_pruned_away")):
+        if _number(run.search.get(name)):
+            facts.append((label, str(run.search[name])))
+    if _number(run.search.get("seconds")):
+        facts.append(("Time in trials", duration(run.search["seconds"])))
+    return facts
+
+
+def _best(run: Run, metric: str) -> Grid | None:
+    complete = [trial for trial in run.trials if _number(trial.get("value"))]
+    if not complete:
+        return None
+    sign = 1 if run.search.get("direction", "minimise") == "minimise" else -1
+    first = sorted(complete, key=lambda trial: sign * trial["value"])[:5]
+    names = list({name: None for trial in first for name in trial.get("params") or {}})
+    rows = [
+        [str(trial.get("number")), Cell(number(trial["value"]), strong=trial is first[0])]
+        + [Cell(_show((trial.get("params") or {}).get(name))) for name in names]
+        for trial in first
+    ]
+    return Grid(("Trial", metric_name(metric), *names), rows, "The best complete trials.")
+
+
+def _unfinished(run: Run) -> Grid | None:
+    rows = [
+        [
+            str(trial.get("number")),
+            str(trial.get("state")),
+            str(trial.get("reason") or "no reason was recorded"),
+            Cell(str(len(trial.get("intermediate") or {}))),
+        ]
+        for trial in run.trials
+        if trial.get("state") not in ("complete", None)
+    ]
+    if not rows:
+        return None
+    left = f"; the first {_MOST_ROWS} of {len(rows)}" if len(rows) > _MOST_ROWS else ""
+    caption = f"Trials that did not run to their end{left}."
+    return Grid(("Trial", "State", "Reason", "Epochs"), rows[:_MOST_ROWS], caption, text_columns=3)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _show(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else NOTHING if value is None else str(value)

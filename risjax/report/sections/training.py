@@ -1,0 +1,65 @@
+"""The training: loss, gradients, schedule, validation, and the dtypes at the loss's door."""
+
+from collections.abc import Iterator
+
+from risjax.report.blocks import Cell, Facts, Grid, Missing, Section
+from risjax.report.figures import gradient_norms, loss_curves, optimizer_curves, validation_curves
+from risjax.report.reading import Run
+from risjax.report.words import NOTHING, duration, number
+
+
+def training_section(run: Run) -> Iterator[Section]:
+    """Everything that ``log.jsonl`` says."""
+    section = Section("training", "Training")
+    if run.steps is None and not run.epochs:
+        section.add(Missing("No training was logged: log.jsonl has neither steps nor epochs."))
+        yield section
+        return
+    section.add(Facts("In short", _summary(run)))
+    if run.steps is not None:
+        weights = run.trained_setting("loss")
+        weights = {name: term["weight"] for name, term in weights.items()} if isinstance(weights, dict) else None
+        section.add(loss_curves(run.steps, weights), gradient_norms(run.steps))
+    section.add(validation_curves(run.epochs, run.trained_setting("train.best_metric")))
+    if run.steps is not None:
+        section.add(optimizer_curves(run.steps))
+    section.add(_dtypes(run))
+    yield section
+
+
+def _summary(run: Run) -> list[tuple[str, str]]:
+    facts: list[tuple[str, str]] = []
+    if run.epochs:
+        last = run.epochs[-1]
+        planned = run.trained_setting("train.epochs")
+        facts.append(("Epochs", f"{last['epoch']}" + (f" of {planned}" if planned else "")))
+        facts.append(("Kept epoch", str(last.get("best_epoch", NOTHING))))
+        seconds = [record.get("seconds") for record in run.epochs]
+        known = [value for value in seconds if isinstance(value, int | float)]
+        facts.append(("Time", duration(sum(known)) if known else NOTHING))
+        for label, name in (
+            ("Skipped steps", "skipped_steps"),
+            ("Applied updates", "applied_updates"),
+            ("Schedule's count", "schedule_count"),
+        ):
+            if name in last:
+                facts.append((label, str(last[name])))
+        facts.append(("All losses finite", "yes" if all(r.get("finite") is not False for r in run.epochs) else "NO"))
+    if run.steps is not None:
+        loss = run.steps.column("loss")
+        if loss is not None:
+            tenth = max(1, len(loss) // 10)
+            facts.append(
+                ("Loss, first to last tenth", f"{number(loss[:tenth].mean())} → {number(loss[-tenth:].mean())}")
+            )
+    return facts
+
+
+def _dtypes(run: Run) -> Grid | None:
+    before, after = run.dtypes.get("before"), run.dtypes.get("after")
+    if not isinstance(before, dict) or not isinstance(after, dict) or not before:
+        return None
+    rows = [[leaf, Cell(str(dtype)), Cell(str(after.get(leaf, NOTHING)))] for leaf, dtype in before.items()]
+    rows += [[leaf, Cell(NOTHING), Cell(str(dtype))] for leaf, dtype in after.items() if leaf not in before]
+    caption = "Dtype of every prediction and label leaf, as it reaches the loss and as the loss computes with it."
+    return Grid(("Leaf", "Before the upcast", "After"), rows, caption)

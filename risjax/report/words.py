@@ -1,0 +1,126 @@
+"""What methods, metrics, axes and settings are called on a page, and how numbers are written."""
+
+import math
+
+from risjax.report.metrics_view import Interval, Slice, lower_is_better
+
+NOTHING = "\N{EN DASH}"
+"""Stands where there is no value."""
+_METHODS = {
+    "learned_mvdr": "learned MVDR",
+    "sample_mvdr": "sample MVDR",
+    "oracle_mvdr": "oracle MVDR",
+    "learned_ml": "learned ML",
+    "greedy_ml": "greedy ML",
+    "greedy_ml_told_k": "greedy ML told K",
+}
+_ACRONYMS = {"mvdr": "MVDR", "music": "MUSIC", "ml": "ML", "omp": "OMP", "esprit": "ESPRIT", "sbl": "SBL"}
+_METRICS = {
+    "f1_3d": "F1, 3-D",
+    "f1_angle": "F1, angle",
+    "precision_3d": "Precision, 3-D",
+    "recall_3d": "Recall, 3-D",
+    "precision_angle": "Precision, angle",
+    "recall_angle": "Recall, angle",
+    "gospa_m": "GOSPA (m)",
+    "gospa_localisation": "GOSPA, localisation (m²)",
+    "gospa_missed": "GOSPA, missed (m²)",
+    "gospa_false": "GOSPA, false (m²)",
+    "nmse": "NMSE of R",
+    "rmse_azimuth_deg": "RMSE azimuth (°)",
+    "rmse_elevation_deg": "RMSE elevation (°)",
+    "rmse_range_m": "RMSE range (m)",
+    "rmse_position_m": "RMSE position (m)",
+    "k_accuracy": "K right",
+    "k_bias": "K, estimated minus true",
+    "crb_azimuth_deg": "Cramér-Rao bound, azimuth (°)",
+    "crb_elevation_deg": "Cramér-Rao bound, elevation (°)",
+    "crb_range_m": "Cramér-Rao bound, range (m)",
+    "calibration_unmatched": "Sources left unmatched",
+}
+_AXES = {
+    "snr": "SNR (dB)",
+    "snr_db": "SNR (dB)",
+    "k": "Sources in the scene, K",
+    "num_sources": "Sources in the scene, K",
+    "range": "Range of the source (m)",
+    "range_m": "Range of the source (m)",
+    "separation": "Angle to the nearest other source (°)",
+    "separation_deg": "Angle to the nearest other source (°)",
+    "near_far": "Near-far ratio (dB)",
+    "near_far_db": "Near-far ratio (dB)",
+}
+
+
+def method_name(method: str) -> str:
+    """``sample_mvdr`` as a person writes it."""
+    return _METHODS.get(method) or " ".join(_ACRONYMS.get(word, word) for word in method.split("_"))
+
+
+def metric_name(metric: str) -> str:
+    """``gospa_m`` as a person writes it, unit included."""
+    if metric in _METRICS:
+        return _METRICS[metric]
+    for suffix, unit in (("_deg", " (°)"), ("_rad", " (rad)"), ("_m", " (m)"), ("_db", " (dB)")):
+        if metric.endswith(suffix):
+            return _sentence(metric.removesuffix(suffix)) + unit
+    return _sentence(metric)
+
+
+def axis_name(axis: str) -> str:
+    """An axis of breakdowns as the label of a plot."""
+    return _AXES.get(axis) or metric_name(axis)
+
+
+def slice_name(part: Slice) -> str:
+    """A slice in few words: ``-5 to 0``, ``3``."""
+    if math.isnan(part.low):
+        return part.key
+    if part.low == part.high:
+        return f"{part.low:g}"
+    if math.isinf(part.high):
+        return f"above {part.low:g}"
+    return f"below {part.high:g}" if math.isinf(part.low) else f"{part.low:g} to {part.high:g}"
+
+
+def number(value: float | None, *, sign: bool = False) -> str:
+    """A number in three significant digits, no more than three decimals, with a true minus sign."""
+    if value is None or math.isnan(value):
+        return NOTHING
+    size = abs(value)
+    if size == 0:
+        text = "0"
+    elif size >= 1e5 or size < 1e-3:
+        text = f"{size:.1e}"
+    else:
+        text = f"{size:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3}f}"
+    mark = "\u2212" if value < 0 and float(text) != 0 else "+" if sign and value > 0 else ""
+    return mark + text
+
+
+def bracket(interval: Interval, *, sign: bool = False) -> str:
+    """The interval alone: ``[0.41, 0.47]``; empty where there is none."""
+    if math.isnan(interval.low) or math.isnan(interval.high):
+        return ""
+    return f"[{number(interval.low, sign=sign)}, {number(interval.high, sign=sign)}]"
+
+
+def arrow(metric: str) -> str:
+    """Which way is better."""
+    return "↓" if lower_is_better(metric) else "↑"
+
+
+def duration(seconds: float) -> str:
+    """``48 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{minutes} min {rest} s" if hours == 0 else f"{hours} h {minutes} min"
+
+
+def _sentence(name: str) -> str:
+    words = name.replace("_", " ")
+    return words[:1].upper() + words[1:]
