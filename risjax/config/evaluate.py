@@ -7,7 +7,7 @@ from pydantic import Field
 from risjax.config.physics import PhysicsConfig
 from risjax.config.section import FromList, PositiveFloat, PositiveInt, Section
 
-Method = Literal["learned_mvdr", "sample_mvdr", "oracle_mvdr"]
+Method = Literal["learned_mvdr", "learned_ml", "sample_mvdr", "greedy_ml", "greedy_ml_told_k", "oracle_mvdr"]
 
 
 class SourceConfig(Section):
@@ -36,8 +36,19 @@ class EvaluateConfig(Section):
     """The evaluation after training."""
 
     sources: Annotated[tuple[SourceConfig, ...], FromList] = (SourceConfig(name="held_out"),)
-    methods: Annotated[tuple[Method, ...], FromList, Field(min_length=1)] = ("learned_mvdr", "sample_mvdr", "oracle_mvdr")
-    """``learned_mvdr`` and ``sample_mvdr`` are blind to K; ``oracle_mvdr`` is given the true covariance and K."""
+    methods: Annotated[tuple[Method, ...], FromList, Field(min_length=1)] = (
+        "learned_mvdr",
+        "learned_ml",
+        "sample_mvdr",
+        "greedy_ml",
+        "oracle_mvdr",
+    )
+    """What is compared, each blind to SNR, noise level and K unless its name says otherwise.
+
+    ``learned_mvdr``: MVDR on the learned covariance; ``learned_ml``: its peaks, polished and counted by the
+    likelihood of the snapshots; ``sample_mvdr``: MVDR on the sample covariance, no learning; ``greedy_ml`` and
+    ``greedy_ml_told_k``: greedy maximum likelihood; ``oracle_mvdr``: MVDR given the true covariance and K.
+    """
     tolerance: ToleranceConfig = ToleranceConfig()
     batch_size: PositiveInt = 32
     bootstrap_draws: PositiveInt = 2000

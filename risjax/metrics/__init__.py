@@ -1,7 +1,26 @@
 """Metrics, one definition each, on the host."""
 
+from risjax.metrics.bootstrap import Ratio, draw_ratios, scene_weights
+from risjax.metrics.calibration import expected_calibration_error
 from risjax.metrics.detection import Gospa, gospa
 from risjax.metrics.matching import Matches, cartesian, match, pairwise_errors
 from risjax.metrics.quick import quick
+from risjax.metrics.scoring import Scores, score
+from risjax.metrics.summary import summarise
 
-__all__ = ["Gospa", "Matches", "cartesian", "gospa", "match", "pairwise_errors", "quick"]
+__all__ = [
+    "Gospa",
+    "Matches",
+    "Ratio",
+    "Scores",
+    "cartesian",
+    "draw_ratios",
+    "expected_calibration_error",
+    "gospa",
+    "match",
+    "pairwise_errors",
+    "quick",
+    "scene_weights",
+    "score",
+    "summarise",
+]

@@ -1,0 +1,61 @@
+"""How many of a method's candidates the snapshots support: joint fit, backward elimination, one criterion.
+
+Forward selection (`risjax.estimators.greedy`) asks the data for each next source; this asks them which of the
+sources that another method proposes are needed. All candidates are fitted together, then the one whose absence
+costs least is dropped and the rest are fitted again, down to none; the criterion of `count_by_residual` chooses.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from risjax.config import EstimatorConfig, PhysicsConfig
+from risjax.estimators.greedy import count_by_residual
+from risjax.estimators.grid import to_cosines
+from risjax.estimators.likelihood import statistics
+from risjax.estimators.polish import Fit, estimates_from_fit, maximise
+from risjax.types import Estimates, Observation
+
+
+def select_and_polish(
+    observation: Observation,
+    candidates: Estimates,
+    physics: PhysicsConfig,
+    estimator: EstimatorConfig,
+    num_sources: Int[Array, ""] | None = None,
+) -> Estimates:
+    """The candidates that the likelihood supports, polished jointly on the raw snapshots, one scene.
+
+    Args:
+        observation: snapshots, channel and codes.
+        candidates: of any method, preferably too many; ``position`` and ``active`` are read.
+        physics: array and field of view.
+        estimator: ``greedy.iterations``, ``greedy.penalty``.
+        num_sources: K, where the method is told it (no more than there are candidates); None decides by residual.
+
+    Returns:
+        As `risjax.estimators.polish`.
+    """
+    data = statistics(observation)
+    slots = candidates.active.shape[0]
+    position = jnp.where(candidates.active[:, None], candidates.position, 1.0)
+    iterations = estimator.greedy.iterations
+
+    def body(fit: Fit, _: None) -> tuple[Fit, Fit]:
+        weakest = jnp.argmin(jnp.where(fit.active, fit.contribution, jnp.inf))
+        active = fit.active & (jnp.arange(slots) != weakest)
+        smaller = maximise(data, physics, fit.cosines, active, iterations=iterations)
+        return smaller, fit
+
+    first = maximise(data, physics, to_cosines(position), candidates.active, iterations=iterations)
+    _, fits = jax.lax.scan(body, first, None, length=slots)
+    counts = jnp.sum(fits.active, axis=1)
+    residuals = jnp.full(slots + 1, data.energy).at[counts].min(fits.residual)
+    available = jnp.arange(slots + 1) <= counts[0]
+    residuals = jnp.where(available, residuals, data.energy)
+    count = count_by_residual(residuals, data.num_measurements, estimator.greedy.penalty)
+    count = count if num_sources is None else jnp.minimum(num_sources, counts[0])
+    fit = jax.tree.map(lambda leaf: leaf[jnp.argmax(counts == count)], fits)
+    active = fit.active & (count > 0) & jnp.isfinite(data.energy)
+    fit = maximise(data, physics, fit.cosines, active, iterations=estimator.greedy.final_iterations)
+    return estimates_from_fit(fit, data)

@@ -1,0 +1,111 @@
+"""The scenes that an evaluation runs on: fresh held-out ones, or a file's."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from risjax.config import Config, PhysicsConfig, SourceConfig
+from risjax.data.files import read_scenes
+from risjax.data.stream import scene_batch
+from risjax.keys import Purpose
+from risjax.physics.array import steering
+from risjax.physics.bounds import deterministic_bound
+from risjax.types import Observation, Sources
+
+
+class EvaluationScenes(NamedTuple):
+    """The scenes of one source, on the host. Only ``observation`` is shown to blind methods.
+
+    Attributes:
+        physics: the manifold that methods are told.
+        observation: what the receiver knows, leading axis S.
+        sources: the truth.
+        snr_db: [S], or None where the file does not say.
+        label_factor: B with R = B B^H of trace N, [S, N, K], or None where it cannot be known.
+        noise_variance: [S], or None.
+        notes: what could not be had, in words.
+    """
+
+    physics: PhysicsConfig
+    observation: Observation
+    sources: Sources
+    snr_db: np.ndarray | None
+    label_factor: np.ndarray | None
+    noise_variance: np.ndarray | None
+    notes: tuple[str, ...]
+
+
+def load_scenes(config: Config, source: SourceConfig) -> EvaluationScenes:
+    """The scenes of ``source``: of its file, or held out of the stream by their purpose.
+
+    Raises:
+        FileNotFoundError: no such file.
+        risjax.data.layouts.SceneFileError: a damaged file, or one without the truth to compare with.
+        ValueError: a file whose surface has another number of elements than its physics.
+    """
+    physics = source.physics or config.physics
+    if source.path is None:
+        return _fresh(config, source, physics)
+    return _from_file(source.path, source.scenes, physics)
+
+
+def _fresh(config: Config, source: SourceConfig, physics: PhysicsConfig) -> EvaluationScenes:
+    size = min(config.evaluate.batch_size, source.scenes)
+    draw = jax.jit(lambda index: scene_batch(physics, config.run.seed, Purpose.TEST_SCENES, index, size))
+    batches = [jax.device_get(draw(jnp.asarray(index))) for index in range(-(-source.scenes // size))]
+    scenes = jax.tree.map(lambda *parts: np.concatenate(parts)[: source.scenes], *batches)
+    truth = scenes.truth
+    return EvaluationScenes(
+        physics, scenes.observation, truth.sources, truth.snr_db, truth.label_factor, truth.noise_variance, ()
+    )
+
+
+def _from_file(path: str, limit: int, physics: PhysicsConfig) -> EvaluationScenes:
+    file = read_scenes(path, limit=limit)
+    if file.sources is None:
+        raise ValueError(f"{path} holds no true sources: nothing to compare with; `predict` needs none")
+    elements = file.observation.codes.shape[-1]
+    if elements != physics.array.num_elements:
+        raise ValueError(
+            f"{path} was made with {elements} elements, its physics has {physics.array.num_elements}; give the source "
+            "its own `physics`"
+        )
+    notes = []
+    factor = file.covariance_factor
+    if factor is None and np.isfinite(file.sources.amplitude).all():
+        factor = _label_factor(file.sources, physics)
+    if factor is None:
+        notes.append(
+            "the file holds neither amplitudes nor covariances: the true covariance is not known, so nmse, bounds and "
+            "oracle methods are left out"
+        )
+    noise = None
+    if file.clean is not None:
+        noise = np.mean(np.abs(file.observation.snapshots - file.clean) ** 2, axis=(1, 2))
+    return EvaluationScenes(physics, file.observation, file.sources, file.snr_db, factor, noise, tuple(notes))
+
+
+def _label_factor(sources: Sources, physics: PhysicsConfig) -> np.ndarray:
+    ahead = np.where(sources.active[..., None], sources.position, np.array([0.0, 0.0, 1.0], np.float32))
+    flat = jax.jit(jax.vmap(lambda position: steering(physics.array, position)))(jnp.asarray(ahead).reshape(-1, 3))
+    vectors = np.asarray(flat).reshape(*ahead.shape[:2], -1)
+    factor = np.swapaxes(vectors * np.where(sources.active, np.abs(sources.amplitude), 0)[..., None], 1, 2)
+    trace = np.sum(np.abs(factor) ** 2, axis=(1, 2), keepdims=True)
+    return (factor * np.sqrt(factor.shape[1] / np.where(trace > 0, trace, 1))).astype(np.complex64)
+
+
+def bound_std(scenes: EvaluationScenes) -> np.ndarray | None:
+    """Cramer-Rao standard deviations [S, K, 3] of constant symbols, None where amplitudes or noise are not known."""
+    if scenes.noise_variance is None or not np.isfinite(scenes.sources.amplitude).all():
+        return None
+    array = scenes.physics.array
+
+    @jax.jit
+    def bounds(observation: Observation, sources: Sources, noise: jax.Array) -> jax.Array:
+        return jax.lax.map(
+            lambda scene: deterministic_bound(array, *scene).std, (observation, sources, noise), batch_size=64
+        )
+
+    return np.asarray(bounds(scenes.observation, scenes.sources, jnp.asarray(scenes.noise_variance)))

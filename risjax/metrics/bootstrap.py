@@ -1,0 +1,131 @@
+"""Intervals by resampling scenes, all metrics of a method in one matrix product.
+
+A scene is the unit that is drawn independently, so scenes are what is resampled: a draw gives each scene a
+multinomial weight, and every metric that is a quotient of sums over scenes follows from those weights without
+touching an estimate again. Two methods are compared with the same draws, which makes their difference paired.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+LEVEL = 0.95
+"""Share of the draws inside an interval."""
+
+
+class Ratio(NamedTuple):
+    """A metric (sum of numerator / sum of denominator), or its square root.
+
+    Attributes:
+        numerator: one value a scene, or a scene and slot of the truth, [S] or [S, K].
+        denominator: likewise; zero where the entry does not count.
+        root: take the square root (RMSE).
+    """
+
+    numerator: Float[np.ndarray, "..."]
+    denominator: Float[np.ndarray, "..."]
+    root: bool = False
+
+
+class Drawn(NamedTuple):
+    """A metric's value and its values over the draws.
+
+    Attributes:
+        value: on all scenes; NaN where nothing counts.
+        draws: [D].
+        count: the denominator's sum, rounded: how many scenes, sources or estimates stand behind the value.
+    """
+
+    value: float
+    draws: Float[np.ndarray, " D"]
+    count: int
+
+    def interval(self) -> dict[str, float | int | None]:
+        """``{value, low, high, count}`` as metrics.json has it; None for what is not defined."""
+        low, high = quantiles(self.draws)
+        return {"value": _number(self.value), "low": low, "high": high, "count": self.count}
+
+
+def scene_weights(num_scenes: int, num_draws: int, seed: int) -> Float[np.ndarray, "D S"]:
+    """How often each scene occurs in each draw, float32 for the matrix products."""
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(num_scenes, np.full(num_scenes, 1 / num_scenes), num_draws).astype(np.float32)
+
+
+def quantiles(draws: Float[np.ndarray, " D"]) -> tuple[float | None, float | None]:
+    """The ends of the central interval, draws in which the metric is not defined left out."""
+    defined = draws[np.isfinite(draws)]
+    if defined.size == 0:
+        return None, None
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def draw_ratios(ratios: dict[str, Ratio], weights: Float[np.ndarray, "D S"]) -> dict[str, Drawn]:
+    """Every metric under every draw.
+
+    Args:
+        ratios: by name; entries over slots are summed over them first.
+        weights: of `scene_weights`.
+    """
+    if not ratios:
+        return {}
+    sums = np.stack(
+        [_by_scene(part) for ratio in ratios.values() for part in (ratio.numerator, ratio.denominator)], axis=1
+    )
+    drawn = (weights.astype(np.float64) @ sums) if len(sums) < 64 else (weights @ sums.astype(np.float32))
+    total = sums.sum(0)
+    result = {}
+    for i, (name, ratio) in enumerate(ratios.items()):
+        value = _quotient(total[2 * i], total[2 * i + 1], ratio.root)
+        draws = _quotient(drawn[:, 2 * i], drawn[:, 2 * i + 1], ratio.root)
+        result[name] = Drawn(float(value), draws, round(float(total[2 * i + 1])))
+    return result
+
+
+def draw_medians(
+    values: Float[np.ndarray, "S K"], counts: Float[np.ndarray, "S K"], weights: Float[np.ndarray, "D S"]
+) -> Drawn:
+    """The median of the entries that count (``counts`` 1), under every draw.
+
+    Sorted once; under a draw the median is where the running weight passes half of its total.
+    """
+    scene, slot = np.nonzero(counts)
+    order = np.argsort(values[scene, slot])
+    scene, ordered = scene[order], values[scene, slot][order].astype(np.float64)
+    if not ordered.size:
+        return Drawn(float("nan"), np.full(len(weights), np.nan), 0)
+    draws = np.empty(len(weights))
+    for start in range(0, len(weights), 256):
+        running = np.cumsum(weights[start : start + 256, scene], axis=1, dtype=np.float64)
+        half = running[:, -1:] / 2
+        index = np.minimum((running < half).sum(1), ordered.size - 1)
+        draws[start : start + 256] = np.where(running[:, -1] > 0, ordered[index], np.nan)
+    return Drawn(float(np.median(ordered)), draws, ordered.size)
+
+
+def difference(first: Drawn, second: Drawn) -> dict[str, float | int | None]:
+    """``{value, low, high, count}`` of first minus second, drawn with the same weights."""
+    low, high = quantiles(first.draws - second.draws)
+    return {
+        "value": _number(first.value - second.value),
+        "low": low,
+        "high": high,
+        "count": min(first.count, second.count),
+    }
+
+
+def _by_scene(values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values, np.float64)
+    return values.sum(1) if values.ndim == 2 else values
+
+
+def _quotient(numerator: np.ndarray, denominator: np.ndarray, root: bool) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = np.where(denominator > 0, numerator / np.where(denominator > 0, denominator, 1.0), np.nan)
+        return np.sqrt(value) if root else value
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
