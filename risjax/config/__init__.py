@@ -11,7 +11,14 @@ from risjax.config.learning import (
     TermConfig,
     TrainConfig,
 )
-from risjax.config.physics import ArrayConfig, ChannelConfig, CodebookConfig, PhysicsConfig, SceneConfig
+from risjax.config.physics import (
+    ArrayConfig,
+    ChannelConfig,
+    CodebookConfig,
+    ImpairmentsConfig,
+    PhysicsConfig,
+    SceneConfig,
+)
 from risjax.config.root import Config, RunConfig
 from risjax.config.search import Distribution, SearchConfig
 
@@ -26,6 +33,7 @@ __all__ = [
     "EstimatorConfig",
     "EvaluateConfig",
     "GridConfig",
+    "ImpairmentsConfig",
     "LossConfig",
     "ModelConfig",
     "PhysicsConfig",

@@ -1,13 +1,16 @@
 """``physics.*``: the array, the channel, the codes and the scenes. One section, one manifold."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from risjax.config.section import (
+    Fraction,
     FromList,
     Interval,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     Section,
@@ -91,12 +94,52 @@ class ChannelConfig(Section):
 class CodebookConfig(Section):
     """The phase codes that the surface runs through."""
 
-    kind: Literal["dft", "original"] = "dft"
-    """``dft``: columns of the two-dimensional DFT balanced in both axes; ``original``: the original's strided ones."""
+    kind: Literal["dft", "random", "hadamard", "mixed", "file", "original"] = "dft"
+    """``dft``: columns of the two-dimensional DFT balanced in both axes; ``random``: uniform phases; ``hadamard``:
+    signs of Walsh functions; ``mixed``: half DFT, half random; ``file``: any; ``original``: the original pipeline's."""
     num_snapshots: PositiveInt = 16
     """L, codes and snapshots a scene."""
     phase_bits: Annotated[int, Field(ge=1, le=16)] | None = 3
-    """Bits of the phase shifters; null leaves the phases unquantised."""
+    """Bits of the phase shifters; null leaves the phases unquantised. Codes of a file are taken as they are."""
+    seed: NonNegativeInt | None = 0
+    """``random`` and ``mixed``: the seed of codes that every scene shares; null draws fresh codes in every scene."""
+    path: str | None = None
+    """``file``: an .npy file of [L, N] complex codes."""
+
+    @model_validator(mode="after")
+    def _file_has_a_path(self) -> "CodebookConfig":
+        if (self.kind == "file") != (self.path is not None):
+            raise ValueError(f"path goes with kind = file and only with it, got kind = {self.kind}, path = {self.path}")
+        return self
+
+
+class ImpairmentsConfig(Section):
+    """What the hardware does that the nominal model does not say; all off by default.
+
+    The errors of ``known`` are in the codes that the receiver is given; all others are not. Errors of the geometry
+    (jitter, wavelength, spacing) are never known: a surface measured beforehand is ``array.elements_m``.
+    """
+
+    position_jitter: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
+    """Displacement of every element along both axes, uniform within +- this share of the spacing."""
+    wavelength_error: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
+    """Relative error of the wavelength, uniform within +- this."""
+    spacing_error: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
+    """Relative error of the spacing, uniform within +- this."""
+    phase_error_deg: NonNegativeFloat = 0.0
+    """Standard deviation of every element's phase offset, the same for all codes of a scene."""
+    amplitude_error_db: NonNegativeFloat = 0.0
+    """Standard deviation of every element's reflection amplitude in dB, the same for all codes of a scene."""
+    dead_elements: Fraction = 0.0
+    """Probability that an element reflects nothing."""
+    coupling_min_amplitude: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Least reflection amplitude of a phase shifter over its phase (see `risjax.physics.impairments.coupling`)."""
+    channel_error_db: float | None = None
+    """Power of the channel estimate's error over the channel's own; null is a perfect estimate."""
+    clutter_db: float | None = None
+    """Power of a diffuse field on the surface over the sources' own; null is none."""
+    known: Annotated[tuple[Literal["phase_error", "amplitude_error", "dead_elements", "coupling"], ...], FromList] = ()
+    """Impairments that the receiver has calibrated."""
 
 
 class SceneConfig(Section):
@@ -111,8 +154,12 @@ class SceneConfig(Section):
     range_m: Interval = (0.5, 10.0)
     snr_db: Interval = (-5.0, 20.0)
     """Mean |clean snapshot|^2 over the noise variance, uniform in dB."""
-    symbols: Literal["constant"] = "constant"
-    """``constant``: a known pilot, one coherent field for all snapshots."""
+    min_separation_deg: Annotated[float, Field(ge=0.0, le=30.0)] = 0.0
+    """Least angle between any two sources of a scene; 0 leaves them independent."""
+    power_db: Interval = (0.0, 0.0)
+    """Transmit power of each source on its own, uniform in dB, over what the path loss makes of it."""
+    symbols: Literal["constant", "per_snapshot"] = "constant"
+    """``constant``: a known pilot, one coherent field for all snapshots; ``per_snapshot``: a fresh symbol in each."""
     modulus: Literal["rayleigh", "unit"] = "rayleigh"
     """Law of a symbol's modulus, of unit mean power; its phase is uniform."""
     gain_db: Interval = (0.0, 50.0)
@@ -125,8 +172,10 @@ class SceneConfig(Section):
         check_angles("elevation_deg", self.elevation_deg)
         check_ordered("snr_db", self.snr_db)
         check_ordered("gain_db", self.gain_db)
+        check_ordered("power_db", self.power_db)
         if self.range_m[0] <= 0:
             raise ValueError(f"range_m must start above 0 m, got {self.range_m[0]}: a source cannot sit on the surface")
+        self._check_separable()
         least, most = self.num_sources
         if not 1 <= least <= most <= self.max_sources:
             raise ValueError(
@@ -135,6 +184,17 @@ class SceneConfig(Section):
             )
         return self
 
+    def _check_separable(self) -> None:
+        """Each source rules out at most a cap of the sphere; 64 draws a slot must be sure to find a place outside."""
+        azimuth, elevation = (tuple(map(math.radians, i)) for i in (self.azimuth_deg, self.elevation_deg))
+        view = (azimuth[1] - azimuth[0]) * (math.sin(elevation[1]) - math.sin(elevation[0]))
+        caps = (self.max_sources - 1) * 2 * math.pi * (1 - math.cos(math.radians(self.min_separation_deg)))
+        if self.min_separation_deg and caps > 0.75 * view:
+            raise ValueError(
+                f"min_separation_deg = {self.min_separation_deg} leaves no room for max_sources = {self.max_sources} "
+                f"in a field of view of {view:.2g} sr; lower one or widen azimuth_deg and elevation_deg"
+            )
+
 
 class PhysicsConfig(Section):
     """Everything that fixes the measurement model."""
@@ -142,6 +202,7 @@ class PhysicsConfig(Section):
     array: ArrayConfig = ArrayConfig()
     channel: ChannelConfig = ChannelConfig()
     codebook: CodebookConfig = CodebookConfig()
+    impairments: ImpairmentsConfig = ImpairmentsConfig()
     scene: SceneConfig = SceneConfig()
 
     @model_validator(mode="after")

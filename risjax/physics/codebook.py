@@ -5,10 +5,14 @@ of direction cosines -f * wavelength into a constant: a codebook of DFT columns 
 Phases are referred to the panel's centre and quantised to the nearest step.
 """
 
+import functools
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Complex, Float, Int
+from jax.typing import DTypeLike
+from jaxtyping import Array, Complex, Float, Int, Key
 
 from risjax.config import ArrayConfig, CodebookConfig
 
@@ -59,20 +63,91 @@ def strided_frequencies(array: ArrayConfig, num_snapshots: int) -> Int[np.ndarra
     return np.stack([(index % 2) * (array.num_horizontal // 3), index // 2], axis=-1)
 
 
-def codes(codebook: CodebookConfig, array: ArrayConfig) -> Complex[np.ndarray, "L N"]:
-    """The codes of a deterministic codebook, complex128, unit modulus.
-
-    Row l is exp(j q(2 pi (f_h i_h / N_H + f_v i_v / N_V))) with element indices counted from the panel's centre.
-    """
-    frequencies = {"dft": balanced_frequencies, "original": strided_frequencies}[codebook.kind](
-        array, codebook.num_snapshots
-    )
+def dft_phases(array: ArrayConfig, frequencies: Int[np.ndarray, "L 2"]) -> Float[np.ndarray, "L N"]:
+    """2 pi (f_h i_h / N_H + f_v i_v / N_V), element indices counted from the panel's centre."""
     horizontal = (np.arange(array.num_horizontal) - (array.num_horizontal - 1) / 2) / array.num_horizontal
     vertical = (np.arange(array.num_vertical) - (array.num_vertical - 1) / 2) / array.num_vertical
     across, upward = frequencies[:, 0, None, None], frequencies[:, 1, None, None]
     turns = across * horizontal[None, None, :] + upward * vertical[None, :, None]
-    phase_rad = quantise_phase(2 * math.pi * turns, codebook.phase_bits)
-    return np.exp(1j * phase_rad).reshape(codebook.num_snapshots, array.num_elements)
+    return 2 * math.pi * turns.reshape(len(frequencies), array.num_elements)
+
+
+def hadamard_phases(array: ArrayConfig, num_snapshots: int) -> Float[np.ndarray, "L N"]:
+    """0 or pi, by evenly spaced rows of the Sylvester-Hadamard matrix of the next power of two, cut to N columns."""
+    order = 1 << (max(array.num_elements, num_snapshots) - 1).bit_length()
+    rows = np.arange(num_snapshots) * order // num_snapshots
+    parity = np.bitwise_count(rows[:, None] & np.arange(array.num_elements)[None, :]) % 2
+    return math.pi * parity
+
+
+def codes(codebook: CodebookConfig, array: ArrayConfig) -> Complex[np.ndarray, "L N"]:
+    """The codes that every scene shares, exp(j q(phase)) in complex128 (of a file: as the file has them).
+
+    Raises:
+        ValueError: if the codebook draws fresh codes in every scene, has fewer codes than snapshots, or its file does
+            not hold [L, N] finite numbers.
+    """
+    count = codebook.num_snapshots
+    match codebook.kind:
+        case "dft":
+            phase_rad = dft_phases(array, balanced_frequencies(array, count))
+        case "original":
+            phase_rad = dft_phases(array, strided_frequencies(array, count))
+        case "hadamard":
+            phase_rad = hadamard_phases(array, count)
+        case "file":
+            return read_codes(str(codebook.path), count, array.num_elements)
+        case "random" | "mixed":
+            if codebook.seed is None:
+                raise ValueError("codebook.seed = null draws fresh codes in every scene: there are none to share")
+            phase_rad = np.random.default_rng(codebook.seed).uniform(0, 2 * math.pi, (count, array.num_elements))
+            if codebook.kind == "mixed":
+                ordered = (count + 1) // 2
+                phase_rad[:ordered] = dft_phases(array, balanced_frequencies(array, ordered))
+    return np.exp(1j * quantise_phase(phase_rad, codebook.phase_bits))
+
+
+def draw_codes(
+    key: Key[Array, ""], codebook: CodebookConfig, array: ArrayConfig, dtype: DTypeLike = jnp.complex64
+) -> Complex[Array, "L N"]:
+    """A scene's nominal codes: the shared ones, or for ``random`` and ``mixed`` with ``seed = null`` fresh ones."""
+    if codebook.kind not in ("random", "mixed") or codebook.seed is not None:
+        return jnp.asarray(codes(codebook, array), dtype)
+    fixed = (codebook.num_snapshots + 1) // 2 if codebook.kind == "mixed" else 0
+    shape = (codebook.num_snapshots - fixed, array.num_elements)
+    if codebook.phase_bits is None:
+        phase_rad = jax.random.uniform(key, shape, maxval=2 * math.pi)
+    else:
+        steps = 2**codebook.phase_bits
+        phase_rad = jax.random.randint(key, shape, 0, steps) * (2 * math.pi / steps)
+    fresh = jnp.exp(1j * phase_rad).astype(dtype)
+    if not fixed:
+        return fresh
+    ordered = quantise_phase(dft_phases(array, balanced_frequencies(array, fixed)), codebook.phase_bits)
+    return jnp.concatenate([jnp.asarray(np.exp(1j * ordered), dtype), fresh])
+
+
+@functools.lru_cache(maxsize=8)
+def read_codes(path: str, num_snapshots: int, num_elements: int) -> Complex[np.ndarray, "L N"]:
+    """Codes from an .npy file; never unpickles.
+
+    Raises:
+        ValueError: naming the file, what it holds and what was expected.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"codebook.path: {path}: cannot be read ({error})") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fc":
+        raise ValueError(f"codebook.path: {path}: expected one array of complex codes in an .npy file")
+    if array.shape != (num_snapshots, num_elements):
+        raise ValueError(
+            f"codebook.path: {path}: has shape {list(array.shape)}, expected [num_snapshots, N] = "
+            f"[{num_snapshots}, {num_elements}]"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(f"codebook.path: {path}: holds values that are not finite")
+    return array.astype(np.complex128)
 
 
 def _require_columns(array: ArrayConfig, num_snapshots: int) -> None:

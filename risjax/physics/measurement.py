@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
+from risjax.config import SceneConfig
 from risjax.types import Observation
 
 
@@ -90,3 +91,38 @@ def noise_variance(observation: Observation) -> Float[Array, ""]:
     field = solve_loaded(matrix, matched_filter(observation), ridge)
     residual = observation.snapshots - forward(observation, field)
     return jnp.sum(residual.real**2 + residual.imag**2) / surplus
+
+
+def minimum_norm_images(observation: Observation, alpha: float | Float[Array, ""]) -> Complex[Array, "L N"]:
+    """x_l = Phi_l^H (Phi_l Phi_l^H + alpha I)^-1 y_l, one image a snapshot, for ``per_snapshot`` symbols.
+
+    M equations for N unknowns: each image is the field's projection onto the M dimensions that its code lets through.
+
+    Args:
+        observation: one scene.
+        alpha: ridge weight in the units of Phi_l Phi_l^H, > 0.
+    """
+    channel, codes = observation.channel, observation.codes
+    power = codes.real**2 + codes.imag**2
+    grams = jnp.einsum("mn,ln,kn->lmk", channel, power.astype(channel.dtype), channel.conj(), precision="highest")
+    weights = jax.vmap(solve_loaded, in_axes=(0, 0, None))(
+        grams, observation.snapshots, jnp.asarray(alpha, power.dtype)
+    )
+    return codes.conj() * jnp.matmul(weights, channel.conj(), precision="highest")
+
+
+def require_common_field(scene: SceneConfig, purpose: str) -> None:
+    """Refuses scenes whose snapshots share no field.
+
+    Args:
+        scene: the law of the scenes.
+        purpose: what needs the common field, for the message.
+
+    Raises:
+        ValueError: if symbols change from snapshot to snapshot.
+    """
+    if scene.symbols != "constant":
+        raise ValueError(
+            f"{purpose} needs one coherent field in all snapshots, got scene.symbols = {scene.symbols}; use "
+            "symbols = constant, or per-snapshot images (minimum_norm_images)"
+        )
