@@ -141,4 +141,4 @@ def _resume_command(program: str, arguments: argparse.Namespace, config: Config)
     if config.run.fresh:
         overrides = [text for text in overrides if text.partition("=")[0].strip() != "run.fresh"] + ["run.fresh=false"]
     words = ["--config", arguments.config, *overrides, *(["--quiet"] if arguments.quiet else [])]
-    return mask(f"{program} {shlex.join(words)}")
+    return f"{program} {shlex.join(map(mask, words))}"

@@ -15,7 +15,7 @@ from risjax.run_directory import RunDirectory, open_run_directory
 from risjax.summary import summarise_run
 from risjax.terminal import Terminal, duration_text
 
-_LONG_RUN_SCENES = 100_000
+_LONG_RUN_SCENES = 200_000
 """Training scenes ahead from which on it is worth measuring how long they will take (seconds of compilation)."""
 
 

@@ -5,7 +5,7 @@ pipeline printed ``Loss is finite: 3.843`` beside ``backbone=nan``: these are th
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -54,10 +54,17 @@ def dtype_rows(directory: RunDirectory) -> list[dict[str, str]]:
     """The dtype of every prediction and label leaf before and after the upcast, as the training logged it."""
     record = next(reversed(list(directory.read_log("dtypes"))), {})
     before, after = record.get("before", {}), record.get("after", {})
+    rows = {leaf: _behind(leaf, after) for leaf in before}
+    left = [leaf for leaf in after if leaf not in rows.values()]
     return [
-        {"leaf": leaf, "before": before.get(leaf, "-"), "after": after.get(leaf, "-")}
-        for leaf in dict.fromkeys((*before, *after))
+        *({"leaf": leaf, "before": dtype, "after": after.get(rows[leaf] or "", "-")} for leaf, dtype in before.items()),
+        *({"leaf": leaf, "before": "-", "after": after[leaf]} for leaf in left),
     ]
+
+
+def _behind(leaf: str, after: Mapping[str, str]) -> str | None:
+    """The leaf that ``leaf`` has become: itself, or the complex one that a packed real or imaginary part went into."""
+    return next((name for name in (leaf, leaf.rpartition(".")[0]) if name in after), None)
 
 
 def _step_checks(config: Config, steps: list[dict[str, Any]]) -> Iterator[Check]:

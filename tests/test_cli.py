@@ -1,0 +1,182 @@
+"""The command line, called in process; the stages are stand-ins."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import risjax
+from risjax import cli, stages
+from risjax.config.io import from_yaml
+
+ROOT = Path(risjax.__file__).parents[1]
+
+
+@pytest.fixture
+def ran(tmp_path, monkeypatch):
+    """A working directory with ``mine.yaml``, and the list of stages that ran in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("stages: [train, evaluate]\n")
+    monkeypatch.setattr(stages, "_announce_duration", lambda *_: None)  # it would compile and measure
+    calls = []
+
+    def stand_in(name):
+        def stage(config, directory, terminal):
+            calls.append((name, config))
+            return True
+
+        return stage
+
+    monkeypatch.setattr(stages, "_STAGES", {name: stand_in(name) for name in stages._STAGES})
+    return calls
+
+
+def test_a_run_ends_with_0_and_a_summary(ran, tmp_path, capsys):
+    assert cli.main(["--config", "mine.yaml"]) == 0
+    assert [name for name, _ in ran] == ["train", "evaluate"]
+    out = capsys.readouterr().out
+    assert "runs/mine: train done, evaluate done" in out
+    assert (tmp_path / "runs/mine/config.yaml").exists()
+
+
+def test_the_same_command_again_repeats_nothing(ran, capsys):
+    cli.main(["--config", "mine.yaml"])
+    ran.clear()
+    assert cli.main(["--config", "mine.yaml"]) == 0
+    assert ran == []
+    assert "train: already done" in capsys.readouterr().out
+    assert cli.main(["--config", "mine.yaml", "stages=[train, evaluate, report]"]) == 0
+    assert [name for name, _ in ran] == ["report"]
+    ran.clear()
+    assert cli.main(["--config", "mine.yaml", "run.fresh=true"]) == 0
+    assert [name for name, _ in ran] == ["train", "evaluate"]
+
+
+def test_flags_may_stand_anywhere(ran, capsys):
+    assert cli.main(["train.epochs=2", "--config", "mine.yaml", "--quiet", "model.layers=1"]) == 0
+    assert (ran[0][1].train.epochs, ran[0][1].model.layers) == (2, 1)
+    assert capsys.readouterr().out.startswith("\nruns/mine: train done"), "only the summary is left"
+
+
+def test_print_config_writes_nothing(ran, tmp_path, capsys):
+    assert cli.main(["--config", "mine.yaml", "train.epochs=2", "--print-config"]) == 0
+    printed = from_yaml(capsys.readouterr().out)
+    assert (printed.train.epochs, printed.run.directory) == (2, "runs/mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
+    assert ran == []
+
+
+def test_a_bad_configuration_exits_2_and_writes_nothing(ran, tmp_path, capsys):
+    assert cli.main(["--config", "mine.yaml", "train.lr=3", "model.heads=3"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: 2 problems in the configuration\n")
+    assert "did you mean train.learning_rate?" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
+
+
+def test_a_bad_search_space_exits_2_and_writes_nothing(ran, tmp_path, capsys):
+    space = "search.space={train.learning_raet: {uniform: [1e-4, 1e-3]}}"
+    assert cli.main(["--config", "mine.yaml", "stages=[search]", space]) == 2
+    assert "did you mean train.learning_rate?" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
+
+
+def test_a_changed_configuration_exits_2(ran, capsys):
+    cli.main(["--config", "mine.yaml"])
+    assert cli.main(["--config", "mine.yaml", "train.epochs=3"]) == 2
+    assert "train.epochs: 12 there, 3 now" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "--config NAME.yaml is missing; there are base.yaml"),
+        (["--confg", "mine.yaml"], "did you mean --config?"),
+        (["--conf", "mine.yaml"], "did you mean --config?"),
+        (["--config", "mine.yaml", "--train.epochs=3"], "settings take no dashes: train.epochs=3"),
+        (["--config", "mine.yaml", "--print"], "did you mean --print-config?"),
+        (["--config"], "expected one argument"),
+    ],
+)
+def test_a_misspelt_flag_exits_2_and_is_never_taken_for_an_abbreviation(ran, tmp_path, capsys, arguments, said):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    assert said in capsys.readouterr().err
+    assert ran == []
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
+
+
+def test_a_missing_config_says_where_it_looked(ran, tmp_path, capsys):
+    assert cli.main(["--config", "quikc.yaml"]) == 2
+    err = capsys.readouterr().err
+    assert f"looked for {tmp_path}/quikc.yaml and {ROOT}/configs/quikc.yaml; did you mean quick.yaml?" in err
+
+
+def test_ctrl_c_exits_130_and_says_how_to_go_on(ran, monkeypatch, capsys):
+    def interrupted(config, directory, terminal):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(stages._STAGES, "train", interrupted)
+    arguments = ["--config", "mine.yaml", "search.storage=postgresql://ada:s3cret@host/db", "run.fresh=true"]
+    assert cli.main(arguments) == 130
+    err = capsys.readouterr().err
+    assert "interrupted; to go on from here: " in err
+    assert err.rstrip().endswith("--config mine.yaml 'search.storage=postgresql://ada:***@host/db' run.fresh=false")
+
+
+def test_a_failed_stage_exits_1_and_goes_on_from_there(ran, monkeypatch, capsys):
+    def failed(config, directory, terminal):
+        raise stages.StageError("train: the loss is not finite at step 7")
+
+    working = stages._STAGES["train"]
+    monkeypatch.setitem(stages._STAGES, "train", failed)
+    assert cli.main(["--config", "mine.yaml"]) == 1
+    assert "error: train: the loss is not finite at step 7\nto go on from here: " in capsys.readouterr().err
+    monkeypatch.setitem(stages._STAGES, "train", working)
+    assert cli.main(["--config", "mine.yaml"]) == 0
+    assert [name for name, _ in ran] == ["train", "evaluate"]
+
+
+def test_a_failed_check_exits_1_and_is_not_done(ran, monkeypatch, capsys):
+    monkeypatch.setitem(stages._STAGES, "evaluate", lambda *_: False)
+    assert cli.main(["--config", "mine.yaml"]) == 1
+    assert "train done, evaluate NOT done" in capsys.readouterr().out
+
+
+def test_after_a_search_the_winner_is_trained_and_evaluated(ran, monkeypatch):
+    def search(config, directory, terminal):
+        ran.append(("search", config))
+        trials = [
+            {"number": 0, "state": "complete", "value": 2.0, "params": {"train.learning_rate": 0.5}, "is_best": False},
+            {"number": 1, "state": "complete", "value": 1.0, "params": {"train.learning_rate": 0.25}, "is_best": True},
+        ]
+        directory.write_json("search/trials.json", trials)
+        return True
+
+    monkeypatch.setitem(stages._STAGES, "search", search)
+    assert cli.main(["--config", "mine.yaml", "stages=[search, train, evaluate]"]) == 0
+    rates = {name: config.train.learning_rate for name, config in ran}
+    assert rates == {"search": 1e-3, "train": 0.25, "evaluate": 0.25}
+
+
+def test_help_and_version_are_quick(capsys):
+    for flag, said in (("--help", "examples:"), ("--version", f"risjax {risjax.__version__}")):
+        with pytest.raises(SystemExit) as caught:
+            cli.main([flag])
+        assert caught.value.code == 0
+        assert said in capsys.readouterr().out
+
+
+def test_run_py_and_the_console_script_are_the_same(tmp_path):
+    run = [sys.executable, str(ROOT / "run.py")]
+    script = [sys.executable, "-c", "import sys; from risjax.cli import main; sys.exit(main())"]
+    outputs = [
+        subprocess.run([*start, "--config", "quick", "--print-config"], cwd=tmp_path, capture_output=True, check=True)
+        for start in (run, script)
+    ]
+    assert outputs[0].stdout == outputs[1].stdout
+    bad = subprocess.run([*run, "--config", "quick", "model.heads=3"], cwd=tmp_path, capture_output=True, check=False)
+    assert bad.returncode == 2
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,83 @@
+"""What is left to do, how long it will take, and the closing words."""
+
+import io
+from typing import Any
+
+import pytest
+
+from risjax import stages
+from risjax.config import Config
+from risjax.config.io import apply_overrides
+from risjax.run_directory import RunDirectory
+from risjax.summary import summarise_run
+from risjax.terminal import Terminal
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return RunDirectory(tmp_path / "mine")
+
+
+def searching(**changes: Any) -> Config:
+    values = {"search.trials": 50, "search.epochs": 12, "train.steps_per_epoch": 250, "train.epochs": 100}
+    return apply_overrides(Config(stages=("search", "train")), values | changes)
+
+
+def test_remaining_steps_count_down(directory):
+    config = searching()
+    assert stages.remaining_steps(config, directory) == {"search": 150_000, "train": 25_000}
+    trials = [{"state": state} for state in ("complete", "pruned", "failed", "running")]
+    directory.write_json("search/trials.json", trials)
+    directory.append_log({"kind": "epoch", "epoch": 40})
+    assert stages.remaining_steps(config, directory) == {"search": 144_000, "train": 15_000}
+    directory.mark_done("search")
+    directory.mark_done("train")
+    assert stages.remaining_steps(config, directory) == {}
+    assert stages.remaining_steps(searching(**{"search.steps_per_epoch": 1}), RunDirectory(directory.path / "new")) == {
+        "search": 600,
+        "train": 25_000,
+    }
+
+
+def test_a_long_run_says_how_long_it_will_take(directory, monkeypatch):
+    import risjax.train
+
+    monkeypatch.setattr(risjax.train, "estimate_step_seconds", lambda config: 0.2)
+    stream = io.StringIO()
+    stages._announce_duration(searching(), directory, Terminal(stream=stream))
+    text = stream.getvalue()
+    assert "search: up to 150000 steps, about 8 h 20 min" in text
+    assert "train: up to 25000 steps, about 1 h 23 min" in text
+    assert "about 9 h 43 min at 200 ms a step of 64 scenes here" in text
+
+
+def test_a_short_run_does_not_stop_to_measure(directory):
+    stream = io.StringIO()
+    short = searching(**{"search.trials": 1, "search.epochs": 1, "train.epochs": 1})
+    stages._announce_duration(short, directory, Terminal(stream=stream))
+    assert stream.getvalue() == ""
+
+
+def test_the_closing_words_say_what_was_found_and_where_it_lies(directory):
+    directory.write_json(
+        "search/trials.json",
+        [{"number": 0, "value": 0.51234, "params": {"train.learning_rate": 0.00123456}, "is_best": True}],
+    )
+    validation = {"nmse": 0.47, "f1_3d": 0.5, "f1_angle": 0.7, "gospa_m": 1.2}
+    for epoch, loss in ((1, 1.1), (2, 0.6)):
+        record = {"loss": loss, "best_epoch": epoch, "skipped_steps": 0, "validation": validation}
+        directory.append_log({"kind": "epoch", "epoch": epoch, **record})
+    overall = {"f1_3d": {"value": 0.5, "low": 0.4, "high": 0.6, "count": 9}, "nmse": {"value": None}}
+    directory.write_json("metrics.json", {"sources": {"held_out": {"methods": {"learned_mvdr": {"overall": overall}}}}})
+    directory.mark_done("search")
+    text = "\n".join(summarise_run(searching(), directory))
+    assert "search done, train NOT done" in text
+    assert "best of 1 trials gospa_m 0.5123 with train.learning_rate 0.001235" in text
+    assert "loss 1.1 -> 0.6 in 2 epochs, 0 steps skipped; best epoch 2: nmse 0.47" in text
+    assert "learned_mvdr  nmse -  f1_3d 0.500 [0.400, 0.600]" in text
+    assert f"{directory.path}/metrics.json" in text
+    assert "report.html" not in text, "only what is there is named"
+
+
+def test_an_empty_directory_has_closing_words_too(directory):
+    assert "search NOT done, train NOT done" in "\n".join(summarise_run(searching(), directory))
