@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     arguments = parser.parse_args()
-    rounds_asked, tables = arguments.rounds, dict[str, dict[str, float]]()
+    tables: dict[str, dict[str, float]] = {}
     for label, measure, names, rounds in (
         (
             "one worker, s",

@@ -1,0 +1,97 @@
+"""Every setting that a shipped configuration searches is read by what its trials run.
+
+The traced program of a trial is compared before and after the setting is moved: a knob that nothing reads
+leaves it as it was. Tracing compiles nothing.
+"""
+
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jaxtyping import Array
+
+from risjax.config import Config
+from risjax.config.io import apply_overrides, load_config
+from risjax.data.stream import scene_batch
+from risjax.keys import Purpose
+from risjax.model import build
+from risjax.pipeline import make_pipeline
+from risjax.search.space import check_space, probes
+from risjax.train.optimizer import make_optimizer
+from risjax.train.state import init_state
+from risjax.train.step import make_step
+
+SHIPPED = ("wide", "narrow", "quick", "verify")
+TINY = {
+    "physics.array.num_horizontal": 6,
+    "physics.array.num_vertical": 6,
+    "physics.codebook.num_snapshots": 6,
+    "model.width": 16,
+    "model.heads": 2,
+    "model.layers": 1,
+    "train.batch_size": 2,
+    "train.epochs": 2,
+    "train.steps_per_epoch": 20,
+    "checks.finite": False,
+}
+KNOBS = sorted({path for name in SHIPPED for path in load_config(name).search.space})
+
+
+def tiny() -> Config:
+    return apply_overrides(load_config("wide"), TINY)
+
+
+def traced(config: Config) -> str:
+    """What a trial runs, as one program with its constants: a first step on a batch, and the pipeline on it."""
+    network, optimizer = build(config.physics.array, config.model, config.precision), make_optimizer(config.train)
+    step, pipeline = make_step(config, network, optimizer), make_pipeline(config)
+
+    def trial(index: Array) -> Any:
+        batch = scene_batch(config.physics, 0, Purpose.TRAIN_SCENES, index, config.train.batch_size)
+        state, info = step(init_state(config, network, optimizer), batch)
+        return state, info, pipeline.localise(state.ema, batch.observation)
+
+    program = jax.make_jaxpr(trial)(jnp.asarray(0))
+    return re.sub("0x[0-9a-f]+", "", f"{program}{program.consts}")
+
+
+@pytest.fixture(scope="module")
+def reference() -> tuple[Config, str]:
+    return tiny(), traced(tiny())
+
+
+def moved(config: Config, path: str) -> Config:
+    """The configuration with one setting at another value of a shipped space that the schema takes."""
+    distribution = next(
+        load_config(name).search.space[path] for name in SHIPPED if path in load_config(name).search.space
+    )
+    section, _, key = path.rpartition(".")
+    now = getattr(config, section.split(".")[0])
+    for name in section.split(".")[1:]:
+        now = getattr(now, name)
+    return apply_overrides(config, {path: next(v for v in probes(distribution) if v != getattr(now, key))})
+
+
+@pytest.mark.parametrize("path", KNOBS)
+def test_the_objective_notices_every_searched_setting(reference, path):
+    config, program = reference
+    assert traced(moved(config, path)) != program, f"{path} is a dead knob"
+
+
+def test_the_test_notices_a_dead_knob(reference):
+    config, program = reference
+    assert traced(apply_overrides(config, {"evaluate.bootstrap_draws": 3, "run.directory": "elsewhere"})) == program
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_spaces_fit_the_schema_in_every_combination(name):
+    assert check_space(load_config(name)) == ()
+
+
+def test_wide_and_narrow_are_really_different():
+    wide, narrow = load_config("wide").search, load_config("narrow").search
+    assert set(wide.space) != set(narrow.space)
+    for path in set(wide.space) & set(narrow.space):
+        assert wide.space[path] != narrow.space[path], f"{path} is searched over the same values by both"
