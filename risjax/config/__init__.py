@@ -21,6 +21,7 @@ from risjax.config.physics import (
 )
 from risjax.config.root import Config, RunConfig
 from risjax.config.search import Distribution, SearchConfig
+from risjax.config.simulate import SimulateConfig
 
 __all__ = [
     "ArrayConfig",
@@ -41,6 +42,7 @@ __all__ = [
     "RunConfig",
     "SceneConfig",
     "SearchConfig",
+    "SimulateConfig",
     "SourceConfig",
     "TermConfig",
     "ToleranceConfig",

@@ -13,10 +13,19 @@ original pipeline      y              [S, L, M, 2] snapshots
                        amplitude      [S, K, 2] weights of the unit-norm steering vectors; optional
                        y_clean        [S, L, M, 2] noiseless snapshots; optional
                        H, R_samp      [S, L, M, 2] H c and [S, N, N, 2]; optional, checked but not used
+risjax                 snapshots      [S, L, M] complex
+                       channel        [S, M, N] complex
+                       codes          [S, L, N] complex, or [L, N] shared by all scenes
+                       position       [S, K, 3] azimuth (rad), elevation (rad), range (m); optional
+                       amplitude      [S, K] complex weights of the unit-norm steering vectors; optional
+                       active         [S, K] which slots hold a source; optional
+                       snr_db         [S]; optional
+                       noise_variance [S]; optional
+                       label_factor   [S, N, K] complex factor of the label covariance; optional
 ====================== ============== ===========================================================
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,6 +47,7 @@ class SceneFile(NamedTuple):
         snr_db: [S], or None.
         covariance_factor: B with R = B B^H of trace N, [S, N, K], or None.
         clean: noiseless snapshots [S, L, M], or None.
+        noise_variance: of each complex entry of the snapshots, [S], or None.
     """
 
     observation: Observation
@@ -45,6 +55,7 @@ class SceneFile(NamedTuple):
     snr_db: np.ndarray | None
     covariance_factor: np.ndarray | None
     clean: np.ndarray | None
+    noise_variance: np.ndarray | None = None
 
     @property
     def num_scenes(self) -> int:
@@ -75,6 +86,73 @@ ORIGINAL: Mapping[str, ArraySpec] = {
     "H": ArraySpec(("S", "L", "M", 2), required=False),
     "R_samp": ArraySpec(("S", "N", "N", 2), required=False),
 }
+
+OWN: Mapping[str, ArraySpec] = {
+    "snapshots": ArraySpec(("S", "L", "M"), kind="complex"),
+    "channel": ArraySpec(("S", "M", "N"), kind="complex"),
+    "codes": ArraySpec(("S", "L", "N"), kind="complex"),
+    "position": ArraySpec(("S", "K", 3), required=False),
+    "amplitude": ArraySpec(("S", "K"), required=False, kind="complex"),
+    "active": ArraySpec(("S", "K"), required=False, kind="bool"),
+    "snr_db": ArraySpec(("S",), required=False),
+    "noise_variance": ArraySpec(("S",), required=False),
+    "label_factor": ArraySpec(("S", "N", "K"), required=False, kind="complex"),
+}
+
+
+def layout_of(names: Collection[str], file: str) -> Mapping[str, ArraySpec]:
+    """The layout that a file's array names belong to.
+
+    Raises:
+        SceneFileError: if they belong to none.
+    """
+    if "snapshots" in names:
+        return OWN
+    if "y" in names:
+        return ORIGINAL
+    held = ", ".join(sorted(names)[:12]) or "nothing"
+    raise SceneFileError(
+        f"{file}: not a scene file: it holds {held}; expected snapshots, channel, codes (or the original pipeline's "
+        "y, H_full, codes)"
+    )
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray], file: str) -> SceneFile:
+    """Arrays of either layout as our types.
+
+    Raises:
+        SceneFileError: naming every array that is missing, misshapen, of a wrong dtype or not finite.
+    """
+    return from_own(arrays, file) if layout_of(arrays, file) is OWN else from_original(arrays, file)
+
+
+def from_own(arrays: Mapping[str, np.ndarray], file: str) -> SceneFile:
+    """Our layout as our types.
+
+    Raises:
+        SceneFileError: as `check_arrays`, or if an active source has no positive range.
+    """
+    sizes = check_arrays(arrays, OWN, file)
+    codes = arrays["codes"].astype(np.complex64)
+    if codes.ndim == 2:
+        codes = np.broadcast_to(codes, (sizes["S"], *codes.shape))
+    observation = Observation(arrays["snapshots"].astype(np.complex64), arrays["channel"].astype(np.complex64), codes)
+    sources = None
+    if "position" in arrays and "active" in arrays:
+        position, active = arrays["position"].astype(np.float32), arrays["active"]
+        _check_ranges(position[active], "position", file)
+        amplitude = arrays["amplitude"].astype(np.complex64) if "amplitude" in arrays else np.complex64(np.nan)
+        sources = Sources(np.where(active[..., None], position, 0), np.where(active, amplitude, 0), active)
+    snr_db, variance = (
+        arrays[name].astype(np.float32) if name in arrays else None for name in ("snr_db", "noise_variance")
+    )
+    factor = arrays["label_factor"].astype(np.complex64) if "label_factor" in arrays else None
+    return SceneFile(observation, sources, snr_db, _trace_n(factor), None, variance)
+
+
+def _check_ranges(position: np.ndarray, name: str, file: str) -> None:
+    if (position[:, 2] <= 0).any():
+        raise SceneFileError(f"{file}: {name} holds a range of {position[:, 2].min()} m; ranges are positive")
 
 
 def check_arrays(arrays: Mapping[str, np.ndarray], layout: Mapping[str, ArraySpec], file: str) -> dict[str, int]:
@@ -168,8 +246,7 @@ def _original_sources(arrays: Mapping[str, np.ndarray], sizes: Mapping[str, int]
         raise SceneFileError(f"{file}: K lies in [{count.min()}, {count.max()}], ptr has room for {slots} sources")
     position = np.asarray(arrays["ptr"], np.float32).reshape(-1, 3, slots).swapaxes(1, 2)
     active = np.arange(slots)[None, :] < count[:, None]
-    if (position[active][:, 2] <= 0).any():
-        raise SceneFileError(f"{file}: ptr holds a range of {position[active][:, 2].min()} m; ranges are positive")
+    _check_ranges(position[active], "ptr", file)
     if "amplitude" in arrays:
         amplitude = as_complex(arrays["amplitude"])
     else:

@@ -1,0 +1,137 @@
+"""Writing scenes to disk: sharded, with a manifest, chunk by chunk, resumable.
+
+======================= ============================================================================
+scenes-00000.npz, ...   shards of our layout (`risjax.data.layouts`)
+manifest.json           format, risjax version, physics, seed, counts, and each shard's checksum
+======================= ============================================================================
+
+Scene i of (physics, seed) is the same whatever the shard size, the number of scenes and the machine's batch: it is
+scene i mod 128 of batch i // 128 of the stream SIMULATE. A shard enters the manifest after it lies on disk under its
+own name; a run that was interrupted goes on behind the last one.
+"""
+
+import json
+import os
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import Array, Int
+
+import risjax
+from risjax.config import Config, PhysicsConfig, SimulateConfig
+from risjax.data.files import FORMAT, MANIFEST, read_manifest, sha256
+from risjax.data.stream import scene_batch
+from risjax.keys import Purpose
+from risjax.run_directory import RunDirectory, write_atomically
+from risjax.terminal import Terminal
+from risjax.types import Scene
+
+BATCH = 128
+"""Scenes made at a time; part of every scene's address."""
+
+
+def simulate(config: Config, directory: RunDirectory, terminal: Terminal) -> Path:
+    """The stage: writes ``config.simulate.scenes`` scenes of ``config.physics``.
+
+    Returns:
+        The directory of the scenes.
+
+    Raises:
+        ValueError: if scenes of another physics, seed or shard size lie there already; nothing is changed.
+    """
+    target = Path(config.simulate.path).expanduser() if config.simulate.path else directory.path / "scenes"
+    write_scenes(target, config.physics, config.run.seed, config.simulate, terminal)
+    return target
+
+
+def write_scenes(
+    directory: Path, physics: PhysicsConfig, seed: int, settings: SimulateConfig, terminal: Terminal
+) -> None:
+    """Writes the missing shards and the manifest.
+
+    Raises:
+        ValueError: if scenes of another physics, seed or shard size lie there already; nothing is changed.
+    """
+    per_shard = -(-settings.shard_scenes // BATCH) * BATCH
+    manifest = {
+        "format": FORMAT,
+        "risjax": risjax.__version__,
+        "physics": physics.model_dump(mode="json"),
+        "seed": seed,
+        "scenes": settings.scenes,
+        "shard_scenes": per_shard,
+        "shards": _intact_shards(directory, physics, seed, settings.scenes, per_shard),
+    }
+    directory.mkdir(parents=True, exist_ok=True)
+    num_shards = -(-settings.scenes // per_shard)
+    done = len(manifest["shards"])
+    with terminal.progress("simulate", settings.scenes, completed=min(done * per_shard, settings.scenes)) as bar:
+        for shard in range(done, num_shards):
+            first = shard * per_shard
+            count = min(per_shard, settings.scenes - first)
+            name = f"scenes-{shard:05d}.npz"
+            _write_npz(directory / name, shard_arrays(physics, seed, first // BATCH, count))
+            manifest["shards"].append({"file": name, "scenes": count, "sha256": sha256(directory / name)})
+            _write_manifest(directory, manifest)
+            bar.advance(count)
+    _write_manifest(directory, manifest)
+
+
+def shard_arrays(physics: PhysicsConfig, seed: int, first_batch: int, count: int) -> dict[str, np.ndarray]:
+    """``count`` scenes from batch ``first_batch`` on, as the arrays of a file."""
+    batches = [_batch(physics, seed, first_batch + index) for index in range(-(-count // BATCH))]
+    scene: Scene = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *batches)
+    codes = scene.observation.codes
+    truth = scene.truth
+    return {
+        "snapshots": scene.observation.snapshots,
+        "channel": scene.observation.channel,
+        "codes": codes[0] if (codes == codes[:1]).all() else codes,
+        "position": truth.sources.position,
+        "amplitude": truth.sources.amplitude,
+        "active": truth.sources.active,
+        "snr_db": truth.snr_db,
+        "noise_variance": truth.noise_variance,
+        "label_factor": truth.label_factor,
+    }
+
+
+@partial(jax.jit, static_argnums=(0,))
+def _batch(physics: PhysicsConfig, seed: Int[Array, ""], index: Int[Array, ""]) -> Scene:
+    return scene_batch(physics, seed, Purpose.SIMULATE, index, BATCH)
+
+
+def _intact_shards(directory: Path, physics: PhysicsConfig, seed: int, scenes: int, per_shard: int) -> list[dict]:
+    """The shards that an earlier run finished, up to the first that is missing, changed or of another length."""
+    if not (directory / MANIFEST).exists():
+        return []
+    earlier = read_manifest(directory)
+    wanted = {"physics": physics.model_dump(mode="json"), "seed": seed, "shard_scenes": per_shard}
+    differing = [name for name, value in wanted.items() if earlier.get(name) != value]
+    if differing:
+        raise ValueError(
+            f"{directory} holds scenes of another {' and '.join(differing)}; choose another simulate.path or remove it"
+        )
+    intact: list[dict] = []
+    for index, shard in enumerate(earlier["shards"]):
+        path = directory / shard["file"]
+        expected = min(per_shard, scenes - index * per_shard)
+        if shard["scenes"] != expected or not path.is_file() or sha256(path) != shard["sha256"]:
+            break
+        intact.append(shard)
+    return intact
+
+
+def _write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    beside = path.with_name(f".{path.name}.part")
+    with beside.open("wb") as stream:
+        np.savez(stream, **arrays)
+        stream.flush()
+        os.fsync(stream.fileno())
+    beside.replace(path)
+
+
+def _write_manifest(directory: Path, manifest: dict) -> None:
+    write_atomically(directory / MANIFEST, json.dumps(manifest, indent=1) + "\n")

@@ -1,0 +1,273 @@
+"""Scene files: what is read, and what is said of a bad one."""
+
+import io
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+
+from risjax.config import ArrayConfig, ChannelConfig, CodebookConfig, PhysicsConfig, SimulateConfig
+from risjax.data.files import read_scenes
+from risjax.data.layouts import SceneFileError
+from risjax.data.simulate import BATCH, shard_arrays, write_scenes
+from risjax.terminal import Terminal
+
+ORIGINAL = Path(__file__).parents[2] / "data" / "original"
+TINY = PhysicsConfig(
+    array=ArrayConfig(num_horizontal=2, num_vertical=2),
+    channel=ChannelConfig(num_antennas=2),
+    codebook=CodebookConfig(num_snapshots=4),
+)
+
+
+@pytest.fixture(scope="module")
+def arrays() -> dict[str, np.ndarray]:
+    return shard_arrays(TINY, 0, 0, 6)
+
+
+@pytest.fixture(scope="module")
+def original() -> dict[str, np.ndarray]:
+    with np.load(ORIGINAL / "shard.npz", allow_pickle=False) as shard:
+        return {name: shard[name] for name in shard.files}
+
+
+def _write(path: Path, arrays: dict[str, np.ndarray], **changes: np.ndarray) -> Path:
+    np.savez(path, **{name: array for name, array in (arrays | changes).items() if array is not None})
+    return path
+
+
+def test_our_files_give_back_what_was_written(arrays, tmp_path):
+    scenes = read_scenes(_write(tmp_path / "a.npz", arrays))
+    np.testing.assert_array_equal(scenes.observation.snapshots, arrays["snapshots"])
+    assert scenes.observation.codes.shape == (6, 4, 4)
+    np.testing.assert_array_equal(scenes.sources.position, arrays["position"])
+    np.testing.assert_array_equal(scenes.sources.active, arrays["active"])
+    np.testing.assert_array_equal(scenes.noise_variance, arrays["noise_variance"])
+    np.testing.assert_allclose(scenes.covariance_factor, arrays["label_factor"], rtol=1e-5)
+
+
+def test_measurements_without_labels_are_scenes_without_sources(arrays, tmp_path):
+    scenes = read_scenes(_write(tmp_path / "a.npz", {name: arrays[name] for name in ("snapshots", "channel", "codes")}))
+    assert scenes.sources is None
+    assert scenes.snr_db is None
+    assert scenes.num_scenes == 6
+
+
+def test_limit_cuts_every_array(arrays, tmp_path):
+    scenes = read_scenes(_write(tmp_path / "a.npz", arrays), limit=2)
+    lengths = {len(array) for array in (*scenes.observation, *scenes.sources, scenes.snr_db, scenes.covariance_factor)}
+    assert lengths == {2}
+    with pytest.raises(ValueError, match="limit"):
+        read_scenes(tmp_path / "a.npz", limit=0)
+
+
+@pytest.mark.parametrize(("name", "count"), [("scenes", 160), ("clean", 8), ("shard", 4)])
+def test_the_originals_files(name, count):
+    scenes = read_scenes(ORIGINAL / f"{name}.npz")
+    assert scenes.num_scenes == count
+    assert scenes.sources.position.shape == (count, 5, 3)
+    assert (scenes.sources.position[scenes.sources.active][:, 2] >= 0.5).all()
+    assert np.isnan(scenes.sources.amplitude[scenes.sources.active]).all() == (name != "clean")
+
+
+def test_the_originals_label_is_normalised_to_trace_n(original):
+    factor = read_scenes(ORIGINAL / "shard.npz").covariance_factor
+    covariance = original["R"][..., 0] + 1j * original["R"][..., 1]
+    np.testing.assert_allclose(factor @ factor.conj().swapaxes(1, 2), covariance, atol=2e-4)
+    np.testing.assert_allclose(np.sum(np.abs(factor) ** 2, axis=(1, 2)), 144, rtol=1e-5)
+
+
+def _nan(array: np.ndarray) -> np.ndarray:
+    array = array.copy()
+    array.flat[7] = np.nan
+    return array
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: {"channel": None}, "channel is missing"),
+        (lambda a: {"snapshots": _nan(a["snapshots"])}, r"snapshots holds 1 values that are not finite, the first at"),
+        (lambda a: {"channel": a["channel"][:, :1]}, r"channel has shape \[6, 1, 4\], expected \[S, M, N\] with M = 2"),
+        (lambda a: {"codes": a["codes"][:3]}, r"codes has shape \[3, 4\].* with L = 4 as in snapshots"),
+        (lambda a: {"snapshots": a["snapshots"].real}, "snapshots has dtype float32, expected complex"),
+        (lambda a: {"active": a["active"].astype(int)}, "active has dtype int64, expected bool"),
+        (lambda a: {"snapshots": a["snapshots"][0]}, r"snapshots has shape \[4, 2\], expected \[S, L, M\]"),
+        (lambda a: {"snapshots": a["snapshots"][:0]}, "S = 0"),
+        (lambda a: {"position": a["position"] * 0}, "ranges are positive"),
+    ],
+)
+def test_a_wrong_array_is_named_with_what_it_is_and_should_be(arrays, tmp_path, change, message):
+    path = _write(tmp_path / "bad.npz", arrays, **change(arrays))
+    with pytest.raises(SceneFileError, match=message) as error:
+        read_scenes(path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: {"H_full": a["H_full"][..., :1]}, r"H_full has shape .* expected \[S, M, N, 2\]"),
+        (lambda a: {"ptr": a["ptr"][:, :14]}, r"ptr has shape \[4, 14\].*multiple of three"),
+        (lambda a: {"K": a["K"] + 5}, "ptr has room for 5"),
+        (lambda a: {"codes": a["codes"][:, :8]}, "L = 16 as in y"),
+        (lambda a: {"y": a["y"].astype(str)}, "y has dtype <U32, expected float"),
+    ],
+)
+def test_a_wrong_array_of_the_originals_layout_is_named(original, tmp_path, change, message):
+    with pytest.raises(SceneFileError, match=message):
+        read_scenes(_write(tmp_path / "bad.npz", original, **change(original)))
+
+
+def test_every_problem_is_listed_at_once(arrays, tmp_path):
+    path = _write(tmp_path / "bad.npz", arrays, channel=None, snr_db=_nan(np.zeros(8, np.float32))[:6])
+    path = _write(path, arrays, channel=None, snapshots=_nan(arrays["snapshots"]))
+    with pytest.raises(SceneFileError, match="channel is missing; snapshots holds"):
+        read_scenes(path)
+
+
+def test_truncated_and_foreign_files(arrays, tmp_path):
+    whole = _write(tmp_path / "a.npz", arrays).read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"hello", whole[: len(whole) // 3] + whole[len(whole) // 2 :]):
+        (tmp_path / "bad.npz").write_bytes(content)
+        with pytest.raises(SceneFileError, match=r"bad\.npz"):
+            read_scenes(tmp_path / "bad.npz")
+    with pytest.raises(FileNotFoundError, match="no such scene file"):
+        read_scenes(tmp_path / "none.npz")
+    with pytest.raises(SceneFileError, match="not a scene file: it holds weights"):
+        read_scenes(_write(tmp_path / "other.npz", {"weights": np.ones(3)}))
+
+
+def test_flipped_bytes_are_caught_by_the_archives_checksum(arrays, tmp_path):
+    path = _write(tmp_path / "a.npz", arrays)
+    content = bytearray(path.read_bytes())
+    start = content.index(arrays["snapshots"].tobytes()[:16])
+    content[start + 3] ^= 0x10
+    path.write_bytes(bytes(content))
+    with pytest.raises(SceneFileError, match="CRC"):
+        read_scenes(path)
+
+
+def test_object_arrays_are_refused_unopened(arrays, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (pytest.fail, ("unpickled",))
+
+    path = _write(tmp_path / "bad.npz", arrays, codes=np.array([Bomb()], dtype=object))
+    with pytest.raises(SceneFileError, match="codes is an object array, which only unpickling could read; refused"):
+        read_scenes(path)
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path):
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("y.npy", bytes(1000))
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"PK\x01\x02")
+    content[entry + 24 : entry + 28] = struct.pack("<I", 0xFFFFFFF0)  # 4 GiB, thrice
+    path.write_bytes(bytes(content))
+    with pytest.raises(SceneFileError):
+        read_scenes(path)
+
+
+def test_a_header_that_claims_more_than_the_member_holds_is_refused(arrays, tmp_path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<c8", "fortran_order": False, "shape": (1 << 40,)})
+    path = _write(tmp_path / "bad.npz", {name: array for name, array in arrays.items() if name != "snapshots"})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("snapshots.npy", header.getvalue() + bytes(64))
+    with pytest.raises(SceneFileError, match=r"snapshots claims shape \[1099511627776\]"):
+        read_scenes(path)
+
+
+def test_matlab_v5_files(arrays, tmp_path):
+    """MATLAB has doubles, matrices and no booleans."""
+    matlab = {name: (array.astype(float) if array.dtype.kind in "bf" else array) for name, array in arrays.items()}
+    scipy.io.savemat(tmp_path / "a.mat", matlab | {"comment": "by hand", "extra": {"a": 1}})
+    scenes, expected = read_scenes(tmp_path / "a.mat"), read_scenes(_write(tmp_path / "a.npz", arrays))
+    np.testing.assert_array_equal(scenes.observation.snapshots, expected.observation.snapshots)
+    np.testing.assert_array_equal(scenes.observation.codes, expected.observation.codes)
+    np.testing.assert_array_equal(scenes.sources.active, expected.sources.active)
+    np.testing.assert_array_equal(scenes.snr_db, expected.snr_db)
+    (tmp_path / "bad.mat").write_bytes((tmp_path / "a.mat").read_bytes()[:300])
+    with pytest.raises(SceneFileError, match=r"bad\.mat: not a MATLAB v5 file"):
+        read_scenes(tmp_path / "bad.mat")
+    scipy.io.savemat(tmp_path / "struct.mat", matlab | {"codes": {"a": 1}})
+    with pytest.raises(SceneFileError, match="codes is a struct, a cell or text"):
+        read_scenes(tmp_path / "struct.mat")
+
+
+def test_matlab_v5_files_of_the_originals_layout(original, tmp_path):
+    scipy.io.savemat(tmp_path / "a.mat", {name: array.astype(float) for name, array in original.items()})
+    scenes, expected = read_scenes(tmp_path / "a.mat"), read_scenes(ORIGINAL / "shard.npz")
+    np.testing.assert_array_equal(scenes.observation.channel, expected.observation.channel)
+    np.testing.assert_array_equal(scenes.sources.position, expected.sources.position)
+
+
+def test_matlab_v73_files(arrays, tmp_path):
+    h5py = pytest.importorskip("h5py", reason="MATLAB v7.3 files need h5py (pip install risjax[matlab])")
+    with h5py.File(tmp_path / "a.mat", "w", userblock_size=512) as archive:
+        for name, array in arrays.items():
+            value = array.T
+            if array.dtype.kind == "c":
+                value = np.zeros(array.T.shape, [("real", "f4"), ("imag", "f4")])
+                value["real"], value["imag"] = array.T.real, array.T.imag
+            archive[name] = np.atleast_2d(value.astype("u1") if array.dtype.kind == "b" else value)
+    scenes = read_scenes(tmp_path / "a.mat")
+    np.testing.assert_array_equal(scenes.observation.snapshots, arrays["snapshots"])
+    np.testing.assert_array_equal(scenes.sources.active, arrays["active"])
+
+
+def test_matlab_v73_without_h5py_says_what_to_install(tmp_path):
+    try:
+        import h5py  # noqa: F401
+    except ImportError:
+        (tmp_path / "a.mat").write_bytes(b"MATLAB 7.3 MAT-file".ljust(512) + b"\x89HDF\r\n\x1a\n")
+        with pytest.raises(SceneFileError, match=r"pip install 'risjax\[matlab\]'"):
+            read_scenes(tmp_path / "a.mat")
+    else:
+        pytest.skip("h5py is installed")
+
+
+SETTINGS = SimulateConfig(scenes=300, shard_scenes=BATCH)
+
+
+def test_simulated_scenes_are_the_streams_whatever_the_shards(tmp_path):
+    write_scenes(tmp_path / "a", TINY, 1, SETTINGS, Terminal(quiet=True))
+    write_scenes(tmp_path / "b", TINY, 1, SimulateConfig(scenes=200, shard_scenes=200), Terminal(quiet=True))
+    scenes, others = read_scenes(tmp_path / "a"), read_scenes(tmp_path / "b" / "manifest.json")
+    assert scenes.num_scenes == 300
+    np.testing.assert_array_equal(scenes.observation.snapshots[:200], others.observation.snapshots)
+    np.testing.assert_array_equal(read_scenes(tmp_path / "a", limit=150).snr_db, scenes.snr_db[:150])
+
+
+def test_simulation_goes_on_where_it_was_interrupted(tmp_path):
+    write_scenes(tmp_path, TINY, 1, SETTINGS, Terminal(quiet=True))
+    manifest = (tmp_path / "manifest.json").read_text()
+    files = sorted(tmp_path.glob("*.npz"))
+    first_written, whole = files[0].stat().st_mtime_ns, files[1].read_bytes()
+    files[1].write_bytes(whole[:-10])
+    files[2].unlink()
+    with pytest.raises(SceneFileError, match="checksum is not the manifest's"):
+        read_scenes(tmp_path)
+    write_scenes(tmp_path, TINY, 1, SETTINGS, Terminal(quiet=True))
+    assert (tmp_path / "manifest.json").read_text() == manifest
+    assert files[1].read_bytes() == whole
+    assert files[0].stat().st_mtime_ns == first_written
+
+
+def test_simulation_refuses_to_mix_scenes(tmp_path):
+    write_scenes(tmp_path, TINY, 1, SimulateConfig(scenes=5), Terminal(quiet=True))
+    with pytest.raises(ValueError, match="another seed"):
+        write_scenes(tmp_path, TINY, 2, SimulateConfig(scenes=5), Terminal(quiet=True))
+
+
+def test_a_manifest_cannot_name_files_elsewhere(tmp_path):
+    write_scenes(tmp_path, TINY, 1, SimulateConfig(scenes=5), Terminal(quiet=True))
+    path = tmp_path / "manifest.json"
+    path.write_text(path.read_text().replace("scenes-00000.npz", "../secret.npz"))
+    with pytest.raises(SceneFileError, match="not a file of its own directory"):
+        read_scenes(tmp_path)

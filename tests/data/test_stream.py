@@ -1,0 +1,68 @@
+"""Streams: addresses, disjointness, resumption."""
+
+import hashlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from risjax.config import ArrayConfig, ChannelConfig, CodebookConfig, PhysicsConfig
+from risjax.data.stream import scene_batch
+from risjax.keys import Purpose, purpose_key
+
+TINY = PhysicsConfig(
+    array=ArrayConfig(num_horizontal=2, num_vertical=2),
+    channel=ChannelConfig(num_antennas=2),
+    codebook=CodebookConfig(num_snapshots=4),
+)
+
+
+@pytest.fixture(scope="module")
+def draw():
+    return jax.jit(lambda seed, index: scene_batch(TINY, seed, Purpose.TRAIN_SCENES, index, 8))
+
+
+def test_a_batch_is_the_same_whenever_it_is_asked_for(draw):
+    later = draw(3, 7)
+    draw(3, 2)
+    jax.tree.map(np.testing.assert_array_equal, draw(3, 7), later)
+    assert not np.array_equal(later.observation.snapshots, draw(3, 8).observation.snapshots)
+    assert not np.array_equal(later.observation.snapshots, draw(4, 7).observation.snapshots)
+
+
+def test_the_first_scenes_of_a_batch_do_not_depend_on_its_size(draw):
+    small = jax.jit(lambda: scene_batch(TINY, 3, Purpose.TRAIN_SCENES, 7, 3))()
+    first = jax.tree.map(lambda leaf: leaf[:3], draw(3, 7))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), small, first)
+
+
+def test_scenes_are_made_in_float32_with_a_leading_batch_axis(draw):
+    scene = draw(0, 0)
+    assert scene.observation.snapshots.shape == (8, 4, 2)
+    assert {leaf.dtype for leaf in jax.tree.leaves(scene)} == {jnp.dtype(d) for d in ("complex64", "float32", "bool")}
+
+
+def test_purposes_share_no_scene_among_a_hundred_thousand():
+    """Hashes of the keys that scenes are drawn from: 25,000 of each of four purposes, all different."""
+    purposes = (Purpose.TRAIN_SCENES, Purpose.VALIDATION_SCENES, Purpose.TEST_SCENES, Purpose.CALIBRATION_SCENES)
+
+    @jax.jit
+    def keys(key: jax.Array) -> jax.Array:
+        def batch(index: jax.Array) -> jax.Array:
+            return jax.vmap(lambda j: jax.random.fold_in(jax.random.fold_in(key, index), j))(jnp.arange(250))
+
+        return jax.random.key_data(jax.vmap(batch)(jnp.arange(100)))
+
+    seed_key = jax.random.key(0)
+    data = np.concatenate([keys(jax.random.fold_in(seed_key, int(p))).reshape(-1, 2) for p in purposes])
+    assert len(data) == 100_000
+    assert len({hashlib.sha256(row.tobytes()).digest() for row in np.asarray(data)}) == 100_000
+
+
+def test_the_keys_above_are_those_of_the_stream():
+    key = jax.random.fold_in(purpose_key(0, Purpose.TEST_SCENES, 2), 1)
+    expected = jax.random.fold_in(
+        jax.random.fold_in(jax.random.fold_in(jax.random.key(0), int(Purpose.TEST_SCENES)), 2), 1
+    )
+    np.testing.assert_array_equal(jax.random.key_data(key), jax.random.key_data(expected))
