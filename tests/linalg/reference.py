@@ -48,3 +48,32 @@ def directional_derivative(function, point, direction) -> float:
     """Re <conj(grad f), d>, which is the derivative of a real f along a complex d under jax's convention."""
     gradient = jax.grad(function)(jnp.asarray(point))
     return float(jnp.sum(jnp.real(gradient * direction)))
+
+
+def assert_transforms_agree(function, batch: np.ndarray, tolerance: float) -> None:
+    """Value and gradient are the same alone and under vmap, by reverse and by forward mode, all jitted, all finite.
+
+    ``batch`` holds the rows of a table, inputs of a real-valued ``function``; one program runs them all, since the
+    time of these tests is compilation. Complex inputs are differentiated by their real and imaginary parts, since
+    jacfwd knows no non-holomorphic complex functions.
+    """
+    batch = jnp.asarray(batch)
+    is_complex = jnp.iscomplexobj(batch)
+
+    def of_parts(parts):
+        return function(jax.lax.complex(parts[0], parts[1]) if is_complex else parts[0])
+
+    @jax.jit
+    def everything(parts):
+        values, reverse = jax.vmap(jax.value_and_grad(of_parts))(parts)
+        return values, reverse, jax.vmap(jax.jacfwd(of_parts))(parts), jax.value_and_grad(of_parts)(parts[0])
+
+    parts = jnp.stack([batch.real, batch.imag], 1) if is_complex else batch[:, None]
+    values, reverse, forward, (single_value, single_gradient) = everything(parts)
+    scale = max(1.0, float(jnp.max(jnp.abs(reverse))))
+    assert values.dtype == reverse.dtype == jnp.finfo(batch.dtype).dtype
+    assert jnp.isfinite(values).all()
+    assert jnp.isfinite(reverse).all()
+    np.testing.assert_allclose(values[0], single_value, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(reverse[0], single_gradient, atol=tolerance * scale)
+    np.testing.assert_allclose(forward, reverse, atol=tolerance * scale)

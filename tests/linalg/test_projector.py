@@ -1,0 +1,160 @@
+"""The signal projector of a dense matrix, and its soft variant."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from risjax.linalg import signal_projector, soft_signal_projector
+from risjax.linalg.hermitian import TAU
+from tests.linalg.reference import (
+    FINITE_DIFFERENCE_TOLERANCE,
+    TOLERANCE,
+    assert_transforms_agree,
+    directional_derivative,
+    directional_difference,
+    random_array,
+    with_eigenvalues,
+)
+
+SIZE, CUT = 8, 3
+
+SPECTRA = {
+    "healthy": [20.0, 10.0, 6.0, 0.4, 0.3, 0.2, 0.1, 0.05],
+    "equal signals": [12.0, 12.0, 12.0, 0.4, 0.3, 0.2, 0.1, 0.0],
+    "equal noise": [20.0, 10.0, 6.0, 1.0, 1.0, 1.0, 1.0, 1.0],
+    "both equal": [12.0, 12.0, 12.0, 0.5, 0.5, 0.5, 0.5, 0.5],
+    "no noise": [20.0, 10.0, 6.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+}
+ACROSS = {
+    "identity": [1.0] * 8,
+    "zero": [0.0] * 8,
+    "rank below the cut": [30.0, 10.0, 0, 0, 0, 0, 0, 0],
+    "gap of tau": [30.0, 10.0, 1.0, 1.0 - TAU, 0.3, 0.2, 0.1, 0.0],
+    "near-far 60 dB": [39.9, 3.99e-5, 3.99e-5, 0, 0, 0, 0, 0],
+    "indefinite": [1.0, -1.0, 2.0, -2.0, 0, 0, 0, 0],
+}
+
+
+def distance(matrix, target, num_sources=CUT):
+    difference = signal_projector(matrix, num_sources) - target
+    return jnp.sum(jnp.real(difference) ** 2 + jnp.imag(difference) ** 2)
+
+
+_distance = jax.jit(distance)
+
+
+def target(dtype):
+    basis = np.linalg.qr(random_array(5, (SIZE, CUT), dtype))[0]
+    return jnp.asarray(basis @ basis.conj().T)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_transforms_agree_where_the_cut_is_clear(dtype):
+    batch = np.stack([with_eigenvalues(values, 0, dtype) for values in SPECTRA.values()])
+    goal = target(dtype)
+    assert_transforms_agree(lambda matrix: distance(matrix, goal), batch, 3 * TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_gradients_are_finite_and_bounded_where_the_cut_is_not_clear(dtype):
+    matrices = np.stack([with_eigenvalues(values, 2, dtype) for values in ACROSS.values()])
+    if dtype == "complex64":
+        matrices = np.concatenate([matrices, np.eye(SIZE, dtype=dtype)[None], np.zeros_like(matrices[:1])])
+    goal = target(dtype)
+    gradients = jax.jit(jax.vmap(jax.grad(lambda matrix: distance(matrix, goal))))(jnp.asarray(matrices))
+    assert jnp.isfinite(gradients).all()
+    # |dP| <= |dR| / 2 tau for each of the two triangles, and the loss has slope at most 2 |P - target|.
+    assert jnp.abs(gradients).max() < 2 * np.sqrt(2 * CUT) / TAU
+
+
+@pytest.mark.parametrize("name", SPECTRA)
+def test_gradient_is_the_finite_difference(name):
+    matrix, goal = with_eigenvalues(SPECTRA[name]), target("complex128")
+    direction = random_array(1, (SIZE, SIZE))
+    direction = direction + direction.conj().T
+    expected = directional_difference(lambda m: _distance(m, goal), matrix, direction)
+    derivative = directional_derivative(lambda m: _distance(m, goal), matrix, direction)
+    assert derivative == pytest.approx(expected, rel=FINITE_DIFFERENCE_TOLERANCE)
+
+
+def test_the_bias_across_the_cut_is_what_the_docstring_says():
+    goal, direction = target("complex128"), random_array(1, (SIZE, SIZE))
+    for gap in (1e-1, 1e-2, 1e-3, TAU):
+        values = np.diag([3.0, 2.0, 1.0, 1.0 - gap, 0.2, 0.2, 0.2, 0.2]).astype(complex)
+        derivative = jax.jvp(lambda m: signal_projector(m, CUT), (jnp.asarray(values),), (jnp.asarray(direction),))[1]
+        exact = (direction[2, 3] + direction[3, 2].conj()) / 2 / gap
+        assert abs(derivative[2, 3]) / abs(exact) == pytest.approx(gap**2 / (gap**2 + TAU**2), rel=1e-6)
+    assert goal.shape == (SIZE, SIZE)
+
+
+def test_number_of_sources_is_traced_and_differs_from_scene_to_scene():
+    matrices = jnp.asarray(np.stack([with_eigenvalues(SPECTRA["healthy"], seed) for seed in range(4)]))
+    counts = jnp.array([0, 1, 5, 8])
+    projectors = jax.jit(jax.vmap(signal_projector))(matrices, counts)
+    np.testing.assert_allclose(jnp.trace(projectors, axis1=1, axis2=2).real, counts, atol=1e-10)
+    np.testing.assert_allclose(projectors[3], np.eye(SIZE), atol=1e-10)
+    np.testing.assert_allclose(projectors @ projectors, projectors, atol=1e-10)
+
+
+def test_a_certain_soft_projector_is_the_hard_one():
+    matrix, goal = jnp.asarray(with_eigenvalues(SPECTRA["both equal"])), target("complex128")
+    certain = jnp.zeros(6).at[CUT].set(1.0)
+
+    def soft(m):
+        return jnp.sum(jnp.abs(soft_signal_projector(m, certain) - goal) ** 2)
+
+    np.testing.assert_allclose(soft_signal_projector(matrix, certain), signal_projector(matrix, CUT), atol=1e-12)
+    np.testing.assert_allclose(jax.grad(soft)(matrix), jax.grad(lambda m: distance(m, goal))(matrix), atol=1e-10)
+
+
+def test_soft_projector_is_the_mean_of_the_hard_ones_and_differentiable_in_the_probabilities():
+    matrix = jnp.asarray(with_eigenvalues(SPECTRA["healthy"]))
+    probability = jnp.array([0.1, 0.2, 0.3, 0.4])
+    hard = jnp.stack([signal_projector(matrix, count) for count in range(4)])
+    expected = jnp.sum(probability[:, None, None] * hard, axis=0)
+    np.testing.assert_allclose(soft_signal_projector(matrix, probability), expected, atol=1e-12)
+    goal = target("complex128")
+    gradient = jax.grad(lambda p: jnp.real(jnp.vdot(goal, soft_signal_projector(matrix, p))))(probability)
+    np.testing.assert_allclose(gradient, jnp.real(jnp.sum(goal.conj()[None] * hard, axis=(1, 2))), atol=1e-12)
+    loss = jax.jit(lambda m: jnp.real(jnp.vdot(goal, soft_signal_projector(m, probability))))
+    direction = random_array(3, (SIZE, SIZE))
+    expected = directional_difference(loss, np.asarray(matrix), direction)
+    assert directional_derivative(loss, matrix, direction) == pytest.approx(expected, rel=FINITE_DIFFERENCE_TOLERANCE)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_is_refused_with_the_fix(dtype):
+    with pytest.raises(ValueError, match=r"Upcast the whole prediction and label pytrees"):
+        signal_projector(jnp.eye(4, dtype=dtype), 1)
+
+
+def test_wrong_shapes_are_refused():
+    with pytest.raises(ValueError, match="6 entries"):
+        soft_signal_projector(jnp.eye(4), jnp.ones(6))
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+@pytest.mark.parametrize("spacing", [1e-1, 1e-3, 1e-6, 1e-7, 0.0])
+def test_spacing_inside_the_signal_block_costs_nothing(spacing, dtype):
+    """The issue's number in small: relative error of the gradient at most 1e-5 in complex64, at any spacing."""
+    values = [10.0, 10.0 * (1 - spacing), 10.0 * (1 - 2 * spacing), 1.0, 1.0, 1.0, 1.0, 1.0]
+    matrix = with_eigenvalues(values)
+    exact = _exact_gradient(matrix, np.asarray(target("complex128")))
+    gradient = jax.grad(_distance)(jnp.asarray(matrix.astype(dtype)), target("complex128").astype(dtype))
+    error = np.linalg.norm(gradient - exact) / np.linalg.norm(exact)
+    # In complex128 the bias of the broadening is what is left: tau^2 / gap^2, with a gap of at least 7 here.
+    assert error <= {"complex64": 1e-5, "complex128": 2 * (TAU / 7) ** 2}[dtype]
+
+
+def _exact_gradient(matrix, goal):
+    """jax's gradient (its conjugate convention) of ||P - goal||^2, from P's resolvent formula in NumPy.
+
+    With a clear cut, dP = sum over i in S, j in N of u_i (u_i^H dR u_j) u_j^H / (l_i - l_j) + h.c.
+    """
+    values, vectors = np.linalg.eigh(matrix)
+    signal, noise = vectors[:, -CUT:], vectors[:, :-CUT]
+    difference = signal @ signal.conj().T - goal
+    inner = (signal.conj().T @ difference @ noise) / (values[-CUT:, None] - values[None, :-CUT])
+    half = signal @ inner @ noise.conj().T
+    return 2 * (half + half.conj().T).conj()
