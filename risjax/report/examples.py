@@ -12,8 +12,8 @@ import numpy as np
 from risjax.report.drawing import Drawing
 from risjax.report.figures.scene import Points, scene_view
 from risjax.report.matching import angle_pairs, cartesian, gospa_m
+from risjax.report.methods import is_learned, is_reference, principal
 from risjax.report.reading import Run
-from risjax.report.style import is_reference
 from risjax.report.words import method_name, number
 
 _MOST_METHODS = 3
@@ -91,16 +91,17 @@ def matched_errors(run: Run, source: str) -> tuple[dict[str, dict[str, np.ndarra
 
 
 def example_scenes(run: Run, source: str) -> list[Drawing]:
-    """Pictures of the scenes that the first competing method does best, in the middle and worst, by GOSPA.
+    """Pictures of the scenes that the principal method does best, in the middle and worst, by GOSPA.
 
     Empty scenes are left out, and among equals the one with the most sources is taken.
     """
     scenes = read_scenes(run.estimates, source)
     if scenes is None or not scenes.active.any():
         return []
-    competing = [method for method in scenes.estimates if not is_reference(method)] or list(scenes.estimates)
-    judged = next((method for method in competing if method.startswith("learned")), competing[0])
-    shown = [judged, *(method for method in competing if method != judged)][:_MOST_METHODS]
+    judged = principal(scenes.estimates)
+    assert judged is not None
+    others = [method for method in scenes.estimates if method != judged and not is_reference(method)]
+    shown = [judged, *sorted(others, key=is_learned)][:_MOST_METHODS]
     cutoff = run.setting("evaluate.tolerance.gospa_cutoff_m", 2.0)
     order = run.setting("evaluate.tolerance.gospa_order", 2.0)
     count = scenes.active.sum(1)
@@ -119,9 +120,9 @@ def example_scenes(run: Run, source: str) -> list[Drawing]:
         snr = "" if scenes.snr_db is None else f", SNR {number(float(scenes.snr_db[index]))} dB"
         caption = (
             f"Scene {index} of {source}: {count[index]} source{'s' if count[index] > 1 else ''}{snr}, "
-            f"GOSPA of {method_name(judged)} {number(values[index])} m. Rings are the truth, crosses estimates"
-            + (", ellipses their two standard deviations" if _has_std(scenes, shown, index) else "")
-            + "; the line at the origin is the surface."
+            f"GOSPA of {method_name(judged)} {number(values[index])} m. Rings are the truth, the other marks estimates"
+            + (", bars two standard deviations" if _has_std(scenes, shown, index) else "")
+            + "; the square at the origin is the surface."
         )
         drawings.append(
             scene_view(
@@ -131,6 +132,7 @@ def example_scenes(run: Run, source: str) -> list[Drawing]:
                 title=f"The {rank} scene for {method_name(judged)}",
                 caption=caption,
                 max_range_m=_reach(run, scenes),
+                field_of_view_deg=_field_of_view(run, scenes),
             )
         )
     return drawings
@@ -151,6 +153,17 @@ def _reach(run: Run, scenes: Scenes) -> float | None:
     interval: Any = run.setting("physics.scene.range_m")
     bound = interval[1] if isinstance(interval, list) and len(interval) == 2 else 0.0
     return max(float(bound), float(scenes.position[scenes.active][:, 2].max()))
+
+
+def _field_of_view(run: Run, scenes: Scenes) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Of the run's scenes, widened where this source's sources lie outside."""
+    directions = np.degrees(scenes.position[scenes.active][:, :2])
+    bounds = []
+    for column, name in enumerate(("azimuth_deg", "elevation_deg")):
+        stated = run.setting(f"physics.scene.{name}")
+        ends = [*directions[:, column], *(stated if isinstance(stated, list) else ())]
+        bounds.append((float(min(ends)), float(max(ends))))
+    return bounds[0], bounds[1]
 
 
 def _gate(run: Run) -> dict[str, float]:

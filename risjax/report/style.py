@@ -6,12 +6,15 @@ too. Figures are painted on white; on a dark screen the page turns their lightne
 (``filter: invert(0.9) hue-rotate(180deg)``), so that one picture serves both and weighs half as much.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+
+from risjax.report.methods import is_reference
 
 WIDTH_IN = 9.2
 """Width of a figure that spans the page."""
@@ -53,38 +56,24 @@ def series_look(index: int) -> Look:
     return Look(SERIES[index % len(SERIES)], _MARKERS[index % len(_MARKERS)], "-" if index < len(SERIES) else "--")
 
 
+_KNOWN = {"learned_ml": 0, "sample_mvdr": 1, "greedy_ml": 2, "learned_mvdr": 5}
+"""Methods with a look of their own in every figure, whoever else is in it; the learned ones are the two blues."""
+_REFERENCE_LINES = ("--", ":", "-.")
+
+
 def method_looks(methods: Sequence[str]) -> dict[str, Look]:
-    """A look for each method that does not depend on which others are there, as far as the palette goes.
-
-    What was learned is always the first colour, the unlearned sample covariance the second; whoever is told
-    some of the truth is a muted broken reference; the rest share the other colours in order.
-    """
-    looks: dict[str, Look] = {}
-    others, references = 2, 0
-    for method in methods:
-        if method.startswith("learned") and not any(look.color == SERIES[0] for look in looks.values()):
-            looks[method] = series_look(0)
-        elif method.startswith("sample"):
-            looks[method] = series_look(1)
-        elif is_reference(method):
-            looks[method] = Look(MUTED, _MARKERS[-1 - references % 3], ("--", ":", "-.")[references % 3])
-            references += 1
-        else:
-            looks[method] = series_look(others)
-            others += 1
-    return looks
-
-
-def is_reference(method: str) -> bool:
-    """Whether a method's name says that it is told something of the truth: a reference, no competitor."""
-    return bool(told(method))
-
-
-def told(method: str) -> str:
-    """What a method is told of the truth, by its name, in words; empty for a blind one."""
-    if method.startswith(("oracle", "true_")):
-        return "the true covariance and K"
-    return "K" if method.endswith("_told_k") else "the scenes' law" if method.startswith("bayes") else ""
+    """A look for each method; a method that is told some of the truth is a muted, broken line."""
+    free = itertools.cycle([index for index in range(len(SERIES)) if index not in _KNOWN.values()])
+    lines = itertools.cycle(_REFERENCE_LINES)
+    marks = itertools.cycle(reversed(_MARKERS))
+    return {
+        method: series_look(_KNOWN[method])
+        if method in _KNOWN
+        else Look(MUTED, next(marks), next(lines))
+        if is_reference(method)
+        else series_look(next(free))
+        for method in methods
+    }
 
 
 @contextmanager

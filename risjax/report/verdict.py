@@ -3,16 +3,12 @@
 import math
 from typing import NamedTuple
 
+from risjax.report.methods import is_learned, is_reference, principal, told
 from risjax.report.metrics_view import Interval, SourceMetrics, lower_is_better
-from risjax.report.style import is_reference, told
-from risjax.report.words import bracket, method_name, metric_name, number
+from risjax.report.words import bracket, capitalised, method_name, metric_phrase, number
 
 JUDGED = ("f1_3d", "f1_angle", "gospa_m")
 """The metrics that a verdict rests on; NMSE of the covariance is told, and judged only where these are missing."""
-
-
-_FULL = "learned_ml"
-"""The whole pipeline: learned covariance, peaks, joint ML polish."""
 
 
 class Verdict(NamedTuple):
@@ -38,17 +34,13 @@ class Verdict(NamedTuple):
 
 
 def verdicts(source: SourceMetrics) -> list[Verdict]:
-    """The learned method against every method that is not learned, references last.
-
-    Of several learned methods the one with the polish stands for all; where none is learned, the first method does.
-    """
+    """The principal method (`risjax.report.methods`) against all that are not learned, references last."""
     methods = list(dict.fromkeys(method for pair in source.pairs for method in pair))
-    learned = [method for method in methods if method.startswith("learned")]
-    judged = next((name for name in (_FULL, *learned, *methods) if name in methods), None)
+    judged = principal(methods)
     found = []
     for (a, b), differences in source.pairs.items():
         baseline = b if a == judged else a
-        if judged in (a, b) and baseline not in learned:
+        if judged is not None and judged in (a, b) and not is_learned(baseline):
             entries = {name: _negated(entry) if b == judged else entry for name, entry in differences.items()}
             found.append(_verdict(source, judged, baseline, entries))
     return sorted(found, key=lambda verdict: verdict.is_reference)
@@ -86,16 +78,16 @@ def _verdict(source: SourceMetrics, method: str, baseline: str, differences: dic
     }[outcome]
     shown = judged + [extra for extra in ("nmse",) if extra in differences and extra not in judged]
     parts = [_part(source, method, baseline, metric, differences[metric]) for metric in shown]
-    sentence = f"{_first_upper(method_name(method))}: " + "; ".join(parts) + "."
+    sentence = f"{capitalised(method_name(method))}: " + "; ".join(parts) + "."
     if reference:
-        sentence += f" {_first_upper(name)} is told {told(baseline)} and serves as a reference."
+        sentence += f" {capitalised(name)} is told {told(baseline)} and serves as a reference."
     return Verdict(source.name, method, baseline, outcome, headline, sentence, reference)
 
 
 def _part(source: SourceMetrics, method: str, baseline: str, metric: str, difference: Interval) -> str:
     mine, theirs = source.overall(method, metric), source.overall(baseline, metric)
-    name = metric_name(metric).removesuffix(" (m)")
-    unit = " m" if metric_name(metric).endswith("(m)") else ""
+    name = metric_phrase(metric)
+    unit = " m" if metric.endswith("_m") else ""
     values = f" {number(mine.value)}{unit} against {number(theirs.value)}{unit}," if mine and theirs else ""
     words = {1: "better by", -1: "worse by", 0: "differing by"}[direction(metric, difference)]
     size = number(abs(difference.value)) if direction(metric, difference) else number(difference.value, sign=True)
@@ -109,7 +101,3 @@ def _ends(metric: str, difference: Interval) -> str:
         return bracket(difference, sign=True)
     low, high = sorted((abs(difference.low), abs(difference.high)))
     return bracket(Interval(abs(difference.value), low, high))
-
-
-def _first_upper(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -67,6 +67,11 @@ def metric_name(metric: str) -> str:
     return _sentence(metric)
 
 
+def metric_phrase(metric: str) -> str:
+    """A metric as it stands in a sentence, without its unit."""
+    return {"f1_3d": "3-D F1", "f1_angle": "angle F1"}.get(metric) or metric_name(metric).partition(" (")[0]
+
+
 def axis_name(axis: str) -> str:
     """An axis of breakdowns as the label of a plot."""
     return _AXES.get(axis) or metric_name(axis)
@@ -84,7 +89,7 @@ def slice_name(part: Slice) -> str:
 
 
 def number(value: float | None, *, sign: bool = False) -> str:
-    """A number in three significant digits, no more than three decimals, with a true minus sign."""
+    """A number in three significant digits, at most four decimals, with a true minus sign."""
     if value is None or math.isnan(value):
         return NOTHING
     size = abs(value)
@@ -93,7 +98,7 @@ def number(value: float | None, *, sign: bool = False) -> str:
     elif size >= 1e5 or size < 1e-3:
         text = f"{size:.1e}"
     else:
-        text = f"{size:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3}f}"
+        text = f"{size:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.01 else 4}f}"
     mark = "\u2212" if value < 0 and float(text) != 0 else "+" if sign and value > 0 else ""
     return mark + text
 
@@ -121,6 +126,10 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if hours == 0 else f"{hours} h {minutes} min"
 
 
+def capitalised(text: str) -> str:
+    """The first letter large, the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
 def _sentence(name: str) -> str:
-    words = name.replace("_", " ")
-    return words[:1].upper() + words[1:]
+    return capitalised(name.replace("_", " "))

@@ -12,7 +12,9 @@ from risjax.report.style import MUTED, method_looks, tidy
 from risjax.report.words import arrow, axis_name, method_name, metric_name
 
 _BOUND = "crb_"
-_MOST_PANELS = 3
+_MOST_PANELS = 4
+_FEWEST = 5
+"""Entries behind a point; a root mean square of three errors says nothing."""
 
 
 def metrics_along(
@@ -20,7 +22,8 @@ def metrics_along(
 ) -> Drawing | None:
     """Small multiples of metrics against an axis, a line a method with its 95 % interval.
 
-    A metric ``rmse_x`` with a companion ``crb_x`` gets that bound under it, in grey.
+    A metric ``rmse_x`` with a companion ``crb_x`` gets that bound under it, in grey. Points with fewer than five
+    entries behind them are left out.
 
     Args:
         source: the evaluation.
@@ -43,6 +46,7 @@ def metrics_along(
         for metric in (*shown, *companions.values())
         for method in methods
         for part, entry in source.along(axis, method, metric)
+        if entry.count == 0 or entry.count >= _FEWEST
     ]
     table = {
         "metric": [metric for metric, *_ in rows],

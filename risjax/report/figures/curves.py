@@ -1,6 +1,7 @@
 """What the curves against the training's steps have in common."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +14,7 @@ _WIDE = 12.0
 _MOST_EPOCH_MARKS = 24
 
 
-def band(axes: Axes, table: Table, name: str, *, color: str, label: str | None = None, linestyle: str = "-") -> None:
+def band(axes: Axes, table: Table, name: str, *, color: str, label: str | None = None, linestyle: Any = "-") -> None:
     """A curve ``name`` over ``step`` with its ``_low`` and ``_high`` behind it."""
     step = np.asarray(table["step"])
     low, high = np.asarray(table[f"{name}_low"]), np.asarray(table[f"{name}_high"])

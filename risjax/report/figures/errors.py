@@ -16,6 +16,8 @@ _LABELS = {
     "position_m": "Position error (m)",
 }
 _POINTS = 200
+_SPAN = 1e-3
+"""Share of the largest error at which the axis begins."""
 
 
 def error_cdf(
@@ -60,6 +62,7 @@ def error_cdf(
                     linestyle=looks[method].linestyle,
                 )
             axes.set_xscale("log")
+            axes.set_xlim(left=_SPAN * table["error"][table["quantity"] == quantity].max())
             axes.set_xlabel(_LABELS.get(quantity, quantity))
             axes.set_ylim(0, 1.02)
             tidy(axes, grid="both")

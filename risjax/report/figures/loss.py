@@ -34,7 +34,7 @@ def loss_curves(steps: StepTable, weights: dict[str, float] | None = None) -> Dr
         if steps.terms:
             for index, name in enumerate(steps.terms):
                 weight = (weights or {}).get(name)
-                label = name if weight is None else f"{name} (weight {weight:g})"
+                label = name if weight is None else f"{name} (weight {weight:.3g})"
                 band(panels[1], table, f"term_{name}", color=series_look(index).color, label=label)
             panels[1].set_title("Terms, before their weights")
             panels[1].legend(loc="upper right")
@@ -44,5 +44,9 @@ def loss_curves(steps: StepTable, weights: dict[str, float] | None = None) -> Dr
             axes.set_xlabel("Step")
             tidy(axes)
 
-    caption = "The loss of each training step: the mean of neighbouring steps, and their least and greatest behind it."
+    caption = "The loss of the training steps" + (
+        ": the mean of neighbouring steps, with the least and the greatest behind it."
+        if len(total.step) < len(steps.step)
+        else "."
+    )
     return Drawing("loss", "Loss", caption, table, paint, height_in=3.1)

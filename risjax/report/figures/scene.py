@@ -1,18 +1,28 @@
-"""One scene in space: the surface, where the sources are, and where a method says they are."""
+"""One scene: the surface, where the sources are, and where methods say they are."""
 
+import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from risjax.report.drawing import Drawing
-from risjax.report.style import GRID, LINE, MUTED, TEXT, method_looks, tidy
+from risjax.report.style import GRID, LINE, MUTED, TEXT, Look, method_looks, tidy
 from risjax.report.words import method_name
 
 _SIGMAS = 2.0
-_LONGEST_M = 30.0
+_TRUTH = "truth"
+_RING = {"marker": "o", "markersize": 9.5, "markerfacecolor": "none", "markeredgewidth": 1.5, "color": TEXT}
+_MARKS = (
+    {"marker": "x", "markersize": 6.5, "markeredgewidth": 1.9, "linestyle": "none"},
+    {"marker": "+", "markersize": 8.5, "markeredgewidth": 1.7, "linestyle": "none"},
+    {"marker": "D", "markersize": 5.0, "markeredgewidth": 1.3, "markerfacecolor": "none", "linestyle": "none"},
+)
+_VIEW = (20, -62)  # elevation and azimuth of the onlooker, degrees
+_MARGIN_DEG = 5.0
 
 
 class Points(NamedTuple):
@@ -35,11 +45,13 @@ def scene_view(
     title: str,
     caption: str,
     max_range_m: float | None = None,
+    field_of_view_deg: tuple[tuple[float, float], tuple[float, float]] = ((-60.0, 60.0), (-30.0, 30.0)),
 ) -> Drawing:
-    """A scene in three dimensions, from above and from the side.
+    """A scene in space, in direction (azimuth and elevation) and in range.
 
-    Truth is a ring, an estimate a cross of its method's colour with the interval of two standard deviations
-    where the method states one. The surface lies at the origin and looks along boresight.
+    Truth is a ring, an estimate a mark of its method's own, with bars of two standard deviations where the
+    method states them; in space the bar lies along the line of sight, where nearly all of the uncertainty is.
+    The surface stands at the origin and looks along boresight.
 
     Args:
         truth: the sources.
@@ -47,29 +59,33 @@ def scene_view(
         name: the figure's name.
         title: its heading.
         caption: which scene it is and how it went.
-        max_range_m: how far the plots reach; by default as far as the points do.
+        max_range_m: how far the plots reach; by default as far as the sources are.
+        field_of_view_deg: bounds of azimuth and of elevation.
     """
-    entries = [("truth", truth), *estimates.items()]
-    table = _table(entries)
-    reach = max_range_m or float(np.max(table["range_m"], initial=1.0))
+    table = _table([(_TRUTH, truth), *estimates.items()])
+    reach = max_range_m or float(np.max(truth.position[..., 2], initial=1.0))
 
     def paint(figure: Figure) -> None:
         looks = method_looks(list(estimates))
-        left, right = figure.subfigures(1, 2, width_ratios=(1.05, 1))
-        space = left.add_subplot(projection="3d", computed_zorder=False)
-        above, side = right.subplots(2, 1)
+        grid = figure.add_gridspec(2, 2, width_ratios=(1, 1.02), height_ratios=(1.15, 1))
+        space: Any = figure.add_subplot(grid[:, 0], projection="3d", computed_zorder=False)
+        direction = figure.add_subplot(grid[0, 1])
+        distance = figure.add_subplot(grid[1, 1], sharex=direction)
         _space(space, table, looks, reach)
-        for axes, flat in ((above, "x_m"), (side, "y_m")):
-            _section(axes, table, looks, flat, reach)
-        above.set_title("From above")
-        above.set_ylabel("horizontal (m)")
-        side.set_title("From the side")
-        side.set_ylabel("vertical (m)")
-        side.set_xlabel("boresight (m)")
-        handles, labels = above.get_legend_handles_labels()
-        left.legend(handles, labels, loc="upper left", ncols=len(labels), borderaxespad=0.1)
+        _plane(direction, table, looks, "elevation")
+        _plane(distance, table, looks, "range")
+        azimuth, elevation = field_of_view_deg
+        direction.set_xlim(azimuth[0] - _MARGIN_DEG, azimuth[1] + _MARGIN_DEG)
+        direction.set_ylim(elevation[0] - _MARGIN_DEG, elevation[1] + _MARGIN_DEG)
+        distance.set_ylim(0, 1.08 * reach)
+        direction.set_ylabel("elevation (°)")
+        direction.tick_params(labelbottom=False)
+        distance.set_ylabel("range (m)")
+        distance.set_xlabel("azimuth (°)")
+        handles, labels = direction.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
 
-    return Drawing(name, title, caption, table, paint, height_in=4.1)
+    return Drawing(name, title, caption, table, paint, height_in=4.0)
 
 
 def _table(entries: Sequence[tuple[str, Points]]) -> dict[str, np.ndarray]:
@@ -93,26 +109,31 @@ def _table(entries: Sequence[tuple[str, Points]]) -> dict[str, np.ndarray]:
     }
 
 
-def _space(axes, table: dict[str, np.ndarray], looks: dict, reach: float) -> None:
-    """The three-dimensional view: boresight to the right, horizontal into the page, vertical up."""
-    half = 0.09 * reach
-    floor = min(-0.35 * reach, float(np.min(table["y_m"], initial=0.0)))
+def _space(axes: Any, table: dict[str, np.ndarray], looks: dict[str, Look], reach: float) -> None:
+    """Boresight to the right, horizontal into the page, vertical up; what lies outside is left out."""
+    half, floor, wide = 0.08 * reach, -0.5 * reach, 0.87 * reach
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]) * half
     axes.plot(np.zeros(5), corners[:, 0], corners[:, 1], color=TEXT, linewidth=1.4)
     axes.plot([0, reach], [0, 0], [0, 0], color=MUTED, linewidth=0.8, linestyle=":")
-    for who in dict.fromkeys(table["who"]):
-        row = table["who"] == who
-        x, y, z = table["z_m"][row], table["x_m"][row], table["y_m"][row]
-        if who == "truth":
-            for point in zip(x, y, z, strict=True):
-                axes.plot([point[0]] * 2, [point[1]] * 2, [floor, point[2]], color=LINE, linewidth=0.8)
-            axes.plot(x, y, np.full_like(z, floor), ".", color=LINE, markersize=3)
-            axes.plot(x, y, z, "o", markersize=9, markerfacecolor="none", markeredgewidth=1.5, color=TEXT)
-        else:
-            axes.plot(x, y, z, "x", markersize=6.5, markeredgewidth=1.8, color=looks[who].color)
-    axes.set(xlim=(0, reach), ylim=(-0.75 * reach, 0.75 * reach), zlim=(floor, -floor))
-    axes.set_box_aspect((1, 1.5, 2 * abs(floor) / reach), zoom=1.12)
-    axes.view_init(elev=22, azim=-58)
+    ahead, across, up = table["z_m"], table["x_m"], table["y_m"]
+    inside = (ahead >= 0) & (ahead <= reach) & (np.abs(across) <= wide) & (np.abs(up) <= -floor)
+    marks = dict(zip(looks, itertools.cycle(_MARKS), strict=False))
+    for who in (_TRUTH, *looks):
+        for i in np.flatnonzero((table["who"] == who) & inside):
+            if who == _TRUTH:
+                axes.plot([ahead[i]] * 2, [across[i]] * 2, [floor, up[i]], color=LINE, linewidth=0.8)
+                axes.plot([ahead[i]], [across[i]], [floor], marker=".", color=LINE, markersize=3)
+                axes.plot([ahead[i]], [across[i]], [up[i]], **_RING)
+                continue
+            bar = _SIGMAS * table["range_std_m"][i] / max(table["range_m"][i], 1e-9)
+            if np.isfinite(bar):
+                near, far = max(0.0, 1 - bar), min(1 + bar, reach / max(ahead[i], 1e-9))
+                ends = [[part[i] * near, part[i] * far] for part in (ahead, across, up)]
+                axes.plot(*ends, color=looks[who].color, linewidth=1.2, alpha=0.7)
+            axes.plot([ahead[i]], [across[i]], [up[i]], color=looks[who].color, **marks[who])
+    axes.set(xlim=(0, reach), ylim=(-wide, wide), zlim=(floor, -floor))
+    axes.set_box_aspect((reach, 2 * wide, -2 * floor), zoom=1.05)
+    axes.view_init(*_VIEW)
     axes.set_xlabel("boresight (m)")
     axes.set_ylabel("horizontal (m)")
     axes.set_zlabel("vertical (m)")
@@ -120,51 +141,26 @@ def _space(axes, table: dict[str, np.ndarray], looks: dict, reach: float) -> Non
         axis.set_pane_color((0, 0, 0, 0))
         axis._axinfo["grid"] |= {"color": GRID, "linewidth": 0.7}
         axis.line.set_color(LINE)
-        axis.set_major_locator(_few())
+        axis.set_major_locator(MaxNLocator(4))
 
 
-def _section(axes: Axes, table: dict[str, np.ndarray], looks: dict, flat: str, reach: float) -> None:
-    axes.plot([0, 0], [-0.09 * reach, 0.09 * reach], color=TEXT, linewidth=2.2, solid_capstyle="butt")
-    for who in dict.fromkeys(["truth", *looks]):
+def _plane(axes: Axes, table: dict[str, np.ndarray], looks: dict[str, Look], upright: str) -> None:
+    """Azimuth across, elevation or range upright, with bars of two standard deviations."""
+    column, spread = {
+        "elevation": ("elevation_deg", "elevation_std_deg"),
+        "range": ("range_m", "range_std_m"),
+    }[upright]
+    marks = dict(zip(looks, itertools.cycle(_MARKS), strict=False))
+    for who in (_TRUTH, *looks):
         row = table["who"] == who
-        x, y = table["z_m"][row], table[flat][row]
-        if who == "truth":
-            axes.plot(
-                x,
-                y,
-                "o",
-                markersize=9,
-                markerfacecolor="none",
-                markeredgewidth=1.5,
-                color=TEXT,
-                linestyle="none",
-                label="truth",
-            )
+        x, y = table["azimuth_deg"][row], table[column][row]
+        if who == _TRUTH:
+            axes.plot(x, y, linestyle="none", label=_TRUTH, **_RING)
             continue
-        for index in np.flatnonzero(row):
-            _interval(axes, table, index, flat, looks[who].color)
-        axes.plot(x, y, "x", markersize=6.5, markeredgewidth=1.8, color=looks[who].color, label=method_name(who))
-    axes.set_xlim(-0.03 * reach, 1.03 * reach)
-    bound = max(0.12 * reach, 1.15 * float(np.max(np.abs(table[flat]), initial=0.0)))
-    axes.set_ylim(-bound, bound)
+        dx, dy = (
+            np.nan_to_num(_SIGMAS * table[name][row], nan=0.0, posinf=0.0) for name in ("azimuth_std_deg", spread)
+        )
+        color = looks[who].color
+        axes.errorbar(x, y, yerr=dy, xerr=dx, fmt="none", ecolor=color, elinewidth=1.2, alpha=0.7)
+        axes.plot(x, y, label=method_name(who), color=color, **marks[who])
     tidy(axes, grid="both")
-
-
-def _interval(axes: Axes, table: dict[str, np.ndarray], index: int, flat: str, color: str) -> None:
-    """Two standard deviations as an ellipse: along the line of sight the range's, across it the angle's."""
-    from matplotlib.patches import Ellipse
-
-    angle_std = np.radians(table["azimuth_std_deg" if flat == "x_m" else "elevation_std_deg"][index])
-    range_std = table["range_std_m"][index]
-    if not (np.isfinite(angle_std) and np.isfinite(range_std)):
-        return
-    x, y, range_m = table["z_m"][index], table[flat][index], table["range_m"][index]
-    along, across = (min(_SIGMAS * size, _LONGEST_M) for size in (range_std, range_m * angle_std))
-    tilt = np.degrees(np.arctan2(y, x))
-    axes.add_patch(Ellipse((x, y), 2 * along, 2 * across, angle=tilt, facecolor=color, alpha=0.18, linewidth=0))
-
-
-def _few():
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(4)

@@ -60,7 +60,7 @@ def search_history(trials: Sequence[Mapping[str, Any]], metric: str, *, minimise
         axes.set_ylabel(f"{metric_name(metric)} {arrow(metric)}")
         axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
         axes.margins(x=0.03, y=0.12)
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+        figure.legend(loc="outside upper left", ncols=4)
         tidy(axes)
 
     caption = "The validation metric of every trial on the same scenes, and the best complete one so far."
@@ -160,7 +160,7 @@ def importances(shares: Mapping[str, float]) -> Drawing | None:
 class _Coordinate:
     """One vertical axis: numbers linearly or logarithmically, anything else by rank of its text."""
 
-    def __init__(self, values: Sequence[Any]):
+    def __init__(self, values: Sequence[Any] | np.ndarray):
         self.numeric = all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values)
         if self.numeric:
             self.low, self.high = float(min(values)), float(max(values))

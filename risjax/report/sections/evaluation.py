@@ -5,17 +5,16 @@ from collections.abc import Iterator
 from risjax.report.blocks import Cell, Grid, Heading, Missing, Section, Text
 from risjax.report.examples import example_scenes, matched_errors
 from risjax.report.figures import coverage, error_cdf, metrics_along, seconds_per_scene, timing_bars
+from risjax.report.methods import is_reference, told
 from risjax.report.metrics_view import SourceMetrics, lower_is_better
 from risjax.report.reading import Run
-from risjax.report.style import is_reference, told
-from risjax.report.words import NOTHING, arrow, bracket, method_name, metric_name, number
+from risjax.report.words import NOTHING, arrow, axis_name, bracket, capitalised, method_name, metric_name, number
 
 _MAIN = ("f1_3d", "f1_angle", "gospa_m", "nmse", "k_accuracy")
 _DETECTION = ("f1_3d", "f1_angle", "gospa_m")
 _ERRORS = ("rmse_azimuth_deg", "rmse_elevation_deg", "rmse_range_m", "rmse_position_m")
 _PARTS = ("recall_3d", "recall_angle", "precision_angle")
 _SNR, _COUNT, _RANGE = ("snr_db", "snr"), ("k", "num_sources"), ("range_m", "range")
-_OTHER_METRICS = ("recall_angle", "recall_3d", "f1_angle", "f1_3d")
 
 
 def evaluation_sections(run: Run) -> Iterator[Section]:
@@ -30,7 +29,9 @@ def evaluation_sections(run: Run) -> Iterator[Section]:
 def _source_section(run: Run, source: SourceMetrics) -> Section:
     section = Section(f"evaluation-{source.name}", f"Evaluation: {source.name}")
     scenes = f"{source.scenes} scenes. " if source.scenes else ""
-    told_methods = [f"{method_name(method)} is told {told(method)}" for method in source.methods if told(method)]
+    told_methods = [
+        f"{capitalised(method_name(method))} is told {told(method)}" for method in source.methods if told(method)
+    ]
     section.add(Text(f"{scenes}Every method sees the same scenes. " + " ".join(f"{text}." for text in told_methods)))
     section.add(*(Missing(note) for note in source.notes))
     if not source.methods:
@@ -117,8 +118,9 @@ def _curves(source: SourceMetrics) -> Iterator:
         )
     for axis in axes:
         if axis not in (snr, count, reach):
+            title = f"Detection by {axis_name(axis).partition(' (')[0].lower()}"
             yield metrics_along(
-                source, axis, _OTHER_METRICS, name=axis, title=f"By {axis.replace('_', ' ')}", caption=""
+                source, axis, _DETECTION, name=axis, title=title, caption="The same metrics, cut otherwise."
             )
 
 

@@ -27,8 +27,8 @@ def verdict_section(run: Run) -> Iterator[Section]:
     section.add(
         Text(
             "Intervals are 95 % bootstrap intervals over scenes. A method is called better or worse where the interval "
-            "of the difference on the same scenes excludes zero in every metric that is judged (F1 in 3-D and in angle, "
-            "GOSPA) or in some of them with none the other way."
+            "of the difference on the same scenes excludes zero in at least one judged metric (F1 in 3-D and in angle, "
+            "GOSPA), and in none the other way."
         )
     )
     yield section
@@ -46,7 +46,7 @@ def run_section(run: Run) -> Iterator[Section]:
             Grid(("Setting", "Configured", "Trained with"), rows, "What the search changed: the best trial's values.")
         )
     recorded = run.environment.get("recorded")
-    title = "Versions and machine" + (f" ({recorded}, not by the run)" if recorded else "")
+    title = "Versions and machine" + (" (as of this report; the run recorded none)" if recorded else "")
     section.add(Facts(title, [(name, value) for name, value in run.environment.items() if name != "recorded"]))
     if run.config_text:
         section.add(Details("The complete configuration (config.yaml)", run.config_text))
@@ -136,7 +136,7 @@ def _show(value: Any) -> str:
         return ", ".join(map(_show, value))
     if isinstance(value, bool | str):
         return str(value).lower() if isinstance(value, bool) else value
-    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _interval(value: Any, unit: str = "") -> str:

@@ -59,7 +59,11 @@ def _dtypes(run: Run) -> Grid | None:
     before, after = run.dtypes.get("before"), run.dtypes.get("after")
     if not isinstance(before, dict) or not isinstance(after, dict) or not before:
         return None
-    rows = [[leaf, Cell(str(dtype)), Cell(str(after.get(leaf, NOTHING)))] for leaf, dtype in before.items()]
-    rows += [[leaf, Cell(NOTHING), Cell(str(dtype))] for leaf, dtype in after.items() if leaf not in before]
+    rows = []
+    for leaf, dtype in after.items():
+        parts = {name: kind for name, kind in before.items() if name == leaf or name.startswith(f"{leaf}.")}
+        packed = f" ({' and '.join(name.rpartition('.')[2] for name in parts)})" if leaf not in parts and parts else ""
+        kinds = ", ".join(dict.fromkeys(map(str, parts.values()))) or NOTHING
+        rows.append([leaf, Cell(kinds + packed), Cell(str(dtype))])
     caption = "Dtype of every prediction and label leaf, as it reaches the loss and as the loss computes with it."
     return Grid(("Leaf", "Before the upcast", "After"), rows, caption)

@@ -1,0 +1,144 @@
+"""Runs that are unfinished or damaged still get a report that says so; the pictures' matching equals the metrics'."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from risjax.config import ToleranceConfig
+from risjax.metrics import gospa, match
+from risjax.report import read_run, write_report
+from risjax.report.environment import installed_environment
+from risjax.report.matching import angle_pairs, gospa_m
+from risjax.report.metrics_view import Interval, SourceMetrics
+from risjax.report.verdict import verdicts
+from risjax.run_directory import RunDirectory
+from tests.report.synthetic import draw_estimates, draw_truth
+
+
+def copy_without(directory: RunDirectory, target: Path, *names: str) -> RunDirectory:
+    """A copy of a run, its figures and some of its files left out."""
+    shutil.copytree(directory.path, target, ignore=shutil.ignore_patterns("figures", "report.html", *names))
+    return RunDirectory(target)
+
+
+@pytest.mark.parametrize(
+    ("removed", "said"),
+    [
+        (("trials.json", "summary.json"), "There was no search"),
+        (("metrics.json", "estimates.npz"), "there is no verdict"),
+        (("estimates.npz",), "No example scenes"),
+        (("log.jsonl",), "No training was logged"),
+        (("config.yaml",), "There is no config.yaml"),
+        (("*.json*", "*.npz", "*.yaml"), "Nothing was evaluated"),
+    ],
+)
+def test_missing_parts_are_said_to_be_missing(
+    run_directory: RunDirectory, tmp_path: Path, removed: tuple[str, ...], said: str
+) -> None:
+    directory = copy_without(run_directory, tmp_path / "run", *removed, *_heavy(removed))
+    assert said in write_report(directory).read_text(encoding="utf-8")
+
+
+def _heavy(removed: tuple[str, ...]) -> tuple[str, ...]:
+    """What a case about one part can do without, to be quick."""
+    return () if "estimates.npz" in removed or "config.yaml" in removed else ("metrics.json", "estimates.npz")
+
+
+def test_damaged_files_become_notes(run_directory: RunDirectory, tmp_path: Path) -> None:
+    directory = copy_without(run_directory, tmp_path / "run")
+    for path in (directory.metrics_path, directory.search / "trials.json"):
+        path.write_text(path.read_text(encoding="utf-8")[:100], encoding="utf-8")
+    directory.estimates_path.write_bytes(directory.estimates_path.read_bytes()[:1000])
+    directory.config_path.write_text("stages: [train\n", encoding="utf-8")
+    with directory.log_path.open("a", encoding="utf-8") as file:
+        file.write('{"kind": "step", "st')
+    run = read_run(directory)
+    notes = " ".join(run.notes)
+    for name in ("metrics.json", "trials.json", "estimates.npz", "config.yaml", "log.jsonl"):
+        assert name in notes
+    assert run.steps is not None
+    assert run.steps.columns["loss"].size == 240
+    assert "damaged" in write_report(directory).read_text(encoding="utf-8")
+
+
+def test_of_a_step_that_was_run_twice_the_last_counts(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path / "run")
+    for loss in (3.0, 1.0):
+        for step in range(2):
+            directory.append_log({"kind": "step", "step": step, "epoch": 1, "loss": loss, "finite": True})
+        directory.append_log({"kind": "epoch", "epoch": 1, "loss": loss, "best_epoch": 1})
+    run = read_run(directory)
+    assert run.steps is not None
+    assert run.steps.columns["loss"].tolist() == [1.0, 1.0]
+    assert [record["loss"] for record in run.epochs] == [1.0]
+
+
+def test_the_winner_of_a_search_is_what_was_trained(run_directory: RunDirectory) -> None:
+    run = read_run(run_directory)
+    best = json.loads((run_directory.search / "trials.json").read_text())[3]["params"]
+    assert run.winner == best
+    assert run.setting("loss.projector.weight") == 0.5
+    assert run.trained_setting("loss")["projector"]["weight"] == best["loss.projector.weight"]
+    assert run.trained_setting("train.learning_rate") == best["train.learning_rate"]
+
+
+@pytest.mark.parametrize(
+    ("f1", "gospa_", "outcome"),
+    [
+        ((0.1, 0.05, 0.2), (-0.5, -0.6, -0.4), "better"),
+        ((0.1, 0.05, 0.2), (-0.1, -0.3, 0.1), "better"),
+        ((-0.1, -0.2, -0.05), (0.5, 0.4, 0.6), "worse"),
+        ((0.1, 0.05, 0.2), (0.5, 0.4, 0.6), "mixed"),
+        ((0.01, -0.02, 0.03), (0.0, -0.1, 0.1), "undecided"),
+    ],
+)
+def test_verdicts_follow_the_intervals_in_either_order(f1: tuple, gospa_: tuple, outcome: str) -> None:
+    forward = {"f1_3d": Interval(*f1, 9), "gospa_m": Interval(*gospa_, 9)}
+    backward = {name: Interval(-e.value, -e.high, -e.low, 9) for name, e in forward.items()}
+    for pairs in ({("learned_ml", "sample_mvdr"): forward}, {("sample_mvdr", "learned_ml"): backward}):
+        (verdict,) = verdicts(SourceMetrics("s", pairs=pairs))
+        assert (verdict.method, verdict.baseline, verdict.outcome) == ("learned_ml", "sample_mvdr", outcome)
+
+
+def test_verdicts_judge_the_whole_pipeline_and_put_references_last() -> None:
+    entry = {"f1_3d": Interval(0.1, 0.05, 0.2, 9)}
+    names = ("oracle_mvdr", "learned_mvdr", "greedy_ml", "learned_ml")
+    pairs = {(a, b): entry for i, a in enumerate(names) for b in names[i + 1 :]}
+    found = verdicts(SourceMetrics("s", pairs=pairs))
+    assert [(verdict.method, verdict.baseline) for verdict in found] == [
+        ("learned_ml", "greedy_ml"),
+        ("learned_ml", "oracle_mvdr"),
+    ]
+    assert found[-1].is_reference
+
+
+def test_pictures_match_as_the_metrics_do() -> None:
+    generator = np.random.default_rng(3)
+    truth, snr_db = draw_truth(generator, 40)
+    estimates = draw_estimates(generator, truth, snr_db, "sample_mvdr")
+    tolerance = ToleranceConfig()
+    arguments = (estimates.position, estimates.active, truth.position, truth.active, tolerance)
+    matched = match(*arguments, gate_range=False).matched.sum(1)
+    distance = gospa(*arguments).distance_m
+    for scene in range(40):
+        true = truth.position[scene][truth.active[scene]]
+        estimated = estimates.position[scene][estimates.active[scene]]
+        assert len(angle_pairs(true, estimated)) == matched[scene]
+        assert gospa_m(true, estimated) == pytest.approx(distance[scene], abs=1e-9)
+
+
+def test_versions_come_from_the_run_where_it_recorded_them(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path / "run")
+    assert read_run(directory).environment["jax"] == installed_environment()["jax"]
+    directory.append_log({"kind": "environment", "jax": "0.10.2", "device": "cpu"})
+    assert read_run(directory).environment == {"jax": "0.10.2", "device": "cpu"}
+
+
+def test_a_report_is_written_without_jax() -> None:
+    code = "import sys, risjax.report; sys.exit('jax' in sys.modules or 'matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
