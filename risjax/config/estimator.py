@@ -20,10 +20,8 @@ class GreedyConfig(Section):
 
     grid: GridConfig = GridConfig(num_azimuth=33, num_elevation=17, num_range=8)
     """Where a source may start; three points a beam suffice, since the joint fit moves it."""
-    iterations: PositiveInt = 12
+    iterations: PositiveInt = 10
     """Levenberg-Marquardt steps after each new source."""
-    final_iterations: PositiveInt = 10
-    """Levenberg-Marquardt steps of the fit that is kept."""
     penalty: PositiveFloat = 1.0
     """Factor on BIC's penalty of 5 ln(2 L M) a source."""
 

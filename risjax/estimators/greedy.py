@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int
 from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.estimators.grid import Grid, field_of_view, make_grid
 from risjax.estimators.likelihood import Statistics, solve_hermitian, statistics, steering_and_derivatives
-from risjax.estimators.polish import Fit, estimates_from_fit, maximise
+from risjax.estimators.polish import Fit, estimates_from_fit, keep_if, maximise
 from risjax.types import Estimates, Observation
 
 PARAMETERS_PER_SOURCE = 5
@@ -129,6 +129,4 @@ def localise_greedy(
     count = count_by_residual(path.residuals, data.num_measurements, estimator.greedy.penalty)
     count = count if num_sources is None else jnp.minimum(num_sources, path.residuals.shape[0] - 1)
     fit = jax.tree.map(lambda leaf: leaf[jnp.maximum(count - 1, 0)], path.fits)
-    active = fit.active & (count > 0) & jnp.isfinite(data.energy)
-    fit = maximise(data, physics, fit.cosines, active, iterations=estimator.greedy.final_iterations)
-    return estimates_from_fit(fit, data)
+    return estimates_from_fit(keep_if(fit, (count > 0) & jnp.isfinite(data.energy)), data)

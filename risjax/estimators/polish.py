@@ -80,10 +80,24 @@ def maximise(
         damping = jnp.clip(jnp.where(better, damping / 5, damping * 4), _LEAST_DAMPING, _MOST_DAMPING)
         return *kept, damping
 
+    # The first pass takes no step and replaces these placeholders: one trace of the likelihood, not two.
     start = into_field(jnp.where(active[:, None], cosines, 0.5 * (field.s[0] + field.s[1])), field)
-    initial = (start, evaluate(start), jnp.asarray(1e-2, start.dtype))
-    x, here, _ = jax.lax.fori_loop(0, iterations, body, initial)
+    slots, real = start.shape[0], start.dtype
+    nowhere = Linearisation(
+        jnp.full((), jnp.inf, real),
+        jnp.zeros(slots, data.filtered.dtype),
+        jnp.zeros(slots, real),
+        jnp.zeros((slots, 3), real),
+        jnp.zeros((3 * slots, 3 * slots), real),
+    )
+    initial = (start, nowhere, jnp.asarray(1e-2, real))
+    x, here, _ = jax.lax.fori_loop(0, iterations + 1, body, initial)
     return Fit(x, active, here.amplitude, here.contribution, here.residual, here.curvature)
+
+
+def keep_if(fit: Fit, condition: Bool[Array, ""]) -> Fit:
+    """``fit``, or the same without a source."""
+    return fit._replace(active=fit.active & condition)
 
 
 def standard_deviations(

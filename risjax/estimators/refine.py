@@ -73,8 +73,10 @@ def refine(
             )
             return *kept, jnp.where(better, radius, radius / 4)
 
-        x = into_field(x, field)
-        x, (value, _, _), _ = jax.lax.fori_loop(0, iterations, body, (x, evaluate(x), jnp.ones((), x.dtype)))
+        # The first pass takes no step and replaces these placeholders: one trace of the derivatives, not two.
+        nowhere = (jnp.full((), jnp.inf, x.dtype), jnp.zeros(3, x.dtype), jnp.eye(3, dtype=x.dtype))
+        state = (into_field(x, field), nowhere, jnp.ones((), x.dtype))
+        x, (value, _, _), _ = jax.lax.fori_loop(0, iterations + 1, body, state)
         return x, value
 
     return jax.vmap(one)(start)

@@ -13,7 +13,7 @@ from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.estimators.greedy import count_by_residual
 from risjax.estimators.grid import to_cosines
 from risjax.estimators.likelihood import statistics
-from risjax.estimators.polish import Fit, estimates_from_fit, maximise
+from risjax.estimators.polish import Fit, estimates_from_fit, keep_if, maximise
 from risjax.types import Estimates, Observation
 
 
@@ -41,21 +41,16 @@ def select_and_polish(
     position = jnp.where(candidates.active[:, None], candidates.position, 1.0)
     iterations = estimator.greedy.iterations
 
-    def body(fit: Fit, _: None) -> tuple[Fit, Fit]:
+    def body(state: tuple, _: None) -> tuple[tuple, Fit]:
+        fit = maximise(data, physics, *state, iterations=iterations)
         weakest = jnp.argmin(jnp.where(fit.active, fit.contribution, jnp.inf))
-        active = fit.active & (jnp.arange(slots) != weakest)
-        smaller = maximise(data, physics, fit.cosines, active, iterations=iterations)
-        return smaller, fit
+        return (fit.cosines, fit.active & (jnp.arange(slots) != weakest)), fit
 
-    first = maximise(data, physics, to_cosines(position), candidates.active, iterations=iterations)
-    _, fits = jax.lax.scan(body, first, None, length=slots)
+    _, fits = jax.lax.scan(body, (to_cosines(position), candidates.active), None, length=slots)
     counts = jnp.sum(fits.active, axis=1)
     residuals = jnp.full(slots + 1, data.energy).at[counts].min(fits.residual)
-    available = jnp.arange(slots + 1) <= counts[0]
-    residuals = jnp.where(available, residuals, data.energy)
     count = count_by_residual(residuals, data.num_measurements, estimator.greedy.penalty)
-    count = count if num_sources is None else jnp.minimum(num_sources, counts[0])
+    count = count if num_sources is None else num_sources
+    count = jnp.minimum(count, counts[0])
     fit = jax.tree.map(lambda leaf: leaf[jnp.argmax(counts == count)], fits)
-    active = fit.active & (count > 0) & jnp.isfinite(data.energy)
-    fit = maximise(data, physics, fit.cosines, active, iterations=estimator.greedy.final_iterations)
-    return estimates_from_fit(fit, data)
+    return estimates_from_fit(keep_if(fit, (count > 0) & jnp.isfinite(data.energy)), data)

@@ -97,20 +97,21 @@ def make_method(
             return sample
     if params is None:
         raise ValueError(f"{name} needs the parameters of a trained network")
-    pipeline = make_pipeline(config)
+    pipeline = make_pipeline(config.physics, config.precision, config.model, estimator)
 
     def learned(batch: Batch) -> Found:
-        factor = pipeline.predict(params, batch.observation).factor
-        found = localise(pipeline.covariance(params, batch.observation), batch.num_sources)
+        prediction, effective = pipeline.covariance(params, batch.observation, config.covariance)
+        found = localise(effective, batch.num_sources)
         if name == "learned_ml":
             found = jax.vmap(lambda scene, start: select_and_polish(scene, start, physics, estimator))(
                 batch.observation, found
             )
-        return Found(found, factor)
+        return Found(found, prediction.factor)
 
     return learned
 
 
+@jax.jit
 def nmse(found: Complex[Array, "B N rank"], label: Complex[Array, "B N K"]) -> Float[Array, " B"]:
     """The metric ``nmse`` of each scene, as in training."""
     with jax.default_matmul_precision("highest"):

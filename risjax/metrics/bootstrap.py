@@ -21,11 +21,13 @@ class Ratio(NamedTuple):
         numerator: one value a scene, or a scene and slot of the truth, [S] or [S, K].
         denominator: likewise; zero where the entry does not count.
         root: take the square root (RMSE).
+        count: what is counted behind the value where it is not the denominator.
     """
 
     numerator: Float[np.ndarray, "..."]
     denominator: Float[np.ndarray, "..."]
     root: bool = False
+    count: Float[np.ndarray, "..."] | None = None
 
 
 class Drawn(NamedTuple):
@@ -34,7 +36,7 @@ class Drawn(NamedTuple):
     Attributes:
         value: on all scenes; NaN where nothing counts.
         draws: [D].
-        count: the denominator's sum, rounded: how many scenes, sources or estimates stand behind the value.
+        count: how many scenes, sources or estimates stand behind the value.
     """
 
     value: float
@@ -59,7 +61,7 @@ def quantiles(draws: Float[np.ndarray, " D"]) -> tuple[float | None, float | Non
     if defined.size == 0:
         return None, None
     low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    return _number(low), _number(high)
 
 
 def draw_ratios(ratios: dict[str, Ratio], weights: Float[np.ndarray, "D S"]) -> dict[str, Drawn]:
@@ -74,13 +76,13 @@ def draw_ratios(ratios: dict[str, Ratio], weights: Float[np.ndarray, "D S"]) -> 
     sums = np.stack(
         [_by_scene(part) for ratio in ratios.values() for part in (ratio.numerator, ratio.denominator)], axis=1
     )
-    drawn = (weights.astype(np.float64) @ sums) if len(sums) < 64 else (weights @ sums.astype(np.float32))
-    total = sums.sum(0)
+    drawn = weights.astype(np.float64) @ sums if len(sums) < 64 else weights @ sums.astype(np.float32)
+    table = np.concatenate([sums.sum(0)[None], drawn])
     result = {}
     for i, (name, ratio) in enumerate(ratios.items()):
-        value = _quotient(total[2 * i], total[2 * i + 1], ratio.root)
-        draws = _quotient(drawn[:, 2 * i], drawn[:, 2 * i + 1], ratio.root)
-        result[name] = Drawn(float(value), draws, round(float(total[2 * i + 1])))
+        values = _quotient(table[:, 2 * i], table[:, 2 * i + 1], ratio.root)
+        counted = ratio.denominator if ratio.count is None else ratio.count
+        result[name] = Drawn(float(values[0]), values[1:], round(float(np.sum(counted))))
     return result
 
 
@@ -128,4 +130,5 @@ def _quotient(numerator: np.ndarray, denominator: np.ndarray, root: bool) -> np.
 
 
 def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    """Six digits are more than any of these is worth, and keep metrics.json small."""
+    return float(f"{value:.6g}") if np.isfinite(value) else None

@@ -126,7 +126,7 @@ def _against_bound(
         variance = np.where(known, std**2, 0.0)
         unit = 1.0 if name == "range" else 180 / np.pi
         ratios[f"crb_{_UNITS[name]}"] = Ratio(variance * unit**2, known, True)
-        ratios[f"rmse_over_bound_{name}"] = Ratio(error**2, variance, True)
+        ratios[f"rmse_over_bound_{name}"] = Ratio(error**2, variance, True, known)
         medians[f"median_ratio_{name}"] = (np.abs(error) / (_MEDIAN_OF_NORMAL * std), known)
     return ratios, medians
 

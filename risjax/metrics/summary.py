@@ -73,7 +73,12 @@ def _drawn(scores: Scores, chosen: np.ndarray, weights: np.ndarray) -> dict[str,
         return np.where(mask, values, 0)
 
     kept = {
-        name: Ratio(restrict(ratio.numerator), restrict(ratio.denominator), ratio.root)
+        name: Ratio(
+            restrict(ratio.numerator),
+            restrict(ratio.denominator),
+            ratio.root,
+            None if ratio.count is None else restrict(ratio.count),
+        )
         for name, ratio in scores.ratios.items()
         if ratio.numerator.ndim >= chosen.ndim
     }

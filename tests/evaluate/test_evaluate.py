@@ -1,0 +1,111 @@
+"""Evaluation end to end on a small surface, without a network, resumed, and on a file's scenes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from risjax.config import (
+    ArrayConfig,
+    ChannelConfig,
+    CodebookConfig,
+    Config,
+    EstimatorConfig,
+    EvaluateConfig,
+    GridConfig,
+    PhysicsConfig,
+    SceneConfig,
+    SourceConfig,
+)
+from risjax.config.estimator import GreedyConfig
+from risjax.evaluate import evaluate, run
+from risjax.run_directory import RunDirectory
+from risjax.terminal import Terminal
+
+SCENES = 12
+
+
+def small_config(methods: tuple[str, ...]) -> Config:
+    grid = GridConfig(num_azimuth=17, num_elevation=9, num_range=5)
+    return Config(
+        stages=("evaluate",),
+        physics=PhysicsConfig(
+            array=ArrayConfig(num_horizontal=6, num_vertical=6),
+            channel=ChannelConfig(num_antennas=8),
+            codebook=CodebookConfig(num_snapshots=8),
+            scene=SceneConfig(max_sources=2, num_sources=(1, 2), snr_db=(10.0, 20.0)),
+        ),
+        estimator=EstimatorConfig(grid=grid, greedy=GreedyConfig(grid=grid)),
+        evaluate=EvaluateConfig(
+            sources=(SourceConfig(name="held_out", scenes=SCENES),), methods=methods, batch_size=8, bootstrap_draws=50
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, RunDirectory, dict]:
+    config = small_config(("sample_mvdr", "oracle_mvdr"))
+    directory = RunDirectory(tmp_path_factory.mktemp("run"))
+    return config, directory, evaluate(config, directory, Terminal(quiet=True))
+
+
+def test_what_is_written(finished: tuple[Config, RunDirectory, dict]) -> None:
+    _, directory, result = finished
+    written = json.loads(directory.metrics_path.read_text())
+    assert written == json.loads(json.dumps(result))
+    entry = written["sources"]["held_out"]
+    assert entry["scenes"] == SCENES
+    assert set(entry["timing"]["sample_mvdr"]) == {"compile_s", "scene_s"}
+    assert {"value", "low", "high", "count"} == set(entry["methods"]["sample_mvdr"]["overall"]["nmse"])
+    assert "nmse" not in entry["methods"]["oracle_mvdr"]["overall"]
+    assert "f1_3d" in entry["pairs"]["sample_mvdr_minus_oracle_mvdr"]["overall"]
+    with np.load(directory.estimates_path) as arrays:
+        assert arrays["held_out/oracle_mvdr/position"].shape == (SCENES, 2, 3)
+        assert arrays["held_out/truth/active"].dtype == bool
+        np.testing.assert_array_equal(arrays["held_out/oracle_mvdr/active"], arrays["held_out/truth/active"])
+
+
+def test_the_oracle_gate(finished: tuple[Config, RunDirectory, dict]) -> None:
+    overall = finished[2]["sources"]["held_out"]["methods"]["oracle_mvdr"]["overall"]
+    assert overall["f1_3d"]["value"] >= 0.95
+
+
+def test_what_is_done_is_not_done_again(
+    finished: tuple[Config, RunDirectory, dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, directory, result = finished
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("ran a method that was done")
+
+    monkeypatch.setattr(run, "_run_method", refuse)
+    assert evaluate(config, directory, Terminal(quiet=True)) == result
+
+
+def test_a_file_without_amplitudes_leaves_out_what_needs_them(tmp_path: Path) -> None:
+    source = SourceConfig(name="file", path=str(tmp_path / "scenes.npz"), scenes=3)
+    config = small_config(("sample_mvdr", "oracle_mvdr"))
+    config = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"sources": (source,)})})
+    generator = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "scenes.npz",
+        y=generator.normal(size=(4, 8, 8, 2)).astype(np.float32),
+        H_full=generator.normal(size=(4, 8, 36, 2)).astype(np.float32),
+        codes=generator.normal(size=(4, 8, 36, 2)).astype(np.float32),
+        ptr=np.tile(np.array([0.1, 0.2, 0.1, 0.0, 2.0, 3.0], np.float32), (4, 1)),
+        K=np.array([1, 2, 1, 2]),
+    )
+    result = evaluate(config, RunDirectory(tmp_path / "run"), Terminal(quiet=True))
+    entry = result["sources"]["file"]
+    assert list(entry["methods"]) == ["sample_mvdr"]
+    assert entry["scenes"] == 3
+    assert any("amplitudes" in note for note in entry["notes"])
+    assert any("oracle_mvdr" in note for note in entry["notes"])
+    assert not any(name.startswith("snr_db") for name in entry["methods"]["sample_mvdr"])
+
+
+def test_a_learned_method_without_a_network_says_what_to_do(tmp_path: Path) -> None:
+    config = small_config(("learned_mvdr",))
+    with pytest.raises(FileNotFoundError, match="train"):
+        evaluate(config, RunDirectory(tmp_path), Terminal(quiet=True))

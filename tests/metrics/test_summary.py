@@ -1,0 +1,119 @@
+"""Scores, breakdowns, intervals and pairs on estimates whose metrics are known."""
+
+import json
+
+import numpy as np
+import pytest
+
+from risjax.config import ToleranceConfig
+from risjax.metrics import expected_calibration_error, quick, scene_weights, summarise
+from risjax.metrics.bootstrap import Ratio, difference, draw_medians, draw_ratios
+from risjax.metrics.breakdowns import closest_pair_deg, near_far_ratio_db, scene_breakdowns
+from risjax.types import Estimates, Sources
+
+TOLERANCE = ToleranceConfig()
+SCENES, SLOTS = 200, 4
+
+
+def scenes(seed: int = 0) -> Sources:
+    generator = np.random.default_rng(seed)
+    active = np.arange(SLOTS)[None] < generator.integers(1, SLOTS + 1, SCENES)[:, None]
+    position = np.stack(
+        [
+            generator.uniform(-1, 1, active.shape),
+            generator.uniform(-0.5, 0.5, active.shape),
+            generator.uniform(0.5, 10, active.shape),
+        ],
+        axis=-1,
+    )
+    amplitude = generator.normal(size=active.shape) + 1j * generator.normal(size=active.shape)
+    return Sources(np.where(active[..., None], position, 0.0), np.where(active, amplitude, 0.0), active)
+
+
+def disturbed(sources: Sources, sigma: np.ndarray, seed: int, miss: float = 0.0) -> Estimates:
+    generator = np.random.default_rng(seed)
+    error = generator.normal(size=sources.position.shape) * sigma
+    active = sources.active & (generator.uniform(size=sources.active.shape) >= miss)
+    std = np.where(active[..., None], np.broadcast_to(sigma, error.shape), np.inf)
+    position = np.where(active[..., None], sources.position + error, 0.0)
+    return Estimates(position, sources.amplitude, active, std, np.zeros(active.shape))
+
+
+def test_an_efficient_and_a_sloppy_method() -> None:
+    sources, sigma = scenes(), np.array([0.002, 0.003, 0.05])
+    methods = {"good": disturbed(sources, sigma, 1), "bad": disturbed(sources, 4 * sigma, 2, miss=0.3)}
+    snr_db = np.random.default_rng(3).uniform(-5, 20, SCENES)
+    summary = summarise(
+        methods,
+        sources,
+        TOLERANCE,
+        snr_db=snr_db,
+        bound_std=np.broadcast_to(sigma, sources.position.shape),
+        per_scene={"good": {"nmse": np.full(SCENES, 0.25)}},
+        draws=300,
+    )
+    json.dumps(summary, allow_nan=False)
+    good, bad = (summary["methods"][name]["overall"] for name in methods)
+    for name, value in quick(methods["bad"], sources, TOLERANCE).items():
+        assert bad[name]["value"] == pytest.approx(value, rel=1e-5)
+        assert bad[name]["low"] <= value <= bad[name]["high"]
+    for parameter in ("azimuth", "elevation", "range"):
+        assert good[f"median_ratio_{parameter}"]["value"] == pytest.approx(1, abs=0.15)
+        assert good[f"rmse_over_bound_{parameter}"]["value"] == pytest.approx(1, abs=0.15)
+        assert bad[f"rmse_over_bound_{parameter}"]["value"] > 3
+        assert good[f"rmse_over_bound_{parameter}"]["count"] == sources.active.sum()
+    for level, share in ((1, 0.683), (2, 0.954), (3, 0.997)):
+        assert good[f"coverage_{level}sigma_inverse_range"]["value"] == pytest.approx(share, abs=0.06)
+    assert good["crb_azimuth_deg"]["value"] == pytest.approx(np.degrees(0.002), rel=1e-4)
+    assert good["nmse"] == {"value": 0.25, "low": 0.25, "high": 0.25, "count": SCENES}
+    assert bad["calibration_unmatched"]["value"] == pytest.approx(1 - bad["recall_angle"]["value"])
+    pair = summary["pairs"]["good_minus_bad"]["overall"]
+    assert pair["f1_angle"]["low"] > 0 > pair["gospa_m"]["high"]
+    assert "nmse" not in pair
+    assert set(summary["methods"]["good"]["range_m:2..4"]) >= {"recall_3d", "rmse_range_m"}
+    assert "f1_3d" not in summary["methods"]["good"]["range_m:2..4"]
+    assert summary["scenes"] == SCENES
+
+
+def test_scene_slices_cover_every_scene_once() -> None:
+    sources = scenes()
+    slices = scene_breakdowns(sources, np.linspace(-5, 20, SCENES))
+    for axis in ("snr_db", "k"):
+        parts = [chosen for name, chosen in slices.items() if name.startswith(axis + ":")]
+        assert (np.sum(parts, axis=0) == 1).all()
+
+
+def test_separation_and_near_far_by_hand() -> None:
+    position = np.radians([[[0, 0, 0], [10, 0, 0], [0, 3, 0]], [[5, 5, 0], [0, 0, 0], [0, 0, 0]]])
+    active = np.array([[True, True, True], [True, False, False]])
+    sources = Sources(position, np.array([[1.0, 10.0, 2.0], [1.0, 0.0, 0.0]]), active)
+    np.testing.assert_allclose(closest_pair_deg(sources), [3.0, np.nan], rtol=1e-6)
+    np.testing.assert_allclose(near_far_ratio_db(sources), [20.0, np.nan], rtol=1e-6)
+
+
+def test_the_bootstrap_of_a_mean_has_the_width_of_its_standard_error() -> None:
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=400)
+    weights = scene_weights(400, 4000, 0)
+    drawn = draw_ratios({"mean": Ratio(values, np.ones(400))}, weights)["mean"]
+    entry = drawn.interval()
+    assert entry["high"] - entry["low"] == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.08)
+    shifted = draw_ratios({"mean": Ratio(values + 1, np.ones(400))}, weights)["mean"]
+    assert difference(shifted, drawn)["low"] == pytest.approx(1, abs=1e-4)
+    median = draw_medians(values[:, None], np.ones((400, 1)), weights).interval()
+    assert median["high"] - median["low"] == pytest.approx(2 * 1.96 * 1.2533 * values.std() / 20, rel=0.25)
+
+
+def test_a_metric_without_entries_has_no_value() -> None:
+    weights = scene_weights(5, 10, 0)
+    entry = draw_ratios({"empty": Ratio(np.zeros(5), np.zeros(5))}, weights)["empty"].interval()
+    assert entry == {"value": None, "low": None, "high": None, "count": 0}
+
+
+def test_calibration_error_of_honest_and_boastful_probabilities() -> None:
+    generator = np.random.default_rng(0)
+    probability = generator.uniform(size=20000)
+    happened = generator.uniform(size=20000) < probability
+    assert expected_calibration_error(probability, happened) < 0.02
+    assert expected_calibration_error(np.ones(1000), happened[:1000]) == pytest.approx(1 - happened[:1000].mean())
+    assert np.isnan(expected_calibration_error(np.zeros(0), np.zeros(0, bool)))
