@@ -14,7 +14,7 @@ Departures from jmp 0.0.4, each confirmed by a test:
 """
 
 import dataclasses
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -134,9 +134,7 @@ def check_upcast(tree: Any, name: str) -> None:
     check_dtype(inexact_leaves, FULL_PRECISION, name=name)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class LossScale:
+class LossScale(NamedTuple):
     """State of dynamic loss scaling; every number is a leaf of explicit dtype, so that nothing is lost on the way.
 
     bfloat16 and float32 use the same type with ``factor`` 1 and scale 1 (`make_loss_scale`): scaling is then a
@@ -175,7 +173,7 @@ class LossScale:
         grown = jnp.where(due & jnp.isfinite(larger), larger, self.value)
         shrunk = jnp.maximum(self.floor, self.value / self.factor)
         counter = jnp.where(finite & ~due, self.counter + 1, 0)
-        return dataclasses.replace(self, value=jnp.where(finite, grown, shrunk), counter=counter)
+        return self._replace(value=jnp.where(finite, grown, shrunk), counter=counter)
 
 
 def make_loss_scale(precision: PrecisionConfig) -> LossScale:
