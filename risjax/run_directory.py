@@ -45,6 +45,10 @@ class RunDirectoryError(Exception):
     """A run directory that cannot be used as asked; the message says why and what to do. Nothing was changed."""
 
 
+class RunDirectoryBusy(RunDirectoryError):
+    """Another process has the directory."""
+
+
 class RunDirectory:
     """Names, writes and reads the files of one run.
 
@@ -137,7 +141,7 @@ class RunDirectory:
         """Takes the directory for this process, until `unlock` or its end.
 
         Raises:
-            RunDirectoryError: another process has it.
+            RunDirectoryBusy: another process has it.
         """
         if fcntl is None or self._lock_file is not None:
             return
@@ -148,7 +152,7 @@ class RunDirectory:
             file.seek(0)
             holder = file.read().strip() or "another process"
             file.close()
-            raise RunDirectoryError(
+            raise RunDirectoryBusy(
                 f"{self.path} is in use by {holder}; wait for it, stop it, or give this run its own run.directory"
             ) from None
         file.truncate(0)

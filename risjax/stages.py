@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from risjax.config.io import apply_overrides
 from risjax.config.root import Config
-from risjax.run_directory import RunDirectory, open_run_directory
+from risjax.run_directory import RunDirectory, RunDirectoryBusy, open_run_directory
 from risjax.summary import summarise_run
 from risjax.terminal import Terminal, duration_text
 
@@ -39,11 +39,25 @@ def run_stages(config: Config, terminal: Terminal) -> int:
         from risjax.search.space import check_space
 
         check_space(config)
-    directory = open_run_directory(config)
+    try:
+        directory = open_run_directory(config)
+    except RunDirectoryBusy as busy:
+        return _join_search(config, terminal, busy)
     try:
         return _run_stages(config, directory, terminal)
     finally:
         directory.unlock()
+
+
+def _join_search(config: Config, terminal: Terminal, busy: RunDirectoryBusy) -> int:
+    """Helps the process that has the directory with its search; what follows the search is that process's own."""
+    directory = RunDirectory(config.run.directory or "")
+    if config.run.fresh or "search" not in config.stages or directory.is_done("search"):
+        raise busy
+    terminal.say(f"run directory: {directory.path}, which another process has: joining its search as a worker")
+    _search(config, directory, terminal)
+    terminal.say("the search is finished; the other process goes on with the rest", always=True)
+    return 0
 
 
 def _run_stages(config: Config, directory: RunDirectory, terminal: Terminal) -> int:

@@ -8,6 +8,9 @@ newline. ``benchmarks/search_storage.py`` compares the storages.
 """
 
 import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import optuna
@@ -22,8 +25,24 @@ except ImportError:  # Windows
     fcntl = None
 
 
+_PAUSES_S = (0.2, 0.5, 1.0, 0.0)
+"""Between tries to connect: workers that start together race to create an empty database's tables."""
+
+
 class StorageError(Exception):
     """The storage cannot be opened; passwords in the message are masked."""
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Holds a lock file for a block; the kernel releases it with the process. Without ``fcntl`` nobody waits."""
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class JournalLock:
@@ -36,22 +55,22 @@ class JournalLock:
     def __init__(self, journal: Path):
         self._journal = journal
         self._lock = journal.with_suffix(".lock")
-        self._held: int | None = None
+        self._held: ExitStack | None = None
 
     def acquire(self) -> bool:
         """Waits for the lock, then cuts a torn last line off the journal."""
-        descriptor = os.open(self._lock, os.O_CREAT | os.O_RDWR, 0o644)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        self._held = descriptor
+        stack = ExitStack()
+        stack.enter_context(exclusive(self._lock))
+        self._held = stack
         cut_torn_line(self._journal)
         return True
 
     def release(self) -> None:
         """Gives the lock back."""
-        descriptor, self._held = self._held, None
-        if descriptor is None:
+        held, self._held = self._held, None
+        if held is None:
             raise RuntimeError("the journal's lock is not held")
-        os.close(descriptor)
+        held.close()
 
 
 def cut_torn_line(journal: Path) -> int:
@@ -94,18 +113,34 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         journal = folder / "study.journal"
         lock = JournalFileOpenLock(str(journal)) if fcntl is None else JournalLock(journal)
         return JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))  # type: ignore[arg-type]
-    try:
-        if url.startswith("grpc://"):
-            host, _, port = url.removeprefix("grpc://").rstrip("/").partition(":")
-            return optuna.storages.GrpcStorageProxy(host=host, port=int(port or 13000))
-        if url.startswith("sqlite:"):
-            return _sqlite(url)
-        return optuna.storages.get_storage(url)
-    except Exception as error:  # noqa: BLE001  (drivers raise what they like, with the URL in it)
-        raise StorageError(
-            f"search.storage {mask(url)} cannot be opened: {mask(str(error)).splitlines()[0]}; is the server "
-            "reachable, the password given, the driver installed (PostgreSQL: pip install 'psycopg[binary]')?"
-        ) from None
+    error = None
+    for pause_s in _PAUSES_S:
+        try:
+            return _connect(url)
+        except Exception as caught:  # noqa: BLE001  (drivers raise what they like, with the URL in it)
+            error = caught
+            if not hasattr(caught, "connection_invalidated"):  # no database's error: a driver or a scheme is missing
+                break
+            time.sleep(pause_s)
+    raise StorageError(
+        f"search.storage {mask(url)} cannot be opened: {mask(str(error)).splitlines()[0]}; is the server "
+        "reachable, the password given, the driver installed (PostgreSQL: pip install 'psycopg[binary]')?"
+    ) from None
+
+
+def close_storage(storage: BaseStorage) -> None:
+    """Gives back the connections of this process; a storage that is used again opens new ones."""
+    storage.remove_session()
+    engine = getattr(getattr(storage, "_backend", storage), "engine", None)
+    if engine is not None:
+        engine.dispose()
+
+
+def _connect(url: str) -> BaseStorage:
+    if url.startswith("grpc://"):
+        host, _, port = url.removeprefix("grpc://").rstrip("/").partition(":")
+        return optuna.storages.GrpcStorageProxy(host=host, port=int(port or 13000))
+    return _sqlite(url) if url.startswith("sqlite:") else optuna.storages.get_storage(url)
 
 
 def _sqlite(url: str) -> RDBStorage:

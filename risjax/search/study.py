@@ -20,7 +20,7 @@ from risjax.search.record import TrialRecord, best_config, read_records, write_r
 from risjax.search.sampler import make_pruner, make_sampler, suggest
 from risjax.search.slots import DIED, END, ERROR, INTERRUPTED, RETRY_OF, WITHDRAWN, Slot, read_slots
 from risjax.search.space import check_space
-from risjax.search.storage import open_storage
+from risjax.search.storage import close_storage, exclusive, open_storage
 from risjax.search.workers import Watch, alive
 from risjax.terminal import Terminal, value_text
 from risjax.train.loop import train as train_for_real
@@ -86,7 +86,11 @@ def search(
     """
     for pair in check_space(config):
         terminal.say(f"trials that draw this pair will be pruned: {pair}")
-    records = _Worker(config, directory, terminal, train).work()
+    worker = _Worker(config, directory, terminal, train)
+    try:
+        records = worker.work()
+    finally:
+        close_storage(worker.study._storage)
     best, winner = next((record for record in records if record.is_best), None), best_config(config, records)
     if best is None or best.value is None or winner is None:
         reasons = "\n".join(f"  trial {record.number}: {record.state}: {record.reason}" for record in records[-5:])
@@ -235,11 +239,15 @@ class _Worker:
             pass
 
     def record(self) -> tuple[TrialRecord, ...]:
-        """Writes what can be read of the study, and drops the checkpoints of all trials but the best."""
-        records = read_records(self.study, self.config)
-        write_records(self.directory, self.config, records)
-        best = next((record.number for record in records if record.is_best), None)
-        drop_checkpoints(self.directory, read_slots(self.study.get_trials(deepcopy=False)), best)
+        """Writes what can be read of the study, and drops the checkpoints of all trials but the best.
+
+        One worker at a time, so that an older state of the study is never written over a newer one.
+        """
+        with exclusive(self.directory.search / "records.lock"):
+            records = read_records(self.study, self.config)
+            write_records(self.directory, self.config, records)
+            best = next((record.number for record in records if record.is_best), None)
+            drop_checkpoints(self.directory, read_slots(self.study.get_trials(deepcopy=False)), best)
         return records
 
 

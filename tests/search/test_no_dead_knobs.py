@@ -19,7 +19,7 @@ from risjax.keys import Purpose
 from risjax.model import build
 from risjax.pipeline import make_pipeline
 from risjax.search.space import check_space, probes
-from risjax.train.optimizer import make_optimizer
+from risjax.train.settings import make_settings, program_key
 from risjax.train.state import init_state
 from risjax.train.step import make_step
 
@@ -45,13 +45,15 @@ def tiny() -> Config:
 
 def traced(config: Config) -> str:
     """What a trial runs, as one program with its constants: a first step on a batch, and the pipeline on it."""
-    network, optimizer = build(config.physics.array, config.model, config.precision), make_optimizer(config.train)
-    step, pipeline = make_step(config, network, optimizer), make_pipeline(config)
+    key, settings = program_key(config), make_settings(config)
+    network = build(config.physics.array, config.model, config.precision)
+    pipeline = make_pipeline(config.physics, config.precision, config.model, config.estimator)
 
     def trial(index: Array) -> Any:
         batch = scene_batch(config.physics, 0, Purpose.TRAIN_SCENES, index, config.train.batch_size)
-        state, info = step(init_state(config, network, optimizer), batch)
-        return state, info, pipeline.localise(state.ema, batch.observation)
+        state, info = make_step(key, network)(init_state(key, network, settings), batch, settings)
+        _, effective = pipeline.covariance(state.ema, batch.observation, settings.covariance)
+        return state, info, pipeline.localise(effective)
 
     program = jax.make_jaxpr(trial)(jnp.asarray(0))
     return re.sub("0x[0-9a-f]+", "", f"{program}{program.consts}")

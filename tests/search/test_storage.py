@@ -11,7 +11,7 @@ import pytest
 
 from risjax.run_directory import RunDirectory
 from risjax.search import StorageError, search
-from risjax.search.storage import JournalLock, cut_torn_line, open_storage
+from risjax.search.storage import JournalLock, close_storage, cut_torn_line, open_storage
 from risjax.terminal import Terminal
 from tests.search.fake import FakeTrain, make_config
 
@@ -81,6 +81,7 @@ def test_sqlite_keeps_a_write_ahead_log(tmp_path):
     assert isinstance(storage, optuna.storages.RDBStorage | optuna.storages._CachedStorage)
     optuna.create_study(storage=storage)
     assert (tmp_path / "study.db-wal").exists()
+    close_storage(storage)
 
 
 @pytest.mark.parametrize(
