@@ -6,16 +6,34 @@ with R_pred and R_sample of trace N. Both are low-rank, so R_eff stays a factor 
 spectrum on it costs a product with ``rank`` columns instead of a solve with N.
 """
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
-from jaxtyping import Array, Complex
+from jaxtyping import Array, Complex, Float
 
 from risjax.config import CovarianceConfig
 from risjax.linalg import normalise_trace
 from risjax.types import LowRankCovariance
 
 
+class CovarianceSettings(NamedTuple):
+    """The numbers of `CovarianceConfig` where they are traced, so that one program serves many configurations.
+
+    Attributes:
+        blend: beta, the share of the sample covariance.
+        shrinkage: s, the share of the trace moved to the identity.
+        loading: delta, added to the diagonal at trace N.
+    """
+
+    blend: Float[Array, ""]
+    shrinkage: Float[Array, ""]
+    loading: Float[Array, ""]
+
+
 def effective_covariance(
-    predicted: Complex[Array, "N rank"], sample: Complex[Array, "N snapshots"], config: CovarianceConfig
+    predicted: Complex[Array, "N rank"],
+    sample: Complex[Array, "N snapshots"],
+    settings: CovarianceConfig | CovarianceSettings,
 ) -> LowRankCovariance:
     """Blends the predicted with the sample covariance, shrinks towards the identity and loads.
 
@@ -23,18 +41,17 @@ def effective_covariance(
         predicted: factor of R_pred, of any scale; [N, rank].
         sample: factor of R_sample, of any scale, never mean-centred (the mean of a coherent field is the
             signal itself); [N, 1] for constant symbols.
-        config: blend beta, shrinkage s and loading delta.
+        settings: blend beta, shrinkage s and loading delta.
 
     Returns:
-        R_eff of trace N: its factor is [N, rank + snapshots], or without the part whose weight is zero.
+        R_eff of trace N; its factor is [N, rank + snapshots].
     """
-    total = 1.0 + config.loading
+    total = 1.0 + settings.loading
     parts = [
-        jnp.sqrt((1.0 - config.shrinkage) * weight / total) * normalise_trace(factor)
-        for weight, factor in ((1.0 - config.blend, predicted), (config.blend, sample))
-        if weight > 0.0
+        jnp.sqrt((1.0 - settings.shrinkage) * weight / total) * normalise_trace(factor)
+        for weight, factor in ((1.0 - settings.blend, predicted), (settings.blend, sample))
     ]
-    loading = jnp.asarray((config.shrinkage + config.loading) / total, parts[0].real.dtype)
+    loading = jnp.asarray((settings.shrinkage + settings.loading) / total, parts[0].real.dtype)
     return LowRankCovariance(factor=jnp.concatenate(parts, axis=-1), loading=loading)
 
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import jax
 
-from risjax.config import Config
-from risjax.covariance import effective_covariance
+from risjax.config import CovarianceConfig, EstimatorConfig, ModelConfig, PhysicsConfig, PrecisionConfig
+from risjax.covariance import CovarianceSettings, effective_covariance
 from risjax.estimators import localise_mvdr
 from risjax.model import Params, build, make_inputs
 from risjax.precision import upcast
@@ -18,42 +18,35 @@ from risjax.types import Estimates, LowRankCovariance, Observation, Prediction
 
 
 class Pipeline(NamedTuple):
-    """The pipeline of a configuration as pure functions of (parameters, batch of observations).
+    """The pipeline as two pure functions over a batch of scenes; jit what calls them.
 
     Attributes:
-        predict: the network's prediction in full precision, a batch of complex factors.
-        covariance: R_eff of each scene.
-        localise: the sources of each scene, blind to K, SNR and noise variance.
+        covariance: (parameters, observations, covariance settings) to the network's predictions in full precision
+            and R_eff of each scene.
+        localise: R_eff of each scene to its sources, blind to K, SNR and noise variance.
     """
 
-    predict: Callable[[Params, Observation], Prediction]
-    covariance: Callable[[Params, Observation], LowRankCovariance]
-    localise: Callable[[Params, Observation], Estimates]
+    covariance: Callable[
+        [Params, Observation, CovarianceConfig | CovarianceSettings], tuple[Prediction, LowRankCovariance]
+    ]
+    localise: Callable[[LowRankCovariance], Estimates]
 
 
-def make_pipeline(config: Config) -> Pipeline:
-    """The pipeline of a configuration; jit what is used of it."""
-    network = build(config.physics.array, config.model, config.precision)
+def make_pipeline(
+    physics: PhysicsConfig, precision: PrecisionConfig, model: ModelConfig, estimator: EstimatorConfig
+) -> Pipeline:
+    """The pipeline of a configuration's sections."""
+    network = build(physics.array, model, precision)
 
-    def infer(params: Params, observation: Observation) -> tuple[Prediction, LowRankCovariance]:
-        inputs = jax.vmap(lambda scene: make_inputs(scene, config.model))(observation)
+    def covariance(
+        params: Params, observation: Observation, settings: CovarianceConfig | CovarianceSettings
+    ) -> tuple[Prediction, LowRankCovariance]:
+        inputs = jax.vmap(lambda scene: make_inputs(scene, model))(observation)
         prediction = upcast(network.apply(params, inputs.features))
+        blend = jax.vmap(lambda factor, sample: effective_covariance(factor, sample, settings))
+        return prediction, blend(prediction.factor, inputs.sample)
 
-        def effective(factor: jax.Array, sample: jax.Array) -> LowRankCovariance:
-            return effective_covariance(factor, sample, config.covariance)
+    def localise(effective: LowRankCovariance) -> Estimates:
+        return jax.vmap(lambda one: localise_mvdr(one, physics, estimator))(effective)
 
-        return prediction, jax.vmap(effective)(prediction.factor, inputs.sample)
-
-    def predict(params: Params, observation: Observation) -> Prediction:
-        return infer(params, observation)[0]
-
-    def covariance(params: Params, observation: Observation) -> LowRankCovariance:
-        return infer(params, observation)[1]
-
-    def localise(params: Params, observation: Observation) -> Estimates:
-        def one(effective: LowRankCovariance) -> Estimates:
-            return localise_mvdr(effective, config.physics, config.estimator)
-
-        return jax.vmap(one)(covariance(params, observation))
-
-    return Pipeline(predict, covariance, localise)
+    return Pipeline(covariance, localise)

@@ -1,5 +1,6 @@
 """The loss: everything upcast at the door, then a weighted sum of terms, all under the scope ``loss``."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
 from risjax.config import CovarianceConfig, LossConfig, PrecisionConfig
-from risjax.covariance import effective_covariance
+from risjax.covariance import CovarianceSettings, effective_covariance
 from risjax.loss.covariance_nmse import covariance_nmse
 from risjax.loss.projector_distance import projector_distance
 from risjax.precision import check_upcast, upcast
@@ -45,14 +46,18 @@ def make_labels(scene: Scene, sample: Complex[Array, "*batch N one"]) -> Labels:
     return Labels(scene.truth.label_factor, scene.truth.num_sources, sample)
 
 
-def active_terms(config: LossConfig) -> dict[str, float]:
-    """Weights of the terms that are part of the program."""
+def active_weights(config: LossConfig) -> dict[str, float]:
+    """Weights of the terms that are part of the program, those above zero."""
     weights = {name: getattr(config, name).weight for name in type(config).model_fields}
     return {name: weight for name, weight in weights.items() if weight > 0}
 
 
 def total_loss(
-    prediction: Prediction, labels: Labels, config: LossConfig, covariance: CovarianceConfig, precision: PrecisionConfig
+    prediction: Prediction,
+    labels: Labels,
+    weights: Mapping[str, float | Float[Array, ""]],
+    covariance: CovarianceConfig | CovarianceSettings,
+    precision: PrecisionConfig,
 ) -> Loss:
     """The loss of a batch.
 
@@ -62,7 +67,7 @@ def total_loss(
     Args:
         prediction: a batch of the network's outputs, half precision welcome.
         labels: a batch of labels.
-        config: weights of the terms.
+        weights: weights of the terms, as of `active_weights`; a term without one is no part of the program.
         covariance: how R_pred and R_sample become R_eff.
         precision: the matmul precision of the loss.
     """
@@ -70,7 +75,6 @@ def total_loss(
         prediction, labels = upcast(prediction), upcast(labels)
         check_upcast(prediction, name="prediction")
         check_upcast(labels, name="labels")
-        weights = active_terms(config)
 
         def scene_terms(factor: Array, label: Labels) -> dict[str, Array]:
             terms = {}

@@ -3,38 +3,46 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
-from risjax.config import Config
-from risjax.loss import active_terms, make_labels, total_loss
-from risjax.model import Network, make_inputs
+from risjax.loss import active_weights, make_labels, total_loss
+from risjax.model import make_inputs
 from risjax.precision import upcast
 from risjax.train.state import TrainState
-from risjax.types import Scene
+from risjax.train.trainer import Trainer
+from risjax.types import Prediction, Scene
 
 
 class NonFiniteTraining(RuntimeError):
     """A loss, a gradient or a state that is not finite; the message names the leaf, the term and the scenes."""
 
 
-def find_culprits(config: Config, network: Network, state: TrainState, batch: Scene) -> list[str]:
-    """Which terms and scenes of a batch have a value or a gradient (by the predictions) that is not finite.
+def find_culprits(trainer: Trainer, state: TrainState, batch: Scene) -> list[str]:
+    """Which leaves, terms and scenes are not finite, in value or in gradient by the predictions.
 
-    Runs each term alone over the whole batch, un-jitted work on the host's time: for a run that is stopping.
+    Un-jitted work on the host's time, each term alone over the whole batch: for a run that is stopping.
 
     Returns:
         One line a culprit, such as ``loss term 'projector': gradient of scenes 3, 17``.
     """
+    config = trainer.config
     inputs = jax.vmap(lambda observation: make_inputs(observation, config.model))(batch.observation)
-    prediction = upcast(network.apply(state.params, inputs.features))
+    prediction = upcast(trainer.program.network.apply(state.params, inputs.features))
     labels = make_labels(batch, inputs.sample)
-    lines = []
-    for path, leaf in jax.tree.leaves_with_path((prediction, labels)):
-        if jnp.issubdtype(leaf.dtype, jnp.inexact):
-            lines += _line(f"{'prediction' if path[0].idx == 0 else 'labels'}{jax.tree_util.keystr(path[1:])}", leaf)
-    for name in active_terms(config.loss):
+    lines = [
+        f"{name}{jax.tree_util.keystr(path)}"
+        for name, tree in (("params", state.params), ("opt_state", state.opt_state), ("ema", state.ema))
+        for path, leaf in jax.tree.leaves_with_path(tree)
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not jnp.isfinite(leaf).all()
+    ]
+    for name, tree in (("prediction", prediction), ("labels", labels)):
+        for path, leaf in jax.tree.leaves_with_path(tree):
+            if jnp.issubdtype(leaf.dtype, jnp.inexact):
+                lines += _line(f"{name}{jax.tree_util.keystr(path)}", leaf)
+    for name in active_weights(config.loss):
 
-        def alone(prediction, name=name):
-            terms = total_loss(prediction, labels, config.loss, config.covariance, config.precision).terms
+        def alone(prediction: Prediction, name: str = name) -> tuple[Array, Array]:
+            terms = total_loss(prediction, labels, {name: 1.0}, config.covariance, config.precision).terms
             return jnp.sum(terms[name]), terms[name]
 
         gradient, values = jax.grad(alone, has_aux=True)(prediction)

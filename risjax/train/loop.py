@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from risjax.checks import wait_for_checks
+from risjax.checks import drop_checks, wait_for_checks
 from risjax.config import Config
 from risjax.config.metric import Metric, lower_is_better
 from risjax.model import Params
@@ -69,7 +69,7 @@ def train(
     trainer = Trainer(config)
     validate = make_validation(config)
     checkpoints = Checkpoints(directory.checkpoints)
-    state, metadata = trainer.state, {"epoch": 0, "best_epoch": 0, "best": {}}
+    state, metadata = trainer.init(), {"epoch": 0, "best_epoch": 0, "best": {}}
     resumed = checkpoints.load_last(state)
     if resumed is not None:
         state, metadata = resumed
@@ -119,7 +119,7 @@ def load_best(config: Config, directory: RunDirectory) -> Params:
     Raises:
         CheckpointError: there is no sound checkpoint.
     """
-    like = Trainer(config).state
+    like = Trainer(config).init()
     checkpoints = Checkpoints(directory.checkpoints)
     last = checkpoints.load_last(like)
     if last is None:
@@ -142,6 +142,7 @@ def _run_epoch(
                 continue
             wait_for_checks()
         except AssertionError as error:  # chex's value assertions
+            drop_checks()
             raise NonFiniteTraining(_explain(trainer, state, pending, str(error))) from error
         infos = jax.device_get(pending)
         seconds = (time.perf_counter() - started) / len(infos)
@@ -174,7 +175,9 @@ def _health(records: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _epoch_lines(record: dict[str, Any], epochs: int) -> str:
     terms = "  ".join(f"{name} {value:.3f}" for name, value in record["terms"].items())
-    metrics = "  ".join(f"{name} {value:.3f}" for name, value in record["validation"].items() if name in get_args(Metric))
+    metrics = "  ".join(
+        f"{name} {value:.3f}" for name, value in record["validation"].items() if name in get_args(Metric)
+    )
     finite = "all finite" if record["finite"] else "NOT ALL FINITE"
     return (
         f"epoch {record['epoch']}/{epochs}  loss {record['loss']:.3f} ({terms})  "
@@ -190,7 +193,7 @@ def _explain(trainer: Trainer, state: TrainState, pending: list[StepInfo], reaso
     infos = jax.device_get(pending)
     first = int(state.step) - len(infos)
     bad = next((first + i for i, info in enumerate(infos) if not info.finite or not np.isfinite(info.loss)), first)
-    culprits = find_culprits(trainer.config, trainer.network, state, trainer.draw(jnp.asarray(bad)))
+    culprits = find_culprits(trainer, state, trainer.draw(jnp.asarray(bad)))
     return "\n  ".join([f"training stopped at step {bad} (the {bad}th batch of the stream): {reason}", *culprits])
 
 

@@ -5,6 +5,7 @@ import optax
 from jaxtyping import Array, Int
 
 from risjax.config import TrainConfig
+from risjax.train.settings import Settings
 
 
 def total_steps(config: TrainConfig) -> int:
@@ -13,15 +14,15 @@ def total_steps(config: TrainConfig) -> int:
 
 
 def make_schedule(config: TrainConfig) -> optax.Schedule:
-    """Linear warm-up to the peak, cosine down to ``final_learning_rate_fraction`` of it."""
+    """The learning rate as a share of its peak: linear warm-up to 1, cosine to ``final_learning_rate_fraction``."""
     steps = total_steps(config)
     warmup = min(max(1, round(config.warmup_fraction * steps)), max(1, steps - 1))
     return optax.warmup_cosine_decay_schedule(
-        init_value=config.learning_rate / warmup,
-        peak_value=config.learning_rate,
+        init_value=1.0 / warmup,
+        peak_value=1.0,
         warmup_steps=warmup,
         decay_steps=max(steps, warmup + 1),
-        end_value=config.learning_rate * config.final_learning_rate_fraction,
+        end_value=config.final_learning_rate_fraction,
     )
 
 
@@ -30,11 +31,19 @@ def _decayed(params: optax.Params) -> optax.Params:
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
-def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """Clip by global norm, then AdamW. Its state's ``count`` moves only with updates that are applied."""
+def make_optimizer(config: TrainConfig, settings: Settings) -> optax.GradientTransformation:
+    """Clip by global norm, then AdamW. Its state's ``count`` moves only with updates that are applied.
+
+    Args:
+        config: the schedule's shape and length, part of the program.
+        settings: peak learning rate, weight decay and clipping norm, numbers or traced.
+    """
+    shape = make_schedule(config)
     return optax.chain(
-        optax.clip_by_global_norm(config.clip_norm),
-        optax.adamw(make_schedule(config), weight_decay=config.weight_decay, mask=_decayed),
+        optax.clip_by_global_norm(settings.clip_norm),
+        optax.adamw(
+            lambda count: settings.learning_rate * shape(count), weight_decay=settings.weight_decay, mask=_decayed
+        ),
     )
 
 

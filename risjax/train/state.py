@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from risjax.config import Config
 from risjax.keys import Purpose, purpose_key
 from risjax.model import Network, Params
 from risjax.precision import LossScale, make_loss_scale
+from risjax.train.optimizer import make_optimizer
+from risjax.train.settings import ProgramKey, Settings
 
 
 class TrainState(NamedTuple):
@@ -50,7 +51,6 @@ class StepInfo(NamedTuple):
         learning_rate: the rate of this step.
         skipped: steps skipped so far, this one included.
         skipped_in_a_row: steps skipped since the last applied one.
-        scene_finite: for each term, which scenes' values were finite, [batch].
     """
 
     loss: Float[Array, ""]
@@ -64,19 +64,18 @@ class StepInfo(NamedTuple):
     learning_rate: Float[Array, ""]
     skipped: Int[Array, ""]
     skipped_in_a_row: Int[Array, ""]
-    scene_finite: dict[str, Bool[Array, " batch"]]
 
 
-def init_state(config: Config, network: Network, optimizer: optax.GradientTransformation) -> TrainState:
-    """The state before the first step, a function of the config and its seed alone."""
-    params = network.init(purpose_key(config.run.seed, Purpose.MODEL_INIT))
+def init_state(key: ProgramKey, network: Network, settings: Settings) -> TrainState:
+    """The state before the first step, a function of the configuration and its seed alone."""
+    params = network.init(purpose_key(settings.seed, Purpose.MODEL_INIT))
     zero = jnp.zeros((), jnp.int32)
     return TrainState(
         step=zero,
         params=params,
-        opt_state=optimizer.init(params),
+        opt_state=make_optimizer(key.train, settings).init(params),
         ema=jax.tree.map(jnp.copy, params),
-        loss_scale=make_loss_scale(config.precision),
+        loss_scale=make_loss_scale(key.precision),
         skipped=zero,
         skipped_in_a_row=zero,
     )

@@ -1,41 +1,81 @@
-"""The compiled functions of one configuration, and the state that they start from."""
+"""The compiled functions of a training, shared by all configurations of one program, and the state they start from."""
 
+import functools
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Array, Int
 
 from risjax.checks import chexified
 from risjax.config import Config
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
 from risjax.loss import make_labels
-from risjax.model import build, make_inputs
+from risjax.model import Network, build, make_inputs
 from risjax.precision import upcast
-from risjax.train.optimizer import make_optimizer
-from risjax.train.state import TrainState, init_state
+from risjax.train.settings import ProgramKey, Settings, make_settings, program_key
+from risjax.train.state import StepInfo, TrainState, init_state
 from risjax.train.step import make_step
 from risjax.types import Scene
 
 
+class Program(NamedTuple):
+    """Compiled functions; each compiles once in a process, at its first call.
+
+    Attributes:
+        network: the network, not compiled.
+        init: settings to the state before the first step.
+        draw: (settings, step) to the step's batch.
+        step: (state, batch, settings) to (state, info), with its assertions where the configuration wants them.
+    """
+
+    network: Network
+    init: Callable[[Settings], TrainState]
+    draw: Callable[[Settings, Int[Array, ""]], Scene]
+    step: Callable[[TrainState, Scene, Settings], tuple[TrainState, StepInfo]]
+
+
+@functools.lru_cache(maxsize=8)
+def make_program(key: ProgramKey) -> Program:
+    """The program of a key; the last few are kept."""
+    network = build(key.physics.array, key.model, key.precision)
+    batches = max(1, key.train.dataset_scenes // key.train.batch_size)
+
+    def draw(settings: Settings, step: Int[Array, ""]) -> Scene:
+        index = step % batches if key.train.dataset_scenes else step
+        return scene_batch(key.physics, settings.seed, Purpose.TRAIN_SCENES, index, key.train.batch_size)
+
+    step = jax.jit(make_step(key, network))
+    return Program(
+        network=network,
+        init=jax.jit(lambda settings: init_state(key, network, settings)),
+        draw=jax.jit(draw),
+        step=chexified(step) if key.checks.finite else step,
+    )
+
+
 class Trainer:
-    """The compiled functions of one configuration and the state they start from."""
+    """A program with the settings of one configuration in place."""
 
     def __init__(self, config: Config):
         self.config = config
-        self.network = build(config.physics.array, config.model, config.precision)
-        optimizer = make_optimizer(config.train)
-        step = jax.jit(make_step(config, self.network, optimizer))
-        self.step = chexified(step) if config.checks.finite else step
-        self.draw = jax.jit(self._draw)
-        self.state = jax.jit(lambda: init_state(config, self.network, optimizer))()
+        self.program = make_program(program_key(config))
+        self.settings = make_settings(config)
 
-    def _draw(self, step: jax.Array) -> Scene:
-        train = self.config.train
-        batches = max(1, train.dataset_scenes // train.batch_size)
-        index = step % batches if train.dataset_scenes else step
-        return scene_batch(self.config.physics, self.config.run.seed, Purpose.TRAIN_SCENES, index, train.batch_size)
+    def init(self) -> TrainState:
+        """The state before the first step."""
+        return self.program.init(self.settings)
+
+    def draw(self, step: Int[Array, ""]) -> Scene:
+        """The batch of a step."""
+        return self.program.draw(self.settings, step)
+
+    def step(self, state: TrainState, batch: Scene) -> tuple[TrainState, StepInfo]:
+        """One training step."""
+        return self.program.step(state, batch, self.settings)
 
     def dtypes(self) -> dict[str, dict[str, str]]:
         """The dtype of every leaf of the predictions, as the network emits them, and of the labels, before and
@@ -43,18 +83,18 @@ class Trainer:
 
         def make(state: TrainState, batch: Scene) -> dict[str, Any]:
             inputs = jax.vmap(lambda observation: make_inputs(observation, self.config.model))(batch.observation)
-            prediction = self.network.apply(state.params, inputs.features)
+            prediction = self.program.network.apply(state.params, inputs.features)
             return {"prediction": prediction, "labels": make_labels(batch, inputs.sample)}
 
-        before = jax.eval_shape(make, self.state, jax.eval_shape(self._draw, self.state.step))
-        after = jax.eval_shape(upcast, before)
-        return {"before": _dtypes(before), "after": _dtypes(after)}
+        state = jax.eval_shape(self.program.init, self.settings)
+        before = jax.eval_shape(make, state, jax.eval_shape(self.program.draw, self.settings, state.step))
+        return {"before": _dtypes(before), "after": _dtypes(jax.eval_shape(upcast, before))}
 
 
 def estimate_step_seconds(config: Config) -> float:
     """Seconds of one training step on this machine, scenes included, compilation apart; a few steps are run."""
     trainer = Trainer(config)
-    state = trainer.state
+    state = trainer.init()
     seconds = []
     for _ in range(4):
         started = time.perf_counter()
@@ -64,7 +104,5 @@ def estimate_step_seconds(config: Config) -> float:
 
 
 def _dtypes(tree: Any) -> dict[str, str]:
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): str(leaf.dtype)
-        for path, leaf in jax.tree.leaves_with_path(tree)
-    }
+    leaves = jax.tree.leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): str(leaf.dtype) for path, leaf in leaves}
