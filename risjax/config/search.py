@@ -57,5 +57,8 @@ class SearchConfig(Section):
     """How often a trial that died with its process is run again."""
     heartbeat_s: PositiveFloat = 20.0
     """Seconds between a worker's signs of life; silent for six of them, a worker on another machine counts as dead."""
+    seeds: NonNegativeInt = 0
+    """Other seeds under which the best configuration is trained after the search, to say whether the trials'
+    values differ by more than luck; 0 and 1 leave it out, 3 is a good number."""
     space: dict[str, Distribution] = Field(default_factory=dict)
     """Dotted path of a setting to its distribution."""

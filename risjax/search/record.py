@@ -82,7 +82,13 @@ def write_records(directory: RunDirectory, config: Config, records: Sequence[Tri
         write_atomically(directory.search / "best.yaml", text + to_yaml(apply_overrides(best, changes)))
 
 
-def write_summary(directory: RunDirectory, study: optuna.Study, config: Config, records: Sequence[TrialRecord]) -> None:
+def write_summary(
+    directory: RunDirectory,
+    study: optuna.Study,
+    config: Config,
+    records: Sequence[TrialRecord],
+    separation: Mapping[str, Any] | None,
+) -> None:
     """Writes ``search/summary.json``: what the report shows of the search."""
     values = [record.value for record in records if record.value is not None]
     better = min if lower_is_better(config.search.metric) else max
@@ -105,6 +111,7 @@ def write_summary(directory: RunDirectory, study: optuna.Study, config: Config, 
             "median": statistics.median(values) if values else None,
             "history": history,
             "importances": importances(study),
+            "separation": separation,
             "seconds": sum(record.seconds or 0.0 for record in records),
             "epochs_trained": trained,
             "epochs_pruned_away": sum(

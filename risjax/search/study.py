@@ -18,6 +18,7 @@ from risjax.search.directories import drop_checkpoints, trial_path
 from risjax.search.objective import Train, run_trial
 from risjax.search.record import TrialRecord, best_config, read_records, write_records, write_summary
 from risjax.search.sampler import make_pruner, make_sampler, suggest
+from risjax.search.separation import SEPARATED, measure_separation
 from risjax.search.slots import DIED, END, ERROR, INTERRUPTED, RETRY_OF, WITHDRAWN, Slot, read_slots
 from risjax.search.space import check_space
 from risjax.search.storage import close_storage, exclusive, open_storage
@@ -36,6 +37,7 @@ _FREE = (
     "search.study",
     "search.max_retries",
     "search.heartbeat_s",
+    "search.seeds",
     "evaluate.sources",
     "evaluate.methods",
 )
@@ -148,8 +150,22 @@ class _Worker:
                         self.attempt(trial, slot)
                 self.record()
         records = self.record()
-        write_summary(self.directory, self.study, self.config, records)
+        write_summary(self.directory, self.study, self.config, records, self.separation(records))
         return records
+
+    def separation(self, records: tuple[TrialRecord, ...]) -> dict[str, Any] | None:
+        """Whether the trials differ by more than luck; says so where they do not."""
+        best = next((record for record in records if record.is_best), None)
+        if best is None:
+            return None
+        values = [record.value for record in records if record.value is not None]
+        found = measure_separation(self.study, self.config, best.params, values, self.directory, train=self.train)
+        if found is not None and found["ratio"] is not None:
+            verdict = "separate" if found["ratio"] >= SEPARATED else "do NOT separate: the best trial may be luck"
+            self.terminal.say(
+                f"trials {verdict} (their spread is {found['ratio']:.1f} times that of seeds)", always=True
+            )
+        return found
 
     def slots(self) -> list[Slot]:
         """The study's slots, after failing the trials of dead workers."""

@@ -158,6 +158,27 @@ def test_importances_find_the_setting_that_matters(tmp_path):
     assert importances["physics.scene.snr_db"] < 0.1, "the fake metric does not read it"
 
 
+def test_whether_trials_separate_is_measured_once(tmp_path, capsys):
+    train = FakeTrain()
+    search(make_config(seeds=3), RunDirectory(tmp_path), Terminal(), train=train)
+    assert "trials separate (their spread is" in capsys.readouterr().out
+    found = json.loads((tmp_path / "search" / "summary.json").read_text())["separation"]
+    assert len(set(found["seeds"])) == 3
+    assert found["ratio"] == pytest.approx(found["spread_of_trials"] / found["spread_of_seeds"])
+    assert found["ratio"] > 2
+    assert [config.run.seed for config in train.configs[-3:]] == [1, 2, 3]
+    again = FakeTrain()
+    run(make_config(seeds=3), tmp_path, again)
+    assert again.configs == []
+
+
+def test_trials_that_do_not_separate_are_called_so(tmp_path, capsys):
+    space = {"covariance.blend": Distribution(uniform=(0.0, 1.0))}  # the fake metric does not read it
+    config = make_config(space=space, seeds=3, pruner="none")
+    search(config, RunDirectory(tmp_path), Terminal(), train=FakeTrain())
+    assert "do NOT separate" in capsys.readouterr().out
+
+
 def test_optuna_sees_an_ordinary_study(tmp_path):
     run(make_config(trials=4), tmp_path)
     journal = optuna.storages.journal.JournalFileBackend(str(tmp_path / "search" / "study.journal"))
