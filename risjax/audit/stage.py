@@ -13,7 +13,7 @@ from risjax.keys import Purpose
 from risjax.model import build
 from risjax.run_directory import RunDirectory
 from risjax.terminal import Terminal
-from risjax.train.optimizer import make_optimizer
+from risjax.train.settings import make_settings, program_key
 from risjax.train.state import init_state
 from risjax.train.step import make_step
 
@@ -65,13 +65,13 @@ def trace_step(config: Config) -> ClosedJaxpr:
     """
     checks = config.checks.model_copy(update={"finite": False})
     config = config.model_copy(update={"checks": checks})
+    key, settings = program_key(config), make_settings(config)
     network = build(config.physics.array, config.model, config.precision)
-    optimizer = make_optimizer(config.train)
-    state = jax.eval_shape(lambda: init_state(config, network, optimizer))
+    state = jax.eval_shape(lambda: init_state(key, network, settings))
     batch = jax.eval_shape(
         lambda: scene_batch(config.physics, config.run.seed, Purpose.TRAIN_SCENES, 0, config.train.batch_size)
     )
-    return jax.make_jaxpr(make_step(config, network, optimizer))(state, batch)
+    return jax.make_jaxpr(make_step(key, network))(state, batch, settings)
 
 
 def table(program: list[Operation]) -> list[dict[str, str | int]]:
