@@ -101,7 +101,7 @@ def _compress(pixels: np.ndarray) -> bytes:
     palette = _rgb(exact)
     if rest.size:
         blends = Image.fromarray(_rgb(rest)[None]).quantize(256 - _EXACT_COLOURS, method=Image.Quantize.MAXCOVERAGE)
-        palette = np.concatenate([palette, np.reshape(blends.getpalette(), (-1, 3)).astype(np.uint8)])
+        palette = np.concatenate([palette, np.reshape(np.array(blends.getpalette(), np.uint8), (-1, 3))])
     holder = Image.new("P", (1, 1))
     holder.putpalette(palette.tobytes())
     buffer = io.BytesIO()

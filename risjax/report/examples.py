@@ -105,10 +105,10 @@ def example_scenes(run: Run, source: str) -> list[Drawing]:
     cutoff = run.setting("evaluate.tolerance.gospa_cutoff_m", 2.0)
     order = run.setting("evaluate.tolerance.gospa_order", 2.0)
     count = scenes.active.sum(1)
-    candidates = np.flatnonzero(count)
+    candidates = np.flatnonzero(count).tolist()
     values = {
-        int(i): gospa_m(scenes.truth(i), scenes.claimed(judged, i).position, cutoff_m=cutoff, order=order)
-        for i in candidates
+        scene: gospa_m(scenes.truth(scene), scenes.claimed(judged, scene).position, cutoff_m=cutoff, order=order)
+        for scene in candidates
     }
     ranked = sorted(values, key=lambda scene: (round(values[scene], 3), -count[scene]))
     best = _best(ranked, values, count)

@@ -37,7 +37,7 @@ def angle_pairs(
         return []
     error = np.degrees(np.abs(_wrapped(estimated[None, :, :2] - true[:, None, :2])))
     scaled = error / np.array([azimuth_deg, elevation_deg])
-    allowed = (scaled <= 1.0).all(-1)
+    allowed = np.all(scaled <= 1.0, axis=-1)
     rows, columns = linear_sum_assignment(np.where(allowed, (scaled**2).sum(-1), _FORBIDDEN))
     return [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if allowed[row, column]]
 

@@ -167,7 +167,8 @@ def _read_arrays(path: Path, note: Note) -> dict[str, np.ndarray]:
     if not path.exists():
         return {}
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # numpy leaves a file open that turns out to be damaged; one that is opened here is closed here.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, BadZipFile, EOFError) as error:
         note(f"{path.name} is damaged ({error}) and left out.")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib.axes import Axes
 
 from risjax.report.methods import is_reference
@@ -90,14 +91,14 @@ def tidy(axes: Axes, *, grid: Literal["y", "x", "both"] = "y") -> None:
     axes.set_axisbelow(True)
 
 
-_SETTINGS: dict[str, Any] = {
+_SETTINGS: Any = {
     "axes.axisbelow": True,
     "axes.edgecolor": LINE,
     "axes.facecolor": SURFACE,
     "axes.labelcolor": MUTED,
     "axes.labelsize": 9.5,
     "axes.linewidth": 0.8,
-    "axes.prop_cycle": mpl.cycler(color=SERIES),
+    "axes.prop_cycle": cycler(color=SERIES),
     "axes.titlecolor": TEXT,
     "axes.titlelocation": "left",
     "axes.titlesize": 10.5,

@@ -92,7 +92,7 @@ def test_page_serves_both_schemes_and_print(page: Path) -> None:
     assert "@media print" in text
 
 
-def test_names_and_reasons_are_escaped(run_directory: RunDirectory, tmp_path: Path) -> None:
+def test_names_and_reasons_are_escaped(tmp_path: Path, unpainted: None) -> None:
     run = Run(tmp_path / "run", config={"physics": {"array": {"wavefront": "<script>alert(1)</script>"}}})
     run.trials = [{"number": 0, "state": "failed", "reason": "<b>&", "params": {"<i>": 1}}]
     text = render_page(run, make_sections(run), tmp_path / "figures")
@@ -102,7 +102,7 @@ def test_names_and_reasons_are_escaped(run_directory: RunDirectory, tmp_path: Pa
 
 
 def test_too_many_pictures_become_links(
-    run_directory: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_directory: RunDirectory, tmp_path: Path, unpainted: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("risjax.report.page.BUDGET_BYTES", 60_000)
     run = read_run(run_directory)

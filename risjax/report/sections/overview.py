@@ -63,15 +63,13 @@ def _stages(run: Run) -> Grid | Missing:
     for stage in wanted:
         record = run.stage_records.get(stage, {})
         seconds = record.get("seconds")
-        passed = {True: "done", False: "failed"}.get(
-            record.get("passed"), "done" if stage in run.stages else "not finished"
-        )
+        state = "failed" if record.get("passed") is False else "done" if stage in run.stages else "not finished"
         if stage == "report" and stage not in run.stages:
-            passed = "this page"
+            state = "this page"
         rows.append(
             [
                 stage,
-                Cell(passed),
+                Cell(state),
                 Cell(duration(seconds) if isinstance(seconds, int | float) else NOTHING),
                 Cell(run.stages.get(stage, NOTHING).replace("T", " ")[:16]),
             ]
