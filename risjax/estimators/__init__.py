@@ -2,8 +2,25 @@
 
 from risjax.estimators.greedy import localise_greedy
 from risjax.estimators.grid import Grid, make_grid
-from risjax.estimators.mvdr import localise_mvdr
+from risjax.estimators.model_order import count_by_aic, count_by_mdl, count_by_sorte
+from risjax.estimators.music import localise_music, localise_music_2_5d
+from risjax.estimators.mvdr import localise_bartlett, localise_mvdr
+from risjax.estimators.omp import localise_omp
 from risjax.estimators.polish import polish
 from risjax.estimators.select import select_and_polish
 
-__all__ = ["Grid", "localise_greedy", "localise_mvdr", "make_grid", "polish", "select_and_polish"]
+__all__ = [
+    "Grid",
+    "count_by_aic",
+    "count_by_mdl",
+    "count_by_sorte",
+    "localise_bartlett",
+    "localise_greedy",
+    "localise_music",
+    "localise_music_2_5d",
+    "localise_mvdr",
+    "localise_omp",
+    "make_grid",
+    "polish",
+    "select_and_polish",
+]

@@ -64,13 +64,24 @@ def gain_on_grid(data: Statistics, physics: PhysicsConfig, fit: Fit, grid: Grid,
     return jnp.where(grid.inside.reshape(-1) & jnp.isfinite(gain), gain, -jnp.inf)
 
 
+def empty_fit(data: Statistics, physics: PhysicsConfig, dtype: jnp.dtype) -> Fit:
+    """The fit without a source: all of the snapshots' energy is residual."""
+    slots, field = physics.scene.max_sources, field_of_view(physics)
+    return Fit(
+        cosines=jnp.full((slots, 3), 0.5 * (field.s[0] + field.s[1]), dtype),
+        active=jnp.zeros(slots, bool),
+        amplitude=jnp.zeros(slots, data.filtered.dtype),
+        contribution=jnp.zeros(slots, dtype),
+        residual=data.energy,
+        curvature=jnp.zeros((3 * slots, 3 * slots), dtype),
+    )
+
+
 def greedy_path(data: Statistics, physics: PhysicsConfig, estimator: EstimatorConfig, grid: Grid) -> Path:
     """Fits with 1 ... K_max sources, each started from the one before."""
     slots = physics.scene.max_sources
     energy = search_energy(data, grid)
     points = grid.cosines.reshape(-1, 3)
-    field = field_of_view(physics)
-    start = jnp.full((slots, 3), 0.5 * (field.s[0] + field.s[1]), points.dtype)
 
     def body(fit: Fit, index: Array) -> tuple[Fit, Fit]:
         here = jnp.argmax(gain_on_grid(data, physics, fit, grid, energy))
@@ -79,15 +90,7 @@ def greedy_path(data: Statistics, physics: PhysicsConfig, estimator: EstimatorCo
         fit = maximise(data, physics, cosines, active, iterations=estimator.greedy.iterations)
         return fit, fit
 
-    empty = Fit(
-        start,
-        jnp.zeros(slots, bool),
-        jnp.zeros(slots, data.filtered.dtype),
-        jnp.zeros(slots, points.dtype),
-        data.energy,
-        jnp.zeros((3 * slots, 3 * slots), points.dtype),
-    )
-    _, fits = jax.lax.scan(body, empty, jnp.arange(slots))
+    _, fits = jax.lax.scan(body, empty_fit(data, physics, points.dtype), jnp.arange(slots))
     return Path(fits, jnp.concatenate([data.energy[None], fits.residual]))
 
 

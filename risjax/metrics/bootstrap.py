@@ -8,7 +8,7 @@ touching an estimate again. Two methods are compared with the same draws, which 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 LEVEL = 0.95
 """Share of the draws inside an interval."""
@@ -24,10 +24,10 @@ class Ratio(NamedTuple):
         count: what is counted behind the value where it is not the denominator.
     """
 
-    numerator: Float[np.ndarray, "..."]
-    denominator: Float[np.ndarray, "..."]
+    numerator: Shaped[np.ndarray, "..."]
+    denominator: Shaped[np.ndarray, "..."]
     root: bool = False
-    count: Float[np.ndarray, "..."] | None = None
+    count: Shaped[np.ndarray, "..."] | None = None
 
 
 class Drawn(NamedTuple):
@@ -87,7 +87,7 @@ def draw_ratios(ratios: dict[str, Ratio], weights: Float[np.ndarray, "D S"]) -> 
 
 
 def draw_medians(
-    values: Float[np.ndarray, "S K"], counts: Float[np.ndarray, "S K"], weights: Float[np.ndarray, "D S"]
+    values: Float[np.ndarray, "S K"], counts: Shaped[np.ndarray, "S K"], weights: Float[np.ndarray, "D S"]
 ) -> Drawn:
     """The median of the entries that count (``counts`` 1), under every draw.
 

@@ -1,0 +1,86 @@
+"""From a cost over steering vectors to sources: grid, local minima, refinement, suppression, choice.
+
+What MVDR, MUSIC and Bartlett share; they differ in the cost alone.
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Complex, Float, Int
+
+from risjax.config import EstimatorConfig, PhysicsConfig
+from risjax.estimators.grid import Grid, to_position
+from risjax.estimators.peaks import choose, local_maxima, separate
+from risjax.estimators.refine import refine
+from risjax.physics.array import steering
+from risjax.types import Estimates
+
+Cost = Callable[[Complex[Array, "*shape N"]], Float[Array, "*shape"]]
+
+
+def search_cost(
+    cost: Cost,
+    height: Callable[[Float[Array, " J"]], Float[Array, " J"]],
+    physics: PhysicsConfig,
+    estimator: EstimatorConfig,
+    num_sources: Int[Array, ""] | None,
+    grid: Grid,
+) -> Estimates:
+    """The sources at the minima of ``cost``, one scene.
+
+    The grid gives `estimator.candidates` local minima; each is refined by Newton's method, suppressed when a better
+    one is too close, and kept when it is among the ``num_sources`` highest or, blind to K, within
+    ``estimator.threshold_db`` of the scene's highest.
+
+    Args:
+        cost: of unit-norm steering vectors, least at a source, smooth.
+        height: from the cost of a peak to its height as a linear power, positive.
+        physics: array, field of view, slots.
+        estimator: threshold, separation, refinement.
+        num_sources: K told, or None.
+        grid: the search grid.
+
+    Returns:
+        K_max slots, highest first; ``amplitude`` the root of the height, ``std`` inf, ``score`` the height in dB
+        below the scene's highest. Where the cost is nowhere finite, nothing.
+    """
+    peaks, found = local_maxima(-cost(grid.steering), grid, estimator.candidates)
+
+    def at(cosines: Float[Array, "3"]) -> Float[Array, ""]:
+        return cost(steering(physics.array, to_position(cosines)))
+
+    refined, costs = refine(at, peaks, physics, estimator.grid, iterations=estimator.refine_iterations)
+    usable = (found > -jnp.inf) & jnp.isfinite(costs)
+    heights = jnp.where(usable, height(jnp.where(usable, costs, 1.0)), -jnp.inf)
+    alive = separate(
+        refined,
+        heights,
+        min_separation=estimator.min_separation,
+        min_range_separation=estimator.min_range_separation,
+    )
+    index, active = choose(
+        heights,
+        alive,
+        num_slots=physics.scene.max_sources,
+        threshold_db=estimator.threshold_db,
+        num_sources=num_sources,
+    )
+    return estimates_from_peaks(refined[index], heights[index], active)
+
+
+def estimates_from_peaks(
+    cosines: Float[Array, "K 3"], powers: Float[Array, " K"], active: Bool[Array, " K"]
+) -> Estimates:
+    """Peaks as `Estimates`: powers to amplitudes and to a score in dB, inactive slots zeroed."""
+    powers = jnp.where(active, powers, 0.0)
+    tiny = jnp.finfo(powers.dtype).tiny
+    highest = jnp.maximum(jnp.max(powers), tiny)
+    position = to_position(jnp.where(active[:, None], cosines, 1.0 / 3.0))
+    score = 10.0 * jnp.log10(jnp.maximum(powers / highest, tiny))
+    return Estimates(
+        position=jnp.where(active[:, None], position, 0.0),
+        amplitude=jnp.sqrt(powers).astype(jnp.result_type(powers, jnp.complex64)),
+        active=active,
+        std=jnp.full_like(position, jnp.inf),
+        score=jnp.where(active, score, 0.0),
+    )
