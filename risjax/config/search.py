@@ -48,6 +48,9 @@ class SearchConfig(Section):
     """Epochs that every trial gets before the pruner may stop it."""
     startup_trials: NonNegativeInt = 5
     """Random trials before the sampler models anything, and finished ones before the median prunes."""
+    population: PositiveInt = 1
+    """Trials a worker trains together, in one vmapped program, where they differ in continuous settings only (learning
+    rate, weights, decay, clipping, covariance). Pays on an accelerator."""
     storage: str | None = None
     """Any Optuna storage URL, or grpc://host:port; null keeps the study inside the run's directory. A password
     in it is never written anywhere."""

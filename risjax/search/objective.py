@@ -6,19 +6,17 @@ no memory) is pruned with its reason and has no value: nothing is made up for it
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
-from risjax.config import Config
-from risjax.config.errors import ConfigError
+from risjax.config import Config, SearchConfig
 from risjax.config.io import to_yaml
 from risjax.config.metric import lower_is_better
 from risjax.run_directory import RunDirectory, write_atomically
-from risjax.search.space import trial_config
 from risjax.terminal import Terminal
 from risjax.train.health import NonFiniteTraining
 
@@ -35,62 +33,77 @@ class Verdict:
     reason: str | None
 
 
-def run_trial(
-    config: Config,
-    values: Mapping[str, Any],
-    trial: optuna.Trial,
-    directory: RunDirectory,
-    terminal: Terminal,
-    *,
-    train: Train,
-    on_report: Callable[[int, float], None],
-) -> Verdict:
+def pruned(reason: str) -> Verdict:
+    """The verdict on a trial without a value."""
+    return Verdict(TrialState.PRUNED, None, reason)
+
+
+class Judge:
+    """Listens to one training: reports the metric, lets the pruner stop it, knows the value in the end.
+
+    Args:
+        search: metric, epochs and pruner.
+        trial: where the metric is reported, epoch 1 first.
+        on_report: called with (epoch, metric) after every epoch.
+    """
+
+    def __init__(self, search: SearchConfig, trial: optuna.Trial, on_report: Callable[[int, float], None]):
+        self._search, self._trial, self._on_report = search, trial, on_report
+        self._seen: list[float] = []
+
+    def on_epoch(self, record: dict[str, Any]) -> None:
+        """Takes an epoch's record.
+
+        Raises:
+            optuna.TrialPruned: the metric is not finite, or the pruner stops the trial; with the reason.
+            optuna.exceptions.UpdateFinishedTrialError: the trial was taken from this worker.
+        """
+        metric, epochs = self._search.metric, self._search.epochs
+        value, epoch = float(record["validation"][metric]), len(self._seen) + 1
+        if not math.isfinite(value):
+            raise optuna.TrialPruned(f"{metric} is {value} after epoch {epoch}")
+        self._seen.append(value)
+        self._trial.report(value, epoch)
+        self._on_report(epoch, value)
+        if epoch < epochs and self._trial.should_prune():
+            raise optuna.TrialPruned(
+                f"{metric} {value:.4g} after epoch {epoch} of {epochs}: {self._search.pruner} pruner"
+            )
+
+    def verdict(self) -> Verdict:
+        """The verdict on a training that came to its end.
+
+        Raises:
+            RuntimeError: it never reported.
+        """
+        if not self._seen:
+            raise RuntimeError("the training ended without calling on_epoch, so the trial has no value")
+        best = min if lower_is_better(self._search.metric) else max
+        return Verdict(TrialState.COMPLETE, best(self._seen), None)
+
+
+def run_trial(config: Config, judge: Judge, directory: RunDirectory, *, train: Train) -> Verdict:
     """Trains one configuration and judges it.
 
     Args:
-        config: the search's configuration.
-        values: the trial's own, {dotted path: value}.
-        trial: where the metric is reported, epoch 1 first, and which the pruner may stop.
+        config: the trial's configuration.
+        judge: who listens.
         directory: the trial's own run directory.
-        terminal: where the training speaks.
         train: the training, `risjax.train.loop.train`.
-        on_report: called with (epoch, metric) after every epoch.
 
     Raises:
         optuna.exceptions.UpdateFinishedTrialError: when the trial was taken from this worker.
         Exception: whatever else the training raises.
     """
-    metric, epochs = config.search.metric, config.search.epochs
-    seen: list[float] = []
-
-    def on_epoch(record: dict) -> None:
-        value = float(record["validation"][metric])
-        epoch = len(seen) + 1
-        if not math.isfinite(value):
-            raise optuna.TrialPruned(f"{metric} is {value} after epoch {epoch}")
-        seen.append(value)
-        trial.report(value, epoch)
-        on_report(epoch, value)
-        if epoch < epochs and trial.should_prune():
-            raise optuna.TrialPruned(
-                f"{metric} {value:.4g} after epoch {epoch} of {epochs}: {config.search.pruner} pruner"
-            )
-
+    write_atomically(directory.config_path, to_yaml(config))
     try:
-        trial_settings = trial_config(config, values)
-        write_atomically(directory.config_path, to_yaml(trial_settings))
-        train(trial_settings, directory, terminal, on_epoch=on_epoch)
-    except optuna.TrialPruned as pruned:
-        return Verdict(TrialState.PRUNED, None, str(pruned))
-    except ConfigError as error:
-        text = "; ".join(problem.text for problem in error.problems)
-        return Verdict(TrialState.PRUNED, None, f"values do not go together: {text}")
+        train(config, directory, Terminal(quiet=True), on_epoch=judge.on_epoch)
+    except optuna.TrialPruned as stopped:
+        return pruned(str(stopped))
     except NonFiniteTraining as error:
-        return Verdict(TrialState.PRUNED, None, f"non-finite training: {error}")
+        return pruned(f"non-finite training: {error}")
     except RuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):  # XLA's word for no memory
             raise
-        return Verdict(TrialState.PRUNED, None, f"out of memory: {str(error).splitlines()[0]}")
-    if not seen:
-        raise RuntimeError("the training ended without calling on_epoch, so the trial has no value")
-    return Verdict(TrialState.COMPLETE, min(seen) if lower_is_better(metric) else max(seen), None)
+        return pruned(f"out of memory: {str(error).splitlines()[0]}")
+    return judge.verdict()

@@ -10,9 +10,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import optuna
+
 from risjax.config import Config, Distribution, SearchConfig
 from risjax.run_directory import RunDirectory
 from risjax.search import search
+from risjax.search.objective import Verdict, pruned
 from risjax.terminal import Terminal
 from risjax.train.health import NonFiniteTraining
 
@@ -69,6 +72,19 @@ class FakeTrain:
             self.epochs_done[-1] = epoch
             if on_epoch is not None:
                 on_epoch({"epoch": epoch, "validation": {"gospa_m": value, "f1_3d": -value, "nmse": value}})
+
+
+def fake_population(configs, judges, directories) -> list[Verdict]:
+    """Trains several together, epoch by epoch, as the real one does."""
+    verdicts: list[Verdict | None] = [None] * len(configs)
+    for epoch in range(1, configs[0].train.epochs + 1):
+        for member, (config, judge) in enumerate(zip(configs, judges, strict=True)):
+            if verdicts[member] is None:
+                try:
+                    judge.on_epoch({"epoch": epoch, "validation": {"gospa_m": metric_of(config, epoch)}})
+                except optuna.TrialPruned as stopped:
+                    verdicts[member] = pruned(str(stopped))
+    return [verdict or judge.verdict() for verdict, judge in zip(verdicts, judges, strict=True)]
 
 
 def main() -> None:
