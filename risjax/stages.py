@@ -27,7 +27,7 @@ def run_stages(config: Config, terminal: Terminal) -> int:
     """Runs ``config.stages`` in its run directory, going on where an earlier run ended.
 
     Returns:
-        0, or 1 where ``verify`` found something wrong.
+        0, or 1 where ``verify`` or ``audit`` found something wrong.
 
     Raises:
         ConfigError: the search's space does not fit the schema; nothing was changed.
@@ -157,6 +157,12 @@ def _evaluate(config: Config, directory: RunDirectory, terminal: Terminal) -> bo
     return True
 
 
+def _audit(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
+    from risjax.audit import run_audit
+
+    return run_audit(config, directory, terminal)
+
+
 def _report(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
     from risjax.report import write_report
 
@@ -174,6 +180,7 @@ _STAGES: Mapping[str, Callable[[Config, RunDirectory, Terminal], bool]] = {
     "search": _search,
     "train": _train,
     "evaluate": _evaluate,
+    "audit": _audit,
     "report": _report,
     "verify": _verify,
 }

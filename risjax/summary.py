@@ -11,6 +11,8 @@ _FILES = (
     ("report.html", "the report, for a browser"),
     ("metrics.json", "every figure with its interval"),
     ("estimates.npz", "the estimates, scene by scene"),
+    ("audit.json", "every operation of the training step with its dtype"),
+    ("verify.json", "the checklist"),
     ("log.jsonl", "a line a step and an epoch"),
     ("search/best.yaml", "the winner's configuration"),
     ("checkpoints", "the trained network"),

@@ -3,12 +3,14 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import risjax
 from risjax import cli, stages
 from risjax.config.io import from_yaml
+from risjax.config.root import Stage
 
 ROOT = Path(risjax.__file__).parents[1]
 
@@ -91,7 +93,7 @@ def test_a_changed_configuration_exits_2(ran, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "--config NAME.yaml is missing; there are base.yaml"),
+        ([], "--config NAME.yaml is missing; there are audit.yaml"),
         (["--confg", "mine.yaml"], "did you mean --config?"),
         (["--conf", "mine.yaml"], "did you mean --config?"),
         (["--config", "mine.yaml", "--train.epochs=3"], "settings take no dashes: train.epochs=3"),
@@ -143,6 +145,10 @@ def test_a_failed_check_exits_1_and_is_not_done(ran, monkeypatch, capsys):
     monkeypatch.setitem(stages._STAGES, "evaluate", lambda *_: False)
     assert cli.main(["--config", "mine.yaml"]) == 1
     assert "train done, evaluate NOT done" in capsys.readouterr().out
+
+
+def test_every_stage_that_a_configuration_may_name_can_run():
+    assert set(stages._STAGES) == set(get_args(Stage))
 
 
 def test_after_a_search_the_winner_is_trained_and_evaluated(ran, monkeypatch):

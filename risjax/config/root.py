@@ -9,9 +9,9 @@ from risjax.config.evaluate import EvaluateConfig
 from risjax.config.learning import ChecksConfig, CovarianceConfig, LossConfig, ModelConfig, PrecisionConfig, TrainConfig
 from risjax.config.physics import PhysicsConfig
 from risjax.config.search import SearchConfig
-from risjax.config.section import FromList, NonNegativeInt, Section
+from risjax.config.section import FromList, Section
 
-Stage = Literal["search", "train", "evaluate", "report", "verify"]
+Stage = Literal["search", "train", "evaluate", "audit", "report", "verify"]
 
 
 class RunConfig(Section):
@@ -21,7 +21,7 @@ class RunConfig(Section):
     """null is ``runs/<config name>``."""
     fresh: bool = False
     """Move an old directory of that name aside (never delete it) and start anew."""
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
 class Config(Section):
