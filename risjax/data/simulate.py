@@ -17,7 +17,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Integer
 
 import risjax
 from risjax.config import Config, PhysicsConfig, SimulateConfig
@@ -81,7 +81,7 @@ def write_scenes(
 
 def shard_arrays(physics: PhysicsConfig, seed: int, first_batch: int, count: int) -> dict[str, np.ndarray]:
     """``count`` scenes from batch ``first_batch`` on, as the arrays of a file."""
-    batches = [_batch(physics, seed, first_batch + index) for index in range(-(-count // BATCH))]
+    batches = [_batch(physics, np.uint32(seed), first_batch + index) for index in range(-(-count // BATCH))]
     scene: Scene = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *batches)
     codes = scene.observation.codes
     truth = scene.truth
@@ -99,7 +99,7 @@ def shard_arrays(physics: PhysicsConfig, seed: int, first_batch: int, count: int
 
 
 @partial(jax.jit, static_argnums=(0,))
-def _batch(physics: PhysicsConfig, seed: Int[Array, ""], index: Int[Array, ""]) -> Scene:
+def _batch(physics: PhysicsConfig, seed: Integer[Array, ""], index: Integer[Array, ""]) -> Scene:
     return scene_batch(physics, seed, Purpose.SIMULATE, index, BATCH)
 
 

@@ -7,7 +7,7 @@ unbroken one would have drawn.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Integer
 
 from risjax.config import PhysicsConfig
 from risjax.keys import Purpose, purpose_key
@@ -16,7 +16,11 @@ from risjax.types import Scene
 
 
 def scene_batch(
-    physics: PhysicsConfig, seed: int | Int[Array, ""], purpose: Purpose, index: int | Int[Array, ""], batch_size: int
+    physics: PhysicsConfig,
+    seed: int | Integer[Array, ""],
+    purpose: Purpose,
+    index: int | Integer[Array, ""],
+    batch_size: int,
 ) -> Scene:
     """Batch ``index`` of the stream (seed, purpose): a Scene with a leading axis of ``batch_size``.
 

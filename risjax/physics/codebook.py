@@ -26,29 +26,35 @@ def quantise_phase(phase_rad: Float[np.ndarray, "*shape"], bits: int | None) -> 
     return step * np.floor(phase_rad / step + 0.5 + 1e-9)
 
 
-def balanced_frequencies(array: ArrayConfig, num_snapshots: int) -> Int[np.ndarray, "L 2"]:
-    """(horizontal, vertical) DFT bins, spread evenly over both axes in a grid as near to square as L allows.
+def balanced_grid(array: ArrayConfig, num_snapshots: int) -> tuple[int, int]:
+    """(across, upward): the grid of at least L codes whose sides are in proportion to the panel's, L itself if it fits.
 
     Raises:
-        ValueError: if the surface has fewer than L distinct DFT columns.
+        ValueError: if the surface has fewer than L elements.
     """
-    _require_columns(array, num_snapshots)
-    fits = [
-        (h, num_snapshots // h)
-        for h in range(1, array.num_horizontal + 1)
-        if num_snapshots % h == 0 and num_snapshots // h <= array.num_vertical
-    ]
-    if not fits:  # L has no factorisation that fits the panel (a prime, say): the first L of the next grid that has
-        num_horizontal = min(array.num_horizontal, math.ceil(math.sqrt(num_snapshots)))
-        fits = [(num_horizontal, min(array.num_vertical, math.ceil(num_snapshots / num_horizontal)))]
-        if fits[0][0] * fits[0][1] < num_snapshots:
-            fits = [(array.num_horizontal, array.num_vertical)]
-    num_horizontal, num_vertical = min(
-        fits, key=lambda fit: abs(fit[0] / array.num_horizontal - fit[1] / array.num_vertical)
-    )
+    if num_snapshots > array.num_elements:
+        raise ValueError(
+            f"a codebook of kind dft or hadamard has one code for each of {array.num_horizontal} x "
+            f"{array.num_vertical} = {array.num_elements} elements, got num_snapshots = {num_snapshots}"
+        )
+    sides = [(across, -(-num_snapshots // across)) for across in range(1, array.num_horizontal + 1)]
+    fits = [(across, upward) for across, upward in sides if upward <= array.num_vertical]
+    exact = [(across, upward) for across, upward in fits if across * upward == num_snapshots]
+
+    def imbalance(side: tuple[int, int]) -> float:
+        return abs(math.log(side[0] / array.num_horizontal * array.num_vertical / side[1]))
+
+    best = min(fits, key=imbalance)
+    exact_best = min(exact, key=imbalance, default=best)
+    return exact_best if imbalance(exact_best) <= imbalance(best) + math.log(3) else best
+
+
+def balanced_frequencies(array: ArrayConfig, num_snapshots: int) -> Int[np.ndarray, "L 2"]:
+    """(horizontal, vertical) DFT bins, spread evenly over both axes."""
+    across, upward = balanced_grid(array, num_snapshots)
     index = np.arange(num_snapshots)
-    horizontal = (index % num_horizontal) * array.num_horizontal // num_horizontal
-    vertical = (index // num_horizontal) * array.num_vertical // num_vertical
+    horizontal = (index % across) * array.num_horizontal // across
+    vertical = (index // across) * array.num_vertical // upward
     return np.stack([horizontal, vertical], axis=-1)
 
 
@@ -73,11 +79,17 @@ def dft_phases(array: ArrayConfig, frequencies: Int[np.ndarray, "L 2"]) -> Float
 
 
 def hadamard_phases(array: ArrayConfig, num_snapshots: int) -> Float[np.ndarray, "L N"]:
-    """0 or pi, by evenly spaced rows of the Sylvester-Hadamard matrix of the next power of two, cut to N columns."""
-    order = 1 << (max(array.num_elements, num_snapshots) - 1).bit_length()
-    rows = np.arange(num_snapshots) * order // num_snapshots
-    parity = np.bitwise_count(rows[:, None] & np.arange(array.num_elements)[None, :]) % 2
-    return math.pi * parity
+    """0 or pi: products of Walsh functions along both axes, the first rows of Sylvester's matrices.
+
+    All leading minors of Sylvester's matrix are non-zero, so that the codes are linearly independent for any panel.
+    """
+    across, _ = balanced_grid(array, num_snapshots)
+    row = np.arange(num_snapshots)[:, None, None]
+    horizontal, vertical = np.arange(array.num_horizontal), np.arange(array.num_vertical)
+    odd = np.bitwise_count(row % across & horizontal[None, None, :]) + np.bitwise_count(
+        row // across & vertical[None, :, None]
+    )
+    return math.pi * (odd % 2).reshape(num_snapshots, array.num_elements)
 
 
 def codes(codebook: CodebookConfig, array: ArrayConfig) -> Complex[np.ndarray, "L N"]:
@@ -148,11 +160,3 @@ def read_codes(path: str, num_snapshots: int, num_elements: int) -> Complex[np.n
     if not np.isfinite(array).all():
         raise ValueError(f"codebook.path: {path}: holds values that are not finite")
     return array.astype(np.complex128)
-
-
-def _require_columns(array: ArrayConfig, num_snapshots: int) -> None:
-    if num_snapshots > array.num_elements:
-        raise ValueError(
-            f"a DFT codebook of {array.num_horizontal} x {array.num_vertical} elements has {array.num_elements} codes, "
-            f"got num_snapshots = {num_snapshots}"
-        )

@@ -24,7 +24,7 @@ from jaxtyping import Array, Complex, Float, Key
 
 from risjax.config import ImpairmentsConfig, PhysicsConfig
 from risjax.physics.array import element_positions, steering
-from risjax.physics.channel import complex_normal, uniform
+from risjax.physics.channel import complex_normal, scale
 
 COUPLING_EXPONENT = 1.6
 COUPLING_PHASE_RAD = 0.43 * math.pi
@@ -68,15 +68,19 @@ def draw_geometry(key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike 
     elements = jnp.asarray(element_positions(array), dtype)
     if impairments.spacing_error:
         limit = impairments.spacing_error
-        elements = elements * (1 + uniform(jax.random.fold_in(key, _Draw.SPACING), (-limit, limit), (), dtype))
+        elements = elements * (
+            1 + scale(jax.random.uniform(jax.random.fold_in(key, _Draw.SPACING), (), dtype), (-limit, limit))
+        )
     if impairments.position_jitter:
         limit = impairments.position_jitter * array.spacing_m
-        elements = elements + uniform(jax.random.fold_in(key, _Draw.JITTER), (-limit, limit), elements.shape, dtype)
-    scale = jnp.ones((), dtype)
+        unit = jax.random.uniform(jax.random.fold_in(key, _Draw.JITTER), elements.shape, dtype)
+        elements = elements + scale(unit, (-limit, limit))
+    shrinkage = jnp.ones((), dtype)
     if impairments.wavelength_error:
         limit = impairments.wavelength_error
-        scale = 1 / (1 + uniform(jax.random.fold_in(key, _Draw.WAVELENGTH), (-limit, limit), (), dtype))
-    return Geometry(elements * scale, scale)
+        unit = jax.random.uniform(jax.random.fold_in(key, _Draw.WAVELENGTH), (), dtype)
+        shrinkage = 1 / (1 + scale(unit, (-limit, limit)))
+    return Geometry(elements * shrinkage, shrinkage)
 
 
 def coupling(codes: Complex[Array, "L N"], min_amplitude: float) -> Float[Array, "L N"]:
@@ -134,17 +138,13 @@ def draw_clutter(
     """
     if physics.impairments.clutter_db is None:
         return jnp.zeros(physics.array.num_elements, jnp.result_type(dtype, jnp.complex64))
-    azimuth_key, elevation_key, weight_key = jax.random.split(jax.random.fold_in(key, _Draw.CLUTTER), 3)
-    shape = (NUM_CLUTTER_WAVES,)
-    position = jnp.stack(
-        [
-            jnp.deg2rad(uniform(azimuth_key, physics.scene.azimuth_deg, shape, dtype)),
-            jnp.deg2rad(uniform(elevation_key, physics.scene.elevation_deg, shape, dtype)),
-            jnp.full(shape, 1000 * physics.scene.range_m[1], dtype),
-        ],
-        axis=-1,
-    )
+    direction_key, weight_key = jax.random.split(jax.random.fold_in(key, _Draw.CLUTTER))
+    unit = jax.random.uniform(direction_key, (NUM_CLUTTER_WAVES, 2), dtype)
+    azimuth_deg = scale(unit[:, 0], physics.scene.azimuth_deg)
+    elevation_deg = scale(unit[:, 1], physics.scene.elevation_deg)
+    far_m = jnp.full(NUM_CLUTTER_WAVES, 1000 * physics.scene.range_m[1], dtype)
+    position = jnp.stack([jnp.deg2rad(azimuth_deg), jnp.deg2rad(elevation_deg), far_m], axis=-1)
     waves = steering(physics.array, position)
-    weights = complex_normal(weight_key, shape, dtype) / math.sqrt(NUM_CLUTTER_WAVES)
+    weights = complex_normal(weight_key, (NUM_CLUTTER_WAVES,), dtype) / math.sqrt(NUM_CLUTTER_WAVES)
     power = mean_power * waves.shape[-1] * 10 ** (physics.impairments.clutter_db / 10)
     return jnp.sqrt(power) * jnp.matmul(weights, waves, precision="highest")

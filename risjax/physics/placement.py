@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Key
 
 from risjax.config import SceneConfig
 from risjax.physics.array import cartesian
-from risjax.physics.channel import uniform
+from risjax.physics.channel import scale
 
 NUM_CANDIDATES = 64
 """Places drawn for a slot, of which the first far enough from the earlier slots is taken."""
@@ -44,12 +44,12 @@ def draw_positions(key: Key[Array, ""], scene: SceneConfig, dtype: DTypeLike = j
 def _uniform_positions(
     key: Key[Array, ""], scene: SceneConfig, shape: tuple[int, ...], dtype: DTypeLike
 ) -> Float[Array, "*shape 3"]:
-    azimuth_key, elevation_key, range_key = jax.random.split(key, 3)
+    unit = jax.random.uniform(key, (*shape, 3), dtype)
     return jnp.stack(
         [
-            jnp.deg2rad(uniform(azimuth_key, scene.azimuth_deg, shape, dtype)),
-            jnp.deg2rad(uniform(elevation_key, scene.elevation_deg, shape, dtype)),
-            uniform(range_key, scene.range_m, shape, dtype),
+            jnp.deg2rad(scale(unit[..., 0], scene.azimuth_deg)),
+            jnp.deg2rad(scale(unit[..., 1], scene.elevation_deg)),
+            scale(unit[..., 2], scene.range_m),
         ],
         axis=-1,
     )

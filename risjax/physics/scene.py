@@ -17,7 +17,7 @@ from jaxtyping import Array, Complex, Float, Key
 
 from risjax.config import PhysicsConfig
 from risjax.physics.array import amplitude_norm, steering
-from risjax.physics.channel import complex_normal, draw_channel, uniform
+from risjax.physics.channel import complex_normal, draw_channel, scale
 from risjax.physics.codebook import draw_codes
 from risjax.physics.impairments import Geometry, draw_clutter, draw_geometry, estimate_channel, impair_codes
 from risjax.physics.placement import draw_positions
@@ -31,14 +31,14 @@ def draw_sources(key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike =
     expected power.
     """
     scene = physics.scene
-    count_key, position_key, symbol_key, gain_key = jax.random.split(key, 4)
+    law_key, position_key, symbol_key = jax.random.split(key, 3)
     least, most = scene.num_sources
     shape = (scene.max_sources,)
-    active = jnp.arange(scene.max_sources) < jax.random.randint(count_key, (), least, most + 1)
+    unit = jax.random.uniform(law_key, (2 + scene.max_sources,), dtype)
+    count = least + jnp.floor(unit[0] * (most + 1 - least)).astype(int)
+    active = jnp.arange(scene.max_sources) < count
     position = draw_positions(position_key, scene, dtype)
-    gain_db = uniform(gain_key, scene.gain_db, (), dtype)
-    if scene.power_db != (0.0, 0.0):
-        gain_db = gain_db + uniform(jax.random.fold_in(gain_key, 1), scene.power_db, shape, dtype)
+    gain_db = scale(unit[1], scene.gain_db) + scale(unit[2:], scene.power_db)
     amplitude = 10 ** (gain_db / 20) * path_gain(position[:, 2], physics.array.wavelength_m)
     amplitude = amplitude * amplitude_norm(physics.array, position)
     if scene.symbols == "constant":
@@ -115,7 +115,7 @@ def draw_scene(key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = j
         return jnp.matmul(applied * fields, channel.T, precision="highest")
 
     clean = snapshots_of(fields)
-    snr_db = uniform(snr_key, physics.scene.snr_db, (), dtype)
+    snr_db = scale(jax.random.uniform(snr_key, (), dtype), physics.scene.snr_db)
     noise_variance = jnp.mean(jnp.abs(clean) ** 2) * 10 ** (-snr_db / 10)
     snapshots = clean + jnp.sqrt(noise_variance) * complex_normal(noise_key, clean.shape, dtype)
     if impairments.clutter_db is not None:

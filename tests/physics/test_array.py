@@ -58,8 +58,8 @@ def test_spherical_is_the_distance_in_space_and_a_nearer_element_leads(origin, p
 
 
 def test_azimuth_leans_to_the_horizontal_axis_and_elevation_to_the_vertical():
-    np.testing.assert_allclose(direction_cosines(jnp.pi / 6, 0.0), [0.5, 0.0], atol=1e-6)
-    np.testing.assert_allclose(direction_cosines(0.0, jnp.pi / 6), [0.0, 0.5], atol=1e-6)
+    np.testing.assert_allclose(direction_cosines(jnp.asarray(jnp.pi / 6), jnp.asarray(0.0)), [0.5, 0.0], atol=1e-6)
+    np.testing.assert_allclose(direction_cosines(jnp.asarray(0.0), jnp.asarray(jnp.pi / 6)), [0.0, 0.5], atol=1e-6)
     np.testing.assert_allclose(cartesian(jnp.array([0.0, 0.0, 2.0])), [0.0, 0.0, 2.0], atol=1e-6)
     np.testing.assert_allclose(jnp.linalg.norm(cartesian(jnp.array([0.7, -0.4, 3.0]))), 3.0, rtol=1e-6)
 

@@ -26,6 +26,11 @@ def test_codes_are_linearly_independent(kind):
     assert np.linalg.matrix_rank(codes(CodebookConfig(kind=kind), ARRAY)) == 16
 
 
+@pytest.mark.parametrize("count", [5, 31, 144])
+def test_any_number_of_walsh_codes_is_linearly_independent(count):
+    assert np.linalg.matrix_rank(codes(CodebookConfig(kind="hadamard", num_snapshots=count), ARRAY)) == count
+
+
 def test_dft_codes_are_balanced_in_both_axes():
     frequencies = balanced_frequencies(ARRAY, 16)
     for axis in (0, 1):
@@ -42,7 +47,7 @@ def test_any_number_of_dft_codes_are_distinct_columns(count):
 
 
 def test_more_dft_codes_than_columns_are_refused():
-    with pytest.raises(ValueError, match="144 codes"):
+    with pytest.raises(ValueError, match="144 elements"):
         codes(CodebookConfig(num_snapshots=145), ARRAY)
 
 

@@ -1,6 +1,7 @@
 """What can be said of the field from the snapshots, against the explicit measurement matrix in float64."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -33,7 +34,9 @@ def _one(scenes: Scene, index: int) -> tuple[Observation, np.ndarray, np.ndarray
 def test_operators_are_those_of_the_explicit_matrix(scenes):
     observation, matrix, snapshots = _one(scenes, 0)
     field = np.random.default_rng(0).normal(size=(36, 2)).astype(np.float32).view(np.complex64)[:, 0]
-    np.testing.assert_allclose(np.ravel(measurement.forward(observation, field)), matrix @ field, atol=1e-5)
+    np.testing.assert_allclose(
+        np.ravel(measurement.forward(observation, jnp.asarray(field))), matrix @ field, atol=1e-5
+    )
     adjoint = matrix.conj().T @ snapshots
     np.testing.assert_allclose(measurement.matched_filter(observation), adjoint, atol=1e-5 * np.abs(adjoint).max())
     gram = matrix.conj().T @ matrix

@@ -15,8 +15,11 @@ from risjax.config import (
     PhysicsConfig,
     SceneConfig,
 )
-from risjax.physics.array import cartesian, steering
-from risjax.physics.scene import draw_scene, label_factor
+from risjax.physics.array import cartesian, element_positions, steering
+from risjax.physics.codebook import codes
+from risjax.physics.impairments import coupling, draw_clutter, draw_geometry, estimate_channel, impair_codes
+from risjax.physics.placement import draw_positions
+from risjax.physics.scene import draw_scene, draw_sources, draw_symbols, label_factor, sources_steering
 from risjax.types import Scene
 
 SMALL = PhysicsConfig(
@@ -77,13 +80,20 @@ def test_snapshots_are_the_clean_ones_plus_noise_at_the_stated_snr(nominal):
     np.testing.assert_allclose(np.mean(white**2), 0, atol=4 / np.sqrt(white.size))  # circular
 
 
-def test_amplitudes_are_gain_path_loss_and_a_rayleigh_symbol():
-    scenes = _scenes(_with(scene={"gain_db": (20.0, 20.0)}))
-    sources = scenes.truth.sources
+def test_amplitudes_are_gain_path_loss_power_and_a_rayleigh_symbol():
+    physics = _with(scene={"gain_db": (20.0, 20.0), "power_db": (3.0, 3.0)})
+    keys = jax.random.split(jax.random.key(0), 400)
+    sources = jax.tree.map(np.asarray, jax.jit(jax.vmap(lambda key: draw_sources(key, physics)))(keys))
     path = 0.3 / (4 * np.pi * np.where(sources.active, sources.position[..., 2], 1))
-    symbols = (sources.amplitude / path / 10)[sources.active]
+    symbols = (sources.amplitude / path / 10 ** (23 / 20))[sources.active]
     assert stats.kstest(np.abs(symbols) ** 2, "expon").pvalue > SIGNIFICANCE
     assert stats.kstest(np.angle(symbols) / (2 * np.pi) + 0.5, "uniform").pvalue > SIGNIFICANCE
+
+
+def test_unit_modulus_symbols_differ_in_phase_only():
+    symbols = draw_symbols(jax.random.key(0), _with(scene={"modulus": "unit"}), (100,))
+    np.testing.assert_allclose(np.abs(symbols), 1, atol=1e-6)
+    assert np.std(np.angle(symbols)) > 1
 
 
 def test_label_is_the_sum_of_powers_at_trace_n(nominal):
@@ -104,20 +114,30 @@ def test_label_factor_is_finite_at_any_power(scale):
     np.testing.assert_allclose(jnp.sum(jnp.abs(factor) ** 2), 36 if scale else 0, rtol=1e-5)
 
 
-def test_observation_depends_on_the_truth_through_the_snapshots_only():
-    """Same key, other SNR law: channel and codes, all else the receiver is given, are bit for bit the same."""
-    other = _with(scene={"snr_db": (30.0, 30.0), "num_sources": (1, 1), "gain_db": (3.0, 3.0)})
-    first, second = (draw_scene(jax.random.key(5), physics).observation for physics in (SMALL, other))
-    np.testing.assert_array_equal(first.channel, second.channel)
-    np.testing.assert_array_equal(first.codes, second.codes)
-    assert set(first._fields) == {"snapshots", "channel", "codes"}
+def test_the_receiver_is_given_nothing_beside_snapshots_channel_and_codes(nominal):
+    """Nor do channel and codes depend on the sources or the noise: another law of both leaves them as they are."""
+    assert nominal.observation._fields == ("snapshots", "channel", "codes")
+    other = _scenes(_with(scene={"snr_db": (60.0, 60.0), "symbols": "per_snapshot", "num_sources": (1, 1)}))
+    np.testing.assert_allclose(other.observation.channel, nominal.observation.channel, atol=1e-6)
+    np.testing.assert_array_equal(other.observation.codes, nominal.observation.codes)
+    _check_per_snapshot(other)
+
+
+def _check_per_snapshot(scenes: Scene) -> None:
+    """Each snapshot has a field of its own: the nominal one times a symbol of unit mean power."""
+    assert (scenes.truth.sources.amplitude.imag == 0).all()
+    unit = _clean(scenes)
+    symbols = np.sum(unit.conj() * scenes.observation.snapshots, -1) / np.sum(np.abs(unit) ** 2, -1)
+    np.testing.assert_allclose(np.mean(np.abs(symbols) ** 2), 1, atol=4 / np.sqrt(symbols.size))
+    assert (np.std(symbols, axis=1) > 0.1).all()
+    np.testing.assert_allclose(symbols[:, :, None] * unit, scenes.observation.snapshots, atol=2e-2 * np.abs(unit).max())
 
 
 def test_minimum_separation_holds():
-    scenes = _scenes(_with(scene={"min_separation_deg": 12.0, "num_sources": (5, 5)}))
-    position = scenes.truth.sources.position.copy()
-    position[..., 2] = 1
-    directions = np.asarray(cartesian(jnp.asarray(position)))
+    scene = SceneConfig(min_separation_deg=12.0)
+    draw = jax.jit(jax.vmap(lambda key: draw_positions(key, scene)))
+    position = draw(jax.random.split(jax.random.key(0), 400))
+    directions = np.asarray(cartesian(position.at[..., 2].set(1.0)))
     cosines = np.einsum("ski,sli->skl", directions, directions)[:, *np.triu_indices(5, 1)]
     assert np.rad2deg(np.arccos(np.clip(cosines, -1, 1))).min() > 12.0 - 1e-2
 
@@ -127,68 +147,106 @@ def test_separation_that_leaves_no_room_is_refused():
         SceneConfig(min_separation_deg=30.0, max_sources=5)
 
 
-def test_per_snapshot_symbols_make_a_field_of_their_own_in_each_snapshot():
-    physics = _with(scene={"symbols": "per_snapshot", "num_sources": (1, 1), "snr_db": (60.0, 60.0)})
-    scenes = _scenes(physics)
-    amplitude = scenes.truth.sources.amplitude
-    assert (amplitude.imag == 0).all()
-    unit = _clean(scenes)
-    symbols = np.sum(unit.conj() * scenes.observation.snapshots, -1) / np.sum(np.abs(unit) ** 2, -1)
-    np.testing.assert_allclose(np.mean(np.abs(symbols) ** 2), 1, atol=4 / np.sqrt(symbols.size))
-    spread = np.std(symbols, axis=1)
-    assert (spread > 0.1).all()
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("phase_error", {"phase_error_deg": 20.0}),
+        ("amplitude_error", {"amplitude_error_db": 2.0}),
+        ("dead_elements", {"dead_elements": 0.2}),
+        ("coupling", {"coupling_min_amplitude": 0.4}),
+    ],
+)
+def test_the_receiver_believes_the_nominal_codes_unless_it_has_calibrated_them(name, setting):
+    nominal = jnp.asarray(codes(SMALL.codebook, SMALL.array), jnp.complex64)
+    applied, believed = impair_codes(jax.random.key(0), ImpairmentsConfig(**setting), nominal)
+    np.testing.assert_array_equal(believed, nominal)
+    assert np.linalg.norm(applied - nominal) > 0.1 * np.linalg.norm(nominal)
+    again, known = impair_codes(jax.random.key(0), ImpairmentsConfig(**setting, known=(name,)), nominal)
+    np.testing.assert_array_equal(again, applied)
+    np.testing.assert_array_equal(known, applied)
+
+
+def test_size_of_the_codes_errors():
+    nominal = jnp.ones((1, 4000), jnp.complex64)
+    settings = {"phase_error_deg": 20.0, "amplitude_error_db": 2.0, "dead_elements": 0.2}
+    applied = np.asarray(impair_codes(jax.random.key(0), ImpairmentsConfig(**settings), nominal)[0])[0]
+    alive = applied[applied != 0]
+    np.testing.assert_allclose(len(alive) / 4000, 0.8, atol=4 * 0.4 / np.sqrt(4000))
+    np.testing.assert_allclose(np.rad2deg(np.angle(alive)).std(), 20, rtol=0.05)
+    np.testing.assert_allclose((20 * np.log10(np.abs(alive))).std(), 2, rtol=0.05)
+
+
+def test_coupling_is_the_published_curve():
+    phase = np.linspace(-np.pi, np.pi, 721)
+    amplitude = np.asarray(coupling(jnp.exp(1j * jnp.asarray(phase, jnp.float32))[None], 0.2))[0]
+    np.testing.assert_allclose([amplitude.min(), amplitude.max()], [0.2, 1.0], atol=1e-3)
+    np.testing.assert_allclose(phase[amplitude.argmax()], 0.43 * np.pi + np.pi / 2, atol=0.01)
 
 
 @pytest.mark.parametrize(
-    ("name", "setting", "changes_codes"),
-    [
-        ("phase_error", {"phase_error_deg": 20.0}, True),
-        ("amplitude_error", {"amplitude_error_db": 2.0}, True),
-        ("dead_elements", {"dead_elements": 0.2}, True),
-        ("coupling", {"coupling_min_amplitude": 0.4}, True),
-        ("jitter", {"position_jitter": 0.1}, False),
-        ("wavelength", {"wavelength_error": 0.02}, False),
-        ("spacing", {"spacing_error": 0.02}, False),
-        ("channel", {"channel_error_db": -20.0}, False),
-        ("clutter", {"clutter_db": -10.0}, False),
-    ],
+    ("setting", "shift"),
+    [({"position_jitter": 0.1}, 0.1 / np.sqrt(3)), ({"spacing_error": 0.05}, None), ({"wavelength_error": 0.05}, None)],
 )
-def test_an_impairment_breaks_the_nominal_model_unless_known(name, setting, changes_codes):
-    quiet = {"snr_db": (80.0, 80.0)}
-
-    def mismatch(impairments: dict) -> float:
-        scenes = _scenes(_with(scene=quiet, impairments=impairments), 20)
-        clean = _clean(scenes)
-        error = scenes.observation.snapshots - clean
-        return float(np.median(np.sum(np.abs(error) ** 2, (1, 2)) / np.sum(np.abs(clean) ** 2, (1, 2))))
-
-    assert mismatch(setting) > 1e-4
-    if changes_codes:
-        assert mismatch(setting | {"known": (name,)}) < 1e-6
-
-
-def test_impairments_leave_sources_channel_and_noise_as_they_were(nominal):
-    impaired = _scenes(_with(impairments={"position_jitter": 0.05, "dead_elements": 0.1}))
-    np.testing.assert_array_equal(impaired.truth.sources.position, nominal.truth.sources.position)
-    np.testing.assert_array_equal(impaired.observation.channel, nominal.observation.channel)
+def test_geometry_errors_move_the_elements_in_wavelengths(setting, shift):
+    physics = _with(impairments=setting)
+    geometry = draw_geometry(jax.random.key(0), physics)
+    nominal = element_positions(physics.array)
+    if shift is not None:
+        np.testing.assert_allclose(np.std(geometry.elements - nominal) / 0.15, shift, rtol=0.2)
+        assert np.abs(geometry.elements - nominal).max() <= 0.1 * 0.15
+    else:  # an error of scale: a uniform stretch within its limits
+        stretch = np.asarray(geometry.elements)[:, 0] / nominal[:, 0]
+        np.testing.assert_allclose(stretch, stretch[0], rtol=1e-5)
+        assert 1e-4 < abs(stretch[0] - 1) < 0.06
+    if "wavelength_error" in setting:
+        np.testing.assert_allclose(geometry.range_scale, stretch[0], rtol=1e-5)
+    else:
+        assert geometry.range_scale == 1
 
 
-def test_label_follows_the_real_surface():
-    scenes = _scenes(_with(impairments={"position_jitter": 0.05}), 50)
-    nominal = _scenes(SMALL, 50)
-    first, second = (
+def test_a_wavelength_error_is_a_wave_of_that_wavelength():
+    physics = _with(impairments={"wavelength_error": 0.05}, scene={"num_sources": (5, 5)})
+    geometry = draw_geometry(jax.random.key(0), physics)
+    sources = draw_sources(jax.random.key(1), physics)
+    real = physics.array.model_copy(update={"wavelength_m": 0.3 / float(geometry.range_scale)})
+    expected = steering(real, sources.position).T
+    np.testing.assert_allclose(sources_steering(physics, sources, geometry), expected, atol=1e-5)
+
+
+def test_channel_error_and_clutter_have_the_stated_power():
+    impairments = {"channel_error_db": -20.0, "clutter_db": -10.0}
+    channel = jnp.ones((20, 36), jnp.complex64)
+    estimate = estimate_channel(jax.random.key(0), ImpairmentsConfig(**impairments), channel)
+    np.testing.assert_allclose(np.mean(np.abs(estimate - channel) ** 2), 0.01, rtol=0.2)
+    draw = jax.jit(jax.vmap(lambda key: draw_clutter(key, _with(impairments=impairments), jnp.asarray(2.0))))
+    clutter = draw(jax.random.split(jax.random.key(0), 200))
+    np.testing.assert_allclose(np.mean(np.abs(clutter) ** 2), 0.2, rtol=0.3)
+
+
+def test_a_scene_with_every_impairment_keeps_sources_and_noise_level_and_tells_no_one(nominal):
+    everything = {
+        "position_jitter": 0.05,
+        "spacing_error": 0.01,
+        "wavelength_error": 0.01,
+        "phase_error_deg": 10.0,
+        "amplitude_error_db": 1.0,
+        "dead_elements": 0.1,
+        "coupling_min_amplitude": 0.5,
+        "channel_error_db": -20.0,
+        "clutter_db": -15.0,
+    }
+    impaired = _scenes(_with(impairments=everything))
+    np.testing.assert_allclose(impaired.truth.sources.position, nominal.truth.sources.position, rtol=1e-5)
+    np.testing.assert_array_equal(impaired.observation.codes, nominal.observation.codes)
+    error = np.linalg.norm(impaired.observation.channel - nominal.observation.channel, axis=(1, 2))
+    np.testing.assert_allclose(
+        np.median(error / np.linalg.norm(nominal.observation.channel, axis=(1, 2))), 0.1, rtol=0.1
+    )
+    np.testing.assert_allclose(np.sum(np.abs(impaired.truth.label_factor) ** 2, axis=(1, 2)), 36, rtol=1e-4)
+    strongest = [
         s.truth.label_factor[:, :, 0] / np.linalg.norm(s.truth.label_factor[:, :, 0], axis=1)[:, None]
-        for s in (scenes, nominal)
-    )
-    overlap = np.abs(np.einsum("sn,sn->s", first.conj(), second)) ** 2
-    assert (overlap < 1 - 1e-4).all()
-    assert (overlap > 0.9).all()
-
-
-def test_coupling_spans_its_range():
-    impairments = ImpairmentsConfig(coupling_min_amplitude=0.4, known=("coupling",))
-    physics = SMALL.model_copy(
-        update={"impairments": impairments, "codebook": CodebookConfig(num_snapshots=9, kind="random", phase_bits=None)}
-    )
-    modulus = np.abs(draw_scene(jax.random.key(0), physics).observation.codes)
-    np.testing.assert_allclose([modulus.min(), modulus.max()], [0.4, 1.0], atol=0.01)
+        for s in (impaired, nominal)
+    ]
+    overlap = np.abs(np.einsum("sn,sn->s", strongest[0].conj(), strongest[1])) ** 2
+    assert 0.9 < np.median(overlap) < 1 - 1e-4  # the label is the real surface's
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(impaired))

@@ -1,0 +1,138 @@
+"""Pictures of the physics: ``python -m risjax.physics.pictures [--physics original] [--out figures] [--seed 0]``.
+
+* ``scene.png``: the surface and the sources of a scene in space,
+* ``codebook.png``: where each code of the codebook looks,
+* ``bound.png``: the Cramér-Rao bound of one source against SNR and against range.
+
+Imported by nobody: matplotlib is not loaded with the physics.
+"""
+
+import argparse
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+from risjax.config import PhysicsConfig
+from risjax.physics.array import cartesian, element_positions
+from risjax.physics.bounds import deterministic_bound
+from risjax.physics.codebook import draw_codes
+from risjax.physics.scene import draw_scene, path_gain
+from risjax.types import Scene, Sources
+
+BOUND_RANGES_M = (0.5, 1.0, 2.0, 4.0, 7.0, 10.0)
+BOUND_SNRS_DB = (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0)
+NUM_CHANNELS = 32
+"""Channels that the bound is the median of."""
+
+
+def scene_figure(physics: PhysicsConfig, scene: Scene) -> Figure:
+    """The elements and the active sources in space, each joined to the panel's centre."""
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    axes = figure.add_subplot(projection="3d")
+    plane = element_positions(physics.array)
+    axes.scatter(np.zeros(len(plane)), plane[:, 0], plane[:, 1], s=4, color="0.4", label="elements")
+    active = np.asarray(scene.truth.sources.active)
+    places = np.asarray(cartesian(scene.truth.sources.position))[active]
+    power_db = 20 * np.log10(np.abs(np.asarray(scene.truth.sources.amplitude))[active])
+    for (horizontal, vertical, boresight), _ in zip(places, power_db, strict=True):
+        axes.plot([0, boresight], [0, horizontal], [0, vertical], color="0.8", linewidth=0.8)
+    shown = axes.scatter(places[:, 2], places[:, 0], places[:, 1], c=power_db, s=40, cmap="viridis", label="sources")
+    figure.colorbar(shown, label="power on the surface, dB", shrink=0.7)
+    axes.set(xlabel="boresight, m", ylabel="horizontal, m", zlabel="vertical, m")
+    axes.set_title(f"{active.sum()} sources, SNR {float(scene.truth.snr_db):.1f} dB")
+    axes.legend(loc="upper left")
+    return figure
+
+
+def codebook_figure(physics: PhysicsConfig, codes: np.ndarray, *, points: int = 91) -> Figure:
+    """|sum_n c_n exp(+j k u.p_n)|^2 / N^2 of every code over the direction cosines u of a distant source, in dB."""
+    count = len(codes)
+    columns = int(np.ceil(np.sqrt(count)))
+    rows = -(-count // columns)
+    figure = Figure(figsize=(2 * columns, 2 * rows), layout="constrained")
+    cosine = np.linspace(-1, 1, points)
+    plane = element_positions(physics.array) * (2 * np.pi / physics.array.wavelength_m)
+    grid = np.stack(np.meshgrid(cosine, cosine), axis=-1).reshape(-1, 2)
+    gain = np.abs(np.exp(1j * grid @ plane.T) @ codes.T) ** 2 / codes.shape[1] ** 2
+    gain_db = 10 * np.log10(np.maximum(gain, 1e-4)).reshape(points, points, count)
+    all_axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    shown = None
+    for index, axes in enumerate(all_axes):
+        if index >= count:
+            axes.set_axis_off()
+            continue
+        shown = axes.imshow(gain_db[..., index], origin="lower", extent=(-1, 1, -1, 1), vmin=-40, vmax=0, cmap="magma")
+        axes.set_title(f"code {index}", fontsize=8)
+    figure.supxlabel("sin φ cos θ")
+    figure.supylabel("sin θ")
+    if shown is not None:
+        figure.colorbar(shown, ax=all_axes, label="dB", shrink=0.6)
+    return figure
+
+
+def bound_table(physics: PhysicsConfig, seed: int) -> np.ndarray:
+    """Median bound of a single source at 20° azimuth, 10° elevation, [range, SNR, (azimuth, elevation, range)]."""
+    single = physics.model_copy(
+        update={"scene": physics.scene.model_copy(update={"max_sources": 1, "num_sources": (1, 1)})}
+    )
+    keys = jax.random.split(jax.random.key(seed), NUM_CHANNELS)
+    scenes = jax.jit(jax.vmap(lambda key: draw_scene(key, single)))(keys)
+
+    @jax.jit
+    def bounds(range_m: jax.Array, snr_db: jax.Array) -> jax.Array:
+        position = jnp.stack([jnp.deg2rad(20.0), jnp.deg2rad(10.0), range_m])[None]
+        amplitude = path_gain(range_m, physics.array.wavelength_m).astype(jnp.complex64)[None]
+        sources = Sources(position, amplitude, jnp.ones(1, bool))
+        # E|y|^2 = |x|^2 E|H_mn|^2 per element; the bound needs the ratio to the noise only.
+        channel_power = jnp.mean(jnp.abs(scenes.observation.channel) ** 2)
+        noise = jnp.abs(amplitude[0]) ** 2 * channel_power * 10 ** (-snr_db / 10)
+        each = jax.vmap(lambda observation: deterministic_bound(physics.array, observation, sources, noise).std[0])
+        return jnp.median(each(scenes.observation), axis=0)
+
+    table = [[bounds(jnp.asarray(r), jnp.asarray(s)) for s in BOUND_SNRS_DB] for r in BOUND_RANGES_M]
+    return np.asarray(table)
+
+
+def bound_figure(table: np.ndarray) -> Figure:
+    """Azimuth and range errors against SNR, one line a range."""
+    figure = Figure(figsize=(8, 3.5), layout="constrained")
+    angle, distance = figure.subplots(1, 2)
+    for index, range_m in enumerate(BOUND_RANGES_M):
+        angle.semilogy(BOUND_SNRS_DB, np.rad2deg(table[index, :, 0]), marker="o", label=f"{range_m:g} m")
+        distance.semilogy(BOUND_SNRS_DB, table[index, :, 2], marker="o")
+    angle.set(xlabel="SNR, dB", ylabel="azimuth, degrees", title="least standard deviation of one source")
+    distance.set(xlabel="SNR, dB", ylabel="range, m")
+    distance.axhline(1.0, color="0.6", linestyle=":", label="a match's tolerance")
+    angle.legend(title="range", fontsize=8)
+    distance.legend(fontsize=8)
+    return figure
+
+
+def main() -> None:
+    """Writes the three pictures."""
+    from risjax.config.io import load_config
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--physics", help="a profile's name; the default physics without")
+    parser.add_argument("--out", type=Path, default=Path("figures"))
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    physics = load_config("base", [f"physics={arguments.physics}"] if arguments.physics else []).physics
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    key = jax.random.key(arguments.seed)
+    scene = jax.jit(lambda: draw_scene(key, physics))()
+    codes = np.asarray(draw_codes(key, physics.codebook, physics.array))
+    for name, figure in (
+        ("scene", scene_figure(physics, scene)),
+        ("codebook", codebook_figure(physics, codes)),
+        ("bound", bound_figure(bound_table(physics, arguments.seed))),
+    ):
+        figure.savefig(arguments.out / f"{name}.png", dpi=120)
+        print(arguments.out / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()
