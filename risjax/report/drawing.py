@@ -94,18 +94,20 @@ def _compress(pixels: np.ndarray) -> bytes:
     from PIL import Image  # a dependency of matplotlib
 
     packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    colours, counts = np.unique(packed, return_counts=True)
-    colours = colours[np.argsort(-counts, kind="stable")]
-    exact, rest = colours[:_EXACT_COLOURS], colours[_EXACT_COLOURS:]
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    palette = _rgb(exact)
+    colours, index, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    rest = colours[order[_EXACT_COLOURS:]]
+    palette = _rgb(colours[order[:_EXACT_COLOURS]])
     if rest.size:
         blends = Image.fromarray(_rgb(rest)[None]).quantize(256 - _EXACT_COLOURS, method=Image.Quantize.MAXCOVERAGE)
         palette = np.concatenate([palette, np.reshape(np.array(blends.getpalette(), np.uint8), (-1, 3))])
-    holder = Image.new("P", (1, 1))
-    holder.putpalette(palette.tobytes())
+    # Pillow's own mapping to a palette rounds to few bits and turns white into #fcfcfc: the nearest is found here.
+    distance = np.abs(_rgb(colours).astype(np.int16)[:, None] - palette.astype(np.int16)[None]).sum(-1)
+    nearest = np.argmin(distance, axis=1).astype(np.uint8)
+    image = Image.fromarray(nearest[index].reshape(packed.shape), mode="P")
+    image.putpalette(palette.tobytes())
     buffer = io.BytesIO()
-    image.quantize(palette=holder, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
+    image.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
 
 

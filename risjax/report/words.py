@@ -45,8 +45,8 @@ _AXES = {
     "num_sources": "Sources in the scene, K",
     "range": "Range of the source (m)",
     "range_m": "Range of the source (m)",
-    "separation": "Angle to the nearest other source (°)",
-    "separation_deg": "Angle to the nearest other source (°)",
+    "separation": "Angle between the closest two sources (°)",
+    "separation_deg": "Angle between the closest two sources (°)",
     "near_far": "Near-far ratio (dB)",
     "near_far_db": "Near-far ratio (dB)",
 }

@@ -92,7 +92,7 @@ def metrics_along(
             panels[last, column].tick_params(labelbottom=True)
             _integer_ticks(panels[last, column], table[f"{axis}_low"], table[f"{axis}_high"])
         handles, labels = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=5)
+        figure.legend(handles, labels, loc="outside upper left", ncols=7)
 
     return Drawing(f"{source.name}_{name}", title, caption, table, paint, height_in=0.5 + 2.5 * lines)
 

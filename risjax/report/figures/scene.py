@@ -132,7 +132,7 @@ def _space(axes: Any, table: dict[str, np.ndarray], looks: dict[str, Look], reac
                 axes.plot(*ends, color=looks[who].color, linewidth=1.2, alpha=0.7)
             axes.plot([ahead[i]], [across[i]], [up[i]], color=looks[who].color, **marks[who])
     axes.set(xlim=(0, reach), ylim=(-wide, wide), zlim=(floor, -floor))
-    axes.set_box_aspect((reach, 2 * wide, -2 * floor), zoom=1.05)
+    axes.set_box_aspect((reach, 2 * wide, -2 * floor), zoom=1.2)
     axes.view_init(*_VIEW)
     axes.set_xlabel("boresight (m)")
     axes.set_ylabel("horizontal (m)")
@@ -142,6 +142,9 @@ def _space(axes: Any, table: dict[str, np.ndarray], looks: dict[str, Look], reac
         axis._axinfo["grid"] |= {"color": GRID, "linewidth": 0.7}
         axis.line.set_color(LINE)
         axis.set_major_locator(MaxNLocator(4))
+        axis.labelpad = -1
+    axes.tick_params(pad=0)
+    axes.tick_params(axis="z", pad=3)
 
 
 def _plane(axes: Axes, table: dict[str, np.ndarray], looks: dict[str, Look], upright: str) -> None:
