@@ -26,6 +26,15 @@ class GreedyConfig(Section):
     """Factor on BIC's penalty of 5 ln(2 L M) a source."""
 
 
+class SparseConfig(Section):
+    """Sparse covariance fitting, for per-snapshot symbols."""
+
+    grid: GridConfig = GridConfig(num_azimuth=33, num_elevation=17, num_range=8)
+    """Points that may hold power."""
+    iterations: PositiveInt = 40
+    """Majorisation-minimisation steps."""
+
+
 class EstimatorConfig(Section):
     """How a spectrum, or the snapshots, become sources."""
 
@@ -41,3 +50,4 @@ class EstimatorConfig(Section):
     candidates: PositiveInt = 16
     """Local maxima of the grid that are refined."""
     greedy: GreedyConfig = GreedyConfig()
+    sparse: SparseConfig = SparseConfig()

@@ -1,5 +1,6 @@
 """Classical estimators: a covariance or the snapshots in, sources in fixed slots out."""
 
+from risjax.estimators.esprit import localise_esprit
 from risjax.estimators.greedy import localise_greedy
 from risjax.estimators.grid import Grid, make_grid
 from risjax.estimators.model_order import count_by_aic, count_by_mdl, count_by_sorte
@@ -8,6 +9,7 @@ from risjax.estimators.mvdr import localise_bartlett, localise_mvdr
 from risjax.estimators.omp import localise_omp
 from risjax.estimators.polish import polish
 from risjax.estimators.select import select_and_polish
+from risjax.estimators.sparse import localise_sparse
 
 __all__ = [
     "Grid",
@@ -15,11 +17,13 @@ __all__ = [
     "count_by_mdl",
     "count_by_sorte",
     "localise_bartlett",
+    "localise_esprit",
     "localise_greedy",
     "localise_music",
     "localise_music_2_5d",
     "localise_mvdr",
     "localise_omp",
+    "localise_sparse",
     "make_grid",
     "polish",
     "select_and_polish",

@@ -127,7 +127,7 @@ def localise_greedy(
         `risjax.estimators.polish.estimates_from_fit`. A scene with NaN in its snapshots comes back empty.
     """
     grid = make_grid(physics, estimator.greedy.grid) if grid is None else grid
-    data = statistics(observation)
+    data = statistics(observation, physics)
     path = greedy_path(data, physics, estimator, grid)
     count = count_by_residual(path.residuals, data.num_measurements, estimator.greedy.penalty)
     count = count if num_sources is None else jnp.minimum(num_sources, path.residuals.shape[0] - 1)

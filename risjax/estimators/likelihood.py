@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float
 
-from risjax.config import ArrayConfig
+from risjax.config import ArrayConfig, PhysicsConfig
 from risjax.estimators.grid import to_position
 from risjax.physics.array import steering
 from risjax.physics.measurement import gram, matched_filter
@@ -72,8 +72,17 @@ class Linearisation(NamedTuple):
     curvature: Float[Array, "*batch K3 K3"]
 
 
-def statistics(observation: Observation) -> Statistics:
-    """G, b and ||y||^2 of one observation."""
+def statistics(observation: Observation, physics: PhysicsConfig) -> Statistics:
+    """G, b and ||y||^2 of one observation.
+
+    Raises:
+        ValueError: at trace time, for per-snapshot symbols: there is no common field whose likelihood this would be.
+    """
+    if physics.scene.symbols != "constant":
+        raise ValueError(
+            "the measurement-domain likelihood needs constant symbols (one field for all snapshots), got "
+            f"scene.symbols = {physics.scene.symbols}; use localise_sparse"
+        )
     snapshots = observation.snapshots
     energy = jnp.sum(snapshots.real**2 + snapshots.imag**2)
     count = jnp.asarray(snapshots.size, energy.dtype)

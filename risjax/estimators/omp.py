@@ -28,7 +28,7 @@ def localise_omp(
     float32, as the likelihood.
     """
     grid = make_grid(physics, estimator.greedy.grid) if grid is None else grid
-    data = statistics(observation)
+    data = statistics(observation, physics)
     energy = search_energy(data, grid)
     points = grid.cosines.reshape(-1, 3)
     slots = physics.scene.max_sources

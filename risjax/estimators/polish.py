@@ -166,7 +166,7 @@ def polish(
         The same sources, strongest first, with amplitudes and standard deviations; ``score`` as in
         `estimates_from_fit`. A scene with NaN in its snapshots comes back empty.
     """
-    data = statistics(observation)
+    data = statistics(observation, physics)
     position = jnp.where(estimates.active[:, None], estimates.position, 1.0)
     fit = maximise(data, physics, to_cosines(position), estimates.active, iterations=iterations)
     return estimates_from_fit(fit, data)

@@ -36,7 +36,7 @@ def select_and_polish(
     Returns:
         As `risjax.estimators.polish`.
     """
-    data = statistics(observation)
+    data = statistics(observation, physics)
     slots = candidates.active.shape[0]
     position = jnp.where(candidates.active[:, None], candidates.position, 1.0)
     iterations = estimator.greedy.iterations

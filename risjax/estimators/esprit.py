@@ -1,0 +1,106 @@
+"""Two-dimensional unitary ESPRIT: far-field directions in closed form, the sanity mode of classical toolkits.
+
+Haardt and Nossek (1995). A far-field source turns the phase by pi u sin from column to column and by pi v from row to
+row; the two shift matrices share eigenvectors, so that the complex eigenvalues of Psi_u + j Psi_v carry (u, v) in
+pairs. The unitary transform makes everything real, which is a forward-backward average: valid for plane waves and
+spacings up to half a wavelength only. In the near field the curvature breaks the shift invariance and the answer is
+biased; it is here to be compared with, not to be used there.
+
+float32 with full matmul precision; the K x K eigenvalue problem is not Hermitian and runs where `jnp.linalg.eig`
+does (the CPU).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+from risjax.config import PhysicsConfig
+from risjax.estimators.music import signal_basis
+from risjax.types import Estimates, LowRankCovariance
+
+
+def _unitary(size: int) -> np.ndarray:
+    """The sparse left-real unitary matrix: Q^H maps a centro-symmetric vector to a real one."""
+    half = size // 2
+    flip = np.fliplr(np.eye(half))
+    matrix = np.zeros((size, size), complex)
+    matrix[:half, :half] = np.eye(half)
+    matrix[:half, size - half :] = 1j * np.eye(half)
+    matrix[size - half :, :half] = flip
+    matrix[size - half :, size - half :] = -1j * flip
+    if size % 2:
+        matrix[half, half] = np.sqrt(2)
+    return matrix / np.sqrt(2)
+
+
+def _shifts(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Real selection matrices K1, K2 [size - 1, size]: K2 x = tan(omega / 2) K1 x for a phase step of omega."""
+    select = np.eye(size)[1:]
+    product = _unitary(size - 1).conj().T @ select @ _unitary(size)
+    return product.real, product.imag
+
+
+def _least_squares(left: Float[Array, "P K"], right: Float[Array, "P K"]) -> Float[Array, "K K"]:
+    gram = jnp.matmul(left.T, left, precision="highest")
+    ridge = 1e-7 * jnp.trace(gram) * jnp.eye(gram.shape[0], dtype=gram.dtype)
+    cross = jnp.matmul(left.T, right, precision="highest")
+    return jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(gram + ridge), True), cross)
+
+
+def localise_esprit(covariance: LowRankCovariance, physics: PhysicsConfig, num_sources: int) -> Estimates:
+    """Directions of ``num_sources`` far-field sources, one scene; batch by vmap over scenes of one K.
+
+    Args:
+        covariance: R = F F^H + delta I with at least K significant columns.
+        physics: array and slots. Ranges are not estimated: all are set to the field's largest.
+        num_sources: K, static, since it is the size of the eigenvalue problem.
+
+    Returns:
+        K_max slots; ``amplitude`` and ``score`` zero, ``std`` inf. Directions outside the visible half-space are
+        inactive.
+
+    Raises:
+        ValueError: K exceeds the slots, the covariance's rank, or what the shifts can tell apart; the spacing is
+            wider than half a wavelength.
+    """
+    array, slots = physics.array, physics.scene.max_sources
+    rows, columns = array.num_vertical, array.num_horizontal
+    most = min(slots, covariance.factor.shape[1], rows * (columns - 1), columns * (rows - 1))
+    if not 1 <= num_sources <= most:
+        raise ValueError(f"num_sources must lie in [1, {most}] (slots, rank, shift invariance), got {num_sources}")
+    step = 2 * np.pi * array.spacing_m / array.wavelength_m
+    if step > np.pi * (1 + 1e-6):
+        raise ValueError(
+            f"spacing {array.spacing_m} m exceeds half a wavelength, {array.wavelength_m / 2} m: ambiguous"
+        )
+    basis, _ = signal_basis(covariance, jnp.asarray(num_sources))
+    basis = basis[:, :num_sources]
+    transform = jnp.asarray(np.kron(_unitary(rows), _unitary(columns)).conj().T, basis.dtype)
+    turned: Complex[Array, "N K"] = jnp.matmul(transform, basis, precision="highest")
+    real = jnp.concatenate([turned.real, turned.imag], axis=1)
+    _, vectors = jnp.linalg.eigh(jnp.matmul(real.T, real, precision="highest"))
+    span = jnp.matmul(real, vectors[:, -num_sources:], precision="highest")
+
+    def shift(left: np.ndarray, right: np.ndarray) -> Float[Array, "K K"]:
+        first, second = (jnp.matmul(jnp.asarray(m, real.dtype), span, precision="highest") for m in (left, right))
+        return _least_squares(first, second)
+
+    first, second = _shifts(columns)
+    horizontal = shift(np.kron(np.eye(rows), first), np.kron(np.eye(rows), second))
+    first, second = _shifts(rows)
+    vertical = shift(np.kron(first, np.eye(columns)), np.kron(second, np.eye(columns)))
+    eigenvalues = jnp.linalg.eigvals(horizontal + 1j * vertical)
+    u, v = (2 * jnp.arctan(part) / step for part in (eigenvalues.real, eigenvalues.imag))
+    visible = jnp.isfinite(u) & jnp.isfinite(v) & (u**2 + v**2 < 1)
+    u, v = jnp.where(visible, u, 0.0), jnp.where(visible, v, 0.0)
+    range_m = jnp.full_like(u, physics.scene.range_m[1])
+    position = jnp.stack([jnp.arcsin(u / jnp.sqrt(1 - v**2)), jnp.arcsin(v), range_m], axis=-1)
+    empty = slots - num_sources
+    return Estimates(
+        position=jnp.pad(jnp.where(visible[:, None], position, 0.0), ((0, empty), (0, 0))),
+        amplitude=jnp.zeros(slots, basis.dtype),
+        active=jnp.pad(visible, (0, empty)),
+        std=jnp.full((slots, 3), jnp.inf, real.dtype),
+        score=jnp.zeros(slots, real.dtype),
+    )
