@@ -7,7 +7,7 @@ to an unbroken one: batch 1234 of the training stream is the same batch whenever
 import enum
 
 import jax
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Integer, Key
 
 
 class Purpose(enum.IntEnum):
@@ -23,7 +23,9 @@ class Purpose(enum.IntEnum):
     CALIBRATION_SCENES = 8
 
 
-def purpose_key(seed: int | Int[Array, ""], purpose: Purpose, index: int | Int[Array, ""] = 0) -> Key[Array, ""]:
+def purpose_key(
+    seed: int | Integer[Array, ""], purpose: Purpose, index: int | Integer[Array, ""] = 0
+) -> Key[Array, ""]:
     """The key at (seed, purpose, index).
 
     Args:

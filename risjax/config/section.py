@@ -11,7 +11,9 @@ class Section(BaseModel):
     Frozen sections of hashable values are hashable, so they serve as static arguments of jitted functions.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 def _tuple_from_list(value: Any) -> Any:

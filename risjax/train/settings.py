@@ -7,7 +7,7 @@ continuous settings only. Those are arguments of the program; everything else is
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 
 from risjax.config import (
     ChecksConfig,
@@ -35,7 +35,7 @@ class Settings(NamedTuple):
         covariance: blend, shrinkage and loading of R_eff.
     """
 
-    seed: Int[Array, ""]
+    seed: Integer[Array, ""]
     learning_rate: Float[Array, ""]
     weight_decay: Float[Array, ""]
     clip_norm: Float[Array, ""]

@@ -1,0 +1,134 @@
+"""The loop: it learns, logs, resumes to the same numbers, and stops with a reason."""
+
+import json
+
+import chex
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from risjax.run_directory import RunDirectory
+from risjax.terminal import Terminal
+from risjax.train import Checkpoints, NonFiniteTraining, Trainer, load_best, train
+from risjax.train import loop as loop_module
+from tests.tiny import tiny_config
+
+QUIET = Terminal(quiet=True)
+
+
+def records(directory: RunDirectory, kind: str) -> list[dict]:
+    lines = [json.loads(line) for line in directory.log_path.read_text().splitlines()]
+    return [line for line in lines if line["kind"] == kind]
+
+
+def without_times(lines: list[dict]) -> list[dict]:
+    return [{key: line[key] for key in line if key not in ("seconds", "scenes_per_second")} for line in lines]
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_training_logs_its_health_and_resumes_to_the_same_numbers(tmp_path):
+    config = tiny_config(train__epochs=3)
+    unbroken, broken = RunDirectory(tmp_path / "unbroken"), RunDirectory(tmp_path / "broken")
+    outcome = train(config, unbroken, QUIET)
+
+    def die(record):
+        if record["epoch"] == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(config, broken, QUIET, on_epoch=die)
+    # What a kill in the middle of epoch 3 leaves behind: steps logged after the last checkpoint.
+    broken.append_log({"kind": "step", "epoch": 3, "step": 12, "loss": 0.0})
+    resumed = train(config, broken, QUIET)
+
+    assert resumed == outcome
+    for kind in ("step", "epoch"):
+        assert without_times(records(broken, kind)) == without_times(records(unbroken, kind))
+    chex.assert_trees_all_equal(load_best(config, broken), load_best(config, unbroken))
+
+    steps, epochs = records(unbroken, "step"), records(unbroken, "epoch")
+    assert [line["step"] for line in steps] == list(range(18))
+    assert [line["epoch"] for line in epochs] == [1, 2, 3]
+    assert epochs[-1]["schedule_count"] == epochs[-1]["applied_updates"] == 18
+    expected = {"loss", "terms", "grad_norm_backbone", "grad_norm_head", "update_norm", "finite", "loss_scale", "skipped"}
+    assert expected <= set(steps[0])
+    assert set(steps[0]["terms"]) == {"covariance", "projector"}
+    (dtypes,) = records(unbroken, "dtypes")
+    assert set(dtypes["after"].values()) <= {"float32", "complex64", "int32"}
+
+
+def test_a_finished_training_is_not_repeated(tmp_path):
+    config, directory = tiny_config(train__epochs=1), RunDirectory(tmp_path)
+    outcome = train(config, directory, QUIET)
+    before = directory.log_path.read_text()
+    assert train(config, directory, QUIET) == outcome
+    assert directory.log_path.read_text() == before
+
+
+def test_skipping_for_ever_stops_the_run_and_names_term_and_scene(tmp_path, monkeypatch):
+    config = tiny_config(checks__finite=False, train__max_consecutive_skips=3)
+    draw = Trainer.draw
+
+    def spoiled(self, step):
+        batch = draw(self, step)
+        return batch._replace(truth=batch.truth._replace(label_factor=batch.truth.label_factor.at[2].set(jnp.nan)))
+
+    monkeypatch.setattr(Trainer, "draw", spoiled)
+    monkeypatch.setattr(loop_module, "LOG_INTERVAL_STEPS", 3)
+    with pytest.raises(NonFiniteTraining, match=r"(?s)3 steps in a row.*labels\.factor of scenes 2.*'covariance'.*scenes 2"):
+        train(config, RunDirectory(tmp_path), QUIET)
+
+
+def test_a_failed_assertion_stops_the_run_and_names_the_leaf(tmp_path, monkeypatch):
+    draw = Trainer.draw
+
+    def spoiled(self, step):
+        batch = draw(self, step)
+        return batch._replace(truth=batch.truth._replace(label_factor=batch.truth.label_factor.at[2].set(jnp.nan)))
+
+    monkeypatch.setattr(Trainer, "draw", spoiled)
+    with pytest.raises(NonFiniteTraining, match=r"(?s)step 0 .*labels not finite.*labels\.factor of scenes 2"):
+        train(tiny_config(), RunDirectory(tmp_path), QUIET)
+
+
+def test_overfit_gate(tmp_path):
+    """A fixed handful of scenes is memorised: the network, the loss and the optimizer do their work together."""
+    config = tiny_config(
+        train__dataset_scenes=8,
+        train__batch_size=8,
+        train__learning_rate=4e-3,
+        train__epochs=1,
+        train__steps_per_epoch=600,
+        model__width=64,
+        model__layers=2,
+        model__heads=4,
+        physics__scene__snr_db=[10.0, 20.0],
+        loss__projector__weight=0.1,
+    )
+    directory = RunDirectory(tmp_path)
+    train(config, directory, QUIET)
+    final = np.mean([line["terms"]["covariance"] for line in records(directory, "step")[-20:]])
+    assert final < 0.01
+
+
+def test_checkpoints_keep_the_last_and_the_best_and_survive_damage(tmp_path):
+    trainer = Trainer(tiny_config())
+    state, checkpoints = trainer.init(), Checkpoints(tmp_path)
+    for epoch, best in ((1, 1), (2, 1), (3, 1)):
+        metadata = {"epoch": epoch, "best_epoch": best, "best": {"gospa_m": 1.0}}
+        checkpoints.save(state._replace(step=jnp.asarray(epoch, jnp.int32)), metadata, best_epoch=best)
+    assert checkpoints.epochs() == [1, 3]
+    (tmp_path / "epoch_00004").mkdir()  # an empty directory is no checkpoint
+    loaded = checkpoints.load_last(state)
+    assert int(loaded.state.step) == 3
+    assert loaded.metadata == {"epoch": 3, "best_epoch": 1, "best": {"gospa_m": 1.0}}
+    chex.assert_trees_all_equal(loaded.state.params, state.params)
+
+    for path in (tmp_path / "epoch_00003").rglob("d/*"):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        path.write_bytes(data)
+    assert int(checkpoints.load_last(state).state.step) == 1
