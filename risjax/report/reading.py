@@ -42,6 +42,8 @@ class Run:
         estimates: arrays of ``estimates.npz`` by their key.
         trials: the search's trials.
         search: the search's summary.
+        verify: the checklist of the stage ``verify``.
+        audit: the result of the stage ``audit``.
         notes: what is missing or unreadable, in words.
     """
 
@@ -58,6 +60,8 @@ class Run:
     estimates: dict[str, np.ndarray] = field(default_factory=dict)
     trials: list[dict[str, Any]] = field(default_factory=list)
     search: dict[str, Any] = field(default_factory=dict)
+    verify: dict[str, Any] = field(default_factory=dict)
+    audit: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -113,6 +117,8 @@ def read_run(directory: RunDirectory) -> Run:
         entry for entry in _read_json(directory.search / "trials.json", list, note) if isinstance(entry, dict)
     ]
     run.search = _read_json(directory.search / "summary.json", dict, note)
+    run.verify = _read_json(directory.path / "verify.json", dict, note)
+    run.audit = _read_json(directory.path / "audit.json", dict, note)
     done = _read_json(directory.path / "state.json", dict, note).get("done")
     run.stages = {str(stage): str(when) for stage, when in done.items()} if isinstance(done, dict) else {}
     return run

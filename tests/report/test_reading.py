@@ -15,6 +15,7 @@ from risjax.report import read_run, write_report
 from risjax.report.environment import installed_environment
 from risjax.report.matching import angle_pairs, gospa_m
 from risjax.report.metrics_view import Interval, SourceMetrics
+from risjax.report.sections import make_sections
 from risjax.report.verdict import verdicts
 from risjax.run_directory import RunDirectory
 from tests.report.synthetic import draw_estimates, draw_truth
@@ -80,6 +81,23 @@ def test_the_winner_of_a_search_is_what_was_trained(run_directory: RunDirectory)
     assert run.setting("loss.projector.weight") == 0.5
     assert run.trained_setting("loss")["projector"]["weight"] == best["loss.projector.weight"]
     assert run.trained_setting("train.learning_rate") == best["train.learning_rate"]
+
+
+def test_checks_are_shown_where_they_were_made(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path / "run")
+    assert "checks" not in {section.anchor for section in make_sections(read_run(directory))}
+    checks = [
+        {"name": "loss finite", "passed": True, "found": "0.5"},
+        {"name": "steps", "passed": False, "found": "2 bad"},
+    ]
+    directory.write_json("verify.json", {"checks": checks, "dtypes": []})
+    offences = [{"message": "eigh in float16", "source": "loss.py:3"}]
+    directory.write_json(
+        "audit.json", {"clean": False, "offences": offences, "operations": [{"room": "loss", "count": 3}]}
+    )
+    text = write_report(directory).read_text(encoding="utf-8")
+    for said in ("1 of 2 failed", "2 bad", "eigh in float16", "loss.py:3"):
+        assert said in text
 
 
 @pytest.mark.parametrize(
