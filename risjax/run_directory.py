@@ -26,19 +26,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf.errors import OmegaConfBaseException
-
-from risjax.config.errors import ConfigError
-from risjax.config.io import differences, from_yaml, to_yaml
-from risjax.config.root import Config
-
 try:
     import fcntl
 except ImportError:  # Windows has no fcntl: there, nobody guards a directory
     fcntl = None
 
-_LOCK_NAME = ".lock"
+LOCK_NAME = ".lock"
+"""The file that the process which holds a directory has locked."""
 
 
 class RunDirectoryError(Exception):
@@ -145,7 +139,7 @@ class RunDirectory:
         """
         if fcntl is None or self._lock_file is not None:
             return
-        file = (self.path / _LOCK_NAME).open("a+", encoding="utf-8")
+        file = (self.path / LOCK_NAME).open("a+", encoding="utf-8")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -175,41 +169,6 @@ class RunDirectory:
             file.truncate(content.rfind(b"\n") + 1)
 
 
-def open_run_directory(config: Config) -> RunDirectory:
-    """The locked directory of a run, new or to be resumed.
-
-    A directory that holds the same configuration is resumed. ``run.fresh`` moves an old one aside, to its own
-    name with the date, and never deletes it. `run.directory` and `run.fresh` may differ, since they change no
-    result; so may ``stages`` where one list continues the other, which then keeps the longer one.
-
-    Raises:
-        RunDirectoryError: another process has the directory, it holds another configuration (the differing
-            settings are named), or it holds files that no run wrote. Nothing was changed.
-    """
-    assert config.run.directory is not None, "load_config sets run.directory"
-    path = Path(config.run.directory).expanduser()
-    _refuse_foreign(path)
-    old = path / "config.yaml"
-    if old.exists() and not config.run.fresh:
-        earlier = _earlier(old)
-        _refuse_changes(path, earlier, config)
-        if len(earlier.stages) > len(config.stages):
-            config = config.model_copy(update={"stages": earlier.stages})
-    directory = RunDirectory(path)
-    directory.lock()
-    if old.exists() and config.run.fresh:
-        aside = _name_aside(path)
-        path.rename(aside)
-        directory.unlock()
-        directory = RunDirectory(path)
-        directory.lock()
-    directory.cut_torn_line()
-    stored = config.model_copy(update={"run": config.run.model_copy(update={"fresh": False})})
-    if not old.exists() or old.read_text(encoding="utf-8") != to_yaml(stored):
-        write_atomically(old, to_yaml(stored))
-    return directory
-
-
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a file whole or not at all: beside its place, to the disk, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -220,58 +179,6 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(beside, path)
-
-
-def _earlier(path: Path) -> Config:
-    try:
-        return from_yaml(path.read_text(encoding="utf-8"))
-    except (ConfigError, OmegaConfBaseException, yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        raise RunDirectoryError(
-            f"{path} cannot be read by this version of risjax: {error}\n"
-            f"give this run its own run.directory, or run.fresh=true, which moves {path.parent} aside"
-        ) from None
-
-
-def _refuse_foreign(path: Path) -> None:
-    if path.exists() and not path.is_dir():
-        raise RunDirectoryError(f"run.directory = {path} is a file; name a directory")
-    ours = {_LOCK_NAME, "checkpoints", "search", "figures"}
-    if path.is_dir() and not (path / "config.yaml").exists():
-        foreign = sorted(entry.name for entry in path.iterdir() if entry.name not in ours)
-        foreign = [name for name in foreign if not name.startswith(".config.yaml.")]
-        if foreign:
-            raise RunDirectoryError(
-                f"{path} holds files that no run wrote ({', '.join(foreign[:3])}{', ...' if len(foreign) > 3 else ''}) "
-                "and no config.yaml; name another run.directory"
-            )
-
-
-def _refuse_changes(path: Path, earlier: Config, config: Config) -> None:
-    changed = {
-        name: values
-        for name, values in differences(earlier, config).items()
-        if name not in ("run.directory", "run.fresh", "stages")
-    }
-    shorter = min(len(earlier.stages), len(config.stages))
-    if earlier.stages[:shorter] != config.stages[:shorter]:
-        changed["stages"] = (list(earlier.stages), list(config.stages))
-    if changed:
-        lines = [f"  {name}: {_short(before)} there, {_short(now)} now" for name, (before, now) in changed.items()]
-        raise RunDirectoryError(
-            f"{path} holds a run with another configuration:\n" + "\n".join(lines) + "\n"
-            "give this run its own run.directory, or run.fresh=true, which moves the old one aside"
-        )
-
-
-def _short(value: Any) -> str:
-    text = "null" if value is None else str(value)
-    return text if len(text) <= 100 else text[:97] + "..."
-
-
-def _name_aside(path: Path) -> Path:
-    date = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    names = (f"{path.name}.{date}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
-    return next(candidate for name in names if not (candidate := path.resolve().with_name(name)).exists())
 
 
 def _jsonable(value: Any) -> Any:

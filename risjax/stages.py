@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 
 from risjax.config.io import apply_overrides
 from risjax.config.root import Config
-from risjax.run_directory import RunDirectory, RunDirectoryBusy, open_run_directory
+from risjax.opening import open_run_directory
+from risjax.run_directory import RunDirectory, RunDirectoryBusy
 from risjax.summary import summarise_run
 from risjax.terminal import Terminal, duration_text
 

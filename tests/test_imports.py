@@ -1,6 +1,7 @@
 """The house: an import may only point back along the line of the rooms, and some packages have one door."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ LINE = (
     ("types", "checks", "keys"),
     ("config",),
     ("run_directory",),
+    ("opening",),
     ("terminal",),
     ("precision",),
     ("linalg",),
@@ -39,7 +41,7 @@ PLACE = {room: place for place, rooms in enumerate(LINE) for room in rooms}
 ONLY_DOOR = {"chex": "checks", "jmp": "precision", "torch": "baseline", "rich": "terminal", "optuna": "search"}
 """Outside packages with a single importer."""
 
-NO_JAX = ("config", "run_directory", "terminal", "report", "cli", "verify", "summary")
+NO_JAX = ("config", "run_directory", "opening", "terminal", "report", "cli", "verify", "summary")
 """Rooms that start at once or read only files: they import no jax, at any distance."""
 
 REPORT_READS = {"types", "config", "run_directory", "report"}
@@ -49,8 +51,13 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports(path: Path) -> Iterator[tuple[str, int, bool]]:
+@functools.cache
+def imports(path: Path) -> tuple[tuple[str, int, bool], ...]:
     """Every imported module with its line, and whether it is imported when the file is."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[tuple[str, int, bool]]:
     tree = ast.parse(path.read_text())
     inside = {
         id(node)

@@ -13,7 +13,8 @@ import pytest
 
 from risjax.config import Config
 from risjax.config.io import apply_overrides, from_yaml
-from risjax.run_directory import RunDirectory, RunDirectoryError, open_run_directory
+from risjax.opening import open_run_directory
+from risjax.run_directory import RunDirectory, RunDirectoryError
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 import pytest
 
 from risjax.config.io import apply_overrides
-from risjax.run_directory import RunDirectoryBusy, RunDirectoryError, open_run_directory
+from risjax.opening import open_run_directory
+from risjax.run_directory import RunDirectoryBusy, RunDirectoryError
 from risjax.search import study
 from risjax.stages import run_stages
 from risjax.terminal import Terminal
