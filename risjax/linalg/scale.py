@@ -8,7 +8,7 @@ from jaxtyping import Array, Inexact
 
 from risjax.linalg.hermitian import modulus_squared, real_dtype, require_full_precision
 
-GRADIENT_FLOOR = 1.0e-3
+GRADIENT_FLOOR = 1.0e-2
 """Largest |entry| of a factor below which `normalise_trace` shortens the gradient; see there."""
 
 
