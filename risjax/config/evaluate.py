@@ -7,7 +7,18 @@ from pydantic import Field
 from risjax.config.physics import PhysicsConfig
 from risjax.config.section import FromList, PositiveFloat, PositiveInt, Section
 
-Method = Literal["learned_mvdr", "learned_ml", "sample_mvdr", "greedy_ml", "greedy_ml_told_k", "oracle_mvdr"]
+Method = Literal[
+    "learned_mvdr",
+    "learned_ml",
+    "sample_mvdr",
+    "sample_music",
+    "sample_bartlett",
+    "greedy_ml",
+    "greedy_ml_told_k",
+    "omp_ml",
+    "sparse",
+    "oracle_mvdr",
+]
 
 
 class SourceConfig(Section):
@@ -46,8 +57,10 @@ class EvaluateConfig(Section):
     """What is compared, each blind to SNR, noise level and K unless its name says otherwise.
 
     ``learned_mvdr``: MVDR on the learned covariance; ``learned_ml``: its peaks, polished and counted by the
-    likelihood of the snapshots; ``sample_mvdr``: MVDR on the sample covariance, no learning; ``greedy_ml`` and
-    ``greedy_ml_told_k``: greedy maximum likelihood; ``oracle_mvdr``: MVDR given the true covariance and K.
+    likelihood of the snapshots; ``sample_mvdr``, ``sample_music``, ``sample_bartlett``: on the sample covariance, no
+    learning; ``greedy_ml`` and ``greedy_ml_told_k``: greedy maximum likelihood; ``omp_ml``: matching pursuit on the
+    grid, then as ``learned_ml``; ``sparse``: sparse covariance fitting, for per-snapshot symbols; ``oracle_mvdr``:
+    MVDR given the true covariance and K.
     """
     tolerance: ToleranceConfig = ToleranceConfig()
     batch_size: PositiveInt = 32

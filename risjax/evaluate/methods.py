@@ -7,10 +7,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
-from risjax.config import Config, PhysicsConfig
+from risjax.config import Config, EstimatorConfig, GridConfig, PhysicsConfig
 from risjax.config.evaluate import Method
 from risjax.covariance import effective_covariance
-from risjax.estimators import localise_greedy, localise_mvdr, make_grid, select_and_polish
+from risjax.estimators import (
+    Grid,
+    localise_bartlett,
+    localise_greedy,
+    localise_music,
+    localise_mvdr,
+    localise_omp,
+    localise_sparse,
+    make_grid,
+    select_and_polish,
+)
 from risjax.linalg import normalise_trace
 from risjax.loss import covariance_nmse
 from risjax.model import Params, make_inputs
@@ -21,8 +31,13 @@ LEARNED: frozenset[str] = frozenset({"learned_mvdr", "learned_ml"})
 """Methods that need a trained network."""
 ORACLE: frozenset[str] = frozenset({"oracle_mvdr"})
 """Methods that are given the true covariance."""
+LIKELIHOOD: frozenset[str] = frozenset({"learned_ml", "greedy_ml", "greedy_ml_told_k", "omp_ml"})
+"""Methods that need constant symbols."""
 TOLD_K: frozenset[str] = frozenset({"oracle_mvdr", "greedy_ml_told_k"})
 """Methods that are told K."""
+
+GENEROUS_THRESHOLD_DB = 30.0
+EXTRA_CANDIDATES = 3
 
 
 class Batch(NamedTuple):
@@ -61,54 +76,112 @@ def make_method(
         physics: the manifold that the scenes' receiver knows.
         name: which.
         params: of the network, for the methods of `LEARNED`.
+
+    Raises:
+        ValueError: a learned method without parameters.
     """
-    estimator = config.estimator
-    if name in ("greedy_ml", "greedy_ml_told_k"):
-        grid = make_grid(physics, estimator.greedy.grid)
-
-        def greedy(batch: Batch) -> Found:
-            def one(observation: Observation, count: Array | None) -> Estimates:
-                return localise_greedy(observation, physics, estimator, count, grid=grid)
-
-            return Found(jax.vmap(one)(batch.observation, batch.num_sources), None)
-
-        return greedy
-    grid = make_grid(physics, estimator.grid)
-
-    def localise(covariance: LowRankCovariance, count: Array | None) -> Estimates:
-        return jax.vmap(lambda one, k: localise_mvdr(one, physics, estimator, k, grid=grid))(covariance, count)
-
+    if name in LEARNED:
+        if params is None:
+            raise ValueError(f"{name} needs the parameters of a trained network")
+        return _learned(config, physics, params, likelihood=name == "learned_ml")
     match name:
-        case "oracle_mvdr":
-
-            def oracle(batch: Batch) -> Found:
-                covariance = jax.vmap(lambda factor: _loaded(factor, config))(batch.label_factor)
-                return Found(localise(covariance, batch.num_sources), None)
-
-            return oracle
+        case "greedy_ml" | "greedy_ml_told_k":
+            return _on_snapshots(localise_greedy, physics, config.estimator, config.estimator.greedy.grid)
+        case "omp_ml":
+            return _on_snapshots(_pursue_and_select, physics, config.estimator, config.estimator.greedy.grid)
+        case "sparse":
+            return _on_snapshots(localise_sparse, physics, config.estimator, config.estimator.sparse.grid, lax_map=True)
         case "sample_mvdr":
+            return _on_sample(localise_mvdr, config, physics)
+        case "sample_music":
+            return _on_sample(localise_music, config, physics)
+        case "sample_bartlett":
+            return _on_sample(localise_bartlett, config, physics)
+    return _oracle(config, physics)
 
-            def sample(batch: Batch) -> Found:
-                alone = config.covariance.model_copy(update={"blend": 1.0})
-                factor = jax.vmap(lambda scene: make_inputs(scene, config.model).sample)(batch.observation)
-                covariance = jax.vmap(lambda one: effective_covariance(one, one, alone))(factor)
-                return Found(localise(covariance, batch.num_sources), factor)
 
-            return sample
-    if params is None:
-        raise ValueError(f"{name} needs the parameters of a trained network")
-    pipeline = make_pipeline(config.physics, config.precision, config.model, estimator)
+def _on_snapshots(
+    localise: Callable[..., Estimates],
+    physics: PhysicsConfig,
+    estimator: EstimatorConfig,
+    points: GridConfig,
+    *,
+    lax_map: bool = False,
+) -> Callable[[Batch], Found]:
+    grid = make_grid(physics, points)
 
-    def learned(batch: Batch) -> Found:
-        prediction, effective = pipeline.covariance(params, batch.observation, config.covariance)
-        found = localise(effective, batch.num_sources)
-        if name == "learned_ml":
-            found = jax.vmap(lambda scene, start: select_and_polish(scene, start, physics, estimator))(
-                batch.observation, found
-            )
-        return Found(found, prediction.factor)
+    def run(batch: Batch) -> Found:
+        def one(scene: tuple[Observation, Array | None]) -> Estimates:
+            return localise(scene[0], physics, estimator, scene[1], grid=grid)
 
-    return learned
+        scenes = (batch.observation, batch.num_sources)
+        return Found(jax.lax.map(one, scenes) if lax_map else jax.vmap(one)(scenes), None)
+
+    return run
+
+
+def _pursue_and_select(
+    observation: Observation, physics: PhysicsConfig, estimator: EstimatorConfig, count: Array | None, *, grid: Grid
+) -> Estimates:
+    candidates = localise_omp(observation, physics, estimator, jnp.asarray(physics.scene.max_sources), grid=grid)
+    return select_and_polish(observation, candidates, physics, estimator, count)
+
+
+def _on_sample(localise: Callable[..., Estimates], config: Config, physics: PhysicsConfig) -> Callable[[Batch], Found]:
+    """On the sample covariance alone, loaded and shrunk as the learned one is."""
+    grid = make_grid(physics, config.estimator.grid)
+    alone = config.covariance.model_copy(update={"blend": 1.0})
+
+    def run(batch: Batch) -> Found:
+        def one(observation: Observation) -> tuple[Estimates, Array]:
+            factor = make_inputs(observation, config.model).sample
+            covariance = effective_covariance(factor, factor, alone)
+            return localise(covariance, physics, config.estimator, grid=grid), factor
+
+        return Found(*jax.vmap(one)(batch.observation))
+
+    return run
+
+
+def _learned(config: Config, physics: PhysicsConfig, params: Params, *, likelihood: bool) -> Callable[[Batch], Found]:
+    pipeline = make_pipeline(config)
+    grid = make_grid(physics, config.estimator.grid)
+    slots = physics.scene.max_sources
+    # The likelihood drops what it does not need, so it is offered more, and weaker, peaks than are let by otherwise.
+    generous = config.estimator.model_copy(update={"threshold_db": GENEROUS_THRESHOLD_DB})
+    roomy = physics.model_copy(
+        update={"scene": physics.scene.model_copy(update={"max_sources": slots + EXTRA_CANDIDATES})}
+    )
+
+    def run(batch: Batch) -> Found:
+        factor = pipeline.predict(params, batch.observation).factor
+        covariance = pipeline.covariance(params, batch.observation)
+        if not likelihood:
+            found = jax.vmap(lambda one: localise_mvdr(one, physics, config.estimator, grid=grid))(covariance)
+            return Found(found, factor)
+
+        def one(observation: Observation, effective: LowRankCovariance) -> Estimates:
+            candidates = localise_mvdr(effective, roomy, generous, grid=grid)
+            found = select_and_polish(observation, candidates, physics, config.estimator)
+            return jax.tree.map(lambda leaf: leaf[:slots], found)
+
+        return Found(jax.vmap(one)(batch.observation, covariance), factor)
+
+    return run
+
+
+def _oracle(config: Config, physics: PhysicsConfig) -> Callable[[Batch], Found]:
+    grid = make_grid(physics, config.estimator.grid)
+
+    def run(batch: Batch) -> Found:
+        def one(factor: Array, count: Array) -> Estimates:
+            loading = jnp.asarray(config.covariance.loading, factor.real.dtype)
+            covariance = LowRankCovariance(normalise_trace(factor), loading)
+            return localise_mvdr(covariance, physics, config.estimator, count, grid=grid)
+
+        return Found(jax.vmap(one)(batch.label_factor, batch.num_sources), None)
+
+    return run
 
 
 @jax.jit
@@ -116,7 +189,3 @@ def nmse(found: Complex[Array, "B N rank"], label: Complex[Array, "B N K"]) -> F
     """The metric ``nmse`` of each scene, as in training."""
     with jax.default_matmul_precision("highest"):
         return jax.vmap(covariance_nmse)(found, label)
-
-
-def _loaded(factor: Complex[Array, "N K"], config: Config) -> LowRankCovariance:
-    return LowRankCovariance(normalise_trace(factor), jnp.asarray(config.covariance.loading, factor.real.dtype))

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -18,10 +19,12 @@ from risjax.config import (
     SceneConfig,
     SourceConfig,
 )
-from risjax.config.estimator import GreedyConfig
+from risjax.config.estimator import GreedyConfig, SparseConfig
+from risjax.config.evaluate import Method
 from risjax.evaluate import evaluate, run
 from risjax.run_directory import RunDirectory
 from risjax.terminal import Terminal
+from risjax.train import train as train_network
 
 SCENES = 12
 
@@ -36,7 +39,7 @@ def small_config(methods: tuple[str, ...]) -> Config:
             codebook=CodebookConfig(num_snapshots=8),
             scene=SceneConfig(max_sources=2, num_sources=(1, 2), snr_db=(10.0, 20.0)),
         ),
-        estimator=EstimatorConfig(grid=grid, greedy=GreedyConfig(grid=grid)),
+        estimator=EstimatorConfig(grid=grid, greedy=GreedyConfig(grid=grid), sparse=SparseConfig(grid=grid)),
         evaluate=EvaluateConfig(
             sources=(SourceConfig(name="held_out", scenes=SCENES),), methods=methods, batch_size=8, bootstrap_draws=50
         ),
@@ -109,3 +112,22 @@ def test_a_learned_method_without_a_network_says_what_to_do(tmp_path: Path) -> N
     config = small_config(("learned_mvdr",))
     with pytest.raises(FileNotFoundError, match="train"):
         evaluate(config, RunDirectory(tmp_path), Terminal(quiet=True))
+
+
+@pytest.mark.slow
+def test_every_method_on_the_same_scenes(tmp_path: Path) -> None:
+    """Compiles ten programs. The network is untrained: that its methods run and are scored is what is looked at."""
+    methods = get_args(Method)
+    config = small_config(methods)
+    model = config.model.model_copy(update={"width": 8, "layers": 1, "heads": 1})
+    train = config.train.model_copy(update={"steps_per_epoch": 1, "epochs": 1, "batch_size": 4, "validation_scenes": 4})
+    config = config.model_copy(update={"model": model, "train": train})
+    directory, terminal = RunDirectory(tmp_path), Terminal(quiet=True)
+    train_network(config, directory, terminal)
+    entry = evaluate(config, directory, terminal)["sources"]["held_out"]
+    assert set(entry["methods"]) == set(methods)
+    overall = {name: parts["overall"] for name, parts in entry["methods"].items()}
+    for name in ("greedy_ml", "omp_ml"):
+        assert overall[name]["f1_angle"]["value"] > 0.8
+        assert "coverage_2sigma_azimuth" in overall[name]
+    assert overall["greedy_ml_told_k"]["k_accuracy"]["value"] == 1.0

@@ -1,0 +1,116 @@
+"""How fast the estimators are: seconds a scene, compilation apart, and how much of it is what.
+
+    taskset -c 0 python benchmarks/estimators.py          # one core, a few minutes
+    python benchmarks/estimators.py --grid 49 25 16       # the pipeline's own grid alone
+
+Scenes of the original profile (12 x 12 elements, 16 x 16 snapshots), batches of 64. Each row is the median of a few
+runs after a warm-up, blocked until ready; `ratio` is the original pipeline's time for the same work on one core (13 s
+for its MVDR grid of 361 x 181 x 7, 37 s with refinement) over ours. Writes estimators.json beside this file.
+"""
+
+import risjax  # noqa: F401  isort: skip  (before jax: it sets the environment)
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from risjax.config import EstimatorConfig, GridConfig
+from risjax.config.io import load_config
+from risjax.data.stream import scene_batch
+from risjax.estimators import localise_greedy, localise_mvdr, make_grid, polish
+from risjax.keys import Purpose
+from risjax.types import LowRankCovariance
+
+ORIGINAL_GRID_S, ORIGINAL_REFINED_S = 13.0, 37.0
+SCENES, RUNS = 64, 3
+
+
+def seconds_a_scene(function: Callable, *arguments: object, scenes: int) -> tuple[float, float]:
+    """(seconds to compile, median seconds a scene)."""
+    started = time.perf_counter()
+    compiled = jax.jit(function).lower(*arguments).compile()
+    compile_s = time.perf_counter() - started
+    jax.block_until_ready(compiled(*arguments))
+    times = []
+    for _ in range(RUNS):
+        started = time.perf_counter()
+        jax.block_until_ready(compiled(*arguments))
+        times.append(time.perf_counter() - started)
+    return compile_s, float(np.median(times)) / scenes
+
+
+def main() -> None:
+    """Measures and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--grid", type=int, nargs=3, default=(361, 181, 7), help="azimuth, elevation, range points")
+    full = GridConfig(**dict(zip(("num_azimuth", "num_elevation", "num_range"), parser.parse_args().grid, strict=True)))
+    physics = load_config("quick.yaml").physics
+    batch = jax.jit(lambda: scene_batch(physics, 0, Purpose.CALIBRATION_SCENES, 0, SCENES))()
+    covariance = LowRankCovariance(batch.truth.label_factor, jnp.full(SCENES, 1e-3))
+    rows = []
+
+    def measure(
+        name: str, function: Callable, *arguments: object, scenes: int = SCENES, reference: float | None = None
+    ):
+        compile_s, scene_s = seconds_a_scene(function, *arguments, scenes=scenes)
+        row = {"name": name, "compile_s": round(compile_s, 2), "scene_s": float(f"{scene_s:.3g}"), "batch": scenes}
+        if reference is not None:
+            row["ratio"] = round(reference / scene_s, 1)
+        rows.append(row)
+        print(row, flush=True)
+
+    coarse = EstimatorConfig()
+    fine = EstimatorConfig(grid=full)
+    for name, config, reference in (
+        ("mvdr, full grid, peaks refined", fine, ORIGINAL_REFINED_S),
+        ("mvdr, coarse grid, peaks refined", coarse, ORIGINAL_REFINED_S),
+    ):
+        # scene by scene where the batch's spectra would not fit the caches
+        size = 4 if config is fine else SCENES
+        part = jax.tree.map(lambda leaf, n=size: leaf[:n], covariance)
+        measure(
+            f"{name} {config.grid.num_azimuth}x{config.grid.num_elevation}x{config.grid.num_range}",
+            lambda c, g, e=config: jax.lax.map(lambda one: localise_mvdr(one, physics, e, grid=g), c, batch_size=4),
+            part,
+            make_grid(physics, config.grid),
+            scenes=size,
+            reference=reference,
+        )
+    greedy_grid = make_grid(physics, coarse.greedy.grid)
+    measure(
+        "greedy maximum likelihood",
+        lambda o, g: jax.vmap(lambda one: localise_greedy(one, physics, coarse, grid=g))(o),
+        batch.observation,
+        greedy_grid,
+    )
+    start = jax.jit(lambda o, g: jax.vmap(lambda one: localise_greedy(one, physics, coarse, grid=g))(o))(
+        batch.observation, greedy_grid
+    )
+    measure(
+        "joint polish, 10 steps",
+        lambda o, e: jax.vmap(lambda one, found: polish(one, found, physics))(o, e),
+        batch.observation,
+        start,
+    )
+    device = jax.devices()[0]
+    report = {
+        "rows": rows,
+        "device": device.device_kind if device.platform != "cpu" else platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load": round(os.getloadavg()[0], 1),
+        "jax": jax.__version__,
+        "dtype": "float32/complex64, matmul precision highest",
+    }
+    Path(__file__).with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
