@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
-from jaxtyping import Array
+from jax.interpreters.partial_eval import dce_jaxpr
+from jax.tree_util import keystr
 
 from risjax.config import Config
 from risjax.config.io import apply_overrides, load_config
@@ -19,7 +20,7 @@ from risjax.keys import Purpose
 from risjax.model import build
 from risjax.pipeline import make_pipeline
 from risjax.search.space import check_space, probes
-from risjax.train.settings import make_settings, program_key
+from risjax.train.settings import Settings, make_settings, program_key
 from risjax.train.state import init_state
 from risjax.train.step import make_step
 
@@ -44,19 +45,24 @@ def tiny() -> Config:
 
 
 def traced(config: Config) -> str:
-    """What a trial runs, as one program with its constants: a first step on a batch, and the pipeline on it."""
+    """What a trial runs: a first step on a batch and the pipeline on the result, as one program freed of whatever
+    the new state and the estimates do not need, with the values of those settings that it does need."""
     key, settings = program_key(config), make_settings(config)
-    network = build(config.physics.array, config.model, config.precision)
-    pipeline = make_pipeline(config.physics, config.precision, config.model, config.estimator)
+    network = build(key.physics.array, key.model, key.precision)
+    step = make_step(key, network)
+    pipeline = make_pipeline(key.physics, key.precision, key.model, key.estimator)
 
-    def trial(index: Array) -> Any:
-        batch = scene_batch(config.physics, 0, Purpose.TRAIN_SCENES, index, config.train.batch_size)
-        state, info = make_step(key, network)(init_state(key, network, settings), batch, settings)
+    def trial(settings: Settings) -> Any:
+        batch = scene_batch(key.physics, settings.seed, Purpose.TRAIN_SCENES, jnp.asarray(0), key.train.batch_size)
+        state, _ = step(init_state(key, network, settings), batch, settings)
         _, effective = pipeline.covariance(state.ema, batch.observation, settings.covariance)
-        return state, info, pipeline.localise(effective)
+        return state, pipeline.localise(effective)
 
-    program = jax.make_jaxpr(trial)(jnp.asarray(0))
-    return re.sub("0x[0-9a-f]+", "", f"{program}{program.consts}")
+    program = jax.make_jaxpr(trial)(settings)
+    needed, is_used = dce_jaxpr(program.jaxpr, [True] * len(program.out_avals))
+    leaves = jax.tree.leaves_with_path(settings)
+    values = {keystr(path): float(leaf) for (path, leaf), used in zip(leaves, is_used, strict=True) if used}
+    return re.sub("0x[0-9a-f]+", "", f"{needed}{program.consts}{values}")
 
 
 @pytest.fixture(scope="module")
