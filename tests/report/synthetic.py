@@ -145,6 +145,7 @@ def write_search(directory: RunDirectory) -> None:
         "trials": 6,
         "best": best,
         "median": 2.3,
+        "separation": {"seeds": [2.2, 2.3], "spread_of_trials": 0.2, "spread_of_seeds": 0.07, "ratio": 2.86},
         "importances": {"train.learning_rate": 0.7, "loss.projector.weight": 0.2, "model.width": 0.1},
         "seconds": 72.0,
         "epochs_trained": 13,

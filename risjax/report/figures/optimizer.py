@@ -59,6 +59,7 @@ def _scale(axes, name: str, values: np.ndarray) -> None:
     top = np.nanmax(values)
     axes.set_ylim(0, top * 1.08 if top > 0 else 1)
     if name == "learning_rate":
-        axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
     else:
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=name == "skipped"))

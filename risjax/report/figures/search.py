@@ -44,7 +44,10 @@ def search_history(trials: Sequence[Mapping[str, Any]], metric: str, *, minimise
         axes.step(table["trial"], table["best_so_far"], where="post", color=blue.color, label="best so far")
         axes.plot(table["trial"][complete], table["value"][complete], "o", color=blue.color, label="complete")
         pruned = ~complete & np.isfinite(table["value"])
-        axes.plot(table["trial"][pruned], table["value"][pruned], "x", color=other.color, label="pruned, last value")
+        if pruned.any():
+            axes.plot(
+                table["trial"][pruned], table["value"][pruned], "x", color=other.color, label="pruned, last value"
+            )
         lost = ~np.isfinite(table["value"])
         if lost.any():
             axes.plot(

@@ -10,6 +10,8 @@ from risjax.report.reading import Run
 from risjax.report.words import NOTHING, duration, metric_name, number
 
 _MOST_ROWS = 30
+_SEPARATED = 2.0
+"""The ratio of spreads from which on trials count as separated, as in `risjax.search`."""
 
 
 def search_section(run: Run) -> Iterator[Section]:
@@ -28,7 +30,7 @@ def search_section(run: Run) -> Iterator[Section]:
     section.add(importances({n: v for n, v in shares.items() if _number(v)}) if isinstance(shares, dict) else None)
     if not shares:
         section.add(Text("Too few trials are complete to say which settings mattered."))
-    section.add(_best(run, metric), _unfinished(run))
+    section.add(_separation(run), _best(run, metric), _unfinished(run))
     yield section
 
 
@@ -47,6 +49,21 @@ def _summary(run: Run, metric: str) -> list[tuple[str, str]]:
     if _number(run.search.get("seconds")):
         facts.append(("Time in trials", duration(run.search["seconds"])))
     return facts
+
+
+def _separation(run: Run) -> Text | None:
+    """Whether the trials differ by more than other seeds of one configuration do."""
+    found = run.search.get("separation")
+    if not isinstance(found, dict) or not _number(found.get("ratio")):
+        return None
+    ratio = found["ratio"]
+    seeds = len(found.get("seeds") or ())
+    verdict = "the trials separate" if ratio >= _SEPARATED else "the ranking of the trials is mostly luck"
+    return Text(
+        f"The values of the trials scatter {number(ratio)} times as widely as those of the best configuration under "
+        f"{seeds} other seeds ({number(found.get('spread_of_trials'))} against "
+        f"{number(found.get('spread_of_seeds'))}): {verdict}."
+    )
 
 
 def _best(run: Run, metric: str) -> Grid | None:
