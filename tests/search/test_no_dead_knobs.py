@@ -20,7 +20,7 @@ from risjax.keys import Purpose
 from risjax.model import build
 from risjax.pipeline import make_pipeline
 from risjax.search.space import check_space, probes
-from risjax.train.settings import Settings, make_settings, program_key
+from risjax.train.settings import ProgramKey, Settings, make_settings, program_key
 from risjax.train.state import init_state
 from risjax.train.step import make_step
 
@@ -44,25 +44,37 @@ def tiny() -> Config:
     return apply_overrides(load_config("wide"), TINY)
 
 
+_programs: dict[ProgramKey, tuple[str, list[bool]]] = {}
+
+
+def trace(key: ProgramKey, settings: Settings) -> tuple[str, list[bool]]:
+    """What trials of one program run: a first step on a batch and the pipeline on the result, freed of whatever
+    the new state and the estimates do not need; and which settings are needed."""
+    if key not in _programs:
+        network = build(key.physics.array, key.model, key.precision)
+        step = make_step(key, network)
+        pipeline = make_pipeline(key.physics, key.precision, key.model, key.estimator)
+
+        def trial(settings: Settings) -> Any:
+            batch = scene_batch(key.physics, settings.seed, Purpose.TRAIN_SCENES, jnp.asarray(0), key.train.batch_size)
+            state, _ = step(init_state(key, network, settings), batch, settings)
+            _, effective = pipeline.covariance(state.ema, batch.observation, settings.covariance)
+            return state, pipeline.localise(effective)
+
+        program = jax.make_jaxpr(trial)(settings)
+        needed, is_used = dce_jaxpr(program.jaxpr, [True] * len(program.out_avals))
+        _programs[key] = re.sub("0x[0-9a-f]+", "", f"{needed}{program.consts}"), is_used
+    return _programs[key]
+
+
 def traced(config: Config) -> str:
-    """What a trial runs: a first step on a batch and the pipeline on the result, as one program freed of whatever
-    the new state and the estimates do not need, with the values of those settings that it does need."""
-    key, settings = program_key(config), make_settings(config)
-    network = build(key.physics.array, key.model, key.precision)
-    step = make_step(key, network)
-    pipeline = make_pipeline(key.physics, key.precision, key.model, key.estimator)
-
-    def trial(settings: Settings) -> Any:
-        batch = scene_batch(key.physics, settings.seed, Purpose.TRAIN_SCENES, jnp.asarray(0), key.train.batch_size)
-        state, _ = step(init_state(key, network, settings), batch, settings)
-        _, effective = pipeline.covariance(state.ema, batch.observation, settings.covariance)
-        return state, pipeline.localise(effective)
-
-    program = jax.make_jaxpr(trial)(settings)
-    needed, is_used = dce_jaxpr(program.jaxpr, [True] * len(program.out_avals))
+    """What a trial runs, as text: its program and the values of the settings that the program needs."""
+    settings = make_settings(config)
+    program, is_used = trace(program_key(config), settings)
     leaves = jax.tree.leaves_with_path(settings)
-    values = {keystr(path): float(leaf) for (path, leaf), used in zip(leaves, is_used, strict=True) if used}
-    return re.sub("0x[0-9a-f]+", "", f"{needed}{program.consts}{values}")
+    return (
+        f"{program}{ {keystr(path): float(leaf) for (path, leaf), used in zip(leaves, is_used, strict=True) if used} }"
+    )
 
 
 @pytest.fixture(scope="module")
