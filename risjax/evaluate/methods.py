@@ -144,7 +144,7 @@ def _on_sample(localise: Callable[..., Estimates], config: Config, physics: Phys
 
 
 def _learned(config: Config, physics: PhysicsConfig, params: Params, *, likelihood: bool) -> Callable[[Batch], Found]:
-    pipeline = make_pipeline(config)
+    pipeline = make_pipeline(physics, config.precision, config.model, config.estimator)
     grid = make_grid(physics, config.estimator.grid)
     slots = physics.scene.max_sources
     # The likelihood drops what it does not need, so it is offered more, and weaker, peaks than are let by otherwise.
@@ -154,18 +154,16 @@ def _learned(config: Config, physics: PhysicsConfig, params: Params, *, likeliho
     )
 
     def run(batch: Batch) -> Found:
-        factor = pipeline.predict(params, batch.observation).factor
-        covariance = pipeline.covariance(params, batch.observation)
+        prediction, covariance = pipeline.covariance(params, batch.observation, config.covariance)
         if not likelihood:
-            found = jax.vmap(lambda one: localise_mvdr(one, physics, config.estimator, grid=grid))(covariance)
-            return Found(found, factor)
+            return Found(pipeline.localise(covariance), prediction.factor)
 
         def one(observation: Observation, effective: LowRankCovariance) -> Estimates:
             candidates = localise_mvdr(effective, roomy, generous, grid=grid)
             found = select_and_polish(observation, candidates, physics, config.estimator)
             return jax.tree.map(lambda leaf: leaf[:slots], found)
 
-        return Found(jax.vmap(one)(batch.observation, covariance), factor)
+        return Found(jax.vmap(one)(batch.observation, covariance), prediction.factor)
 
     return run
 
