@@ -68,10 +68,12 @@ def draw_projector_gradient(results, path):
         rows = [row for row in results["across"]["complex64"] if row["gap"] > 0]
         _errors(axes[2], rows, "gap", methods)
         bias = [row["bias of the broadening"] for row in rows]
-        axes[2].plot(np.arange(len(rows)), np.maximum(bias, 1e-8), color=INK, lw=1, ls=":", label="stated bias")
+        axes[2].plot(
+            np.arange(len(rows)), np.maximum(bias, 1e-8), color=INK, lw=1, ls=":", label="stated bias of the broadening"
+        )
         axes[2].set_title("A closing gap across the cut")
         axes[2].set_xlabel("relative gap between eigenvalues 5 and 6")
-        axes[2].legend(frameon=False, fontsize=8, loc="lower right")
+        axes[2].legend(*([items[-1]] for items in axes[2].get_legend_handles_labels()), frameon=False, fontsize=8)
         draws = results["random"]["complex64"]
         width = 0.8 / len(methods)
         for offset, method in enumerate(methods):
@@ -82,7 +84,7 @@ def draw_projector_gradient(results, path):
                 axes[3].plot(x, np.full(len(x), 1.0), ls="", marker="o", ms=4, color=COLOURS[method])
         axes[3].set_xticks(np.arange(len(draws)), [f"{row['loading']:g}" for row in draws])
         axes[3].set_ylim(0, 104)
-        axes[3].set_title("Random draws with a NaN gradient, %")
+        axes[3].set_title("NaN in random draws, %")
         axes[3].set_xlabel("diagonal loading")
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, ncols=len(labels), frameon=False, loc="upper right", fontsize=9)

@@ -44,7 +44,11 @@ from risjax.linalg.hermitian import (
 
 
 def signal_projector(
-    matrix: Inexact[Array, "N N"], num_sources: Integer[Array, ""] | int, *, tau: float = TAU
+    matrix: Inexact[Array, "N N"],
+    num_sources: Integer[Array, ""] | int,
+    *,
+    tau: float = TAU,
+    max_sources: int | None = None,
 ) -> Inexact[Array, "N N"]:
     """P = U_s U_s^H, the projector onto the eigenvectors of the ``num_sources`` largest eigenvalues.
 
@@ -52,6 +56,8 @@ def signal_projector(
         matrix: R, Hermitian (its Hermitian part is used), of trace N, [N, N], full precision.
         num_sources: K, [] integer; may be traced and differ from scene to scene under vmap. 0 gives P = 0.
         tau: broadening of the gaps across the cut.
+        max_sources: a static bound of K, above which K is cut off. With it (or an int for K) the derivative costs
+            products of N x N by N x max_sources, little beside the `eigh`; without, of N x N by N x N.
 
     Returns:
         P, [N, N], of the matrix's dtype. Where the K-th and (K+1)-th eigenvalues coincide P is one of many and its
@@ -64,7 +70,9 @@ def signal_projector(
         >>> jax.vmap(signal_projector)(covariances, num_sources)  # [B, N, N], [B] -> [B, N, N]
     """
     _check(matrix, "signal_projector")
-    weights = descending_mask(matrix.shape[-1], jnp.asarray(num_sources), real_dtype(matrix.dtype))
+    bound = num_sources if isinstance(num_sources, int) else max_sources
+    count = matrix.shape[-1] if bound is None else min(bound, matrix.shape[-1])
+    weights = descending_mask(count, jnp.asarray(num_sources), real_dtype(matrix.dtype))
     return _weighted_projector(matrix, weights, tau)
 
 
@@ -89,7 +97,7 @@ def soft_signal_projector(
         )
     # The i-th eigenvector is in the signal space of every K > i.
     at_least = jnp.cumsum(probability[::-1])[::-1][1:].astype(real_dtype(matrix.dtype))
-    return _weighted_projector(matrix, jnp.pad(at_least, (0, size - at_least.shape[0])), tau)
+    return _weighted_projector(matrix, at_least, tau)
 
 
 def _check(matrix: Array, where: str) -> None:
@@ -100,22 +108,31 @@ def _check(matrix: Array, where: str) -> None:
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _weighted_projector(matrix: Array, weights: Array, tau: float) -> Array:
+    """sum of f_j u_j u_j^H over the leading eigenvectors, as many as there are weights."""
     _, vectors = eigh_descending(matrix)
-    return matmul(vectors * weights[None, :], adjoint(vectors))
+    leading = vectors[:, : weights.shape[0]]
+    return matmul(leading * weights[None, :], adjoint(leading))
 
 
 def _weighted_projector_jvp(tau: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     matrix, weights = primals
     matrix_dot, weights_dot = tangents
+    count = weights.shape[0]
     values, vectors = eigh_descending(matrix)
-    projector = matmul(vectors * weights[None, :], adjoint(vectors))
+    leading = vectors[:, :count]
+    projector = matmul(leading * weights[None, :], adjoint(leading))
     projector_dot = jnp.zeros_like(projector)
     if not isinstance(matrix_dot, jax.custom_derivatives.SymbolicZero):
-        coupling = matmul(adjoint(vectors), matmul(hermitian_part(matrix_dot), vectors))
-        slope = (weights[:, None] - weights[None, :]) * broadened_reciprocal(values[:, None] - values[None, :], tau)
-        projector_dot += matmul(vectors, matmul(slope * coupling, adjoint(vectors)))
+        # Pairs of two vectors without weight contribute nothing; each other pair is counted in one column j < count,
+        # or, where both have a weight, half in each. The adjoint adds the rest.
+        coupling = matmul(adjoint(vectors), matmul(hermitian_part(matrix_dot), leading))
+        padded = jnp.pad(weights, (0, values.shape[0] - count))
+        slope = (weights[None, :] - padded[:, None]) * broadened_reciprocal(values[None, :count] - values[:, None], tau)
+        share = jnp.where(jnp.arange(values.shape[0]) < count, 0.5, 1.0).astype(slope.dtype)
+        half = matmul(matmul(vectors, share[:, None] * slope * coupling), adjoint(leading))
+        projector_dot += half + adjoint(half)
     if not isinstance(weights_dot, jax.custom_derivatives.SymbolicZero):
-        projector_dot += matmul(vectors * weights_dot[None, :], adjoint(vectors))
+        projector_dot += matmul(leading * weights_dot[None, :], adjoint(leading))
     return projector, projector_dot
 
 

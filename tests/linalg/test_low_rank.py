@@ -13,6 +13,7 @@ from tests.linalg.reference import (
     directional_derivative,
     directional_difference,
     random_array,
+    random_unitary,
     trace_n,
 )
 
@@ -50,7 +51,15 @@ def degenerate(name):
             factor[:, 1:] *= 1e-3
         case "tiny columns, nearly parallel":
             factor[:, 1:] = 1e-5 * (factor[:, 1:2] + 1e-12 * factor[:, 1:])
+        case "weak directions, mixed":  # closer than the Gram matrix can tell apart, in both precisions
+            factor = _mixed([1.0, 1e-4, 3e-5, 0.0, 0.0])
+        case "one weak direction, mixed":
+            factor = _mixed([1.0, 1e-4, 0.0, 0.0, 0.0])
     return trace_n(factor) if factor.any() else factor
+
+
+def _mixed(singular):
+    return (random_unitary(4, SIZE)[:, :RANK] * np.array(singular)) @ random_unitary(5, RANK)
 
 
 DEGENERATE = {
@@ -61,6 +70,8 @@ DEGENERATE = {
     "orthonormal columns": 5,
     "near-far 60 dB": 5,
     "tiny columns, nearly parallel": 2,
+    "weak directions, mixed": 3,
+    "one weak direction, mixed": 2,
 }
 """Name to rank; the last row's other columns lie below complex64's rank tolerance."""
 

@@ -88,6 +88,19 @@ def test_the_bias_across_the_cut_is_what_the_docstring_says():
     assert goal.shape == (SIZE, SIZE)
 
 
+@pytest.mark.parametrize("bound", [3, 5, None])
+def test_a_static_bound_of_the_sources_changes_the_cost_alone(bound):
+    matrix, goal, count = jnp.asarray(with_eigenvalues(SPECTRA["healthy"])), target("complex128"), jnp.asarray(CUT)
+
+    def loss(m):
+        return jnp.real(jnp.vdot(goal, signal_projector(m, count, max_sources=bound)))
+
+    value, gradient = jax.jit(jax.value_and_grad(loss))(matrix)
+    expected = jax.value_and_grad(lambda m: jnp.real(jnp.vdot(goal, signal_projector(m, CUT))))(matrix)
+    np.testing.assert_allclose(value, expected[0], rtol=1e-12)
+    np.testing.assert_allclose(gradient, expected[1], atol=1e-12)
+
+
 def test_number_of_sources_is_traced_and_differs_from_scene_to_scene():
     matrices = jnp.asarray(np.stack([with_eigenvalues(SPECTRA["healthy"], seed) for seed in range(4)]))
     counts = jnp.array([0, 1, 5, 8])
