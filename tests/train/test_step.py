@@ -141,7 +141,7 @@ def test_weight_decay_spares_vectors():
     for path, leaf in jax.tree.leaves_with_path(updates):
         moved = bool(jnp.any(leaf != 0))
         assert moved == (leaf.ndim > 1 and bool(jnp.any(_at(state.params, path) != 0))), jax.tree_util.keystr(path)
-    assert float(optax.global_norm(updates)) > 0
+    assert float(optax.tree.norm(updates)) > 0
 
 
 def _at(tree, path):
