@@ -4,6 +4,7 @@ The file holds ``<source>/truth/<field>`` and ``<source>/<method>/<field>``, lea
 fields, ``position``, ``active`` and (estimates) ``std`` are read here, and ``snr_db`` of the truth.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from risjax.report.drawing import Drawing
 from risjax.report.figures.scene import Points, scene_view
 from risjax.report.matching import angle_pairs, cartesian, gospa_m
-from risjax.report.methods import is_learned, is_reference, principal
+from risjax.report.methods import is_learned, is_reference, makes_errors, principal
 from risjax.report.reading import Run
 from risjax.report.words import method_name, number
 
@@ -67,13 +68,16 @@ def read_scenes(arrays: dict[str, np.ndarray], source: str) -> Scenes | None:
 
 
 def matched_errors(run: Run, source: str) -> tuple[dict[str, dict[str, np.ndarray]], int]:
-    """Errors of angle-matched sources by method and quantity, and how many sources there are in all."""
+    """Errors of angle-matched sources by method and quantity, and how many sources there are in all.
+
+    Methods that are given the true covariance are left out: they have no noise to err by.
+    """
     scenes = read_scenes(run.estimates, source)
     if scenes is None:
         return {}, 0
     gate = _gate(run)
     errors = {}
-    for method in scenes.estimates:
+    for method in filter(makes_errors, scenes.estimates):
         pairs = []
         for index in range(len(scenes.position)):
             true, estimated = scenes.truth(index), scenes.claimed(method, index).position
@@ -93,7 +97,8 @@ def matched_errors(run: Run, source: str) -> tuple[dict[str, dict[str, np.ndarra
 def example_scenes(run: Run, source: str) -> list[Drawing]:
     """Pictures of the scenes that the principal method does best, in the middle and worst, by GOSPA.
 
-    Empty scenes are left out, and among equals the one with the most sources is taken.
+    Empty scenes are left out. The best is sought where there are at least as many sources as usual, since a lone
+    source placed well shows little; among equals the scene with the most sources is taken.
     """
     scenes = read_scenes(run.estimates, source)
     if scenes is None or not scenes.active.any():
@@ -111,7 +116,8 @@ def example_scenes(run: Run, source: str) -> list[Drawing]:
         for scene in candidates
     }
     ranked = sorted(values, key=lambda scene: (round(values[scene], 3), -count[scene]))
-    best = _best(ranked, values, count)
+    usual = math.ceil(np.median(count[candidates]))
+    best = next(scene for scene in ranked if count[scene] >= usual)
     chosen = {"best": best, "median": ranked[len(ranked) // 2], "worst": ranked[-1]}
     drawings = []
     for rank, index in chosen.items():
@@ -123,6 +129,7 @@ def example_scenes(run: Run, source: str) -> list[Drawing]:
             f"GOSPA of {method_name(judged)} {number(values[index])} m. Rings are the truth, the other marks estimates"
             + (", bars two standard deviations" if _has_std(scenes, shown, index) else "")
             + "; the square at the origin is the surface."
+            + (f" The best of the scenes with {usual} sources or more." if rank == "best" and usual > 1 else "")
         )
         drawings.append(
             scene_view(
@@ -136,12 +143,6 @@ def example_scenes(run: Run, source: str) -> list[Drawing]:
             )
         )
     return drawings
-
-
-def _best(ranked: list[int], values: dict[int, float], count: np.ndarray) -> int:
-    """The best of the scenes with at least as many sources as usual: a lone source placed well shows little."""
-    usual = np.median([count[scene] for scene in ranked])
-    return next(scene for scene in ranked if count[scene] >= usual)
 
 
 def _has_std(scenes: Scenes, methods: list[str], index: int) -> bool:

@@ -18,6 +18,11 @@ def told(method: str) -> str:
     return "K" if method.endswith("_told_k") else ""
 
 
+def makes_errors(method: str) -> bool:
+    """Whether a method's errors mean something: given the true covariance, there is no noise to err by."""
+    return not told(method).startswith("the true covariance")
+
+
 def is_reference(method: str) -> bool:
     """Whether a method is told something of the truth: a reference, no competitor."""
     return bool(told(method))

@@ -45,8 +45,8 @@ _AXES = {
     "num_sources": "Sources in the scene, K",
     "range": "Range of the source (m)",
     "range_m": "Range of the source (m)",
-    "separation": "Angle between the closest two sources (°)",
-    "separation_deg": "Angle between the closest two sources (°)",
+    "separation": "Angle between the closest two (°)",
+    "separation_deg": "Angle between the closest two (°)",
     "near_far": "Near-far ratio (dB)",
     "near_far_db": "Near-far ratio (dB)",
 }

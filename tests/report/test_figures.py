@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from risjax.report import figures, read_run
 from risjax.report.drawing import Drawing
+from risjax.report.examples import matched_errors
 from risjax.report.figures import Points
 from risjax.report.metrics_view import Interval, SourceMetrics, parse_slice
 from risjax.report.reading import Run
@@ -68,6 +69,20 @@ def test_breakdowns_draw_what_the_csv_holds_and_what_the_metrics_say(run: Run) -
         x, y = numbers([table["snr_db_centre"][i] for i in rows]), numbers([table["value"][i] for i in rows])
         assert is_drawn(figure, x, y)
         np.testing.assert_array_equal(y, [entry.value for _, entry in source.along("snr_db", method, "f1_3d")])
+
+
+def test_whoever_is_given_the_true_covariance_has_no_errors_to_show(run: Run) -> None:
+    source = run.sources[0]
+    drawing = figures.metrics_along(source, "snr_db", ("recall_3d", "rmse_range_m"), name="n", title="t", caption="c")
+    assert drawing is not None
+    table = read_csv(drawing)
+    drawn = set(zip(table["metric"], table["method"], strict=True))
+    assert ("recall_3d", "oracle_mvdr") in drawn
+    assert ("rmse_range_m", "greedy_ml") in drawn
+    assert ("rmse_range_m", "oracle_mvdr") not in drawn
+    errors, total = matched_errors(run, source.name)
+    assert set(errors) == set(source.methods) - {"oracle_mvdr"}
+    assert all(len(quantities["range_m"]) <= total for quantities in errors.values())
 
 
 def test_search_history_keeps_the_best_so_far(run: Run) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from risjax.report.drawing import Drawing
+from risjax.report.methods import makes_errors, principal
 from risjax.report.metrics_view import SourceMetrics
 from risjax.report.style import MUTED, method_looks, tidy
 from risjax.report.words import arrow, axis_name, method_name, metric_name
@@ -18,12 +19,19 @@ _FEWEST = 5
 
 
 def metrics_along(
-    source: SourceMetrics, axis: str, metrics: Sequence[str], *, name: str, title: str, caption: str
+    source: SourceMetrics,
+    axis: str,
+    metrics: Sequence[str],
+    *,
+    name: str,
+    title: str,
+    caption: str,
 ) -> Drawing | None:
     """Small multiples of metrics against an axis, a line a method with its 95 % interval.
 
-    A metric ``rmse_x`` with a companion ``crb_x`` gets that bound under it, in grey. Points with fewer than five
-    entries behind them are left out.
+    A metric ``rmse_x`` with a companion ``crb_x`` gets that bound under it, in grey: the principal method's, over the
+    sources that it matched. Methods that are given the true covariance have no errors to show there. Points with
+    fewer than five entries behind them are left out.
 
     Args:
         source: the evaluation.
@@ -45,6 +53,7 @@ def metrics_along(
         (metric, method, part, entry)
         for metric in (*shown, *companions.values())
         for method in methods
+        if makes_errors(method) or not metric.startswith(("rmse_", _BOUND))
         for part, entry in source.along(axis, method, metric)
         if entry.count == 0 or entry.count >= _FEWEST
     ]
@@ -64,6 +73,7 @@ def metrics_along(
         rows = [i for i in range(len(table["value"])) if (table["metric"][i], table["method"][i]) == (metric, method)]
         return tuple(table[column][rows] for column in (f"{axis}_centre", "value", "low", "high"))
 
+    judged = principal(methods)
     columns = min(len(shown), _MOST_PANELS)
     lines = math.ceil(len(shown) / columns)
 
@@ -80,9 +90,9 @@ def metrics_along(
                 known = np.isfinite(low) & np.isfinite(high)
                 axes.fill_between(x[known], low[known], high[known], color=look.color, alpha=0.15, linewidth=0)
                 axes.plot(x, value, **look.line(label=method_name(method)))
-                if bound and curve(bound, method)[0].size:
-                    axes.plot(*curve(bound, method)[:2], color=MUTED, linestyle=":", label="Cramér-Rao bound")
-                    bound = None
+            if bound and judged:
+                x, value, *_ = curve(bound, judged)
+                axes.plot(x, value, color=MUTED, linestyle=":", label=f"Cramér-Rao bound, {method_name(judged)}")
             _finish(axes, metric)
         for axes in panels.flat[len(shown) :]:
             axes.set_visible(False)
@@ -91,8 +101,11 @@ def metrics_along(
             panels[last, column].set_xlabel(axis_name(axis))
             panels[last, column].tick_params(labelbottom=True)
             _integer_ticks(panels[last, column], table[f"{axis}_low"], table[f"{axis}_high"])
-        handles, labels = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=7)
+        entries: dict = {}
+        for axes in panels.flat[: len(shown)]:
+            handles, labels = axes.get_legend_handles_labels()
+            entries = dict(zip(labels, handles, strict=True)) | entries
+        figure.legend(entries.values(), entries.keys(), loc="outside upper left", ncols=7)
 
     return Drawing(f"{source.name}_{name}", title, caption, table, paint, height_in=0.5 + 2.5 * lines)
 

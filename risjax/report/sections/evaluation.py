@@ -96,7 +96,8 @@ def _curves(source: SourceMetrics) -> Iterator:
             _ERRORS[:3],
             name="rmse_snr",
             title="Errors against SNR",
-            caption="Root mean square errors of matched sources, and the Cramér-Rao bound where it was computed.",
+            caption="Root mean square errors over the sources that each method matched; the Cramér-Rao bound, where it "
+            "was computed, over those of the method it is named after.",
         )
     if count:
         yield metrics_along(
