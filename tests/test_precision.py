@@ -93,3 +93,59 @@ def test_all_finite_and_select_tree():
     assert not bool(all_finite({"z": jnp.array(1j * jnp.nan)}))
     chosen = select_tree(jnp.array(False), {"a": jnp.ones(2)}, {"a": jnp.zeros(2)})
     np.testing.assert_array_equal(chosen["a"], 0.0)
+
+
+def test_loss_scale_passes_through_lowering_scans_none_maps_and_checkpoints(tmp_path):
+    from orbax.checkpoint import v1 as orbax
+
+    scale = make_loss_scale(PrecisionConfig(compute="float16", min_loss_scale=0.25))
+    jax.jit(lambda s: s.adjust(jnp.array(True))).lower(scale).compile()
+    jax.tree.map(lambda leaf: None, scale)
+    scanned, _ = jax.lax.scan(lambda s, finite: (s.adjust(finite), None), scale, jnp.zeros(30, bool))
+    assert float(scanned.value) == float(scanned.floor) == 0.25
+    orbax.save(tmp_path / "scale", scanned._asdict())
+    restored = type(scale)(**orbax.load(tmp_path / "scale", jax.tree.map(jnp.zeros_like, scanned)._asdict()))
+    for one, other in zip(restored, scanned, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_scale_stops_growing_before_it_overflows():
+    scale = make_loss_scale(PrecisionConfig(compute="float16", initial_loss_scale=2.0**127, loss_scale_period=1))
+    assert float(scale.adjust(jnp.array(True)).value) == 2.0**127
+
+
+def test_scaling_happens_in_float32_whatever_the_leaf():
+    scale = make_loss_scale(PrecisionConfig(compute="float16"))
+    scaled = scale.scale({"loss": jnp.asarray(3.0, jnp.float16)})["loss"]
+    assert scaled.dtype == jnp.float32
+    assert float(scaled) == 3.0 * 2**15
+
+
+def test_upcast_and_door_cost_nothing_on_what_is_full_already():
+    """No operation at all for full-precision leaves, and one for each packed pair: nothing to measure."""
+
+    def door(tree):
+        tree = upcast(tree)
+        check_upcast(tree, "predictions")
+        return tree
+
+    full = {"a": jnp.ones(3), "b": jnp.ones(2, jnp.complex64), "c": jnp.arange(2)}
+    assert jax.make_jaxpr(door)(full).eqns == []
+    packed = PackedComplex(jnp.ones(2), jnp.ones(2))
+    assert [equation.primitive.name for equation in jax.make_jaxpr(door)(packed).eqns] == ["complex"]
+
+
+def test_cotangents_return_in_the_leafs_own_dtype():
+    packed = PackedComplex(jnp.ones(2, jnp.bfloat16), jnp.ones(2, jnp.bfloat16))
+    gradient = jax.grad(lambda tree: jnp.sum(jnp.abs(upcast(tree)) ** 2))(packed)
+    assert gradient.real.dtype == gradient.imag.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(gradient.real, 2.0)
+
+
+@pytest.mark.parametrize("name", ["params", "compute", "output"])
+def test_a_64_bit_policy_needs_x64(name):
+    with pytest.raises(ValueError, match=f"precision.{name}"):
+        make_policy(PrecisionConfig(**{name: "float64"}))
+    with jax.enable_x64(True):
+        make_policy(PrecisionConfig(**{name: "float64"}))
