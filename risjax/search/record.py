@@ -71,15 +71,29 @@ def best_config(config: Config, records: Sequence[TrialRecord]) -> Config | None
     return None if best is None else apply_overrides(config, best.params)
 
 
-def write_records(directory: RunDirectory, config: Config, records: Sequence[TrialRecord]) -> None:
-    """Writes ``search/trials.json`` and, where there is a best trial, ``search/best.yaml``."""
+def write_records(
+    directory: RunDirectory, config: Config, records: Sequence[TrialRecord], *, written: int | None = None
+) -> int | None:
+    """Writes ``search/trials.json`` and, where there is a best trial, ``search/best.yaml``.
+
+    Args:
+        directory: the run.
+        config: the search's configuration.
+        records: the slots.
+        written: the trial that this process last wrote to ``best.yaml``, which is not written twice.
+
+    Returns:
+        The number of the best trial, or None.
+    """
     directory.write_json("search/trials.json", [asdict(record) for record in records])
-    best = best_config(config, records)
+    leader = next((record.number for record in records if record.is_best), None)
+    best = best_config(config, records) if leader != written else None
     if best is not None:
         stages = tuple(stage for stage in best.stages if stage != "search") or _WITHOUT_SEARCH
         changes = {"stages": stages, "run.directory": None, "search.storage": None}
         text = "# The best configuration of a search, complete: run.py --config best.yaml\n"
         write_atomically(directory.search / "best.yaml", text + to_yaml(apply_overrides(best, changes)))
+    return leader
 
 
 def write_summary(

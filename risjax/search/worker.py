@@ -55,6 +55,7 @@ class Worker:
         self.config, self.directory, self.terminal = config, directory, terminal
         self.train, self.train_population = train, train_population
         self.watch = Watch(config.search.heartbeat_s)
+        self.best: int | None = None
 
     def work(self) -> tuple[TrialRecord, ...]:
         """Tries configurations until every slot is finished or given up; returns the slots."""
@@ -220,9 +221,8 @@ class Worker:
         """
         with exclusive(self.directory.search / "records.lock"):
             records = read_records(self.study, self.config)
-            write_records(self.directory, self.config, records)
-            best = next((record.number for record in records if record.is_best), None)
-            drop_checkpoints(self.directory, read_slots(self.study.get_trials(deepcopy=False)), best)
+            self.best = write_records(self.directory, self.config, records, written=self.best)
+            drop_checkpoints(self.directory, read_slots(self.study.get_trials(deepcopy=False)), self.best)
         return records
 
 

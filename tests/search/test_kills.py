@@ -50,7 +50,7 @@ def records(path: Path) -> list[dict]:
     return json.loads(file.read_text()) if file.exists() else []
 
 
-def wait_until(condition, timeout_s: float = 60.0) -> None:
+def wait_until(condition, timeout_s: float = 180.0) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, "waited in vain"
