@@ -43,7 +43,7 @@ def command(folder: Path) -> list[str]:
     return [sys.executable, str(RUN), "--config", str(folder / "tiny.yaml"), f"run.directory={folder / 'run'}"]
 
 
-def killed_when(folder: Path, condition: Callable[[RunDirectory], bool], *, timeout: float = 300) -> None:
+def killed_when(folder: Path, condition: Callable[[RunDirectory], bool], *, timeout: float = 900.0) -> None:
     """Runs the command and kills it, hard, as soon as ``condition`` holds."""
     with subprocess.Popen(command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + timeout
@@ -55,7 +55,7 @@ def killed_when(folder: Path, condition: Callable[[RunDirectory], bool], *, time
 
 
 def finished(folder: Path) -> RunDirectory:
-    subprocess.run(command(folder), check=True, timeout=600, stdout=subprocess.DEVNULL)
+    subprocess.run(command(folder), check=True, timeout=1800, stdout=subprocess.DEVNULL)
     return RunDirectory(folder / "run")
 
 
@@ -77,7 +77,7 @@ def results(directory: RunDirectory) -> dict:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(5400)
 def test_a_run_killed_three_times_ends_with_the_numbers_of_an_unbroken_one(tmp_path):
     for name in ("whole", "broken"):
         (tmp_path / name).mkdir()
