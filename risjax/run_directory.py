@@ -166,7 +166,9 @@ class RunDirectory:
             return
         with self.log_path.open("r+b") as file:
             content = file.read()
-            file.truncate(content.rfind(b"\n") + 1)
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                file.truncate(whole)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
