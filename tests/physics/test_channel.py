@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from risjax.config import ArrayConfig, ChannelConfig
-from risjax.physics.array import steering
+from risjax.physics.array import element_positions, steering
 from risjax.physics.channel import draw_channel, line_of_sight
 
 ARRAY = ArrayConfig(num_horizontal=6, num_vertical=6)
@@ -38,6 +38,19 @@ def test_original_normalisation_gives_the_line_of_sight_one_over_n_of_its_share(
     np.testing.assert_allclose(scattered, 1 / 5 / 16, rtol=0.02)
     direct = np.mean(np.abs(channels.mean(0)) ** 2) - scattered / DRAWS
     np.testing.assert_allclose(direct, 4 / 5 / 16 / 36, rtol=0.1)
+
+
+def test_line_of_sight_is_right_to_the_end_of_a_large_batch():
+    """A fused sum over two axes inside an outer sum is wrong behind element 32,768 in jaxlib 0.10.2 on a CPU."""
+    array, count = ArrayConfig(), 40  # 40 * 16 * 144 = 92,160
+    random = np.random.default_rng(0)
+    departure = random.uniform(-1, 1, (count, 2)).astype(np.float32)
+    arrival = random.uniform(-0.8, 0.8, count).astype(np.float32)
+    direct = jax.jit(jax.vmap(lambda d, a: line_of_sight(array, 16, d, a)))(departure, arrival)
+    cosines = np.stack([np.sin(departure[:, 0]) * np.cos(departure[:, 1]), np.sin(departure[:, 1])], axis=1)
+    surface = 2 * np.pi / array.wavelength_m * cosines @ element_positions(array).T
+    antennas = np.pi * arrival[:, None] * (np.arange(16) - 7.5)
+    np.testing.assert_allclose(direct, np.exp(1j * (antennas[:, :, None] + surface[:, None, :])), atol=2e-5)
 
 
 def test_line_of_sight_is_a_plane_wave_on_both_sides():

@@ -20,7 +20,7 @@ from risjax.types import Scene
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "data" / "original"
-NOISE_FLOOR = 1e-6  # absolute, of y_clean
+NOISE_FLOOR = 1e-6  # root mean square of what the original added to y_clean
 SIGNIFICANCE = 1e-3  # of the two-sample tests; seeds are fixed
 
 
@@ -70,8 +70,8 @@ def test_clean_snapshots_are_those_of_the_profiles_steering(clean, physics):
     fields = np.einsum("sk,skn->sn", clean.sources.amplitude, _vectors(clean, physics))
     observation = clean.observation
     again = np.einsum("sln,smn->slm", observation.codes * fields[:, None], observation.channel)
-    error = np.abs(again - clean.clean).max(axis=(1, 2))
-    assert (error < 1e-4 * np.abs(clean.clean).max(axis=(1, 2)) + NOISE_FLOOR).all()
+    error, level = (np.sqrt(np.mean(np.abs(a) ** 2, axis=(1, 2))) for a in (again - clean.clean, clean.clean))
+    np.testing.assert_array_less(error, 1e-4 * level + 1.1 * NOISE_FLOOR)
 
 
 def test_label_covariance_is_the_sum_of_powers(clean, physics):
@@ -80,7 +80,9 @@ def test_label_covariance_is_the_sum_of_powers(clean, physics):
     expected = np.einsum("skn,skm->snm", vectors, vectors.conj())
     held = clean.covariance_factor @ clean.covariance_factor.conj().swapaxes(1, 2)
     difference = np.linalg.norm(held - expected, axis=(1, 2)) / np.linalg.norm(expected, axis=(1, 2))
-    assert difference.max() < 1e-4
+    # The file's amplitudes carry the noise floor of the snapshots they were found from, averaged over L M = 256.
+    level = np.sqrt(np.mean(np.abs(clean.clean) ** 2, axis=(1, 2)))
+    np.testing.assert_array_less(difference, 1e-4 + 2 * NOISE_FLOOR / 16 / level)
 
 
 def test_wrong_manifolds_do_not_explain_the_clean_snapshots(clean, physics):
