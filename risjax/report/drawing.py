@@ -90,24 +90,26 @@ class Drawing:
 
 
 def _compress(pixels: np.ndarray) -> bytes:
-    """A palette of the commonest colours as they are (lines, text, grid), and 96 that cover the blends between."""
+    """A palette of the commonest colours as they are (lines, text, grid), and 95 that cover the blends between."""
     from PIL import Image  # a dependency of matplotlib
 
     packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    colours, index, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    painted = packed != packed[0, 0]  # nine tenths of a figure are its surface, whose colour is the corner's
+    colours, index, counts = np.unique(packed[painted], return_inverse=True, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     rest = colours[order[_EXACT_COLOURS:]]
-    palette = _rgb(colours[order[:_EXACT_COLOURS]])
+    palette = _rgb(np.concatenate([packed[0, :1], colours[order[:_EXACT_COLOURS]]]))
     if rest.size:
-        blends = Image.fromarray(_rgb(rest)[None]).quantize(256 - _EXACT_COLOURS, method=Image.Quantize.MAXCOVERAGE)
+        blends = Image.fromarray(_rgb(rest)[None]).quantize(255 - _EXACT_COLOURS, method=Image.Quantize.MAXCOVERAGE)
         palette = np.concatenate([palette, np.reshape(np.array(blends.getpalette(), np.uint8), (-1, 3))])
     # Pillow's own mapping to a palette rounds to few bits and turns white into #fcfcfc: the nearest is found here.
     distance = np.abs(_rgb(colours).astype(np.int16)[:, None] - palette.astype(np.int16)[None]).sum(-1)
-    nearest = np.argmin(distance, axis=1).astype(np.uint8)
-    image = Image.fromarray(nearest[index].reshape(packed.shape), mode="P")
+    indices = np.zeros(packed.shape, np.uint8)
+    indices[painted] = np.argmin(distance, axis=1).astype(np.uint8)[index]
+    image = Image.fromarray(indices, mode="P")
     image.putpalette(palette.tobytes())
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
+    image.save(buffer, format="PNG")
     return buffer.getvalue()
 
 

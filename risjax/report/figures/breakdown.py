@@ -105,7 +105,7 @@ def metrics_along(
         for axes in panels.flat[: len(shown)]:
             handles, labels = axes.get_legend_handles_labels()
             entries = dict(zip(labels, handles, strict=True)) | entries
-        figure.legend(entries.values(), entries.keys(), loc="outside upper left", ncols=7)
+        figure.legend(entries.values(), entries.keys(), loc="outside upper left", ncols=5)
 
     return Drawing(f"{source.name}_{name}", title, caption, table, paint, height_in=0.5 + 2.5 * lines)
 

@@ -70,7 +70,7 @@ def coverage(source: SourceMetrics) -> Drawing | None:
             tidy(axes)
         panels[0].set_ylabel("Share within")
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=7)
+        figure.legend(handles, labels, loc="outside upper left", ncols=5)
 
     caption = (
         "How often the truth lies within 1, 2 and 3 stated standard deviations, for sources matched on angle alone. "

@@ -68,7 +68,7 @@ def error_cdf(
             tidy(axes, grid="both")
         panels[0].set_ylabel("Share of all sources" if sources else "Share of matched sources")
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=7)
+        figure.legend(handles, labels, loc="outside upper left", ncols=5)
 
     caption = "Errors of sources matched within the angular gate; range plays no part in the matching. " + (
         "A curve ends at the share of sources that the method found." if sources else ""
