@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
-from risjax.estimators.grid import Grid, field_of_view, make_grid
+from risjax.estimators.grid import Grid, field_of_view, grid_like
 from risjax.estimators.likelihood import Statistics, solve_hermitian, statistics, steering_and_derivatives
 from risjax.estimators.polish import Fit, estimates_from_fit, keep_if, maximise
 from risjax.types import Estimates, Observation
@@ -126,7 +126,7 @@ def localise_greedy(
         K_max slots, strongest first, with amplitudes and standard deviations; ``score`` as in
         `risjax.estimators.polish.estimates_from_fit`. A scene with NaN in its snapshots comes back empty.
     """
-    grid = make_grid(physics, estimator.greedy.grid) if grid is None else grid
+    grid = grid_like(observation.snapshots, physics, estimator.greedy.grid) if grid is None else grid
     data = statistics(observation, physics)
     path = greedy_path(data, physics, estimator, grid)
     count = count_by_residual(path.residuals, data.num_measurements, estimator.greedy.penalty)

@@ -125,3 +125,8 @@ def make_grid(physics: PhysicsConfig, grid: GridConfig, dtype: str = "float32") 
         points = jnp.asarray(cosines, dtype)
         vectors = jax.jit(jax.vmap(lambda x: steering(physics.array, to_position(x))))(points.reshape(-1, 3))
         return Grid(points, jnp.asarray(inside), vectors)
+
+
+def grid_like(array: Array, physics: PhysicsConfig, grid: GridConfig) -> Grid:
+    """`make_grid` in the precision of ``array``."""
+    return make_grid(physics, grid, jnp.finfo(array.dtype).dtype.name)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
-from risjax.estimators.grid import Grid, make_grid
+from risjax.estimators.grid import Grid, grid_like
 from risjax.estimators.model_order import count_by_gap
 from risjax.estimators.search import search_cost
 from risjax.types import Estimates, LowRankCovariance
@@ -58,7 +58,7 @@ def localise_music(
         K_max slots, deepest null first. ``amplitude`` is zero (MUSIC knows no powers), ``std`` inf, ``score`` the
         pseudospectrum relative to the scene's highest in dB.
     """
-    grid = make_grid(physics, estimator.grid) if grid is None else grid
+    grid = grid_like(covariance.factor, physics, estimator.grid) if grid is None else grid
     if num_sources is None:
         _, values = signal_basis(covariance, jnp.asarray(covariance.factor.shape[1]))
         num_sources = jnp.minimum(count_by_gap(values + covariance.loading), physics.scene.max_sources)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
-from risjax.estimators.grid import Grid, make_grid
+from risjax.estimators.grid import Grid, grid_like
 from risjax.estimators.search import search_cost
 from risjax.estimators.spectrum import bartlett_spectrum, mvdr_cost, whitener
 from risjax.types import Estimates, LowRankCovariance
@@ -36,7 +36,7 @@ def localise_mvdr(
         scene's highest (0 is the highest). A covariance that is not finite, or singular for want of loading,
         gives an empty answer.
     """
-    grid = make_grid(physics, estimator.grid) if grid is None else grid
+    grid = grid_like(covariance.factor, physics, estimator.grid) if grid is None else grid
     whitening = whitener(covariance)
 
     def cost(vectors: Complex[Array, "*shape N"]) -> Float[Array, "*shape"]:
@@ -59,7 +59,7 @@ def localise_bartlett(
     peaks like any other: blind, raise ``estimator.threshold_db`` at your own risk. Its peaks are biased by the
     lobes of the other sources.
     """
-    grid = make_grid(physics, estimator.grid) if grid is None else grid
+    grid = grid_like(covariance.factor, physics, estimator.grid) if grid is None else grid
     top = jnp.sum(jnp.abs(covariance.factor) ** 2) + covariance.loading
 
     def cost(vectors: Complex[Array, "*shape N"]) -> Float[Array, "*shape"]:

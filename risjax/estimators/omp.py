@@ -6,7 +6,7 @@ from jaxtyping import Array, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.estimators.greedy import count_by_residual, empty_fit, gain_on_grid, search_energy
-from risjax.estimators.grid import Grid, make_grid
+from risjax.estimators.grid import Grid, grid_like
 from risjax.estimators.likelihood import linearise, statistics
 from risjax.estimators.polish import Fit, estimates_from_fit, keep_if
 from risjax.types import Estimates, Observation
@@ -27,7 +27,7 @@ def localise_omp(
     `risjax.estimators.polish` or `select_and_polish`, and take ``std`` as the likelihood's only after that.
     float32, as the likelihood.
     """
-    grid = make_grid(physics, estimator.greedy.grid) if grid is None else grid
+    grid = grid_like(observation.snapshots, physics, estimator.greedy.grid) if grid is None else grid
     data = statistics(observation, physics)
     energy = search_energy(data, grid)
     points = grid.cosines.reshape(-1, 3)

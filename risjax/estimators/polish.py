@@ -167,6 +167,6 @@ def polish(
         `estimates_from_fit`. A scene with NaN in its snapshots comes back empty.
     """
     data = statistics(observation, physics)
-    position = jnp.where(estimates.active[:, None], estimates.position, 1.0)
+    position = jnp.where(estimates.active[:, None], estimates.position, 1.0).astype(data.energy.dtype)
     fit = maximise(data, physics, to_cosines(position), estimates.active, iterations=iterations)
     return estimates_from_fit(fit, data)

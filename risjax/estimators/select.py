@@ -38,7 +38,7 @@ def select_and_polish(
     """
     data = statistics(observation, physics)
     slots = candidates.active.shape[0]
-    position = jnp.where(candidates.active[:, None], candidates.position, 1.0)
+    position = jnp.where(candidates.active[:, None], candidates.position, 1.0).astype(data.energy.dtype)
     iterations = estimator.greedy.iterations
 
     def body(state: tuple, _: None) -> tuple[tuple, Fit]:

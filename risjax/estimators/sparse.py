@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
-from risjax.estimators.grid import Grid, make_grid
+from risjax.estimators.grid import Grid, grid_like
 from risjax.estimators.search import search_cost
 from risjax.types import Estimates, Observation
 
@@ -99,7 +99,7 @@ def localise_sparse(
         K_max slots, strongest first; ``amplitude`` is the root of the power, without a phase; ``score`` in dB below
         the scene's highest.
     """
-    grid = make_grid(physics, estimator.sparse.grid) if grid is None else grid
+    grid = grid_like(observation.snapshots, physics, estimator.sparse.grid) if grid is None else grid
     powers, noise = fit_powers(observation, grid.steering, iterations=estimator.sparse.iterations)
     snapshots, channel, codes = observation
     images = jnp.matmul(codes[:, None, :] * grid.steering[None, :, :], channel.T, precision="highest")

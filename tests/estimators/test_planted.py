@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from risjax.config import EstimatorConfig, GridConfig
+from risjax.config import EstimatorConfig, GridConfig, PhysicsConfig
 from risjax.estimators import (
     localise_bartlett,
     localise_greedy,
@@ -63,16 +63,19 @@ def run(method: Callable, data: object, count: int) -> Estimates:
 
 @pytest.mark.parametrize("name", COVARIANCE)
 def test_covariance_methods(name: str) -> None:
-    """One and two sources on the incoherent covariance: 1e-3 of a beamwidth; Bartlett's two lean on one another's
-    lobes, on this small panel by a tenth, on the large one by a hundredth (`test_bartlett_on_the_full_panel`)."""
-    one, two = covariance(PHYSICS, ONE, [1.0]), covariance(PHYSICS, TWO, [1.0, 0.8])
+    """One and two sources on the incoherent covariance: 1e-3 of a beamwidth.
+
+    Bartlett resolves nothing and leans on side lobes: 1e-2 with two sources, and that on the full panel, where "well
+    separated" means it.
+    """
+    physics = PhysicsConfig() if name == "bartlett" else PHYSICS
+    one, two = covariance(physics, ONE, [1.0]), covariance(physics, TWO, [1.0, 0.8])
     both = LowRankCovariance(jnp.stack([jnp.pad(one.factor, ((0, 0), (0, 1))), two.factor]), jnp.full(2, one.loading))
     method = COVARIANCE[name]
-    counts = jnp.asarray([1, 2])
-    found = jax.jit(jax.vmap(lambda c, k: method(c, PHYSICS, ESTIMATOR, k)))(both, counts)
+    found = jax.jit(jax.vmap(lambda c, k: method(c, physics, ESTIMATOR, k)))(both, jnp.asarray([1, 2]))
     first, second = (jax.tree.map(lambda leaf, i=i: leaf[i], found) for i in range(2))
     assert (miss(first, ONE) < 1e-3).all()
-    assert (miss(second, TWO) < (0.3 if name == "bartlett" else 1e-3)).all()
+    assert (miss(second, TWO) < (5e-3 if name == "bartlett" else 1e-3)).all()
 
 
 @pytest.mark.parametrize("name", SNAPSHOTS)
