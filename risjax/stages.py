@@ -158,6 +158,16 @@ def _evaluate(config: Config, directory: RunDirectory, terminal: Terminal) -> bo
     return True
 
 
+def _simulate(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
+    from risjax.data.simulate import SceneDirectoryError, simulate
+
+    try:
+        simulate(config, directory, terminal)
+    except SceneDirectoryError as error:
+        raise StageError(f"simulate: {error}") from error
+    return True
+
+
 def _audit(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
     from risjax.audit import run_audit
 
@@ -178,6 +188,7 @@ def _verify(config: Config, directory: RunDirectory, terminal: Terminal) -> bool
 
 
 _STAGES: Mapping[str, Callable[[Config, RunDirectory, Terminal], bool]] = {
+    "simulate": _simulate,
     "search": _search,
     "train": _train,
     "evaluate": _evaluate,

@@ -10,8 +10,9 @@ from risjax.config.learning import ChecksConfig, CovarianceConfig, LossConfig, M
 from risjax.config.physics import PhysicsConfig
 from risjax.config.search import SearchConfig
 from risjax.config.section import FromList, Section
+from risjax.config.simulate import SimulateConfig
 
-Stage = Literal["search", "train", "evaluate", "audit", "report", "verify"]
+Stage = Literal["simulate", "search", "train", "evaluate", "audit", "report", "verify"]
 
 
 class RunConfig(Section):
@@ -40,3 +41,4 @@ class Config(Section):
     checks: ChecksConfig = ChecksConfig()
     search: SearchConfig = SearchConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    simulate: SimulateConfig = SimulateConfig()

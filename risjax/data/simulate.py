@@ -22,11 +22,17 @@ from jaxtyping import Array, Integer
 import risjax
 from risjax.config import Config, PhysicsConfig, SimulateConfig
 from risjax.data.files import FORMAT, MANIFEST, read_manifest, sha256
+from risjax.data.layouts import SceneFileError
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
 from risjax.run_directory import RunDirectory, write_atomically
 from risjax.terminal import Terminal
 from risjax.types import Scene
+
+
+class SceneDirectoryError(Exception):
+    """Scenes of another kind, or something unreadable, lie where scenes are to be written; nothing was changed."""
+
 
 BATCH = 128
 """Scenes made at a time; part of every scene's address."""
@@ -39,7 +45,7 @@ def simulate(config: Config, directory: RunDirectory, terminal: Terminal) -> Pat
         The directory of the scenes.
 
     Raises:
-        ValueError: if scenes of another physics, seed or shard size lie there already; nothing is changed.
+        SceneDirectoryError: scenes of another physics, seed or shard size lie there already; nothing is changed.
     """
     target = Path(config.simulate.path).expanduser() if config.simulate.path else directory.path / "scenes"
     write_scenes(target, config.physics, config.run.seed, config.simulate, terminal)
@@ -52,7 +58,7 @@ def write_scenes(
     """Writes the missing shards and the manifest.
 
     Raises:
-        ValueError: if scenes of another physics, seed or shard size lie there already; nothing is changed.
+        SceneDirectoryError: scenes of another physics, seed or shard size lie there already; nothing is changed.
     """
     per_shard = -(-settings.shard_scenes // BATCH) * BATCH
     manifest = {
@@ -107,11 +113,14 @@ def _intact_shards(directory: Path, physics: PhysicsConfig, seed: int, scenes: i
     """The shards that an earlier run finished, up to the first that is missing, changed or of another length."""
     if not (directory / MANIFEST).exists():
         return []
-    earlier = read_manifest(directory)
+    try:
+        earlier = read_manifest(directory)
+    except SceneFileError as error:
+        raise SceneDirectoryError(f"{error}; choose another simulate.path or remove it") from error
     wanted = {"physics": physics.model_dump(mode="json"), "seed": seed, "shard_scenes": per_shard}
     differing = [name for name, value in wanted.items() if earlier.get(name) != value]
     if differing:
-        raise ValueError(
+        raise SceneDirectoryError(
             f"{directory} holds scenes of another {' and '.join(differing)}; choose another simulate.path or remove it"
         )
     intact: list[dict] = []

@@ -12,7 +12,7 @@ import scipy.io
 from risjax.config import ArrayConfig, ChannelConfig, CodebookConfig, PhysicsConfig, SimulateConfig
 from risjax.data.files import read_scenes
 from risjax.data.layouts import SceneFileError
-from risjax.data.simulate import BATCH, shard_arrays, write_scenes
+from risjax.data.simulate import BATCH, SceneDirectoryError, shard_arrays, write_scenes
 from risjax.terminal import Terminal
 
 ORIGINAL = Path(__file__).parents[2] / "data" / "original"
@@ -261,7 +261,7 @@ def test_simulation_goes_on_where_it_was_interrupted(tmp_path):
 
 def test_simulation_refuses_to_mix_scenes(tmp_path):
     write_scenes(tmp_path, TINY, 1, SimulateConfig(scenes=5), Terminal(quiet=True))
-    with pytest.raises(ValueError, match="another seed"):
+    with pytest.raises(SceneDirectoryError, match="another seed"):
         write_scenes(tmp_path, TINY, 2, SimulateConfig(scenes=5), Terminal(quiet=True))
 
 
