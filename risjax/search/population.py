@@ -34,7 +34,8 @@ def groups(configs: Sequence[Config]) -> list[list[int]]:
     """Indices of configurations that can train together, in order: one program, one stream of scenes."""
     found: dict[Any, list[int]] = {}
     for index, config in enumerate(configs):
-        found.setdefault((program_key(config), config.run.seed), []).append(index)
+        lengths = config.train.epochs, config.train.steps_per_epoch
+        found.setdefault((program_key(config), config.run.seed, lengths), []).append(index)
     return list(found.values())
 
 
@@ -67,9 +68,9 @@ def train_population(
     def living() -> list[int]:
         return [member for member, verdict in enumerate(verdicts) if verdict is None]
 
-    for epoch in range(1, key.train.epochs + 1):
+    for epoch in range(1, configs[0].train.epochs + 1):
         infos: list[StepInfo] = []
-        for number in range(key.train.steps_per_epoch):
+        for number in range(configs[0].train.steps_per_epoch):
             # All members have tried the same number of steps, so they are at the same batch of the stream.
             states, info = step(states, program.draw(first, states.step[0]), settings)
             infos.append(jax.device_get(info) if number % _FETCH_STEPS == 0 else info)

@@ -16,7 +16,8 @@ from risjax.run_directory import RunDirectory
 from risjax.terminal import Bar, Terminal
 from risjax.train.checkpoint import Checkpoints
 from risjax.train.health import NonFiniteTraining, find_culprits
-from risjax.train.optimizer import schedule_count, total_steps
+from risjax.train.optimizer import schedule_count
+from risjax.train.settings import total_steps
 from risjax.train.state import StepInfo, TrainState
 from risjax.train.trainer import Trainer
 from risjax.train.validation import make_validation

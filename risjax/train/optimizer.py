@@ -1,29 +1,28 @@
 """AdamW under a warm-up-cosine schedule counted in applied updates."""
 
 import jax
+import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
-from risjax.config import TrainConfig
 from risjax.train.settings import Settings
 
 
-def total_steps(config: TrainConfig) -> int:
-    """Steps of the whole training, the schedule's length."""
-    return config.epochs * config.steps_per_epoch
+def learning_rate(settings: Settings, count: Int[Array, ""]) -> Float[Array, ""]:
+    """Linear warm-up to the peak, then a cosine down to ``final_learning_rate_fraction`` of it.
 
-
-def make_schedule(config: TrainConfig) -> optax.Schedule:
-    """The learning rate as a share of its peak: linear warm-up to 1, cosine to ``final_learning_rate_fraction``."""
-    steps = total_steps(config)
-    warmup = min(max(1, round(config.warmup_fraction * steps)), max(1, steps - 1))
-    return optax.warmup_cosine_decay_schedule(
-        init_value=1.0 / warmup,
-        peak_value=1.0,
-        warmup_steps=warmup,
-        decay_steps=max(steps, warmup + 1),
-        end_value=config.final_learning_rate_fraction,
+    optax's own schedules want their length at trace time; here it is traced, so that a search's short trainings and
+    the winner's long one share a program. With W warm-up steps of T, update ``count`` = 0, 1, ... has the rate
+    peak (count + 1) / W below W, and then falls from the peak at W to its end at T.
+    """
+    total = settings.total_steps
+    warmup = jnp.clip(jnp.round(settings.warmup_fraction * total), 1, jnp.maximum(total - 1, 1))
+    progress = jnp.clip((count - warmup) / jnp.maximum(total - warmup, 1), 0.0, 1.0)
+    end = settings.final_learning_rate_fraction
+    share = jnp.where(
+        count < warmup, (count + 1) / warmup, end + (1.0 - end) * 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
     )
+    return settings.learning_rate * share.astype(settings.learning_rate.dtype)
 
 
 def _decayed(params: optax.Params) -> optax.Params:
@@ -31,19 +30,11 @@ def _decayed(params: optax.Params) -> optax.Params:
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
-def make_optimizer(config: TrainConfig, settings: Settings) -> optax.GradientTransformation:
-    """Clip by global norm, then AdamW. Its state's ``count`` moves only with updates that are applied.
-
-    Args:
-        config: the schedule's shape and length, part of the program.
-        settings: peak learning rate, weight decay and clipping norm, numbers or traced.
-    """
-    shape = make_schedule(config)
+def make_optimizer(settings: Settings) -> optax.GradientTransformation:
+    """Clip by global norm, then AdamW. Its state's ``count`` moves only with updates that are applied."""
     return optax.chain(
         optax.clip_by_global_norm(settings.clip_norm),
-        optax.adamw(
-            lambda count: settings.learning_rate * shape(count), weight_decay=settings.weight_decay, mask=_decayed
-        ),
+        optax.adamw(lambda count: learning_rate(settings, count), weight_decay=settings.weight_decay, mask=_decayed),
     )
 
 

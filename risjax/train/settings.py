@@ -27,7 +27,10 @@ class Settings(NamedTuple):
 
     Attributes:
         seed: ``run.seed``.
+        total_steps: length of the schedule.
         learning_rate: peak of the schedule.
+        warmup_fraction: share of the schedule that warms up.
+        final_learning_rate_fraction: share of the peak where the schedule ends.
         weight_decay: AdamW's.
         clip_norm: global norm that gradients are clipped to.
         ema_decay: decay of the moving average of the parameters.
@@ -36,12 +39,20 @@ class Settings(NamedTuple):
     """
 
     seed: Integer[Array, ""]
+    total_steps: Integer[Array, ""]
     learning_rate: Float[Array, ""]
+    warmup_fraction: Float[Array, ""]
+    final_learning_rate_fraction: Float[Array, ""]
     weight_decay: Float[Array, ""]
     clip_norm: Float[Array, ""]
     ema_decay: Float[Array, ""]
     loss_weights: dict[str, Float[Array, ""]]
     covariance: CovarianceSettings
+
+
+def total_steps(config: TrainConfig) -> int:
+    """Steps of the whole training, the schedule's length."""
+    return config.epochs * config.steps_per_epoch
 
 
 def make_settings(config: Config) -> Settings:
@@ -53,6 +64,7 @@ def make_settings(config: Config) -> Settings:
 
     return Settings(
         seed=jnp.asarray(config.run.seed, jnp.uint32),
+        total_steps=jnp.asarray(total_steps(config.train), jnp.int32),
         **{name: scalar(getattr(config.train, name)) for name in _TRACED_TRAIN},
         loss_weights={name: scalar(weight) for name, weight in active_weights(config.loss).items()},
         covariance=CovarianceSettings(
@@ -68,16 +80,31 @@ class ProgramKey(NamedTuple):
     precision: PrecisionConfig
     model: ModelConfig
     terms: tuple[str, ...]
-    train: TrainConfig
+    batch_size: int
+    dataset_scenes: int
     estimator: EstimatorConfig
     checks: ChecksConfig
 
 
 def program_key(config: Config) -> ProgramKey:
     """The key of a configuration's program, its traced settings blotted out."""
-    train = config.train.model_copy(update=dict.fromkeys(_TRACED_TRAIN, 0.0))
-    terms = tuple(active_weights(config.loss))
-    return ProgramKey(config.physics, config.precision, config.model, terms, train, config.estimator, config.checks)
+    return ProgramKey(
+        physics=config.physics,
+        precision=config.precision,
+        model=config.model,
+        terms=tuple(active_weights(config.loss)),
+        batch_size=config.train.batch_size,
+        dataset_scenes=config.train.dataset_scenes,
+        estimator=config.estimator,
+        checks=config.checks,
+    )
 
 
-_TRACED_TRAIN = ("learning_rate", "weight_decay", "clip_norm", "ema_decay")
+_TRACED_TRAIN = (
+    "learning_rate",
+    "warmup_fraction",
+    "final_learning_rate_fraction",
+    "weight_decay",
+    "clip_norm",
+    "ema_decay",
+)

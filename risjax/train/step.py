@@ -16,7 +16,7 @@ from risjax.checks import check_finite
 from risjax.loss import Loss, make_labels, total_loss
 from risjax.model import Network, Params, make_inputs
 from risjax.precision import all_finite, select_tree, upcast
-from risjax.train.optimizer import make_optimizer, make_schedule, schedule_count
+from risjax.train.optimizer import learning_rate, make_optimizer, schedule_count
 from risjax.train.settings import ProgramKey, Settings
 from risjax.train.state import StepInfo, TrainState
 from risjax.types import Scene
@@ -36,7 +36,6 @@ def make_step(key: ProgramKey, network: Network) -> Step:
     upcast labels and predictions, the loss, every term and, after the skip, the new state are finite; so is
     the gradient, except in float16, where an overflow is the loss scale's business.
     """
-    schedule = make_schedule(key.train)
     is_float16 = key.precision.compute == "float16"
 
     def scaled_loss(params: Params, state: TrainState, batch: Scene, settings: Settings) -> tuple[Any, Loss]:
@@ -58,7 +57,7 @@ def make_step(key: ProgramKey, network: Network) -> Step:
             check_finite(gradient, name="gradient")
 
         applied = schedule_count(state.opt_state)
-        updates, opt_state = make_optimizer(key.train, settings).update(gradient, state.opt_state, state.params)
+        updates, opt_state = make_optimizer(settings).update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = optax.incremental_update(params, state.ema, 1.0 - _ema_decay(settings, applied))
         kept = (state.params, state.opt_state, state.ema)
@@ -85,7 +84,7 @@ def make_step(key: ProgramKey, network: Network) -> Step:
             param_norm=optax.tree.norm(params),
             finite=finite,
             loss_scale=state.loss_scale.value,
-            learning_rate=settings.learning_rate * jnp.asarray(schedule(applied), settings.learning_rate.dtype),
+            learning_rate=learning_rate(settings, applied),
             skipped=new.skipped,
             skipped_in_a_row=new.skipped_in_a_row,
         )

@@ -56,7 +56,7 @@ def trace(key: ProgramKey, settings: Settings) -> tuple[str, list[bool]]:
         pipeline = make_pipeline(key.physics, key.precision, key.model, key.estimator)
 
         def trial(settings: Settings) -> Any:
-            batch = scene_batch(key.physics, settings.seed, Purpose.TRAIN_SCENES, jnp.asarray(0), key.train.batch_size)
+            batch = scene_batch(key.physics, settings.seed, Purpose.TRAIN_SCENES, jnp.asarray(0), key.batch_size)
             state, _ = step(init_state(key, network, settings), batch, settings)
             _, effective = pipeline.covariance(state.ema, batch.observation, settings.covariance)
             return state, pipeline.localise(effective)

@@ -3,6 +3,7 @@
 import json
 
 import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from risjax.run_directory import RunDirectory
 from risjax.terminal import Terminal
 from risjax.train import Checkpoints, NonFiniteTraining, Trainer, load_best, train
 from risjax.train import loop as loop_module
+from risjax.types import Scene
 from tests.tiny import tiny_config
 
 QUIET = Terminal(quiet=True)
@@ -27,6 +29,17 @@ def without_times(lines: list[dict]) -> list[dict]:
 
 class Killed(Exception):
     pass
+
+
+@jax.jit  # the loop allows no transfer of a constant from the host
+def spoiled(batch: Scene) -> Scene:
+    """The batch with the label of scene 2 overwritten."""
+    return batch._replace(truth=batch.truth._replace(label_factor=batch.truth.label_factor.at[2].set(jnp.nan)))
+
+
+def spoil_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = Trainer.draw
+    monkeypatch.setattr(Trainer, "draw", lambda self, step: spoiled(draw(self, step)))
 
 
 def test_a_training_logs_its_health_and_resumes_to_the_same_numbers(tmp_path):
@@ -53,7 +66,16 @@ def test_a_training_logs_its_health_and_resumes_to_the_same_numbers(tmp_path):
     assert [line["step"] for line in steps] == list(range(18))
     assert [line["epoch"] for line in epochs] == [1, 2, 3]
     assert epochs[-1]["schedule_count"] == epochs[-1]["applied_updates"] == 18
-    expected = {"loss", "terms", "grad_norm_backbone", "grad_norm_head", "update_norm", "finite", "loss_scale", "skipped"}
+    expected = {
+        "loss",
+        "terms",
+        "grad_norm_backbone",
+        "grad_norm_head",
+        "update_norm",
+        "finite",
+        "loss_scale",
+        "skipped",
+    }
     assert expected <= set(steps[0])
     assert set(steps[0]["terms"]) == {"covariance", "projector"}
     (dtypes,) = records(unbroken, "dtypes")
@@ -70,26 +92,16 @@ def test_a_finished_training_is_not_repeated(tmp_path):
 
 def test_skipping_for_ever_stops_the_run_and_names_term_and_scene(tmp_path, monkeypatch):
     config = tiny_config(checks__finite=False, train__max_consecutive_skips=3)
-    draw = Trainer.draw
-
-    def spoiled(self, step):
-        batch = draw(self, step)
-        return batch._replace(truth=batch.truth._replace(label_factor=batch.truth.label_factor.at[2].set(jnp.nan)))
-
-    monkeypatch.setattr(Trainer, "draw", spoiled)
+    spoil_draws(monkeypatch)
     monkeypatch.setattr(loop_module, "LOG_INTERVAL_STEPS", 3)
-    with pytest.raises(NonFiniteTraining, match=r"(?s)3 steps in a row.*labels\.factor of scenes 2.*'covariance'.*scenes 2"):
+    with pytest.raises(
+        NonFiniteTraining, match=r"(?s)3 steps in a row.*labels\.factor of scenes 2.*'covariance'.*scenes 2"
+    ):
         train(config, RunDirectory(tmp_path), QUIET)
 
 
 def test_a_failed_assertion_stops_the_run_and_names_the_leaf(tmp_path, monkeypatch):
-    draw = Trainer.draw
-
-    def spoiled(self, step):
-        batch = draw(self, step)
-        return batch._replace(truth=batch.truth._replace(label_factor=batch.truth.label_factor.at[2].set(jnp.nan)))
-
-    monkeypatch.setattr(Trainer, "draw", spoiled)
+    spoil_draws(monkeypatch)
     with pytest.raises(NonFiniteTraining, match=r"(?s)step 0 .*labels not finite.*labels\.factor of scenes 2"):
         train(tiny_config(), RunDirectory(tmp_path), QUIET)
 
