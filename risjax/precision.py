@@ -221,7 +221,7 @@ def _upcast_leaf(leaf: Any) -> Any:
 
 
 def _require_x64(dtype: Any, name: str) -> None:
-    if dtype in (jnp.float64, jnp.complex128) and not jax.config.jax_enable_x64:
+    if dtype in (jnp.float64, jnp.complex128) and jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise ValueError(
             f"{name} is {dtype}, but jax runs with 32 bits and would narrow it silently; "
             "set JAX_ENABLE_X64=1, or convert it to 32 bits yourself"
