@@ -1,7 +1,7 @@
 """Settings of every test. The environment comes first: risjax sets it before jax is imported."""
 
-import risjax  # noqa: F401  (before jax: see risjax/__init__.py)
+import jax
 
-import jax  # noqa: E402  isort: skip
+import risjax  # noqa: F401  (before jax: see risjax/__init__.py)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -13,7 +13,7 @@ PACKAGE = Path(risjax.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LINE = (
-    ("types", "checks", "keys"),
+    ("types", "checks", "keys", "environment"),
     ("config",),
     ("run_directory",),
     ("opening",),
@@ -41,10 +41,10 @@ PLACE = {room: place for place, rooms in enumerate(LINE) for room in rooms}
 ONLY_DOOR = {"chex": "checks", "jmp": "precision", "torch": "baseline", "rich": "terminal", "optuna": "search"}
 """Outside packages with a single importer."""
 
-NO_JAX = ("config", "run_directory", "opening", "terminal", "report", "cli", "verify", "summary")
+NO_JAX = ("config", "environment", "run_directory", "opening", "terminal", "report", "cli", "verify", "summary")
 """Rooms that start at once or read only files: they import no jax, at any distance."""
 
-REPORT_READS = {"types", "config", "run_directory", "report"}
+REPORT_READS = {"types", "config", "environment", "run_directory", "report"}
 
 
 def room(path: Path) -> str:

@@ -16,7 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 import yaml
 
-from risjax.report.environment import installed_environment
+from risjax.environment import installed_environment
 from risjax.report.metrics_view import SourceMetrics, read_sources
 from risjax.report.steps import StepTable, read_steps
 from risjax.run_directory import RunDirectory
@@ -197,4 +197,4 @@ def _environment(metrics: Mapping[str, Any], log: list[dict[str, Any]]) -> dict[
     recorded = metrics.get("environment") or _last(log, "environment")
     if isinstance(recorded, Mapping) and recorded:
         return {str(name): str(value) for name, value in recorded.items()}
-    return installed_environment()
+    return installed_environment() | {"recorded": "when this report was written"}

@@ -11,6 +11,7 @@ import numpy as np
 from risjax.checks import drop_checks, wait_for_checks
 from risjax.config import Config
 from risjax.config.metric import Metric, lower_is_better
+from risjax.environment import installed_environment
 from risjax.model import Params
 from risjax.run_directory import RunDirectory
 from risjax.terminal import Bar, Terminal
@@ -77,6 +78,8 @@ def train(
         terminal.say(f"going on after epoch {metadata['epoch']} of {config.train.epochs}")
     directory.truncate_log(lambda record: record["kind"] in ("step", "epoch") and record["epoch"] > metadata["epoch"])
     if metadata["epoch"] == 0:
+        device = jax.devices()[0]
+        directory.append_log({"kind": "environment", **installed_environment(), "device": device.device_kind})
         directory.append_log({"kind": "dtypes", **trainer.dtypes()})
 
     done = metadata["epoch"] * config.train.steps_per_epoch

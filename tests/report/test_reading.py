@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from risjax.config import ToleranceConfig
+from risjax.environment import installed_environment
 from risjax.metrics import gospa, match
 from risjax.report import read_run, write_report
-from risjax.report.environment import installed_environment
 from risjax.report.matching import angle_pairs, gospa_m
 from risjax.report.metrics_view import Interval, SourceMetrics
 from risjax.report.sections import make_sections

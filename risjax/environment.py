@@ -1,4 +1,4 @@
-"""Versions and hardware, from package metadata alone: jax is not imported for a report."""
+"""Versions and hardware, from package metadata alone: neither a report nor a command's start imports jax for it."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ _PACKAGES = ("risjax", "jax", "jaxlib", "flax", "optax", "chex", "jmp", "optuna"
 
 
 def installed_environment() -> dict[str, str]:
-    """What is installed here and now; ``recorded`` says that it is not what the run itself wrote down."""
+    """Versions of what is installed here and now, the platform and the processor."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -17,7 +17,6 @@ def installed_environment() -> dict[str, str]:
             continue
     found["platform"] = platform.platform(terse=True)
     found["processor"] = _processor()
-    found["recorded"] = "when this report was written"
     return found
 
 
