@@ -1,7 +1,8 @@
-"""Settings of every test. The environment comes first: risjax sets it before jax is imported."""
+"""Settings of every test. The environment comes first: risjax sets it, and jaxlib reads it when it is loaded."""
 
+import risjax  # noqa: F401
+
+# isort: split
 import jax
-
-import risjax  # noqa: F401  (before jax: see risjax/__init__.py)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
