@@ -20,8 +20,7 @@ def planted(physics: PhysicsConfig, positions: list, powers: list, loading: floa
     return LowRankCovariance(factor * jnp.sqrt(factor.shape[0] / jnp.sum(jnp.abs(factor) ** 2)), jnp.asarray(loading))
 
 
-@pytest.mark.parametrize("wavefront", ["spherical", "fresnel", "paraxial"])
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize(("wavefront", "told"), [("spherical", False), ("fresnel", True), ("paraxial", False)])
 def test_two_sources_on_the_incoherent_covariance(wavefront: str, told: bool) -> None:
     physics = PhysicsConfig(array=ArrayConfig(wavefront=wavefront))
     truth = np.array([[-0.5, 0.2, 1.3], [0.4, -0.3, 4.0]])
@@ -36,14 +35,13 @@ def test_two_sources_on_the_incoherent_covariance(wavefront: str, told: bool) ->
     assert not np.asarray(found.position)[2:].any()
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0])
-def test_a_bad_covariance_is_an_empty_answer_and_spares_its_neighbours(bad: float) -> None:
+def test_a_bad_covariance_is_an_empty_answer_and_spares_its_neighbours() -> None:
     physics = PhysicsConfig()
     good = planted(physics, [[0.3, 0.1, 2.0]], [1.0])
-    batch = LowRankCovariance(jnp.stack([good.factor, good.factor * bad]), jnp.stack([good.loading] * 2))
+    factors = [good.factor * scale for scale in (1.0, jnp.nan, jnp.inf, 0.0)]
+    batch = LowRankCovariance(jnp.stack(factors), jnp.full(4, good.loading))
     grid = make_grid(physics, EstimatorConfig().grid)
     found = jax.jit(jax.vmap(lambda c: localise_mvdr(c, physics, EstimatorConfig(), grid=grid)))(batch)
     np.testing.assert_allclose(found.position[0, 0], [0.3, 0.1, 2.0], rtol=1e-3)
     assert np.isfinite(np.asarray(found.position)).all()
-    if not np.isfinite(bad):
-        assert not np.asarray(found.active[1]).any()
+    assert not np.asarray(found.active[1:3]).any()

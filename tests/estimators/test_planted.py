@@ -61,7 +61,7 @@ def run(method: Callable, data: object, count: int) -> Estimates:
     return jax.jit(lambda d: method(d, PHYSICS, ESTIMATOR, jnp.asarray(count)))(data)
 
 
-@pytest.mark.parametrize("name", COVARIANCE)
+@pytest.mark.parametrize("name", ["bartlett", "mvdr", "music", pytest.param("music_2_5d", marks=pytest.mark.slow)])
 def test_covariance_methods(name: str) -> None:
     """One and two sources on the incoherent covariance: 1e-3 of a beamwidth.
 
@@ -84,7 +84,7 @@ def test_snapshot_methods(name: str) -> None:
     assert (miss(run(SNAPSHOTS[name], observe(PHYSICS, TWO, np.array([1.0, 0.8j])), 2), TWO) < 1e-3).all()
 
 
-@pytest.mark.parametrize("name", ["mvdr", "bartlett"])
+@pytest.mark.parametrize("name", ["mvdr", pytest.param("bartlett", marks=pytest.mark.slow)])
 def test_coherent_rank_one_covariance_biases_but_finds_both(name: str) -> None:
     """On x x^H the two sources are one mode: found, but their peaks lean on one another's side lobes."""
     field = steer(PHYSICS, TWO) @ jnp.asarray([1.0, 0.8j])
