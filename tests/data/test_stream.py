@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from risjax.config import ArrayConfig, ChannelConfig, CodebookConfig, PhysicsConfig
+from risjax.config import ArrayConfig, ChannelConfig, CodebookConfig, ImpairmentsConfig, PhysicsConfig
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose, purpose_key
+from risjax.physics.scene import draw_scene
 
 TINY = PhysicsConfig(
     array=ArrayConfig(num_horizontal=2, num_vertical=2),
@@ -66,3 +67,18 @@ def test_the_keys_above_are_those_of_the_stream():
         jax.random.fold_in(jax.random.fold_in(jax.random.key(0), int(Purpose.TEST_SCENES)), 2), 1
     )
     np.testing.assert_array_equal(jax.random.key_data(key), jax.random.key_data(expected))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("impaired", [False, True])
+def test_large_batches_hold_the_scenes_that_are_drawn_alone(impaired):
+    """A compiler's fusions change with the batch: jaxlib 0.10.2 gave wrong channels behind the 14th scene."""
+    impairments = {"position_jitter": 0.05, "phase_error_deg": 5.0, "clutter_db": -20.0} if impaired else {}
+    physics = PhysicsConfig(impairments=ImpairmentsConfig(**impairments))
+    together = jax.jit(lambda: scene_batch(physics, 0, Purpose.TEST_SCENES, 0, 64))()
+    key = purpose_key(0, Purpose.TEST_SCENES, 0)
+    alone = jax.jit(lambda index: draw_scene(jax.random.fold_in(key, index), physics))
+    for index in (0, 13, 14, 15, 40, 63):
+        for many, one in zip(jax.tree.leaves(together), jax.tree.leaves(alone(index)), strict=True):
+            scale = float(np.abs(one).max()) or 1.0
+            np.testing.assert_allclose(many[index], one, atol=1e-4 * scale)
