@@ -103,7 +103,6 @@ def grid_axes(physics: PhysicsConfig, grid: GridConfig) -> tuple[np.ndarray, np.
     )
 
 
-@functools.lru_cache(maxsize=8)
 def make_grid(physics: PhysicsConfig, grid: GridConfig, dtype: str = "float32") -> Grid:
     """The grid of a field of view with its steering vectors, made once and kept on the device.
 
@@ -114,6 +113,11 @@ def make_grid(physics: PhysicsConfig, grid: GridConfig, dtype: str = "float32") 
         grid: points an axis.
         dtype: ``float32`` or ``float64``.
     """
+    return _make_grid(physics, grid, dtype)  # pyright: ignore[reportArgumentType]  (frozen sections are hashable)
+
+
+@functools.lru_cache(maxsize=8)
+def _make_grid(physics: PhysicsConfig, grid: GridConfig, dtype: str) -> Grid:
     u, v, s = grid_axes(physics, grid)
     cosines = np.stack(np.meshgrid(u, v, s, indexing="ij"), axis=-1)
     field = field_of_view(physics)

@@ -1,7 +1,7 @@
 """The methods under comparison, each a jitted function of a batch and of no more than its name allows."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -155,15 +155,16 @@ def _learned(config: Config, physics: PhysicsConfig, params: Params, *, likeliho
 
     def run(batch: Batch) -> Found:
         prediction, covariance = pipeline.covariance(params, batch.observation, config.covariance)
+        factor = cast(Array, prediction.factor)  # the pipeline's upcast has joined its real and imaginary parts
         if not likelihood:
-            return Found(pipeline.localise(covariance), prediction.factor)
+            return Found(pipeline.localise(covariance), factor)
 
         def one(observation: Observation, effective: LowRankCovariance) -> Estimates:
             candidates = localise_mvdr(effective, roomy, generous, grid=grid)
             found = select_and_polish(observation, candidates, physics, config.estimator)
             return jax.tree.map(lambda leaf: leaf[:slots], found)
 
-        return Found(jax.vmap(one)(batch.observation, covariance), prediction.factor)
+        return Found(jax.vmap(one)(batch.observation, covariance), factor)
 
     return run
 
@@ -172,6 +173,9 @@ def _oracle(config: Config, physics: PhysicsConfig) -> Callable[[Batch], Found]:
     grid = make_grid(physics, config.estimator.grid)
 
     def run(batch: Batch) -> Found:
+        if batch.label_factor is None or batch.num_sources is None:
+            raise ValueError("an oracle needs the true covariance and K")
+
         def one(factor: Array, count: Array) -> Estimates:
             loading = jnp.asarray(config.covariance.loading, factor.real.dtype)
             covariance = LowRankCovariance(normalise_trace(factor), loading)

@@ -72,14 +72,10 @@ def _evaluate_source(
 ) -> dict[str, Any]:
     scenes = load_scenes(config, source)
     fingerprint = _fingerprint(config, scenes)
-    truth = {
-        "position": scenes.sources.position,
-        "active": scenes.sources.active,
-        "amplitude": scenes.sources.amplitude,
-    }
+    truth = {name: np.asarray(values) for name, values in scenes.sources._asdict().items()}
     if scenes.snr_db is not None:
         truth["snr_db"] = scenes.snr_db
-    stored |= {f"{source.name}/truth/{name}": np.asarray(values) for name, values in truth.items()}
+    stored |= {f"{source.name}/truth/{name}": values for name, values in truth.items()}
     notes, done = list(scenes.notes), {}
     for method in config.evaluate.methods:
         refusal = _refusal(config, scenes, method)
@@ -121,7 +117,7 @@ def _run_method(
     shown = Batch(
         scenes.observation,
         scenes.sources.active.sum(1).astype(np.int32) if method in TOLD_K else None,
-        scenes.label_factor if method in ORACLE else None,
+        jnp.asarray(scenes.label_factor) if method in ORACLE else None,
     )
 
     def batch_at(start: int) -> Batch:
@@ -208,5 +204,5 @@ def _read(directory: RunDirectory) -> Arrays:
 
 def _write(directory: RunDirectory, arrays: Arrays) -> None:
     content = io.BytesIO()
-    np.savez_compressed(content, **arrays)
+    np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]  (no array is named allow_pickle)
     write_atomically(directory.estimates_path, content.getvalue())
