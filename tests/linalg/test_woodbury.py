@@ -70,7 +70,9 @@ def test_gradients_are_those_of_the_dense_inverse():
         r = f @ f.conj().T + loading * jnp.eye(SIZE)
         return jnp.sum(jnp.real(a.conj() * (a @ jnp.linalg.inv(r).T))) + jnp.linalg.slogdet(r)[1]
 
-    gradients = (jax.grad(f, argnums=(0, 1, 2))(matrix, jnp.asarray(LOADING), vectors) for f in (ours, explicit))
+    gradients = (
+        jax.jit(jax.grad(f, argnums=(0, 1, 2)))(matrix, jnp.asarray(LOADING), vectors) for f in (ours, explicit)
+    )
     for one, other in zip(*gradients, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
 
@@ -78,7 +80,7 @@ def test_gradients_are_those_of_the_dense_inverse():
 def test_second_derivatives_of_the_quadratic_form_are_right():
     """Its rule is written in differentiable functions: Hessians of an MVDR spectrum (peak curvature) may use it."""
     cov, vector = covariance(factor("healthy", "float64")), jnp.asarray(random_array(2, (SIZE,), "float64"))
-    hessian = jax.hessian(lambda a: inverse_quadratic_form(cov, a))(vector)
+    hessian = jax.jit(jax.hessian(lambda a: inverse_quadratic_form(cov, a)))(vector)
     np.testing.assert_allclose(hessian, 2 * np.linalg.inv(dense(cov.factor)), rtol=1e-9)
 
 
