@@ -4,12 +4,14 @@ Static checks (shape, rank, dtype) cost nothing after tracing and always run. Va
 the jitted training step, which `chexified` wraps; elsewhere values are not checked.
 """
 
+import atexit
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import chex
 import jax
 import jax.numpy as jnp
+from chex._src import asserts_internal
 
 from risjax.types import Observation
 
@@ -84,6 +86,19 @@ def wait_for_checks() -> None:
         AssertionError: of the first assertion that failed, naming the leaf.
     """
     chex.block_until_chexify_assertions_complete()
+
+
+@atexit.register
+def _finish() -> None:
+    """Waits at exit for what is still under way, so that no failed assertion goes unseen.
+
+    chex warns at every exit that statuses were not inspected, since it never empties the list that it looks at
+    (0.1.92); registered after chex's own, this runs before it.
+    """
+    try:
+        chex.block_until_chexify_assertions_complete()
+    finally:
+        asserts_internal.CHEXIFY_STORAGE.wait_fns.clear()
 
 
 def drop_checks() -> None:
