@@ -13,6 +13,7 @@ from risjax.config import CovarianceConfig, EstimatorConfig, ModelConfig, Physic
 from risjax.covariance import CovarianceSettings, effective_covariance
 from risjax.estimators import localise_mvdr
 from risjax.model import Params, build, make_inputs
+from risjax.physics.measurement import require_common_field
 from risjax.precision import upcast
 from risjax.types import Estimates, LowRankCovariance, Observation, Prediction
 
@@ -35,7 +36,12 @@ class Pipeline(NamedTuple):
 def make_pipeline(
     physics: PhysicsConfig, precision: PrecisionConfig, model: ModelConfig, estimator: EstimatorConfig
 ) -> Pipeline:
-    """The pipeline of a configuration's sections."""
+    """The pipeline of a configuration's sections.
+
+    Raises:
+        ValueError: symbols that change from snapshot to snapshot, of which no image of the field can be made.
+    """
+    require_common_field(physics.scene, f"model.encoder = {model.encoder}")
     network = build(physics.array, model, precision)
 
     def covariance(

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError, model_validator
 
 from risjax.config.estimator import EstimatorConfig
 from risjax.config.evaluate import EvaluateConfig
@@ -13,6 +13,9 @@ from risjax.config.section import FromList, Section
 from risjax.config.simulate import SimulateConfig
 
 Stage = Literal["simulate", "search", "train", "evaluate", "audit", "report", "verify"]
+
+LEARNING: frozenset[Stage] = frozenset({"search", "train", "audit", "verify"})
+"""Stages that make or try the training step."""
 
 
 class RunConfig(Section):
@@ -42,3 +45,20 @@ class Config(Section):
     search: SearchConfig = SearchConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     simulate: SimulateConfig = SimulateConfig()
+
+    @model_validator(mode="after")
+    def _learnable(self) -> "Config":
+        """No image of the field without one field in all snapshots (`risjax.physics.measurement`)."""
+        needing = [stage for stage in self.stages if stage in LEARNING]
+        if needing and self.model.encoder == "backprojection" and self.physics.scene.symbols != "constant":
+            got = self.physics.scene.symbols
+            error = ValueError(
+                f"got {got}, expected constant: model.encoder = backprojection, of the stages {', '.join(needing)}, "
+                "makes an image of one coherent field in all snapshots; set symbols to constant, or leave these "
+                "stages out and evaluate the methods sparse and oracle_mvdr"
+            )
+            place = ("physics", "scene", "symbols")  # a plain ValueError would be placed at the whole configuration
+            raise ValidationError.from_exception_data(
+                "Config", [{"type": "value_error", "loc": place, "input": got, "ctx": {"error": error}}]
+            )
+        return self

@@ -102,12 +102,14 @@ def _read_hdf5(file: Path) -> dict[str, np.ndarray]:
         ) from error
     try:
         with h5py.File(file, "r") as archive:
-            datasets = {name: archive[name] for name in archive if name in KNOWN}
-            if not datasets:
+            members = {name: archive[name] for name in archive if name in KNOWN}
+            if not members:
                 layout_of(list(archive), str(file))
-            for name, dataset in datasets.items():
-                if not isinstance(dataset, h5py.Dataset) or dataset.dtype.hasobject:
+            datasets: dict[str, h5py.Dataset] = {}
+            for name, member in members.items():
+                if not isinstance(member, h5py.Dataset) or member.dtype.hasobject:
                     raise SceneFileError(f"{file}: {name} is a struct or a cell, expected a numeric array")
+                datasets[name] = member
             _check_total({name: dataset.size * dataset.dtype.itemsize for name, dataset in datasets.items()}, file)
             # MATLAB writes column-major data that HDF5 shows with its axes reversed
             return {name: _hdf5_complex(dataset[()]).T for name, dataset in datasets.items()}

@@ -112,10 +112,12 @@ def _joined(parts: list[SceneFile], directory: Path) -> SceneFile:
         present = [array for array in arrays if array is not None]
         return np.concatenate(present) if len(present) == len(arrays) else None
 
-    observation = Observation(*(np.concatenate(arrays) for arrays in zip(*(p.observation for p in parts), strict=True)))
+    observation = Observation._make(
+        np.concatenate(arrays) for arrays in zip(*(part.observation for part in parts), strict=True)
+    )
     labels = [part.sources for part in parts if part.sources is not None]
     sources = None
     if len(labels) == len(parts):
-        sources = Sources(*(np.concatenate(arrays) for arrays in zip(*labels, strict=True)))
+        sources = Sources._make(np.concatenate(arrays) for arrays in zip(*labels, strict=True))
     rest = (join(list(arrays)) for arrays in zip(*(part[2:] for part in parts), strict=True))
     return SceneFile(observation, sources, *rest)

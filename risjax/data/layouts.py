@@ -136,18 +136,25 @@ def from_own(arrays: Mapping[str, np.ndarray], file: str) -> SceneFile:
     codes = arrays["codes"].astype(np.complex64)
     if codes.ndim == 2:
         codes = np.broadcast_to(codes, (sizes["S"], *codes.shape))
-    observation = Observation(arrays["snapshots"].astype(np.complex64), arrays["channel"].astype(np.complex64), codes)
+    observation = Observation._make(
+        (arrays["snapshots"].astype(np.complex64), arrays["channel"].astype(np.complex64), codes)
+    )
     sources = None
     if "position" in arrays and "active" in arrays:
         position, active = arrays["position"].astype(np.float32), arrays["active"]
         _check_ranges(position[active], "position", file)
         amplitude = arrays["amplitude"].astype(np.complex64) if "amplitude" in arrays else np.complex64(np.nan)
-        sources = Sources(np.where(active[..., None], position, 0), np.where(active, amplitude, 0), active)
+        sources = _on_host(position, amplitude, active)
     snr_db, variance = (
         arrays[name].astype(np.float32) if name in arrays else None for name in ("snr_db", "noise_variance")
     )
     factor = arrays["label_factor"].astype(np.complex64) if "label_factor" in arrays else None
     return SceneFile(observation, sources, snr_db, _trace_n(factor), None, variance)
+
+
+def _on_host(position: np.ndarray, amplitude: np.ndarray | np.complex64, active: np.ndarray) -> Sources:
+    """Sources of numpy arrays, zeros in the slots that hold none."""
+    return Sources._make((np.where(active[..., None], position, 0), np.where(active, amplitude, 0), active))
 
 
 def _check_ranges(position: np.ndarray, name: str, file: str) -> None:
@@ -228,7 +235,7 @@ def from_original(arrays: Mapping[str, np.ndarray], file: str) -> SceneFile:
     codes = as_complex(arrays["codes"])
     if codes.ndim == 2:
         codes = np.broadcast_to(codes, (sizes["S"], *codes.shape))
-    observation = Observation(as_complex(arrays["y"]), as_complex(arrays["H_full"]), codes)
+    observation = Observation._make((as_complex(arrays["y"]), as_complex(arrays["H_full"]), codes))
     sources = _original_sources(arrays, sizes, file) if "ptr" in arrays and "K" in arrays else None
     factor = None
     if "R_factor" in arrays:
@@ -251,7 +258,7 @@ def _original_sources(arrays: Mapping[str, np.ndarray], sizes: Mapping[str, int]
         amplitude = as_complex(arrays["amplitude"])
     else:
         amplitude = np.full(active.shape, np.nan, np.complex64)
-    return Sources(np.where(active[..., None], position, 0), np.where(active, amplitude, 0), active)
+    return _on_host(position, amplitude, active)
 
 
 def hermitian_factor(matrices: np.ndarray, rank: int) -> np.ndarray:

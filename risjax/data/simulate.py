@@ -91,7 +91,7 @@ def shard_arrays(physics: PhysicsConfig, seed: int, first_batch: int, count: int
     scene: Scene = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *batches)
     codes = scene.observation.codes
     truth = scene.truth
-    return {
+    arrays = {
         "snapshots": scene.observation.snapshots,
         "channel": scene.observation.channel,
         "codes": codes[0] if (codes == codes[:1]).all() else codes,
@@ -102,6 +102,7 @@ def shard_arrays(physics: PhysicsConfig, seed: int, first_batch: int, count: int
         "noise_variance": truth.noise_variance,
         "label_factor": truth.label_factor,
     }
+    return {name: np.asarray(values) for name, values in arrays.items()}
 
 
 @partial(jax.jit, static_argnums=(0,))
@@ -136,7 +137,7 @@ def _intact_shards(directory: Path, physics: PhysicsConfig, seed: int, scenes: i
 def _write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
     beside = path.with_name(f".{path.name}.part")
     with beside.open("wb") as stream:
-        np.savez(stream, **arrays)
+        np.savez(stream, **arrays)  # pyright: ignore[reportArgumentType]  (a name could be "allow_pickle"; none is)
         stream.flush()
         os.fsync(stream.fileno())
     beside.replace(path)

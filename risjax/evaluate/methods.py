@@ -24,6 +24,7 @@ from risjax.estimators import (
 from risjax.linalg import normalise_trace
 from risjax.loss import covariance_nmse
 from risjax.model import Params, make_inputs
+from risjax.physics.measurement import require_common_field
 from risjax.pipeline import make_pipeline
 from risjax.types import Estimates, LowRankCovariance, Observation
 
@@ -31,8 +32,15 @@ LEARNED: frozenset[str] = frozenset({"learned_mvdr", "learned_ml"})
 """Methods that need a trained network."""
 ORACLE: frozenset[str] = frozenset({"oracle_mvdr"})
 """Methods that are given the true covariance."""
-LIKELIHOOD: frozenset[str] = frozenset({"learned_ml", "greedy_ml", "greedy_ml_told_k", "omp_ml"})
-"""Methods that need constant symbols."""
+COMMON_FIELD: frozenset[str] = LEARNED | {
+    "sample_mvdr",
+    "sample_music",
+    "sample_bartlett",
+    "greedy_ml",
+    "greedy_ml_told_k",
+    "omp_ml",
+}
+"""Methods that need one field in all snapshots, for its image or for its likelihood: constant symbols."""
 TOLD_K: frozenset[str] = frozenset({"oracle_mvdr", "greedy_ml_told_k"})
 """Methods that are told K."""
 
@@ -78,8 +86,10 @@ def make_method(
         params: of the network, for the methods of `LEARNED`.
 
     Raises:
-        ValueError: a learned method without parameters.
+        ValueError: a learned method without parameters, or a method of `COMMON_FIELD` on per-snapshot symbols.
     """
+    if name in COMMON_FIELD:
+        require_common_field(physics.scene, f"the method {name}")
     if name in LEARNED:
         if params is None:
             raise ValueError(f"{name} needs the parameters of a trained network")

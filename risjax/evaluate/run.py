@@ -17,7 +17,7 @@ import numpy as np
 
 from risjax.config import Config, SourceConfig
 from risjax.config.evaluate import Method
-from risjax.evaluate.methods import LEARNED, LIKELIHOOD, ORACLE, TOLD_K, Batch, Found, make_method, nmse
+from risjax.evaluate.methods import COMMON_FIELD, LEARNED, ORACLE, TOLD_K, Batch, Found, make_method, nmse
 from risjax.evaluate.scenes import EvaluationScenes, bound_std, load_scenes
 from risjax.metrics import summarise
 from risjax.model import Params
@@ -154,8 +154,9 @@ def _rows_at(start: int, size: int, num_scenes: int) -> np.ndarray:
 def _refusal(config: Config, scenes: EvaluationScenes, method: Method) -> str | None:
     if method in ORACLE and scenes.label_factor is None:
         return "the true covariance is not known"
-    if method in LIKELIHOOD and scenes.physics.scene.symbols != "constant":
-        return "the likelihood of the snapshots needs constant symbols"
+    symbols = scenes.physics.scene.symbols
+    if method in COMMON_FIELD and symbols != "constant":
+        return f"it needs one coherent field in all snapshots, got scene.symbols = {symbols}"
     if method in LEARNED:
         mine, theirs = config.physics.array, scenes.physics.array
         if (mine.num_horizontal, mine.num_vertical) != (theirs.num_horizontal, theirs.num_vertical):

@@ -46,9 +46,13 @@ def load_scenes(config: Config, source: SourceConfig) -> EvaluationScenes:
         ValueError: a file whose surface has another number of elements than its physics.
     """
     physics = source.physics or config.physics
-    if source.path is None:
-        return _fresh(config, source, physics)
-    return _from_file(source.path, source.scenes, physics)
+    scenes = _fresh(config, source, physics) if source.path is None else _from_file(source.path, source.scenes, physics)
+    if physics.scene.symbols != "constant":
+        note = (
+            f"the bound is for one coherent field in all snapshots, got scene.symbols = {physics.scene.symbols}: none"
+        )
+        scenes = scenes._replace(notes=(*scenes.notes, note))
+    return scenes
 
 
 def _fresh(config: Config, source: SourceConfig, physics: PhysicsConfig) -> EvaluationScenes:
@@ -97,7 +101,12 @@ def _label_factor(sources: Sources, physics: PhysicsConfig) -> np.ndarray:
 
 
 def bound_std(scenes: EvaluationScenes) -> np.ndarray | None:
-    """Cramer-Rao standard deviations [S, K, 3] of constant symbols, None where amplitudes or noise are not known."""
+    """Cramer-Rao standard deviations [S, K, 3] of constant symbols.
+
+    None for symbols that change from snapshot to snapshot, or where amplitudes or noise are not known.
+    """
+    if scenes.physics.scene.symbols != "constant":
+        return None
     if scenes.noise_variance is None or not np.isfinite(scenes.sources.amplitude).all():
         return None
     array = scenes.physics.array

@@ -1,7 +1,7 @@
 """The loss: everything upcast at the door, then a weighted sum of terms, all under the scope ``loss``."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -85,6 +85,7 @@ def total_loss(
                 terms["projector"] = projector_distance(effective, label.factor, label.num_sources)
             return terms
 
-        terms = jax.vmap(scene_terms)(prediction.factor, labels)
+        factors = cast(Array, prediction.factor)  # the upcast has joined its real and imaginary parts
+        terms = jax.vmap(scene_terms)(factors, labels)
         total = sum((weight * jnp.mean(terms[name]) for name, weight in weights.items()), start=jnp.zeros(()))
         return Loss(total, terms)

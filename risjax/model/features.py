@@ -43,11 +43,11 @@ def make_inputs(observation: Observation, config: ModelConfig) -> Inputs:
     """The inputs of one scene from what the receiver knows; batch by vmap."""
     images = regularised_images(observation, (1.0, *config.extra_regularisation))
     power = jnp.mean(jnp.abs(images.field) ** 2, axis=-1)
-    scale = jnp.where(power > 0, power, 1.0) ** -0.5
-    unit = images.field * scale[:, None]
+    positive = jnp.where(power > 0, power, 1.0)  # an empty scene's images stay zero, and its logarithms finite
+    unit = images.field * (positive**-0.5)[:, None]
     channels = jnp.concatenate([unit.real, unit.imag], axis=0).T
     noise_to_signal = jnp.log10(images.noise_to_signal)
-    shrink = 0.5 * jnp.log10(jnp.where(power > 0, power, 1.0)[0] / jnp.where(power > 0, power, 1.0)[-1])
+    shrink = 0.5 * jnp.log10(positive[0] / positive[-1])
     return Inputs(
         features=Features(elements=channels, context=jnp.stack([noise_to_signal, shrink])),
         sample=images.field[0][:, None],

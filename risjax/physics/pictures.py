@@ -33,13 +33,29 @@ def scene_figure(physics: PhysicsConfig, scene: Scene) -> Figure:
     figure = Figure(figsize=(6, 5), layout="constrained")
     axes = figure.add_subplot(projection="3d")
     plane = element_positions(physics.array)
-    axes.scatter(np.zeros(len(plane)), plane[:, 0], plane[:, 1], s=4, color="0.4", label="elements")
+    # matplotlib's types know only a scalar height, its documentation arrays too
+    axes.scatter(
+        np.zeros(len(plane)),
+        plane[:, 0],
+        plane[:, 1],  # pyright: ignore[reportArgumentType]
+        s=4,
+        color="0.4",
+        label="elements",
+    )
     active = np.asarray(scene.truth.sources.active)
     places = np.asarray(cartesian(scene.truth.sources.position))[active]
     power_db = 20 * np.log10(np.abs(np.asarray(scene.truth.sources.amplitude))[active])
     for (horizontal, vertical, boresight), _ in zip(places, power_db, strict=True):
         axes.plot([0, boresight], [0, horizontal], [0, vertical], color="0.8", linewidth=0.8)
-    shown = axes.scatter(places[:, 2], places[:, 0], places[:, 1], c=power_db, s=40, cmap="viridis", label="sources")
+    shown = axes.scatter(
+        places[:, 2],
+        places[:, 0],
+        places[:, 1],  # pyright: ignore[reportArgumentType]
+        c=power_db,
+        s=40,
+        cmap="viridis",
+        label="sources",
+    )
     figure.colorbar(shown, label="power on the surface, dB", shrink=0.7)
     axes.set(xlabel="boresight, m", ylabel="horizontal, m", zlabel="vertical, m")
     axes.set_title(f"{active.sum()} sources, SNR {float(scene.truth.snr_db):.1f} dB")

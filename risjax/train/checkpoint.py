@@ -64,7 +64,7 @@ class Checkpoints:
         epoch = metadata["epoch"]
         self.directory.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self.path(epoch), ignore_errors=True)
-        orbax.save(self.path(epoch), state, custom_metadata={**metadata, "sha256": _digest(state)})
+        orbax.save(str(self.path(epoch)), state, custom_metadata={**metadata, "sha256": _digest(state)})
         for other in self.directory.iterdir():
             if other.name not in {self.path(epoch).name, self.path(best_epoch).name}:
                 shutil.rmtree(other)
@@ -82,11 +82,11 @@ class Checkpoints:
         path = self.path(epoch)
         abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), like)
         try:
-            metadata = orbax.metadata(path).custom_metadata
-            state = orbax.load(path, abstract)
+            metadata = orbax.metadata(str(path)).custom_metadata
+            state = orbax.load(str(path), abstract)
         except Exception as error:  # (orbax raises bare Exception for damaged data)
             raise CheckpointError(f"checkpoint {path} cannot be read: {type(error).__name__}: {error}") from error
-        if not metadata or metadata.get("sha256") != _digest(state):
+        if not isinstance(metadata, dict) or metadata.get("sha256") != _digest(state):
             raise CheckpointError(f"checkpoint {path} does not hold what was written: its SHA-256 differs")
         return Checkpoint(state, {key: value for key, value in metadata.items() if key != "sha256"})
 

@@ -1,5 +1,7 @@
 """AdamW under a warm-up-cosine schedule counted in applied updates."""
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -34,7 +36,9 @@ def make_optimizer(settings: Settings) -> optax.GradientTransformation:
     """Clip by global norm, then AdamW. Its state's ``count`` moves only with updates that are applied."""
     return optax.chain(
         optax.clip_by_global_norm(settings.clip_norm),
-        optax.adamw(lambda count: learning_rate(settings, count), weight_decay=settings.weight_decay, mask=_decayed),
+        optax.adamw(
+            lambda count: learning_rate(settings, cast(Array, count)), weight_decay=settings.weight_decay, mask=_decayed
+        ),
     )
 
 
@@ -47,4 +51,4 @@ def schedule_count(opt_state: optax.OptState) -> Int[Array, ""]:
         )
         if isinstance(leaf, optax.ScaleByScheduleState)
     ]
-    return counts[0].count
+    return cast(Array, counts[0].count)

@@ -5,7 +5,7 @@ counted, and in float16 it halves the loss scale.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -58,8 +58,8 @@ def make_step(key: ProgramKey, network: Network) -> Step:
 
         applied = schedule_count(state.opt_state)
         updates, opt_state = make_optimizer(settings).update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        ema = optax.incremental_update(params, state.ema, 1.0 - _ema_decay(settings, applied))
+        params = cast(Params, optax.apply_updates(state.params, updates))
+        ema = cast(Params, optax.incremental_update(params, state.ema, 1.0 - _ema_decay(settings, applied)))
         kept = (state.params, state.opt_state, state.ema)
         params, opt_state, ema = select_tree(finite, (params, opt_state, ema), kept)
         if key.checks.finite:

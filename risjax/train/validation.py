@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +28,11 @@ def make_validation(config: Config) -> Callable[[Params], dict[str, float]]:
     The last batch is cut where the number of scenes asks for it.
     """
     scenes, covariance = config.train.validation_scenes, make_settings(config).covariance
-    measure = _make_measure(config.physics, config.precision, config.model, config.estimator)
-    batches = _draw_batches(config.physics, config.run.seed, scenes, min(config.train.batch_size, scenes))
+    # Sections of a configuration are frozen and so hashable, which pydantic arranges at run time, unseen by pyright:
+    sections = (config.physics, config.precision, config.model, config.estimator)
+    measure = _make_measure(*sections)  # pyright: ignore[reportArgumentType]
+    size = min(config.train.batch_size, scenes)
+    batches = _draw_batches(config.physics, config.run.seed, scenes, size)  # pyright: ignore[reportArgumentType]
 
     def validate(params: Params) -> dict[str, float]:
         measured = [jax.device_get((measure(params, batch, covariance), batch.truth.sources)) for batch in batches]
@@ -47,7 +51,8 @@ def _make_measure(
     @jax.jit
     def measure(params: Params, batch: Scene, covariance: CovarianceSettings) -> tuple[Estimates, jax.Array]:
         prediction, effective = pipeline.covariance(params, batch.observation, covariance)
-        nmse = jax.vmap(covariance_nmse)(prediction.factor, batch.truth.label_factor)
+        factor = cast(jax.Array, prediction.factor)  # the pipeline's upcast has joined its real and imaginary parts
+        nmse = jax.vmap(covariance_nmse)(factor, batch.truth.label_factor)
         return pipeline.localise(effective), nmse
 
     return measure

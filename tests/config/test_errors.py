@@ -80,6 +80,19 @@ def test_one_bad_override(write, override, expected):
     assert f"[{override}]" in text, "the override itself is named"
 
 
+@pytest.mark.parametrize("stage", ["search", "train", "audit", "verify"])
+def test_learning_from_images_needs_one_field_in_all_snapshots(write, stage):
+    write("a.yaml", f"stages: [simulate, {stage}]\n")
+    text = complaint("a.yaml", ["physics.scene.symbols=per_snapshot"])
+    assert "  physics.scene.symbols  [physics.scene.symbols=per_snapshot]\n" in text, "place and origin"
+    assert f"got per_snapshot, expected constant: model.encoder = backprojection, of the stages {stage}," in text
+
+
+def test_stages_that_learn_nothing_take_per_snapshot_symbols(write):
+    write("a.yaml", "stages: [simulate, evaluate, report]\n")
+    assert load_config("a.yaml", ["physics.scene.symbols=per_snapshot"]).physics.scene.symbols == "per_snapshot"
+
+
 def test_a_duplicate_key_is_named_with_its_line(write):
     write("a.yaml", MINIMAL + "train:\n  epochs: 1\n  batch_size: 2\n  epochs: 3\n")
     assert "a.yaml:5" in complaint("a.yaml")

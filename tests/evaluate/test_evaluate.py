@@ -22,6 +22,9 @@ from risjax.config import (
 from risjax.config.estimator import GreedyConfig, SparseConfig
 from risjax.config.evaluate import Method
 from risjax.evaluate import evaluate, run
+from risjax.evaluate.methods import make_method
+from risjax.evaluate.scenes import bound_std, load_scenes
+from risjax.pipeline import make_pipeline
 from risjax.run_directory import RunDirectory
 from risjax.terminal import Terminal
 from risjax.train import train as train_network
@@ -131,3 +134,19 @@ def test_every_method_on_the_same_scenes(tmp_path: Path) -> None:
         assert overall[name]["f1_angle"]["value"] > 0.8
         assert "coverage_2sigma_azimuth" in overall[name]
     assert overall["greedy_ml_told_k"]["k_accuracy"]["value"] == 1.0
+
+
+def test_methods_of_one_coherent_field_are_left_out_where_there_is_none() -> None:
+    config = small_config(get_args(Method))
+    scene = config.physics.scene.model_copy(update={"symbols": "per_snapshot"})
+    config = config.model_copy(update={"physics": config.physics.model_copy(update={"scene": scene})})
+    scenes = load_scenes(config, config.evaluate.sources[0])
+    assert any("scene.symbols = per_snapshot" in note for note in scenes.notes)
+    assert bound_std(scenes) is None
+    refused = {method for method in config.evaluate.methods if run._refusal(config, scenes, method)}
+    assert set(config.evaluate.methods) - refused == {"sparse", "oracle_mvdr"}
+    for method in refused:
+        with pytest.raises(ValueError, match="needs one coherent field"):
+            make_method(config, config.physics, method, None)
+    with pytest.raises(ValueError, match="backprojection needs one coherent field"):
+        make_pipeline(config.physics, config.precision, config.model, config.estimator)
