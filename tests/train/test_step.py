@@ -31,8 +31,22 @@ def kept(state) -> tuple:
     return state.params, state.opt_state, state.ema
 
 
-def test_a_healthy_step_is_applied_reported_and_compiled_once(trainer):
+@pytest.fixture(scope="module")
+def compilations() -> list[str]:
+    """Names of the programs that XLA compiled since the module's tests began."""
+    events: list[str] = []
+
+    def listen(event: str, _seconds: float, **_: str) -> None:
+        if event.endswith("backend_compile_duration"):
+            events.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return events
+
+
+def test_a_healthy_step_is_applied_reported_and_compiled_once(trainer, compilations):
     state = trainer.init()
+    counts = []
     for step in range(3):
         before, (state, info) = state, trainer.step(state, trainer.draw(state.step))
         wait_for_checks()
@@ -42,6 +56,9 @@ def test_a_healthy_step_is_applied_reported_and_compiled_once(trainer):
         assert float(info.update_norm) > 0
         chex.assert_tree_all_finite(info)
         chex.assert_trees_all_equal_shapes_and_dtypes(before, state)
+        counts.append(len(compilations))
+    assert counts[0] > 0
+    assert counts[2] == counts[1] == counts[0], "a later step compiled something again"
     chex.assert_type(jax.tree.leaves((state.params, state.ema)), jnp.float32)
 
 
