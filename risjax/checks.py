@@ -83,7 +83,7 @@ def wait_for_checks() -> None:
     """Blocks until the assertions of all chexified calls so far have run.
 
     Raises:
-        AssertionError: of the first assertion that failed, naming the leaf.
+        AssertionError: of the first assertion that failed, naming the tree.
     """
     chex.block_until_chexify_assertions_complete()
 

@@ -17,9 +17,7 @@ class Purpose(enum.IntEnum):
     TRAIN_SCENES = 2
     VALIDATION_SCENES = 3
     TEST_SCENES = 4
-    DROPOUT = 5
     SIMULATE = 6
-    BOOTSTRAP = 7
     CALIBRATION_SCENES = 8
 
 

@@ -1,8 +1,8 @@
 """``precision.*``, ``model.*``, ``loss.*``, ``covariance.*``, ``train.*``, ``checks.*``: what is learned, and how."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from risjax.config.metric import Metric
 from risjax.config.section import (
@@ -116,7 +116,18 @@ class TrainConfig(Section):
     max_consecutive_skips: PositiveInt = 20
     """Steps with a non-finite gradient in a row that stop the run."""
     dataset_scenes: NonNegativeInt = 0
-    """0 streams fresh scenes for ever; otherwise the first so many scenes of the stream are repeated."""
+    """0 streams fresh scenes for ever; otherwise so many scenes, whole batches of the stream, are repeated."""
+
+    @field_validator("dataset_scenes")
+    @classmethod
+    def _whole_batches(cls, scenes: int, info: Any) -> int:  # a ValidationInfo, which beartype cannot check
+        batch_size = info.data.get("batch_size", 1)  # absent where it was refused itself
+        if scenes % batch_size:
+            raise ValueError(
+                f"dataset_scenes must be whole batches, got {scenes} scenes in batches of {batch_size}; "
+                f"try {-(-scenes // batch_size) * batch_size}"
+            )
+        return scenes
 
 
 class ChecksConfig(Section):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
+from risjax.checks import check_observation
 from risjax.config import ModelConfig
 from risjax.physics.images import regularised_images
 from risjax.types import Observation
@@ -41,6 +42,7 @@ class Inputs(NamedTuple):
 
 def make_inputs(observation: Observation, config: ModelConfig) -> Inputs:
     """The inputs of one scene from what the receiver knows; batch by vmap."""
+    check_observation(observation)
     images = regularised_images(observation, (1.0, *config.extra_regularisation))
     power = jnp.mean(jnp.abs(images.field) ** 2, axis=-1)
     positive = jnp.where(power > 0, power, 1.0)  # an empty scene's images stay zero, and its logarithms finite

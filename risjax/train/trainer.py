@@ -42,10 +42,9 @@ class Program(NamedTuple):
 def make_program(key: ProgramKey) -> Program:
     """The program of a key; the last few are kept."""
     network = build(key.physics.array, key.model, key.precision)
-    batches = max(1, key.dataset_scenes // key.batch_size)
 
     def draw(settings: Settings, step: Int[Array, ""]) -> Scene:
-        index = step % batches if key.dataset_scenes else step
+        index = step % (key.dataset_scenes // key.batch_size) if key.dataset_scenes else step
         return scene_batch(key.physics, settings.seed, Purpose.TRAIN_SCENES, index, key.batch_size)
 
     step = jax.jit(make_step(key, network))

@@ -55,6 +55,7 @@ def test_all_problems_at_once_with_place_got_expected_and_hint(write):
         ("stages=[trian]", "did you mean train?"),
         ("stages=train", "got 'train' (text), expected a list, as in [train]"),
         ("train=3", "got 3, expected a section"),
+        ("train.dataset_scenes=100", "dataset_scenes must be whole batches, got 100 scenes in batches of 64; try 128"),
         ("model.heads=3", "heads must divide width, got width = 128 and heads = 3; try heads = 2"),
         ("physics.scene.max_sources=300", "cannot be told apart by num_snapshots * num_antennas = 256 measurements"),
         ("width=64", "did you mean model.width?"),
