@@ -19,6 +19,9 @@ from risjax.terminal import Terminal, duration_text
 _LONG_RUN_SCENES = 200_000
 """Training scenes ahead from which on it is worth measuring how long they will take (seconds of compilation)."""
 
+_LOOKS_ITSELF = ("predict",)
+"""Stages that see for themselves whether their input is still the one they were done with."""
+
 
 class StageError(Exception):
     """A stage that could not be finished; the message says why, and what was there before still is."""
@@ -66,7 +69,7 @@ def _run_stages(config: Config, directory: RunDirectory, terminal: Terminal) -> 
     _announce_duration(config, directory, terminal)
     all_passed = True
     for stage in config.stages:
-        if directory.is_done(stage):
+        if directory.is_done(stage) and stage not in _LOOKS_ITSELF:
             terminal.say(f"{stage}: already done")
             continue
         terminal.rule(stage)
@@ -149,11 +152,12 @@ def _train(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
 
 def _evaluate(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
     from risjax.evaluate import evaluate
+    from risjax.release import WeightsError
     from risjax.train import CheckpointError
 
     try:
         evaluate(config, directory, terminal)
-    except (CheckpointError, FileNotFoundError) as error:
+    except (CheckpointError, WeightsError, FileNotFoundError) as error:
         raise StageError(f"evaluate: {error}") from error
     return True
 
@@ -181,6 +185,17 @@ def _report(config: Config, directory: RunDirectory, terminal: Terminal) -> bool
     return True
 
 
+def _release(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
+    from risjax.release import WeightsError, release
+    from risjax.train import CheckpointError
+
+    try:
+        release(config, directory, terminal)
+    except (CheckpointError, WeightsError, FileNotFoundError) as error:
+        raise StageError(f"release: {error}") from error
+    return True
+
+
 def _verify(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
     from risjax.verify import verify
 
@@ -195,4 +210,5 @@ _STAGES: Mapping[str, Callable[[Config, RunDirectory, Terminal], bool]] = {
     "audit": _audit,
     "report": _report,
     "verify": _verify,
+    "release": _release,
 }

@@ -29,6 +29,7 @@ LINE = (
     ("loss",),
     ("pipeline",),
     ("train",),
+    ("release",),
     ("search",),
     ("evaluate",),
     ("predict", "export", "baseline", "compare", "audit", "simulate"),
@@ -38,7 +39,14 @@ LINE = (
 )
 PLACE = {room: place for place, rooms in enumerate(LINE) for room in rooms}
 
-ONLY_DOOR = {"chex": "checks", "jmp": "precision", "torch": "baseline", "rich": "terminal", "optuna": "search"}
+ONLY_DOOR = {
+    "chex": "checks",
+    "jmp": "precision",
+    "torch": "baseline",
+    "rich": "terminal",
+    "optuna": "search",
+    "safetensors": "release",
+}
 """Outside packages with a single importer."""
 
 NO_JAX = ("config", "environment", "run_directory", "opening", "terminal", "report", "cli", "verify", "summary")

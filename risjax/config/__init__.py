@@ -19,6 +19,8 @@ from risjax.config.physics import (
     PhysicsConfig,
     SceneConfig,
 )
+from risjax.config.predict import DataConfig, ExportConfig, PredictConfig
+from risjax.config.release import ReleaseConfig
 from risjax.config.root import Config, RunConfig
 from risjax.config.search import Distribution, SearchConfig
 from risjax.config.simulate import SimulateConfig
@@ -30,15 +32,19 @@ __all__ = [
     "CodebookConfig",
     "Config",
     "CovarianceConfig",
+    "DataConfig",
     "Distribution",
     "EstimatorConfig",
     "EvaluateConfig",
+    "ExportConfig",
     "GridConfig",
     "ImpairmentsConfig",
     "LossConfig",
     "ModelConfig",
     "PhysicsConfig",
     "PrecisionConfig",
+    "PredictConfig",
+    "ReleaseConfig",
     "RunConfig",
     "SceneConfig",
     "SearchConfig",

@@ -19,8 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from risjax.config.errors import Path, Problem, did_you_mean
 
-SHIPPED = File(__file__).resolve().parents[2] / "configs"
-"""The configurations beside the package (the repository's ``configs/``)."""
+_INSIDE = File(__file__).resolve().parents[1] / "shipped" / "configs"
+SHIPPED = _INSIDE if _INSIDE.is_dir() else File(__file__).resolve().parents[2] / "configs"
+"""The shipped configurations: the repository's ``configs/``, which a wheel carries inside the package."""
 
 WHOLE_VALUES: tuple[Path, ...] = (("search", "space"),)
 """Mappings that a later file or override replaces as a whole: their keys are data, not settings."""

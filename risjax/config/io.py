@@ -16,10 +16,11 @@ from pydantic import ValidationError
 
 from risjax.config import documents
 from risjax.config.documents import Layer, Reader
-from risjax.config.errors import ConfigError, Problem, dotted, place_of, schema_problems
+from risjax.config.errors import ConfigError, Path, Problem, dotted, place_of, schema_problems
 from risjax.config.overrides import parse_overrides, set_values
 from risjax.config.root import Config
 from risjax.config.secrets import is_masked, mask_tree
+from risjax.config.weights import lay_below
 
 
 def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
@@ -38,7 +39,8 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
     values, problems = parse_overrides(overrides)
     origins = {name: _last(overrides, name) for name in values}
     problems += set_values(layer, values, origins, reader)
-    problems = reader.problems + problems
+    layer, missing = lay_below(layer)
+    problems = reader.problems + problems + missing
     if file is None:
         raise ConfigError(problems)
     run = layer.values.setdefault("run", {})
@@ -113,15 +115,17 @@ def _validated(layer: Layer, problems: Sequence[Problem]) -> Config:
 def _with_input_files(config: Config, layer: Layer) -> Config:
     """Checks that named input files exist; a relative one is looked up beside ``configs/`` too."""
     problems, found = [], {}
-    for index, source in enumerate(config.evaluate.sources):
-        if source.path is None or File(source.path).expanduser().exists():
+    named: dict[Path, str | None] = {
+        ("evaluate", "sources", index, "path"): source.path for index, source in enumerate(config.evaluate.sources)
+    }
+    for path, value in (named | {("data", "path"): config.data.path}).items():
+        if value is None or File(value).expanduser().exists():
             continue
-        path = ("evaluate", "sources", index, "path")
-        shipped = documents.SHIPPED.parent / source.path
+        shipped = documents.SHIPPED.parent / value
         if shipped.exists():
             found[dotted(path)] = str(shipped)
         else:
-            looked = " and ".join(dict.fromkeys((str(File(source.path).absolute()), str(shipped))))
+            looked = " and ".join(dict.fromkeys((str(File(value).absolute()), str(shipped))))
             problems.append(Problem(dotted(path), place_of(path, layer.origins), f"no such file; looked for {looked}"))
     if config.search.storage is not None and is_masked(config.search.storage):
         text = "the password was never stored; give the whole URL with search.storage=..."

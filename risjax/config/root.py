@@ -8,14 +8,19 @@ from risjax.config.estimator import EstimatorConfig
 from risjax.config.evaluate import EvaluateConfig
 from risjax.config.learning import ChecksConfig, CovarianceConfig, LossConfig, ModelConfig, PrecisionConfig, TrainConfig
 from risjax.config.physics import PhysicsConfig
+from risjax.config.predict import DataConfig, ExportConfig, PredictConfig
+from risjax.config.release import ReleaseConfig
 from risjax.config.search import SearchConfig
 from risjax.config.section import FromList, Section
 from risjax.config.simulate import SimulateConfig
 
-Stage = Literal["simulate", "search", "train", "evaluate", "audit", "report", "verify"]
+Stage = Literal["simulate", "search", "train", "evaluate", "audit", "report", "verify", "release", "predict", "export"]
 
 LEARNING: frozenset[Stage] = frozenset({"search", "train", "audit", "verify"})
 """Stages that make or try the training step."""
+
+TRAINING: frozenset[Stage] = frozenset({"search", "train", "verify", "release"})
+"""Stages that make a network, or look at how it was made."""
 
 
 class RunConfig(Section):
@@ -33,7 +38,12 @@ class Config(Section):
 
     stages: Annotated[tuple[Stage, ...], FromList, Field(min_length=1)]
     """What runs, in this order."""
+    weights: str | None = None
+    """A trained network for ``evaluate``, ``predict`` and ``export``: the name of a released one, a folder that the
+    stage ``release`` wrote, or a run directory. Its physics, precision, model, covariance and estimator hold where
+    nothing else is said. null takes what this run trains."""
     run: RunConfig = RunConfig()
+    data: DataConfig = DataConfig()
     physics: PhysicsConfig = PhysicsConfig()
     precision: PrecisionConfig = PrecisionConfig()
     model: ModelConfig = ModelConfig()
@@ -45,20 +55,46 @@ class Config(Section):
     search: SearchConfig = SearchConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     simulate: SimulateConfig = SimulateConfig()
+    predict: PredictConfig = PredictConfig()
+    release: ReleaseConfig = ReleaseConfig()
+    export: ExportConfig = ExportConfig()
+
+    @model_validator(mode="after")
+    def _one_network(self) -> "Config":
+        """Either this run trains a network or it is given one; predicting needs something to predict from."""
+        training = [stage for stage in self.stages if stage in TRAINING]
+        if self.weights is not None and training:
+            raise _problem(
+                ("weights",),
+                self.weights,
+                f"got {self.weights}, expected null: the stages {', '.join(training)} make a network of their own; "
+                "leave them out, or set weights to null",
+            )
+        if "predict" in self.stages and self.data.path is None:
+            raise _problem(
+                ("data", "path"),
+                None,
+                "is required by the stage predict: data.path=measurements.mat, an .npz file or a directory of shards",
+            )
+        return self
 
     @model_validator(mode="after")
     def _learnable(self) -> "Config":
         """No image of the field without one field in all snapshots (`risjax.physics.measurement`)."""
         needing = [stage for stage in self.stages if stage in LEARNING]
-        if needing and self.model.encoder == "backprojection" and self.physics.scene.symbols != "constant":
+        if needing and self.physics.scene.symbols != "constant":
             got = self.physics.scene.symbols
-            error = ValueError(
-                f"got {got}, expected constant: model.encoder = backprojection, of the stages {', '.join(needing)}, "
-                "makes an image of one coherent field in all snapshots; set symbols to constant, or leave these "
-                "stages out and evaluate the methods sparse and oracle_mvdr"
-            )
-            place = ("physics", "scene", "symbols")  # a plain ValueError would be placed at the whole configuration
-            raise ValidationError.from_exception_data(
-                "Config", [{"type": "value_error", "loc": place, "input": got, "ctx": {"error": error}}]
+            raise _problem(
+                ("physics", "scene", "symbols"),
+                got,
+                f"got {got}, expected constant: model.encoder = {self.model.encoder}, of the stages "
+                f"{', '.join(needing)}, makes an image of one coherent field in all snapshots; "
+                "set symbols to constant, or leave these stages out and evaluate the methods sparse and oracle_mvdr",
             )
         return self
+
+
+def _problem(place: tuple[str, ...], got: object, text: str) -> ValidationError:
+    """A rule between sections, broken: a plain ValueError would be placed at the whole configuration."""
+    detail = {"type": "value_error", "loc": place, "input": got, "ctx": {"error": ValueError(text)}}
+    return ValidationError.from_exception_data("Config", [detail])  # type: ignore[list-item]

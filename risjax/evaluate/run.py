@@ -21,9 +21,9 @@ from risjax.evaluate.methods import COMMON_FIELD, LEARNED, ORACLE, TOLD_K, Batch
 from risjax.evaluate.scenes import EvaluationScenes, bound_std, load_scenes
 from risjax.metrics import summarise
 from risjax.model import Params
+from risjax.release import load_params
 from risjax.run_directory import RunDirectory, write_atomically
 from risjax.terminal import Bar, Terminal
-from risjax.train import load_best
 from risjax.types import Estimates
 
 Arrays = dict[str, np.ndarray]
@@ -43,8 +43,9 @@ def evaluate(config: Config, directory: RunDirectory, terminal: Terminal) -> dic
 
     Raises:
         FileNotFoundError: no trained network for a learned method, or no such scene file.
+        WeightsError: ``config.weights`` are damaged or were made for another array or network.
     """
-    params = load_best(config, directory) if LEARNED & set(config.evaluate.methods) else None
+    params = load_params(config, directory) if LEARNED & set(config.evaluate.methods) else None
     stored = _read(directory)
     result: dict[str, Any] = {"sources": {}}
     total = sum(source.scenes for source in config.evaluate.sources) * len(config.evaluate.methods)

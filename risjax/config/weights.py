@@ -1,0 +1,100 @@
+"""``weights``: which trained network is meant, and the settings that come with it.
+
+A name of the networks that are shipped (``risjax/weights/<name>``), a folder that the stage ``release`` wrote, or a
+run directory: its release where it has one, its best checkpoint otherwise. What the network was trained with (physics,
+precision, model, covariance, estimator) stands below the configuration's own files and overrides, so that nobody has to
+repeat it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path as File
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from risjax.config.documents import Layer
+from risjax.config.errors import Path, Problem, did_you_mean, place_of
+
+RELEASED = File(__file__).resolve().parents[1] / "weights"
+"""The networks inside the package, one folder each."""
+
+WEIGHTS_NAME = "weights.safetensors"
+CONFIG_NAME = "config.yaml"
+
+OWN_SECTIONS = frozenset(
+    {
+        "stages",
+        "weights",
+        "run",
+        "data",
+        "loss",
+        "train",
+        "checks",
+        "search",
+        "evaluate",
+        "simulate",
+        "predict",
+        "release",
+        "export",
+    }
+)
+"""What a network's training says of itself alone; every other section belongs to the network."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Trained parameters on disk.
+
+    Attributes:
+        folder: of the release, or the run directory.
+        is_released: a release, otherwise the checkpoints of a run.
+        config_path: the configuration that they were trained with.
+    """
+
+    folder: File
+    is_released: bool
+    config_path: File
+
+
+def released_names() -> list[str]:
+    """The names of the networks inside the package."""
+    return sorted(path.parent.name for path in RELEASED.glob(f"*/{WEIGHTS_NAME}"))
+
+
+def find_weights(name: str) -> Found | None:
+    """The parameters that a user means by ``name``, None where there are none."""
+    given = File(name).expanduser()
+    shipped = [RELEASED / name] if name in released_names() else []
+    for folder in (*shipped, given, given / "release"):
+        if (folder / WEIGHTS_NAME).is_file() and (folder / CONFIG_NAME).is_file():
+            return Found(folder, True, folder / CONFIG_NAME)
+    if (given / CONFIG_NAME).is_file() and any((given / "checkpoints").glob("epoch_*")):
+        best = given / "search" / "best.yaml"
+        return Found(given, False, best if best.is_file() else given / CONFIG_NAME)
+    return None
+
+
+def no_weights_text(name: str) -> str:
+    """What to say where `find_weights` finds nothing."""
+    names = released_names()
+    known = f"there are {', '.join(names)}" if names else "this installation has none"
+    return (
+        f"no trained network {name!r}: neither a released one ({known}) nor a folder that the stage release wrote, nor "
+        f"a run directory with checkpoints at {File(name).expanduser().absolute()}{did_you_mean(name, names)}"
+    )
+
+
+def lay_below(layer: Layer) -> tuple[Layer, list[Problem]]:
+    """``layer`` on top of the settings that its ``weights`` were trained with."""
+    name = layer.values.get("weights")
+    if not isinstance(name, str):
+        return layer, []
+    found = find_weights(name)
+    if found is None:
+        return layer, [Problem("weights", place_of(("weights",), layer.origins), no_weights_text(name))]
+    trained: Any = OmegaConf.to_container(OmegaConf.create(found.config_path.read_text("utf-8")), resolve=False)
+    sections = {name: value for name, value in trained.items() if name not in OWN_SECTIONS}
+    origins: dict[Path, str] = {(name,): str(found.config_path) for name in sections}
+    below = Layer(sections, origins)
+    below.merge(layer)
+    return below, []

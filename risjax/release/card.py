@@ -1,0 +1,127 @@
+"""The model card of a release, made of the run's own log, configuration and metrics: nothing in it is typed by hand."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+import risjax
+from risjax.config import Config
+from risjax.model import Params
+from risjax.terminal import duration_text
+
+_SHOWN = {"nmse": "NMSE of R", "f1_3d": "F1 in 3-D", "f1_angle": "F1 in angle", "gospa_m": "GOSPA, m"}
+_PAIRED = ("f1_3d", "f1_angle", "gospa_m")
+
+
+def make_card(
+    name: str,
+    config: Config,
+    log: Sequence[Mapping[str, Any]],
+    metrics: Mapping[str, Any],
+    weights: Path,
+    params: Params,
+) -> str:
+    """The card as Markdown.
+
+    Args:
+        name: the network's.
+        config: of its training.
+        log: the run's log.
+        metrics: what ``metrics.json`` holds; no sources where nothing was evaluated.
+        weights: the file of weights.
+        params: what it holds.
+    """
+    epochs = [record for record in log if record.get("kind") == "epoch"]
+    environment: Mapping[str, Any] = next((record for record in log if record.get("kind") == "environment"), {})
+    last = epochs[-1] if epochs else {}
+    best = next((record for record in epochs if record["epoch"] == last.get("best_epoch")), {})
+    template = Environment(
+        loader=PackageLoader("risjax.release"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).get_template("card.md.j2")
+    return template.render(
+        name=name,
+        version=risjax.__version__,
+        config=config,
+        physics=config.physics,
+        scene=config.physics.scene,
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
+        megabytes=weights.stat().st_size / 1e6,
+        sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        environment=environment,
+        steps=last.get("applied_updates"),
+        skipped=last.get("skipped_steps"),
+        epochs=len(epochs),
+        best=best,
+        scenes_seen=len(epochs) * config.train.steps_per_epoch * config.train.batch_size,
+        wall_time=duration_text(sum(record["seconds"] for record in epochs)),
+        sources=[_source(source, entry) for source, entry in metrics["sources"].items()],
+        limits=_limits(config),
+    )
+
+
+def _source(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables of one set of scenes."""
+    methods = {method: breakdowns["overall"] for method, breakdowns in entry["methods"].items()}
+    shown = {metric: title for metric, title in _SHOWN.items() if any(metric in found for found in methods.values())}
+    rows = [[method, *(_interval(found.get(metric)) for metric in shown)] for method, found in methods.items()]
+    pairs = [
+        [pair.replace("_minus_", " - "), *(_interval(found["overall"].get(metric), sign=True) for metric in _PAIRED)]
+        for pair, found in entry.get("pairs", {}).items()
+        if pair.startswith("learned")
+    ]
+    return {
+        "name": name,
+        "scenes": entry.get("scenes"),
+        "head": ["method", *shown.values()],
+        "rows": rows,
+        "pair_head": ["difference", *(_SHOWN[metric] for metric in _PAIRED)],
+        "pairs": pairs,
+        "notes": entry.get("notes", []),
+    }
+
+
+def _interval(figure: Mapping[str, Any] | None, *, sign: bool = False) -> str:
+    if not figure or figure.get("value") is None:
+        return "-"
+    form = "{:+.3f}" if sign else "{:.3f}"
+    text = form.format(figure["value"])
+    if figure.get("low") is None:
+        return text
+    return f"{text} [{form.format(figure['low'])}, {form.format(figure['high'])}]"
+
+
+def _limits(config: Config) -> list[str]:
+    """What the network cannot do, as far as its configuration tells."""
+    physics, scene, array = config.physics, config.physics.scene, config.physics.array
+    shaped = {"spherical": "the exact spherical", "fresnel": "the Fresnel", "paraxial": "the paraxial"}[array.wavefront]
+    limits = [
+        f"Only for a surface of {array.num_horizontal} by {array.num_vertical} elements, {1000 * array.spacing_m:g} mm "
+        f"apart, at a wavelength of {1000 * array.wavelength_m:g} mm, with {shaped} wavefront. Others are refused.",
+        f"At most {scene.max_sources} sources; trained with {scene.num_sources[0]} to {scene.num_sources[1]}, so an "
+        "empty scene was never seen.",
+        f"Sources outside azimuth {_span(scene.azimuth_deg)}°, elevation {_span(scene.elevation_deg)}° or range "
+        f"{_span(scene.range_m)} m were never seen; estimates are held inside.",
+        f"Signal-to-noise ratios outside {_span(scene.snr_db)} dB were never seen.",
+        "One coherent field in all snapshots (a known pilot): symbols that change between snapshots do not fit.",
+        "The channel H and the codes must be known to the receiver; more measurements than elements (L·M > N).",
+    ]
+    impaired = {
+        name: value
+        for name, value in physics.impairments.model_dump().items()
+        if value not in (0.0, None, 1.0) and name != "known"
+    }
+    if impaired:
+        text = ", ".join(f"{name} {value:g}" for name, value in impaired.items())
+        limits.append(f"Hardware impairments beyond those of its training ({text}) were never seen.")
+    else:
+        limits.append("Trained on ideal hardware: jittered elements, phase errors and channel errors were never seen.")
+    limits.append("Simulated scenes only: it has not been tried on recordings of a real surface.")
+    return limits
+
+
+def _span(interval: tuple[float, float]) -> str:
+    return f"{interval[0]:g} … {interval[1]:g}"

@@ -1,0 +1,85 @@
+"""The one door to trained parameters: of a release, of another run, or of this run's own checkpoints."""
+
+import jax
+
+from risjax.config import Config
+from risjax.config.errors import ConfigError
+from risjax.config.io import differences, from_yaml
+from risjax.config.weights import WEIGHTS_NAME, Found, find_weights, no_weights_text
+from risjax.model import Params, build
+from risjax.precision import make_policy
+from risjax.release.files import WeightsError, flat_shapes, read_weights
+from risjax.run_directory import RunDirectory
+from risjax.train import load_best
+
+_OF_THE_NETWORK = ("physics.array.", "model.")
+"""Settings that a network cannot be used with other values of: its shapes, and the manifold that it has learned."""
+
+
+def load_params(config: Config, directory: RunDirectory | None) -> Params:
+    """The parameters that a configuration means.
+
+    Args:
+        config: ``weights`` names them; null takes the best checkpoint of ``directory``.
+        directory: the run.
+
+    Raises:
+        FileNotFoundError: there are none.
+        CheckpointError: the run's checkpoints are damaged.
+        WeightsError: the weights are damaged, or were made for another array, manifold or network.
+    """
+    if config.weights is None:
+        if directory is None:
+            raise FileNotFoundError("weights is null and there is no run directory to take them from")
+        return load_best(config, directory)
+    found = find_weights(config.weights)
+    if found is None:
+        raise FileNotFoundError(no_weights_text(config.weights))
+    trained = trained_config(found)
+    _refuse_mismatch(config, trained, found)
+    if not found.is_released:
+        return load_best(trained, RunDirectory(found.folder))
+    params, _ = read_weights(found.folder / WEIGHTS_NAME)
+    _refuse_other_shapes(config, params, found)
+    return make_policy(config.precision).cast_to_params(params)
+
+
+def trained_config(found: Found) -> Config:
+    """The configuration that parameters were trained with.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    try:
+        return from_yaml(found.config_path.read_text(encoding="utf-8"))
+    except (ConfigError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{found.config_path} cannot be read by this version of risjax: {error}") from error
+
+
+def _refuse_mismatch(config: Config, trained: Config, found: Found) -> None:
+    wrong = {name: values for name, values in differences(trained, config).items() if name.startswith(_OF_THE_NETWORK)}
+    if wrong:
+        lines = [f"  {name}: {was} there, {now} here" for name, (was, now) in wrong.items()]
+        raise WeightsError(
+            f"the weights in {found.folder} were trained for another array or network:\n"
+            + "\n".join(lines)
+            + "\nleave these settings out (they come with the weights), or train a network for them"
+        )
+
+
+def _refuse_other_shapes(config: Config, params: Params, found: Found) -> None:
+    """The network's own leaves must be there with their shapes; groups of other parts may stand beside them."""
+    like = jax.eval_shape(build(config.physics.array, config.model, config.precision).init, jax.random.key(0))
+    expected, held = flat_shapes(like), flat_shapes(params)
+    of_network = {name: shape for name, shape in held.items() if name.split(".")[0] in like}
+    wrong = [name for name in {**expected, **of_network} if expected.get(name) != of_network.get(name)]
+    if wrong:
+        lines = [
+            f"  {name}: {_text(held.get(name))} in the file, {_text(expected.get(name))} expected" for name in wrong[:5]
+        ]
+        more = [f"  and {len(wrong) - 5} more"] if len(wrong) > 5 else []
+        raise WeightsError("\n".join([f"{found.folder / WEIGHTS_NAME} does not fit the network:", *lines, *more]))
+
+
+def _text(shape: tuple[int, ...] | None) -> str:
+    return "absent" if shape is None else str(list(shape))

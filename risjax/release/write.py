@@ -1,0 +1,67 @@
+"""The stage ``release``: a trained run's network as a folder that can be copied, shipped and loaded.
+
+====================== ==========================================================
+weights.safetensors    the EMA parameters of the best checkpoint
+config.yaml            the complete configuration of the training
+metrics.json           the run's evaluation, with intervals
+card.md                what it is, how it was made, how good it is, where it ends
+====================== ==========================================================
+"""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+import risjax
+from risjax.config import Config
+from risjax.config.io import to_yaml
+from risjax.config.weights import CONFIG_NAME, WEIGHTS_NAME
+from risjax.model import Params
+from risjax.release.card import make_card
+from risjax.release.files import write_weights
+from risjax.run_directory import RunDirectory, write_atomically
+from risjax.terminal import Terminal
+from risjax.train import load_best
+
+METRICS_NAME = "metrics.json"
+CARD_NAME = "card.md"
+
+
+def release(config: Config, directory: RunDirectory, terminal: Terminal) -> Path:
+    """Writes ``<run>/release``.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileNotFoundError: nothing was trained.
+        CheckpointError: the checkpoints are damaged.
+    """
+    params = load_best(config, directory)
+    folder = directory.path / "release"
+    write_release(folder, config, params, directory)
+    size = (folder / WEIGHTS_NAME).stat().st_size
+    terminal.say(f"{folder}: {size / 1e6:.2f} MB; use it with weights={folder}, or copy it")
+    if not directory.metrics_path.exists():
+        terminal.warn("the network was not evaluated, and its card says so; run evaluate before release")
+    return folder
+
+
+def write_release(folder: Path, config: Config, params: Params, directory: RunDirectory) -> None:
+    """Writes the four files; weights last, which is what makes a folder a release."""
+    stored = jax.tree.map(lambda leaf: _narrowed(leaf, config.release.dtype), params)
+    name = config.release.name or directory.path.resolve().name
+    metrics = directory.read_json("metrics.json", {"sources": {}})
+    write_atomically(folder / CONFIG_NAME, to_yaml(config))
+    write_atomically(folder / METRICS_NAME, json.dumps(metrics, indent=2) + "\n")
+    weights = folder / f".{WEIGHTS_NAME}.part"
+    write_weights(weights, stored, {"name": name, "risjax": risjax.__version__})
+    card = make_card(name, config, list(directory.read_log()), metrics, weights, stored)
+    write_atomically(folder / CARD_NAME, card)
+    weights.rename(folder / WEIGHTS_NAME)
+
+
+def _narrowed(leaf: jax.Array, dtype: str) -> jax.Array:
+    return leaf.astype(jnp.dtype(dtype)) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf

@@ -1,0 +1,151 @@
+"""From a training to a folder, and from the folder to an evaluation without training."""
+
+import json
+import shutil
+from pathlib import Path
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from risjax import cli
+from risjax.config.errors import ConfigError
+from risjax.config.io import apply_overrides, from_yaml, load_config
+from risjax.config.weights import find_weights
+from risjax.release import WeightsError, load_params, read_weights, write_weights
+from risjax.run_directory import RunDirectory
+from risjax.train import load_best
+from tests.released import tiny_release
+from tests.tiny import TINY, tiny_config
+
+SHRUNK = [f"{name}={value}" for name, value in TINY.items()]
+EVALUATED = ["evaluate.sources=[{name: held_out, scenes: 6}]", "evaluate.methods=[learned_mvdr, sample_mvdr]"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A run that trained, evaluated and released."""
+    directory = tmp_path_factory.mktemp("trained") / "mine"
+    stages = ["stages=[train, evaluate, release]", "physics.scene.snr_db=[10, 20]", f"run.directory={directory}"]
+    assert cli.main(["--config", "base.yaml", "--quiet", *SHRUNK, *EVALUATED, *stages]) == 0
+    return RunDirectory(directory)
+
+
+def test_a_release_holds_the_averaged_parameters_of_the_best_epoch(trained: RunDirectory) -> None:
+    config = from_yaml(trained.config_path.read_text())
+    folder = trained.path / "release"
+    assert {path.name for path in folder.iterdir()} == {"weights.safetensors", "config.yaml", "card.md", "metrics.json"}
+    assert from_yaml((folder / "config.yaml").read_text()) == config
+    assert json.loads((folder / "metrics.json").read_text()) == trained.read_json("metrics.json")
+    params, _ = read_weights(folder / "weights.safetensors")
+    chex.assert_trees_all_equal(params, load_best(config, trained))
+
+
+def test_the_card_is_made_of_the_runs_own_figures(trained: RunDirectory) -> None:
+    card = (trained.path / "release" / "card.md").read_text()
+    overall = trained.read_json("metrics.json")["sources"]["held_out"]["methods"]["learned_mvdr"]["overall"]["nmse"]
+    assert f"| learned_mvdr | {overall['value']:.3f} [{overall['low']:.3f}, {overall['high']:.3f}] |" in card
+    for text in ("# mine", "12 applied, of 4 scenes (48 scenes)", "SNR 10.0 … 20.0 dB", "## Where it ends", "6 by 6"):
+        assert text in card, text
+    assert "wall time | not" not in card
+    assert "learned_mvdr - sample_mvdr" in card
+
+
+def test_evaluating_released_weights_trains_nothing(
+    trained: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(trained.path / "release", tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("stages: [evaluate, report]\n")
+    command = ["--config", "mine.yaml", "--quiet", "weights=elsewhere", *EVALUATED]
+    assert cli.main([*command, "evaluate.batch_size=4", "evaluate.bootstrap_draws=50"]) == 0
+    again = RunDirectory("runs/mine")
+    ours, theirs = again.read_json("metrics.json")["sources"], trained.read_json("metrics.json")["sources"]
+    assert ours["held_out"]["methods"] == theirs["held_out"]["methods"]
+    assert not list(again.checkpoints.iterdir())
+    assert again.report_path.exists()
+
+
+def test_another_run_serves_without_a_release(
+    trained: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(trained.path, tmp_path / "run", ignore=shutil.ignore_patterns("release", ".lock"))
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("stages: [evaluate]\nweights: run\n")
+    released, _ = read_weights(trained.path / "release" / "weights.safetensors")
+    chex.assert_trees_all_equal(load_params(load_config("mine.yaml"), None), released)
+
+
+def test_settings_come_with_the_weights_and_files_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, config = tiny_release(tmp_path, covariance__blend=0.25)
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text(f"stages: [evaluate]\nweights: {folder}\nestimator: {{threshold_db: 7.0}}\n")
+    mine = load_config("mine.yaml", ["covariance.loading=0.5"])
+    assert (mine.model, mine.physics, mine.precision) == (config.model, config.physics, config.precision)
+    assert (mine.covariance.blend, mine.covariance.loading) == (0.25, 0.5)
+    assert mine.estimator == config.estimator.model_copy(update={"threshold_db": 7.0})
+    assert mine.train.batch_size != config.train.batch_size, "how it was trained is no business of this run"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"physics.array.wavelength_m": 0.1}, "physics.array.wavelength_m: 0.3 there, 0.1 here"),
+        ({"physics.array.wavefront": "paraxial"}, "physics.array.wavefront: spherical there, paraxial here"),
+        ({"physics.array.num_vertical": 8}, "physics.array.num_vertical: 6 there, 8 here"),
+        ({"model.width": 32}, "model.width: 16 there, 32 here"),
+    ],
+)
+def test_another_array_or_network_is_refused(tmp_path: Path, changes: dict, words: str) -> None:
+    folder, config = tiny_release(tmp_path)
+    config = apply_overrides(config, {"stages": ["evaluate"], "weights": str(folder), **changes})
+    with pytest.raises(WeightsError, match=words.replace(".", r"\.")):
+        load_params(config, None)
+
+
+def test_leaves_of_another_shape_are_named(tmp_path: Path) -> None:
+    folder, config = tiny_release(tmp_path)
+    config = apply_overrides(config, {"stages": ["evaluate"], "weights": str(folder)})
+    params, _ = read_weights(folder / "weights.safetensors")
+    params["calibration"] = {"knots": np.arange(3.0, dtype=np.float32)}
+    write_weights(folder / "weights.safetensors", params)
+    np.testing.assert_array_equal(load_params(config, None)["calibration"]["knots"], [0, 1, 2])
+    del params["encoder"]["norm"]
+    params["head"]["rows"]["bias"] = np.zeros(5, np.float32)
+    write_weights(folder / "weights.safetensors", params)
+    with pytest.raises(WeightsError, match=r"head\.rows\.bias: \[5\] in the file, \[24\] expected") as caught:
+        load_params(config, None)
+    assert "encoder.norm.bias: absent in the file" in str(caught.value)
+
+
+def test_bfloat16_halves_the_file(tmp_path: Path) -> None:
+    full, config = tiny_release(tmp_path / "full")
+    half, _ = tiny_release(tmp_path / "half", release__dtype="bfloat16")
+    sizes = [(folder / "weights.safetensors").stat().st_size for folder in (full, half)]
+    assert sizes[1] < 0.7 * sizes[0]
+    ours, theirs = (
+        load_params(apply_overrides(config, {"stages": ["evaluate"], "weights": str(folder)}), None)
+        for folder in (full, half)
+    )
+    chex.assert_trees_all_equal_dtypes(ours, theirs)
+    chex.assert_trees_all_close(ours, theirs, rtol=2**-8)
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(theirs))
+
+
+def test_unknown_weights_are_a_problem_of_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="no trained network 'nowhere'") as caught:
+        load_config("base.yaml", ["weights=nowhere", "stages=[evaluate]"])
+    assert "weights=nowhere" in str(caught.value)
+    with pytest.raises(ConfigError, match=r"weights=.*\n.*the stages train make a network of their own"):
+        load_config("base.yaml", [f"weights={tiny_release(tmp_path)[0]}"])
+    assert find_weights("nowhere") is None
+
+
+def test_there_is_nothing_to_release_before_training(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    command = ["--config", "base.yaml", "--quiet", *SHRUNK, "stages=[release]", f"run.directory={tmp_path / 'run'}"]
+    assert cli.main(command) == 1
+    assert "run the stage `train` first" in capsys.readouterr().err
+    with pytest.raises(FileNotFoundError, match="weights is null"):
+        load_params(tiny_config(), None)
