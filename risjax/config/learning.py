@@ -38,8 +38,10 @@ class PrecisionConfig(Section):
 class ModelConfig(Section):
     """The network: an encoder and a head that emits the covariance's low-rank factor."""
 
-    encoder: Literal["backprojection"] = "backprojection"
-    """``backprojection``: a transformer over patches of the regularised image of the field on the surface."""
+    encoder: Literal["backprojection", "snapshots"] = "backprojection"
+    """``backprojection``: a transformer over patches of the regularised image of the field on the surface.
+    ``snapshots``: the original pipeline's shape, raw snapshots with codes and H c pooled apart, for comparison; it
+    reads neither ``patch`` nor ``extra_regularisation``."""
     width: PositiveInt = 128
     """Channels of a token."""
     layers: PositiveInt = 4

@@ -10,6 +10,7 @@ from jaxtyping import Array, Key
 from risjax.config import ArrayConfig, ModelConfig, PrecisionConfig
 from risjax.model.features import Features
 from risjax.model.network import CovarianceNetwork
+from risjax.model.snapshots import SnapshotFeatures, SnapshotNetwork
 from risjax.precision import make_policy
 from risjax.types import Prediction
 
@@ -25,22 +26,24 @@ class Network(NamedTuple):
     """
 
     init: Callable[[Key[Array, ""]], Params]
-    apply: Callable[[Params, Features], Prediction]
+    apply: Callable[[Params, Features | SnapshotFeatures], Prediction]
 
 
 def build(array: ArrayConfig, model: ModelConfig, precision: PrecisionConfig) -> Network:
     """Builds the network; nnx lives only inside the two functions returned."""
     policy = make_policy(precision)
 
-    def make(key: Key[Array, ""]) -> CovarianceNetwork:
-        return CovarianceNetwork(array, model, rngs=nnx.Rngs(params=key))
+    kind = SnapshotNetwork if model.encoder == "snapshots" else CovarianceNetwork
+
+    def make(key: Key[Array, ""]) -> nnx.Module:
+        return kind(array, model, rngs=nnx.Rngs(params=key))
 
     graph = nnx.graphdef(nnx.eval_shape(lambda: make(jax.random.key(0))))
 
     def init(key: Key[Array, ""]) -> Params:
         return policy.cast_to_params(nnx.to_pure_dict(nnx.state(make(key))))
 
-    def apply(params: Params, features: Features) -> Prediction:
+    def apply(params: Params, features: Features | SnapshotFeatures) -> Prediction:
         with jax.named_scope("network"):
             params, features = policy.cast_to_compute((params, features))
             prediction = nnx.merge(graph, nnx.State(params))(features)

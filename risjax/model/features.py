@@ -11,6 +11,7 @@ from jaxtyping import Array, Complex, Float
 
 from risjax.checks import check_observation
 from risjax.config import ModelConfig
+from risjax.model.snapshots import SnapshotFeatures, snapshot_features
 from risjax.physics.images import regularised_images
 from risjax.types import Observation
 
@@ -36,13 +37,16 @@ class Inputs(NamedTuple):
         sample: x_hat, the factor of R_sample, [N, 1].
     """
 
-    features: Features
+    features: Features | SnapshotFeatures
     sample: Complex[Array, "*batch N one"]
 
 
 def make_inputs(observation: Observation, config: ModelConfig) -> Inputs:
     """The inputs of one scene from what the receiver knows; batch by vmap."""
     check_observation(observation)
+    if config.encoder == "snapshots":
+        image = regularised_images(observation, (1.0,)).field[0]
+        return Inputs(features=snapshot_features(observation), sample=image[:, None])
     images = regularised_images(observation, (1.0, *config.extra_regularisation))
     power = jnp.mean(jnp.abs(images.field) ** 2, axis=-1)
     positive = jnp.where(power > 0, power, 1.0)  # an empty scene's images stay zero, and its logarithms finite

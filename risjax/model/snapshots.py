@@ -1,0 +1,116 @@
+"""The original pipeline's shape of network: a CNN and a transformer over raw snapshots, codes and H c pooled apart.
+
+======== =========================================================== =================
+symbol   meaning                                                     shape
+======== =========================================================== =================
+y        snapshots, unit RMS a scene                                 [L, M]
+H c      what each code lets through to the antennas, unit RMS       [L, M]
+c        phase codes                                                 [L, N]
+======== =========================================================== =================
+
+Two 3 x 3 convolutions look at the image y of snapshots by antennas; its mean over the antennas gives a token for each
+snapshot, and a transformer mixes the tokens. Codes and H c are embedded snapshot by snapshot and pooled *apart*, so no
+snapshot ever meets its own code, and H enters as H c alone: that is how the original was built, and why it did not
+learn. It is here to be compared with, in speed and in what it learns; `risjax.model.network` is the one to use.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Complex, Float
+
+from risjax.config import ArrayConfig, ModelConfig
+from risjax.model.blocks import Block
+from risjax.types import Observation, PackedComplex, Prediction
+
+
+class SnapshotFeatures(NamedTuple):
+    """The network's inputs for one scene, in float32; the last axis of pairs is (real, imaginary).
+
+    Attributes:
+        received: y, unit RMS, [L, M, 2].
+        passed: H c, unit RMS, [L, M, 2].
+        codes: real parts, then imaginary parts, [L, 2 N].
+        context: log10 of the RMS of y and of H c, which the scaling took away, [2].
+    """
+
+    received: Float[Array, "*batch L M pair"]
+    passed: Float[Array, "*batch L M pair"]
+    codes: Float[Array, "*batch L pair_N"]
+    context: Float[Array, "*batch context"]
+
+
+def snapshot_features(observation: Observation) -> SnapshotFeatures:
+    """The inputs of one scene; batch by vmap. An empty scene's snapshots stay zero."""
+    passed = jnp.matmul(observation.codes, observation.channel.T, precision="highest")
+    received, received_rms = _unit(observation.snapshots)
+    through, passed_rms = _unit(passed)
+    return SnapshotFeatures(
+        received=received,
+        passed=through,
+        codes=jnp.concatenate([observation.codes.real, observation.codes.imag], axis=-1),
+        context=jnp.log10(jnp.stack([received_rms, passed_rms])),
+    )
+
+
+def _unit(array: Complex[Array, "L M"]) -> tuple[Float[Array, "L M 2"], Float[Array, ""]]:
+    power = jnp.mean(array.real**2 + array.imag**2)
+    rms = jnp.sqrt(jnp.where(power > 0, power, 1.0))
+    return jnp.stack([array.real, array.imag], axis=-1) / rms, rms
+
+
+class SnapshotEncoder(nnx.Module):
+    """One vector a scene: the mean token, the mean code, the mean H c."""
+
+    def __init__(self, array: ArrayConfig, config: ModelConfig, *, rngs: nnx.Rngs):
+        channels = summary_channels(config)
+        self.first = nnx.Conv(2, channels, (3, 3), rngs=rngs)
+        self.second = nnx.Conv(channels, channels, (3, 3), rngs=rngs)
+        self.embed = nnx.Linear(channels, config.width, rngs=rngs)
+        self.context = nnx.Linear(2, config.width, rngs=rngs)
+        self.codes = nnx.Linear(2 * array.num_elements, channels, rngs=rngs)
+        self.passed = nnx.Linear(2, channels, rngs=rngs)
+        self.blocks = nnx.List(
+            [Block(config.width, config.heads, config.mlp_ratio, rngs=rngs) for _ in range(config.layers)]
+        )
+        self.norm = nnx.LayerNorm(config.width, rngs=rngs)
+
+    def __call__(self, features: SnapshotFeatures) -> Float[Array, "batch summary"]:
+        image = jax.nn.gelu(self.second(jax.nn.gelu(self.first(features.received))))
+        tokens = self.embed(image.mean(axis=2)) + self.context(features.context)[:, None]
+        for block in self.blocks:
+            tokens = block(tokens)
+        codes = jax.nn.gelu(self.codes(features.codes)).mean(axis=1)
+        passed = jax.nn.gelu(self.passed(features.passed)).mean(axis=(1, 2))
+        return jnp.concatenate([self.norm(tokens).mean(axis=1), codes, passed], axis=-1)
+
+
+class SnapshotHead(nnx.Module):
+    """All rows of F from the scene's one vector."""
+
+    def __init__(self, array: ArrayConfig, config: ModelConfig, *, rngs: nnx.Rngs):
+        self.shape = (array.num_elements, 2 * config.rank)
+        self.rows = nnx.Linear(config.width + 2 * summary_channels(config), 2 * config.rank * self.shape[0], rngs=rngs)
+
+    def __call__(self, summary: Float[Array, "batch summary"]) -> Prediction:
+        rows = self.rows(summary).reshape(-1, *self.shape)
+        real, imag = jnp.split(rows, 2, axis=-1)
+        return Prediction(factor=PackedComplex(real, imag))
+
+
+class SnapshotNetwork(nnx.Module):
+    """Encoder and head; their gradients are reported apart."""
+
+    def __init__(self, array: ArrayConfig, config: ModelConfig, *, rngs: nnx.Rngs):
+        self.encoder = SnapshotEncoder(array, config, rngs=rngs)
+        self.head = SnapshotHead(array, config, rngs=rngs)
+
+    def __call__(self, features: SnapshotFeatures) -> Prediction:
+        return self.head(self.encoder(features))
+
+
+def summary_channels(config: ModelConfig) -> int:
+    """Channels of the convolutions, of the pooled codes and of the pooled H c."""
+    return max(config.width // 8, 1)

@@ -1,0 +1,64 @@
+"""The network of the original's shape: what it is shown, its doors, and what it cannot tell apart."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from risjax.data.stream import scene_batch
+from risjax.keys import Purpose
+from risjax.model import build, make_inputs
+from tests.tiny import tiny_config
+
+CONFIG = tiny_config(model__encoder="snapshots")
+BATCH = 3
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    scenes = scene_batch(CONFIG.physics, 0, Purpose.TRAIN_SCENES, 0, BATCH)
+    return scenes.observation, jax.vmap(lambda observation: make_inputs(observation, CONFIG.model))(scenes.observation)
+
+
+def test_features_are_the_scaled_snapshots_and_the_channel_behind_each_code(inputs):
+    observation, (features, sample) = inputs
+    received = features.received[..., 0] + 1j * features.received[..., 1]
+    scale = 10.0 ** features.context[:, 0]
+    np.testing.assert_allclose(received * scale[:, None, None], observation.snapshots, rtol=1e-4, atol=1e-8)
+    passed = features.passed[..., 0] + 1j * features.passed[..., 1]
+    expected = np.einsum("bmn,bln->blm", observation.channel, observation.codes)
+    unit = expected / np.sqrt(np.mean(np.abs(expected) ** 2, axis=(1, 2), keepdims=True))
+    np.testing.assert_allclose(passed, unit, atol=1e-4)
+    assert sample.shape == (BATCH, 36, 1)
+
+
+def test_an_empty_scene_has_finite_features(inputs):
+    one = jax.tree.map(lambda leaf: leaf[0], inputs[0])
+    features = make_inputs(one._replace(snapshots=jnp.zeros_like(one.snapshots)), CONFIG.model).features
+    assert all(np.isfinite(leaf).all() for leaf in features)
+
+
+@pytest.mark.parametrize("compute", ["float32", "float16"])
+def test_shapes_dtypes_and_no_dead_parameter(inputs, compute):
+    network = build(CONFIG.physics.array, CONFIG.model, CONFIG.precision.model_copy(update={"compute": compute}))
+    params = network.init(jax.random.key(1))
+    prediction = network.apply(params, inputs[1].features)
+    chex.assert_shape(list(prediction.factor), (BATCH, 36, CONFIG.model.rank))
+    chex.assert_type(list(prediction.factor), jnp.float32)
+    assert set(params) == {"encoder", "head"}
+
+    def energy(params):
+        return sum(jnp.sum(part**2) for part in network.apply(params, inputs[1].features).factor)
+
+    if compute == "float32":  # half of the original's parameters never got a gradient
+        gradient = jax.grad(energy)(params)
+        assert all(bool(jnp.any(leaf != 0)) for leaf in jax.tree.leaves(gradient))
+
+
+def test_codes_and_snapshots_are_pooled_apart(inputs):
+    """Snapshots in one order and their codes in another: the same answer, which is why it cannot learn to invert H."""
+    network = build(CONFIG.physics.array, CONFIG.model, CONFIG.precision.model_copy(update={"compute": "float32"}))
+    params, features = network.init(jax.random.key(1)), inputs[1].features
+    other = features._replace(codes=features.codes[:, ::-1], passed=features.passed[:, ::-1])
+    chex.assert_trees_all_close(network.apply(params, features), network.apply(params, other), atol=1e-5)
