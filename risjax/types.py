@@ -68,6 +68,7 @@ class Estimates(NamedTuple):
         active: which slots hold a detected source, [K].
         std: standard deviations of ``position`` (rad, rad, m), [K, 3]; inf where the method has none.
         score: the method's own measure of confidence, larger is surer, [K]; its docstring says which.
+        existence: probability that the slot's source is real, [K]; NaN where the method states none.
     """
 
     position: Float[Array, "*batch K 3"]
@@ -75,6 +76,7 @@ class Estimates(NamedTuple):
     active: Bool[Array, "*batch K"]
     std: Float[Array, "*batch K 3"]
     score: Float[Array, "*batch K"]
+    existence: Float[Array, "*batch K"]
 
 
 class Truth(NamedTuple):

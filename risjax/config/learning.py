@@ -96,6 +96,8 @@ class CovarianceConfig(Section):
 class TrainConfig(Section):
     """The optimizer, the schedule and the length of a training."""
 
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """Muon orthogonalises the updates of matrices; both take the same learning rates."""
     learning_rate: PositiveFloat = 1.0e-3
     """Peak of the warm-up-cosine schedule."""
     weight_decay: NonNegativeFloat = 1.0e-4

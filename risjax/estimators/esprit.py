@@ -103,4 +103,5 @@ def localise_esprit(covariance: LowRankCovariance, physics: PhysicsConfig, num_s
         active=jnp.pad(visible, (0, empty)),
         std=jnp.full((slots, 3), jnp.inf, real.dtype),
         score=jnp.zeros(slots, real.dtype),
+        existence=jnp.full(slots, jnp.nan, real.dtype),
     )

@@ -148,6 +148,7 @@ def estimates_from_fit(fit: Fit, data: Statistics) -> Estimates:
         active=active,
         std=jnp.where(row, std[order], jnp.inf),
         score=jnp.where(active, score[order], 0.0),
+        existence=jnp.full_like(score, jnp.nan),
     )
 
 

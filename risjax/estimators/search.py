@@ -83,4 +83,5 @@ def estimates_from_peaks(
         active=active,
         std=jnp.full_like(position, jnp.inf),
         score=jnp.where(active, score, 0.0),
+        existence=jnp.full_like(score, jnp.nan),
     )

@@ -9,14 +9,16 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from risjax.model.products import linear
+
 
 class Attention(nnx.Module):
     """Multi-head self-attention over tokens."""
 
     def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs):
         self.heads = heads
-        self.query_key_value = nnx.Linear(width, 3 * width, use_bias=False, rngs=rngs)
-        self.output = nnx.Linear(width, width, rngs=rngs)
+        self.query_key_value = linear(width, 3 * width, use_bias=False, rngs=rngs)
+        self.output = linear(width, width, rngs=rngs)
 
     def __call__(self, tokens: Float[Array, "batch T W"]) -> Float[Array, "batch T W"]:
         batch, num_tokens, width = tokens.shape
@@ -37,8 +39,8 @@ class Block(nnx.Module):
         self.attention_norm = nnx.LayerNorm(width, rngs=rngs)
         self.attention = Attention(width, heads, rngs=rngs)
         self.mlp_norm = nnx.LayerNorm(width, rngs=rngs)
-        self.mlp_in = nnx.Linear(width, mlp_ratio * width, rngs=rngs)
-        self.mlp_out = nnx.Linear(mlp_ratio * width, width, rngs=rngs)
+        self.mlp_in = linear(width, mlp_ratio * width, rngs=rngs)
+        self.mlp_out = linear(mlp_ratio * width, width, rngs=rngs)
 
     def __call__(self, tokens: Float[Array, "batch T W"]) -> Float[Array, "batch T W"]:
         tokens = tokens + self.attention(self.attention_norm(tokens))

@@ -8,6 +8,7 @@ from risjax.config import ArrayConfig, ModelConfig
 from risjax.model.blocks import Block
 from risjax.model.features import Features
 from risjax.model.patches import from_patches, num_patches, to_patches
+from risjax.model.products import linear
 from risjax.types import PackedComplex, Prediction
 
 CONTEXT_SCALARS = 2
@@ -19,8 +20,8 @@ class BackprojectionEncoder(nnx.Module):
     def __init__(self, array: ArrayConfig, config: ModelConfig, *, rngs: nnx.Rngs):
         self.array, self.patch = array, config.patch
         channels = 2 * (1 + len(config.extra_regularisation)) * config.patch**2
-        self.embed = nnx.Linear(channels, config.width, rngs=rngs)
-        self.context = nnx.Linear(CONTEXT_SCALARS, config.width, rngs=rngs)
+        self.embed = linear(channels, config.width, rngs=rngs)
+        self.context = linear(CONTEXT_SCALARS, config.width, rngs=rngs)
         place = nnx.initializers.normal(0.02)(rngs.params(), (num_patches(array, config.patch), config.width))
         self.place = nnx.Param(place)
         self.blocks = nnx.List(
@@ -44,7 +45,7 @@ class CovarianceHead(nnx.Module):
 
     def __init__(self, array: ArrayConfig, config: ModelConfig, *, rngs: nnx.Rngs):
         self.array, self.patch = array, config.patch
-        self.rows = nnx.Linear(config.width, 2 * config.rank * config.patch**2, rngs=rngs)
+        self.rows = linear(config.width, 2 * config.rank * config.patch**2, rngs=rngs)
 
     def __call__(self, tokens: Float[Array, "batch T W"]) -> Prediction:
         real, imag = jnp.split(from_patches(self.rows(tokens), self.array, self.patch), 2, axis=-1)

@@ -1,10 +1,12 @@
-"""AdamW under a warm-up-cosine schedule counted in applied updates."""
+"""AdamW or Muon under a warm-up-cosine schedule counted in applied updates."""
 
-from typing import cast
+from typing import Literal, cast
 
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from risjax.train.settings import Settings
@@ -32,14 +34,27 @@ def _decayed(params: optax.Params) -> optax.Params:
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
-def make_optimizer(settings: Settings) -> optax.GradientTransformation:
-    """Clip by global norm, then AdamW. Its state's ``count`` moves only with updates that are applied."""
-    return optax.chain(
-        optax.clip_by_global_norm(settings.clip_norm),
-        optax.adamw(
-            lambda count: learning_rate(settings, cast(Array, count)), weight_decay=settings.weight_decay, mask=_decayed
-        ),
-    )
+MUON_RMS = 0.2
+"""Root mean square of Muon's update at learning rate 1, that of AdamW's (Liu et al. 2025, arXiv:2502.16982, eq. 4):
+one learning rate serves both."""
+
+
+def make_optimizer(name: Literal["adamw", "muon"], settings: Settings) -> optax.GradientTransformation:
+    """Clip by global norm, then the optimizer. Its state's ``count`` moves only with updates that are applied.
+
+    Muon (Jordan et al. 2024) orthogonalises the momentum of every matrix; vectors are AdamW's under both names.
+    """
+
+    def rate(count: ArrayLike) -> Array:
+        return learning_rate(settings, cast(Array, count))
+
+    if name == "muon":
+        chosen = optax.contrib.muon(
+            rate, weight_decay=settings.weight_decay, weight_decay_mask=_decayed, consistent_rms=MUON_RMS
+        )
+    else:
+        chosen = optax.adamw(rate, weight_decay=settings.weight_decay, mask=_decayed)
+    return optax.chain(optax.clip_by_global_norm(settings.clip_norm), chosen)
 
 
 def schedule_count(opt_state: optax.OptState) -> Int[Array, ""]:

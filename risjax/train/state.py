@@ -73,7 +73,7 @@ def init_state(key: ProgramKey, network: Network, settings: Settings) -> TrainSt
     return TrainState(
         step=zero,
         params=params,
-        opt_state=make_optimizer(settings).init(params),
+        opt_state=make_optimizer(key.optimizer, settings).init(params),
         ema=jax.tree.map(jnp.copy, params),
         loss_scale=make_loss_scale(key.precision),
         skipped=zero,

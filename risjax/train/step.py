@@ -57,7 +57,7 @@ def make_step(key: ProgramKey, network: Network) -> Step:
             check_finite(gradient, name="gradient")
 
         applied = schedule_count(state.opt_state)
-        updates, opt_state = make_optimizer(settings).update(gradient, state.opt_state, state.params)
+        updates, opt_state = make_optimizer(key.optimizer, settings).update(gradient, state.opt_state, state.params)
         params = cast(Params, optax.apply_updates(state.params, updates))
         ema = cast(Params, optax.incremental_update(params, state.ema, 1.0 - _ema_decay(settings, applied)))
         kept = (state.params, state.opt_state, state.ema)

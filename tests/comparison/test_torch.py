@@ -96,7 +96,7 @@ def test_ten_optimizer_steps_agree_in_float64():
         settings, total, warmup = make_settings(config), 12, 1
         matrix, vector = random(0, 4, 3, dtype="float64"), random(1, 3, dtype="float64")
         ours = {"matrix": jnp.asarray(matrix), "vector": jnp.asarray(vector)}
-        optimizer = make_optimizer(settings)
+        optimizer = make_optimizer("adamw", settings)
         state = optimizer.init(ours)
         theirs = [torch.tensor(matrix, requires_grad=True), torch.tensor(vector, requires_grad=True)]
         torch_optimizer = torch.optim.AdamW(

@@ -56,7 +56,7 @@ def test_polish_returns_a_perturbed_start_to_the_truth() -> None:
     start = np.zeros((3, 3), np.float32)
     start[[0, 2]] = TRUTH + np.array([[0.03, -0.03, 0.1], [-0.03, 0.02, -0.2]])
     active = jnp.asarray([True, False, True])
-    blank = Estimates(jnp.asarray(start), jnp.zeros(3), active, jnp.ones((3, 3)), jnp.zeros(3))
+    blank = Estimates(jnp.asarray(start), jnp.zeros(3), active, jnp.ones((3, 3)), jnp.zeros(3), jnp.zeros(3))
     found = jax.jit(lambda o, e: polish(o, e, PHYSICS))(observation, blank)
     np.testing.assert_allclose(by_azimuth(np.asarray(found.position)[:2]), TRUTH, rtol=1e-3)
     np.testing.assert_allclose(found.amplitude[:2], AMPLITUDES, rtol=1e-3, atol=1e-3)

@@ -50,7 +50,12 @@ def test_quick_pools_counts_over_scenes() -> None:
         batch([[(0, 0, 5)], [(9, 0, 3)]]),
     )
     estimates = Estimates(
-        position, np.zeros(active.shape), active, np.full(position.shape, np.inf), np.zeros(active.shape)
+        position,
+        np.zeros(active.shape),
+        active,
+        np.full(position.shape, np.inf),
+        np.zeros(active.shape),
+        np.full(active.shape, np.nan),
     )
     figures = quick(estimates, Sources(true, np.zeros(present.shape), present), TOLERANCE)
     assert figures["precision_3d"] == pytest.approx(2 / 3)

@@ -36,7 +36,7 @@ def disturbed(sources: Sources, sigma: np.ndarray, seed: int, miss: float = 0.0)
     active = sources.active & (generator.uniform(size=sources.active.shape) >= miss)
     std = np.where(active[..., None], np.broadcast_to(sigma, error.shape), np.inf)
     position = np.where(active[..., None], sources.position + error, 0.0)
-    return Estimates(position, sources.amplitude, active, std, np.zeros(active.shape))
+    return Estimates(position, sources.amplitude, active, std, np.zeros(active.shape), np.full(active.shape, np.nan))
 
 
 def test_an_efficient_and_a_sloppy_method() -> None:

@@ -217,4 +217,5 @@ def draw_estimates(generator: np.random.Generator, truth: Sources, snr_db: np.nd
         active,
         np.where(known, np.where(spare[..., None], 0.05, std), np.inf),
         generator.random(active.shape) * active,
+        np.full(active.shape, np.nan),
     )

@@ -154,7 +154,7 @@ def test_weight_decay_spares_vectors():
     trainer = Trainer(tiny_config(train__weight_decay=1.0, train__learning_rate=1e-2))
     state = trainer.init()
     zero = jax.tree.map(jnp.zeros_like, state.params)
-    updates, _ = make_optimizer(trainer.settings).update(zero, state.opt_state, state.params)
+    updates, _ = make_optimizer("adamw", trainer.settings).update(zero, state.opt_state, state.params)
     for path, leaf in jax.tree.leaves_with_path(updates):
         moved = bool(jnp.any(leaf != 0))
         assert moved == (leaf.ndim > 1 and bool(jnp.any(_at(state.params, path) != 0))), jax.tree_util.keystr(path)
