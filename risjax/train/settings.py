@@ -4,7 +4,7 @@ Compiling a step takes longer than many of its runs, and a search trains many co
 continuous settings only. Those are arguments of the program; everything else is part of it.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
@@ -80,6 +80,7 @@ class ProgramKey(NamedTuple):
     precision: PrecisionConfig
     model: ModelConfig
     terms: tuple[str, ...]
+    optimizer: Literal["adamw", "muon"]
     batch_size: int
     dataset_scenes: int
     estimator: EstimatorConfig
@@ -93,6 +94,7 @@ def program_key(config: Config) -> ProgramKey:
         precision=config.precision,
         model=config.model,
         terms=tuple(active_weights(config.loss)),
+        optimizer=config.train.optimizer,
         batch_size=config.train.batch_size,
         dataset_scenes=config.train.dataset_scenes,
         estimator=config.estimator,
