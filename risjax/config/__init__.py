@@ -1,5 +1,6 @@
 """The schema of a configuration: pydantic, frozen and strict. Nothing here imports jax."""
 
+from risjax.config.debug import DebugConfig
 from risjax.config.estimator import EstimatorConfig, GridConfig
 from risjax.config.evaluate import EvaluateConfig, SourceConfig, ToleranceConfig
 from risjax.config.learning import (
@@ -33,6 +34,7 @@ __all__ = [
     "Config",
     "CovarianceConfig",
     "DataConfig",
+    "DebugConfig",
     "Distribution",
     "EstimatorConfig",
     "EvaluateConfig",

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from risjax.config.debug import DebugConfig
 from risjax.config.estimator import EstimatorConfig
 from risjax.config.evaluate import EvaluateConfig
 from risjax.config.learning import ChecksConfig, CovarianceConfig, LossConfig, ModelConfig, PrecisionConfig, TrainConfig
@@ -52,6 +53,7 @@ class Config(Section):
     estimator: EstimatorConfig = EstimatorConfig()
     train: TrainConfig = TrainConfig()
     checks: ChecksConfig = ChecksConfig()
+    debug: DebugConfig = DebugConfig()
     search: SearchConfig = SearchConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     simulate: SimulateConfig = SimulateConfig()

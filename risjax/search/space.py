@@ -22,6 +22,7 @@ _DEAD = {
     "search": "a search cannot search itself",
     "evaluate": "a trial is judged on the validation scenes, before any evaluation",
     "checks": "assertions do not change what is learned",
+    "debug": "it explains a training that fails, and changes none",
     "train.epochs": "a trial trains search.epochs epochs",
     "train.best_metric": "a trial's value is the best epoch by search.metric",
     "train.validation_scenes": "all trials must be judged on the same scenes",

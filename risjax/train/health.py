@@ -8,7 +8,10 @@ from jaxtyping import Array
 from risjax.loss import active_weights, make_labels, total_loss
 from risjax.model import make_inputs
 from risjax.precision import upcast
+from risjax.train.locate import first_nonfinite
+from risjax.train.settings import program_key
 from risjax.train.state import TrainState
+from risjax.train.step import make_step
 from risjax.train.trainer import Trainer
 from risjax.types import Prediction, Scene
 
@@ -52,6 +55,20 @@ def find_culprits(trainer: Trainer, state: TrainState, batch: Scene) -> list[str
     return lines or [
         "every term and its gradient by the predictions is finite: the network's own backward pass overflows"
     ]
+
+
+def locate(trainer: Trainer, state: TrainState, batch: Scene) -> list[str]:
+    """The origin of the first non-finite intermediate of a step, as `risjax.train.locate.first_nonfinite` describes it.
+
+    Args:
+        trainer: whose step it is; its assertions are left out.
+        state: the state before the step.
+        batch: the step's scenes.
+    """
+    key = program_key(trainer.config)
+    step = make_step(key._replace(checks=key.checks.model_copy(update={"finite": False})), trainer.program.network)
+    lines = first_nonfinite(step, state=state, batch=batch, settings=trainer.settings)
+    return lines or ["evaluated operation by operation, the step is finite: the compiled program's own rounding did it"]
 
 
 def _line(what: str, values: jax.Array) -> list[str]:

@@ -16,7 +16,7 @@ from risjax.model import Params
 from risjax.run_directory import RunDirectory
 from risjax.terminal import Bar, Terminal
 from risjax.train.checkpoint import Checkpoints
-from risjax.train.health import NonFiniteTraining, find_culprits
+from risjax.train.health import NonFiniteTraining, find_culprits, locate
 from risjax.train.optimizer import schedule_count
 from risjax.train.settings import total_steps
 from risjax.train.state import StepInfo, TrainState
@@ -137,6 +137,7 @@ def _run_epoch(
     """One epoch; its health is the mean of its steps' reports."""
     records: list[dict[str, Any]] = []
     pending, started = [], time.perf_counter()
+    before = state if trainer.config.debug.locate_nonfinite else None
     for _ in range(trainer.config.train.steps_per_epoch):
         try:
             with jax.transfer_guard("disallow"):
@@ -147,7 +148,7 @@ def _run_epoch(
             wait_for_checks()
         except AssertionError as error:  # chex's value assertions
             drop_checks()
-            raise NonFiniteTraining(_explain(trainer, state, pending, str(error))) from error
+            raise NonFiniteTraining(_explain(trainer, before, state, pending, str(error))) from error
         infos = jax.device_get(pending)
         seconds = (time.perf_counter() - started) / len(infos)
         first = int(state.step) - len(infos)
@@ -158,9 +159,10 @@ def _run_epoch(
         records += new
         if infos[-1].skipped_in_a_row >= trainer.config.train.max_consecutive_skips:
             reason = f"{int(infos[-1].skipped_in_a_row)} steps in a row had a gradient that is not finite"
-            raise NonFiniteTraining(_explain(trainer, state, pending, reason))
+            raise NonFiniteTraining(_explain(trainer, before, state, pending, reason))
         progress.advance(len(infos), loss=f"{records[-1]['loss']:.3f}")
         pending, started = [], time.perf_counter()
+        before = state if before is not None else None
     return state, _health(records)
 
 
@@ -192,12 +194,19 @@ def _epoch_lines(record: dict[str, Any], epochs: int) -> str:
     )
 
 
-def _explain(trainer: Trainer, state: TrainState, pending: list[StepInfo], reason: str) -> str:
-    """Names step, terms and scenes of the first bad step among those not yet logged."""
+def _explain(
+    trainer: Trainer, before: TrainState | None, state: TrainState, pending: list[StepInfo], reason: str
+) -> str:
+    """Names step, terms and scenes of the first bad step among those not yet logged; with the state ``before`` them,
+    also the operation that made the first value that is not finite."""
     infos = jax.device_get(pending)
     first = int(state.step) - len(infos)
     bad = next((first + i for i, info in enumerate(infos) if not info.finite or not np.isfinite(info.loss)), first)
     culprits = find_culprits(trainer, state, trainer.draw(jnp.asarray(bad)))
+    if before is not None:
+        for step in range(first, bad):
+            before, _ = trainer.step(before, trainer.draw(jnp.asarray(step)))
+        culprits += locate(trainer, before, trainer.draw(jnp.asarray(bad)))
     return "\n  ".join([f"training stopped at step {bad} (the {bad}th batch of the stream): {reason}", *culprits])
 
 

@@ -1,0 +1,238 @@
+"""Which operation of a program was the first to make a value that is not finite.
+
+jax's own tools stop short of it: ``jax.debug_nans`` and ``checkify.float_checks`` name the primitive, but not its dtype
+and operands, not the scope it stands in, and no infinity (what an overflowing float16 makes first); checkify passes
+over eigh, cholesky and triangular_solve. Here the program's jaxpr is evaluated once more, one equation after the other,
+and every value that is not finite remembers where it, or the first of those that it was made of, came from. So a NaN
+that `jnp.where` masks away is not blamed, and one that reaches a result is, however many operations lie between.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import source_info_util
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+
+import risjax
+
+_PACKAGE = Path(risjax.__file__).parent
+
+
+class Origin(NamedTuple):
+    """Where values that are not finite came from.
+
+    Attributes:
+        order: how many equations had been evaluated; -1 for an argument of the program.
+        lines: the description, for people.
+    """
+
+    order: int
+    lines: tuple[str, ...]
+
+
+class _Known(NamedTuple):
+    """A value; its origin, None where the value is finite."""
+
+    value: Any
+    origin: Origin | None
+
+
+def first_nonfinite(function: Callable[..., Any], **arguments: Any) -> list[str]:
+    """Evaluates ``function(*arguments)`` operation by operation, and describes the origin of what is not finite in it.
+
+    Each kind of operation is compiled by itself: seconds for a training step, on the device that the arguments live on.
+
+    Args:
+        function: any traceable function, jitted or not.
+        **arguments: pytrees of arrays, in the order of the function's parameters, under the names that messages use.
+
+    Returns:
+        Lines that name the primitive, dtype and shape, the first bad entry, the named scope, the source file and
+        line, and the range of each operand; where it came in with an argument, the argument's leaf and the first
+        operation that it spoilt. Empty when every result is finite.
+    """
+    program = jax.make_jaxpr(function)(*arguments.values())
+    inputs = []
+    for name, tree in arguments.items():
+        for path, leaf in jax.tree.leaves_with_path(tree):
+            bad = _bad_entry(leaf)
+            line = f"not finite before the first operation: {name}{jax.tree_util.keystr(path)}, {_type(leaf)}, {bad}"
+            inputs.append(_Known(leaf, Origin(-1, (line,)) if bad else None))
+    interpreter = _Interpreter()
+    results = interpreter.run(program, inputs, "", "")
+    origins = [known.origin for known in results if known.origin is not None]
+    if not origins:
+        return []
+    first = min(origins, key=lambda origin: origin.order)
+    return [*first.lines, *interpreter.reached.get(first, ())]
+
+
+class _Interpreter:
+    """Evaluates jaxprs; counts the operations whose results are not finite."""
+
+    def __init__(self) -> None:
+        self.count = itertools.count()
+        self.reached: dict[Origin, tuple[str, ...]] = {}
+        """The first operation that an argument's origin spoilt."""
+
+    def run(self, program: ClosedJaxpr, arguments: Sequence[_Known], scope: str, caller: str) -> list[_Known]:
+        jaxpr = program.jaxpr
+        known: dict[Var, _Known] = dict(zip(jaxpr.constvars, (_Known(c, None) for c in program.consts), strict=True))
+        known.update(zip(jaxpr.invars, arguments, strict=True))
+        last_use = {v: equation for equation in jaxpr.eqns for v in _variables(equation)}
+        kept = {atom for atom in jaxpr.outvars if isinstance(atom, Var)}
+
+        def read(atom: Any) -> _Known:
+            return _Known(_constant(atom), None) if isinstance(atom, Literal) else known[atom]
+
+        for equation in jaxpr.eqns:
+            operands = [read(atom) for atom in equation.invars]
+            inner = f"{scope}/{equation.source_info.name_stack}"
+            source = _source(equation) or caller
+            known.update(zip(equation.outvars, self._evaluate(equation, operands, inner, source), strict=True))
+            for variable in _variables(equation):
+                if last_use[variable] is equation and variable not in kept:
+                    known.pop(variable, None)
+        return [read(atom) for atom in jaxpr.outvars]
+
+    def _evaluate(self, equation: JaxprEqn, operands: list[_Known], scope: str, source: str) -> list[_Known]:
+        params, name = equation.params, equation.primitive.name
+        if name == "cond":
+            branch = params["branches"][int(np.asarray(operands[0].value))]
+            return self.run(branch, operands[1:], scope, source)
+        if (body := _body(equation)) is not None:
+            return self.run(body, operands, scope, source)
+        results = equation.primitive.bind(*(operand.value for operand in operands), **params)
+        results = list(results) if equation.primitive.multiple_results else [results]
+        if not any(_bad_entry(result) for result in results):
+            return [_Known(result, None) for result in results]
+        if name == "scan":
+            return self._scan(params, operands, scope, source)
+        if name == "while":
+            return self._while(params, operands, scope, source)
+        return self._spoilt(equation, operands, results, scope, source)
+
+    def _spoilt(
+        self, equation: JaxprEqn, operands: list[_Known], results: list[Any], scope: str, source: str
+    ) -> list[_Known]:
+        """Results that are not all finite, with the earliest of the operands' origins, or with a new one."""
+
+        def here(what: str) -> tuple[str, ...]:
+            bad = next(result for result in results if _bad_entry(result))
+            return (
+                f"{what}: {equation.primitive.name} -> {_type(bad)}, {_bad_entry(bad)}, {_scope(scope)}",
+                f"at {source}",
+                *(f"operand {i}: {_type(known.value)}, {_range(known.value)}" for i, known in enumerate(operands)),
+            )
+
+        origins = [operand.origin for operand in operands if operand.origin is not None]
+        if origins:
+            origin = min(origins, key=lambda one: one.order)
+            if origin.order < 0 and origin not in self.reached:
+                self.reached[origin] = here("the first operation that it spoils")
+        else:
+            origin = Origin(next(self.count), here("the first intermediate that is not finite"))
+        return [_Known(result, origin if _bad_entry(result) else None) for result in results]
+
+    def _scan(self, params: dict[str, Any], operands: list[_Known], scope: str, source: str) -> list[_Known]:
+        consts, carried = params["num_consts"], params["num_consts"] + params["num_carry"]
+        carry, stacked, length = operands[consts:carried], operands[carried:], params["length"]
+        emitted: list[list[_Known]] = [[] for _ in range(length)]
+        for index in reversed(range(length)) if params["reverse"] else range(length):
+            slices = [_Known(known.value[index], known.origin) for known in stacked]
+            results = self.run(params["jaxpr"], [*operands[:consts], *carry, *slices], scope, source)
+            carry, emitted[index] = results[: len(carry)], results[len(carry) :]
+        return [*carry, *(_stack(column) for column in zip(*emitted, strict=True))]
+
+    def _while(self, params: dict[str, Any], operands: list[_Known], scope: str, source: str) -> list[_Known]:
+        split = params["cond_nconsts"] + params["body_nconsts"]
+        ask, consts, carry = (
+            operands[: params["cond_nconsts"]],
+            operands[params["cond_nconsts"] : split],
+            operands[split:],
+        )
+        test, body = params["cond_jaxpr"], params["body_jaxpr"]
+        while bool(self.run(test, [*ask, *carry], scope, source)[0].value):
+            carry = self.run(body, [*consts, *carry], scope, source)
+        return list(carry)
+
+
+def _source(equation: JaxprEqn) -> str:
+    """File, line and function that made an equation, and the line of this package that it was called from."""
+    line = source_info_util.summarize(equation.source_info).strip()
+    for frame in getattr(equation.source_info.traceback, "frames", ()):
+        if Path(frame.file_name).is_relative_to(_PACKAGE):
+            own = f"{frame.file_name}:{frame.line_num}"
+            return line if line.startswith(own) else f"{line}, called from {own} ({frame.function_name})"
+    return line
+
+
+def _constant(literal: Any) -> jax.Array:
+    return jnp.asarray(literal.val, literal.aval.dtype)
+
+
+def _variables(equation: JaxprEqn) -> list[Var]:
+    return [atom for atom in equation.invars if isinstance(atom, Var)]
+
+
+def _body(equation: JaxprEqn) -> ClosedJaxpr | None:
+    """The program that an equation merely calls: jit, custom_jvp and custom_vjp calls, checkpoint."""
+    if equation.primitive.name in ("scan", "while", "cond"):
+        return None
+    called = list(_programs(equation.params))
+    if len(called) != 1 or len(called[0].jaxpr.invars) != len(equation.invars):
+        return None
+    return called[0] if len(called[0].jaxpr.outvars) == len(equation.outvars) else None
+
+
+def _programs(params: dict[str, Any]) -> Iterator[ClosedJaxpr]:
+    for value in params.values():
+        if isinstance(value, ClosedJaxpr):
+            yield value
+        elif isinstance(value, Jaxpr) and not value.constvars:
+            yield ClosedJaxpr(value, ())
+
+
+def _stack(column: Sequence[_Known]) -> _Known:
+    origins = [known.origin for known in column if known.origin is not None]
+    first = min(origins, key=lambda origin: origin.order, default=None)
+    return _Known(jnp.stack([known.value for known in column]), first)
+
+
+def _inexact(value: Any) -> np.ndarray | None:
+    return np.asarray(value) if jnp.issubdtype(value.dtype, jnp.inexact) else None
+
+
+def _bad_entry(value: Any) -> str:
+    """Such as ``nan at [1, 0]``; empty for a finite value, and for integers and keys."""
+    array = _inexact(value)
+    if array is None or np.isfinite(array).all():
+        return ""
+    index = np.argwhere(~np.isfinite(array))[0]
+    return f"{array[tuple(index)]} at {index.tolist()}"
+
+
+def _range(value: Any) -> str:
+    array = _inexact(value)
+    if array is None or not array.size:
+        return "exact"
+    if bad := _bad_entry(value):
+        return bad
+    magnitude = np.abs(array).astype(float)
+    return f"magnitudes from {magnitude.min():.3g} to {magnitude.max():.3g}"
+
+
+def _type(value: Any) -> str:
+    return f"{value.dtype}{list(value.shape)}"
+
+
+def _scope(scope: str) -> str:
+    """The named scopes without repetitions and empty parts, and which pass it is."""
+    parts = [part for part in scope.split("/") if part]
+    written = "/".join(part for part, _ in itertools.groupby(parts))
+    return f"in scope {written or '(none)'}, {'backward' if 'transpose(' in scope else 'forward'}"
