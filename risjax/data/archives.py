@@ -46,23 +46,34 @@ def _check_total(sizes: Mapping[str, int], file: Path) -> None:
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, file: Path) -> np.ndarray:
     with archive.open(info) as stream:
-        try:
-            version = np.lib.format.read_magic(stream)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = read(stream)
-        except ValueError as error:
-            raise SceneFileError(f"{file}: {name} has no readable header ({error})") from error
-        if dtype.hasobject:
-            raise SceneFileError(f"{file}: {name} is an object array, which only unpickling could read; refused")
-        expected, held = math.prod(shape) * dtype.itemsize, info.file_size - stream.tell()
-        if expected != held:
-            raise SceneFileError(
-                f"{file}: {name} claims shape {list(shape)} of {dtype}, {expected} bytes, and holds {held}; truncated?"
-            )
+        shape, fortran, dtype = open_member(stream, info, name, file)
+        held = info.file_size - stream.tell()
         data = stream.read(held + 1)  # to the end, so that the archive's checksum is compared
     if len(data) != held:
         raise SceneFileError(f"{file}: {name} unpacks to {len(data)} bytes, its directory entry says {held}")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def open_member(stream: Any, info: zipfile.ZipInfo, name: str, file: Path) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, Fortran order and dtype of a member, whose stream then stands at its data.
+
+    Raises:
+        SceneFileError: no readable header, object arrays, a size that is not what the header says.
+    """
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(stream)
+    except ValueError as error:
+        raise SceneFileError(f"{file}: {name} has no readable header ({error})") from error
+    if dtype.hasobject:
+        raise SceneFileError(f"{file}: {name} is an object array, which only unpickling could read; refused")
+    expected, held = math.prod(shape) * dtype.itemsize, info.file_size - stream.tell()
+    if expected != held:
+        raise SceneFileError(
+            f"{file}: {name} claims shape {list(shape)} of {dtype}, {expected} bytes, and holds {held}; truncated?"
+        )
+    return shape, fortran, dtype
 
 
 def read_mat(file: Path) -> dict[str, np.ndarray]:
@@ -71,12 +82,16 @@ def read_mat(file: Path) -> dict[str, np.ndarray]:
     Raises:
         SceneFileError: a damaged file, structs or cells, or a v7.3 file where h5py is not installed.
     """
+    raw = _read_hdf5(file) if is_hdf5(file) else _read_mat5(file)
+    layout = layout_of(raw, str(file))
+    return {name: fit(array, layout[name], name, file) for name, array in raw.items() if name in layout}
+
+
+def is_hdf5(file: Path) -> bool:
+    """Whether a MATLAB file is of v7.3, an HDF5 file, by its header."""
     with file.open("rb") as stream:
         header = stream.read(520)
-    is_hdf5 = b"MATLAB 7.3" in header[:128] or b"\x89HDF" in header
-    raw = _read_hdf5(file) if is_hdf5 else _read_mat5(file)
-    layout = layout_of(raw, str(file))
-    return {name: _fit(array, layout[name], name, file) for name, array in raw.items() if name in layout}
+    return b"MATLAB 7.3" in header[:128] or b"\x89HDF" in header
 
 
 def _read_mat5(file: Path) -> dict[str, np.ndarray]:
@@ -112,19 +127,20 @@ def _read_hdf5(file: Path) -> dict[str, np.ndarray]:
                 datasets[name] = member
             _check_total({name: dataset.size * dataset.dtype.itemsize for name, dataset in datasets.items()}, file)
             # MATLAB writes column-major data that HDF5 shows with its axes reversed
-            return {name: _hdf5_complex(dataset[()]).T for name, dataset in datasets.items()}
+            return {name: to_complex(dataset[()]).T for name, dataset in datasets.items()}
     except (OSError, KeyError, RuntimeError) as error:
         raise SceneFileError(f"{file}: not a MATLAB v7.3 file, or a truncated or damaged one ({error})") from error
 
 
-def _hdf5_complex(array: Any) -> np.ndarray:
+def to_complex(array: Any) -> np.ndarray:
+    """MATLAB v7.3's pairs of real and imaginary part as complex numbers; other arrays as they are."""
     array = np.asarray(array)
     if array.dtype.names and set(array.dtype.names) == {"real", "imag"}:
         return array["real"] + 1j * array["imag"]
     return array
 
 
-def _fit(array: np.ndarray, spec: ArraySpec, name: str, file: Path) -> np.ndarray:
+def fit(array: np.ndarray, spec: ArraySpec, name: str, file: Path) -> np.ndarray:
     """Undoes what MATLAB does to arrays: no vectors, no trailing axes of one, doubles for everything."""
     if array.dtype.kind not in "fciub":
         raise SceneFileError(f"{file}: {name} is a struct, a cell or text, expected a numeric array")

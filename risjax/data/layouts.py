@@ -162,8 +162,10 @@ def _check_ranges(position: np.ndarray, name: str, file: str) -> None:
         raise SceneFileError(f"{file}: {name} holds a range of {position[:, 2].min()} m; ranges are positive")
 
 
-def check_arrays(arrays: Mapping[str, np.ndarray], layout: Mapping[str, ArraySpec], file: str) -> dict[str, int]:
-    """Checks presence, dtype, shape against one another, and finiteness.
+def check_arrays(
+    arrays: Mapping[str, np.ndarray], layout: Mapping[str, ArraySpec], file: str, *, finite: bool = True
+) -> dict[str, int]:
+    """Checks presence, dtype, shape against one another, and, where ``finite``, that all values are.
 
     Returns:
         The sizes of the dimensions.
@@ -176,7 +178,7 @@ def check_arrays(arrays: Mapping[str, np.ndarray], layout: Mapping[str, ArraySpe
     for name, spec in layout.items():
         if name not in arrays:
             continue
-        problem = _problem(name, arrays[name], spec, sizes)
+        problem = _problem(name, arrays[name], spec, sizes, finite)
         if problem:
             problems.append(problem)
     if problems:
@@ -184,7 +186,9 @@ def check_arrays(arrays: Mapping[str, np.ndarray], layout: Mapping[str, ArraySpe
     return {dimension: size for dimension, (size, _) in sizes.items()}
 
 
-def _problem(name: str, array: np.ndarray, spec: ArraySpec, sizes: dict[str, tuple[int, str]]) -> str | None:
+def _problem(
+    name: str, array: np.ndarray, spec: ArraySpec, sizes: dict[str, tuple[int, str]], finite: bool
+) -> str | None:
     kinds = {"float": "f", "integer": "iu", "complex": "c", "bool": "b"}[spec.kind]
     if array.dtype.kind not in kinds:
         return f"{name} has dtype {array.dtype}, expected {spec.kind}"
@@ -210,7 +214,7 @@ def _problem(name: str, array: np.ndarray, spec: ArraySpec, sizes: dict[str, tup
             )
         if size == 0:
             return f"{name} has shape {list(array.shape)}: {dimension} = 0, the file holds nothing"
-    if array.dtype.kind in "fc" and not np.isfinite(array).all():
+    if finite and array.dtype.kind in "fc" and not np.isfinite(array).all():
         bad = np.argwhere(~np.isfinite(array))
         return f"{name} holds {len(bad)} values that are not finite, the first at {bad[0].tolist()}"
     return None

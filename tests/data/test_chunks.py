@@ -1,0 +1,151 @@
+"""Measurements in parts: the same scenes from every kind of file, bad ones named, in memory that stays flat."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+
+from risjax.config import SimulateConfig
+from risjax.data import chunks
+from risjax.data.chunks import count_scenes, scene_chunks
+from risjax.data.files import read_scenes
+from risjax.data.layouts import SceneFileError
+from risjax.data.simulate import write_scenes
+from risjax.terminal import Terminal
+from tests.tiny import tiny_config
+
+L, M, N = 4, 3, 5
+
+
+def arrays(count: int, *, shared_codes: bool = False) -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(0)
+
+    def draw(*shape: int) -> np.ndarray:
+        return (generator.normal(size=shape) + 1j * generator.normal(size=shape)).astype(np.complex64)
+
+    codes = draw(L, N) if shared_codes else draw(count, L, N)
+    return {"snapshots": draw(count, L, M), "channel": draw(count, M, N), "codes": codes}
+
+
+def write_hdf5(path: Path, values: dict[str, np.ndarray]) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        for name, array in values.items():
+            file[name] = _compound(array.T)
+
+
+def _compound(array: np.ndarray) -> np.ndarray:
+    out = np.empty(array.shape, [("real", "<f8"), ("imag", "<f8")])
+    out["real"], out["imag"] = array.real, array.imag
+    return out
+
+
+@pytest.mark.parametrize("shared_codes", [False, True])
+@pytest.mark.parametrize("kind", ["npz", "compressed", "fortran", "mat5", "mat73"])
+def test_chunks_are_the_scenes_of_the_file(
+    tmp_path: Path, kind: str, shared_codes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "BLOCK_BYTES", 16 * N * M * 3)
+    values, path = arrays(11, shared_codes=shared_codes), tmp_path / ("scenes.mat" if "mat" in kind else "scenes.npz")
+    match kind:
+        case "npz":
+            np.savez(path, **values)  # pyright: ignore[reportArgumentType]
+        case "compressed":
+            np.savez_compressed(path, **values)  # pyright: ignore[reportArgumentType]
+        case "fortran":
+            np.savez(path, **{name: np.asfortranarray(array) for name, array in values.items()})  # pyright: ignore[reportArgumentType]
+        case "mat5":
+            scipy.io.savemat(path, values)
+        case "mat73":
+            write_hdf5(path, values)
+    expected = read_scenes(path).observation
+    assert count_scenes(path) == 11
+    for start in (0, 4, 8):
+        found = list(scene_chunks(path, 4, start=start))
+        assert [(chunk.first, chunk.count) for chunk in found] == [(0, 4), (4, 4), (8, 3)][start // 4 :]
+        assert not any(chunk.reasons for chunk in found)
+        for array, parts in zip(expected, zip(*(chunk.observation or () for chunk in found), strict=True), strict=True):
+            np.testing.assert_array_equal(np.concatenate(parts), array[start:])
+            assert parts[0].dtype == np.complex64
+
+
+def test_a_bad_scene_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+    values = {name: array.astype(np.complex128) for name, array in arrays(6).items()}
+    values["snapshots"][1, 2, 0] = np.nan
+    values["channel"][3] = 0
+    values["codes"][4, 0, 0] = 1e300  # overflows complex64
+    np.savez(tmp_path / "scenes.npz", **values)  # pyright: ignore[reportArgumentType]
+    found = list(scene_chunks(tmp_path / "scenes.npz", 4))
+    assert {scene: reason for chunk in found for scene, reason in chunk.reasons.items()} == {
+        1: f"snapshots holds 1 of {L * M} values that are not finite",
+        3: "channel is all zero",
+        4: f"codes holds 1 of {L * N} values that are not finite",
+    }
+    assert [chunk.count for chunk in found] == [4, 2]
+
+
+def test_a_damaged_shard_costs_its_own_scenes(tmp_path: Path) -> None:
+    write_scenes(
+        tmp_path / "s", tiny_config().physics, 0, SimulateConfig(scenes=300, shard_scenes=128), Terminal(quiet=True)
+    )
+    expected = read_scenes(tmp_path / "s").observation.snapshots
+    shard = tmp_path / "s" / "scenes-00001.npz"
+    content = bytearray(shard.read_bytes())
+    content[5000] ^= 1
+    shard.write_bytes(content)
+    (tmp_path / "s" / "scenes-00002.npz").unlink()
+    assert count_scenes(tmp_path / "s") == 300
+    found = list(scene_chunks(tmp_path / "s", 100))
+    assert [(chunk.first, chunk.count) for chunk in found] == [(0, 100), (100, 28), (128, 100), (228, 28), (256, 44)]
+    np.testing.assert_array_equal(
+        np.concatenate([chunk.observation.snapshots for chunk in found if chunk.observation]), expected[:128]
+    )
+    reasons = {scene: reason for chunk in found for scene, reason in chunk.reasons.items()}
+    assert sorted(reasons) == list(range(128, 300))
+    assert "checksum" in reasons[128]
+    assert "missing" in reasons[299]
+
+
+def test_what_is_no_scene_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    with pytest.raises(FileNotFoundError):
+        count_scenes(path)
+    path.write_bytes(b"PK nothing")
+    with pytest.raises(SceneFileError, match="damaged"):
+        count_scenes(path)
+    values = arrays(3)
+    np.savez(path, snapshots=values["snapshots"], codes=values["codes"])
+    with pytest.raises(SceneFileError, match="channel is missing"):
+        count_scenes(path)
+    np.savez(path, **(values | {"channel": values["channel"][..., :4]}))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(SceneFileError, match="with N = 4 as in channel"):
+        list(scene_chunks(path, 2))
+    np.savez(path, **(values | {"channel": values["channel"][:2]}))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(SceneFileError, match="channel ends before scene 3"):
+        list(scene_chunks(path, 4))
+
+
+MEASURED = """
+import resource, sys, numpy as np
+from risjax.data.chunks import scene_chunks
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+total = sum(float(np.abs(chunk.observation.snapshots).sum()) for chunk in scene_chunks(sys.argv[1], 64))
+print(total, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def test_memory_stays_flat(tmp_path: Path) -> None:
+    count = 12_000
+    values = {"snapshots": np.ones((count, 16, 64), np.complex64), "channel": np.ones((1, 64, 5), np.complex64)}
+    values |= {"channel": np.broadcast_to(values["channel"], (count, 64, 5)), "codes": np.ones((16, 5), np.complex64)}
+    path = tmp_path / "large.npz"
+    np.savez_compressed(path, **values)  # pyright: ignore[reportArgumentType]
+    done = subprocess.run([sys.executable, "-c", MEASURED, path], capture_output=True, text=True, check=True)
+    total, megabytes = map(float, done.stdout.split())
+    assert total == pytest.approx(count * 16 * 64)
+    unpacked = sum(array.size * array.itemsize for array in values.values()) / 2**20
+    assert unpacked > 120
+    assert megabytes < 15, f"{megabytes} MB more for a file of {unpacked:.0f} MB"
