@@ -52,6 +52,7 @@ def scene_variants(batch: int) -> dict[str, Callable[[int], object]]:
     from risjax.config.io import load_config
     from risjax.data.stream import scene_batch
     from risjax.keys import Purpose
+    from risjax.physics.batches import over_scenes
     from risjax.physics.measurement import back_projection
 
     variants: dict[str, Callable[[int], object]] = {}
@@ -63,7 +64,7 @@ def scene_variants(batch: int) -> dict[str, Callable[[int], object]]:
 
         def images(index: int, physics=physics) -> object:
             scene = scene_batch(physics, 0, Purpose.SIMULATE, index, batch)
-            return scene, jax.vmap(lambda observation: back_projection(observation, 0.1))(scene.observation)
+            return scene, over_scenes(lambda observation: back_projection(observation, 0.1), scene.observation)
 
         variants[f"{name}: y, H, c, label factor"] = jax.jit(scenes)
         variants[f"{name}: the same and x_hat"] = jax.jit(images)

@@ -75,6 +75,9 @@ class ChannelConfig(Section):
     """Elevation of the base station as the surface sees it, uniform."""
     arrival_azimuth_deg: Interval | None = (-60.0, 60.0)
     """Azimuth of the surface as the base station sees it; null repeats the surface's angles, as the original does."""
+    distance_m: Interval | None = None
+    """Distance from the surface's centre to the base station's, uniform: its line of sight has spherical wavefronts
+    then. null is a base station in the far field, plane waves on both sides."""
     normalisation: Literal["unit", "original"] = "unit"
     """``unit``: both parts of equal power, E|H_mn|^2 = 1 / N. ``original``: the original pipeline's, scattered entries
     of power 1 / M and a line of sight of unit Frobenius norm, 1 / N of the share that the Rician factor claims."""
@@ -88,6 +91,10 @@ class ChannelConfig(Section):
         check_angles("line_of_sight_elevation_deg", self.line_of_sight_elevation_deg)
         if self.arrival_azimuth_deg is not None:
             check_angles("arrival_azimuth_deg", self.arrival_azimuth_deg)
+        if self.distance_m is not None:
+            check_ordered("distance_m", self.distance_m)
+            if self.distance_m[0] <= 0:
+                raise ValueError(f"distance_m must start above 0 m, got {self.distance_m[0]}")
         return self
 
 
@@ -142,6 +149,39 @@ class ImpairmentsConfig(Section):
     """Impairments that the receiver has calibrated."""
 
 
+class UniformSnr(Section):
+    """Uniform in dB over ``snr_db``; a point interval fixes the SNR."""
+
+    kind: Literal["uniform"] = "uniform"
+
+
+class NormalSnr(Section):
+    """Normal in dB, cut off at the ends of ``snr_db``."""
+
+    kind: Literal["normal"]
+    mean_db: float
+    std_db: PositiveFloat
+
+
+class ChoiceSnr(Section):
+    """One of a few values, as for curves against SNR."""
+
+    kind: Literal["choice"]
+    values_db: Annotated[tuple[float, ...], FromList, Field(min_length=1)]
+    """In dB, each within ``snr_db``."""
+    weights: Annotated[tuple[PositiveFloat, ...], FromList] | None = None
+    """How often each is drawn, relative to one another; null draws all alike."""
+
+    @model_validator(mode="after")
+    def _a_weight_each(self) -> "ChoiceSnr":
+        if self.weights is not None and len(self.weights) != len(self.values_db):
+            raise ValueError(f"weights has {len(self.weights)} entries for {len(self.values_db)} of values_db")
+        return self
+
+
+SnrLaw = Annotated[UniformSnr | NormalSnr | ChoiceSnr, Field(discriminator="kind")]
+
+
 class SceneConfig(Section):
     """The law that scenes are drawn from."""
 
@@ -153,7 +193,10 @@ class SceneConfig(Section):
     elevation_deg: Interval = (-30.0, 30.0)
     range_m: Interval = (0.5, 10.0)
     snr_db: Interval = (-5.0, 20.0)
-    """Mean |clean snapshot|^2 over the noise variance, uniform in dB."""
+    """[least, most] of the mean |clean snapshot|^2 over the noise variance, in dB."""
+    snr_law: SnrLaw = UniformSnr()
+    """How the SNR is distributed within ``snr_db``: ``{kind: uniform}``, ``{kind: normal, mean_db: ..., std_db: ...}``
+    or ``{kind: choice, values_db: [...]}``."""
     min_separation_deg: Annotated[float, Field(ge=0.0, le=30.0)] = 0.0
     """Least angle between any two sources of a scene; 0 leaves them independent."""
     power_db: Interval = (0.0, 0.0)
@@ -173,6 +216,7 @@ class SceneConfig(Section):
         check_ordered("snr_db", self.snr_db)
         check_ordered("gain_db", self.gain_db)
         check_ordered("power_db", self.power_db)
+        self._check_snr_law()
         if self.range_m[0] <= 0:
             raise ValueError(f"range_m must start above 0 m, got {self.range_m[0]}: a source cannot sit on the surface")
         self._check_separable()
@@ -183,6 +227,18 @@ class SceneConfig(Section):
                 f"got [{least}, {most}]"
             )
         return self
+
+    def _check_snr_law(self) -> None:
+        (low, high), law = self.snr_db, self.snr_law
+        if isinstance(law, ChoiceSnr) and not all(low <= value <= high for value in law.values_db):
+            raise ValueError(f"snr_law.values_db = {list(law.values_db)} must lie within snr_db = [{low}, {high}]")
+        if isinstance(law, NormalSnr):
+            farthest = max(low - law.mean_db, law.mean_db - high)
+            if low == high or farthest > 3 * law.std_db:
+                raise ValueError(
+                    f"snr_law: a normal law of mean {law.mean_db} dB and deviation {law.std_db} dB has next to nothing "
+                    f"within snr_db = [{low}, {high}]; widen snr_db or move the mean"
+                )
 
     def _check_separable(self) -> None:
         """Each source rules out at most a cap of the sphere; 64 draws a slot must be sure to find a place outside."""

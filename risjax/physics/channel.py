@@ -2,7 +2,8 @@
 
 H = sqrt(kappa / (kappa + 1)) H_los + sqrt(1 / (kappa + 1)) H_scattered, both parts of the same expected
 squared Frobenius norm, so that kappa is the ratio of powers that its name says. The line of sight is the
-outer product of two plane waves; the scattered part has independent circular Gaussian entries.
+outer product of two plane waves or, from a base station at a finite distance, the exact spherical wave between every
+antenna and every element; the scattered part has independent circular Gaussian entries.
 """
 
 import math
@@ -10,56 +11,70 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike
-from jaxtyping import Array, Complex, Float, Key
+from jaxtyping import Array, Complex, Float
 
 from risjax.config import ArrayConfig, ChannelConfig
 from risjax.physics.array import direction_cosines, element_positions
+from risjax.physics.draws import scale
 
-
-def scale(unit: Float[Array, "*shape"], interval: tuple[float, float]) -> Float[Array, "*shape"]:
-    """Draws uniform on [0, 1) as draws uniform on [low, high); a point interval gives that point."""
-    return interval[0] + unit * (interval[1] - interval[0])
-
-
-def complex_normal(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike) -> Complex[Array, "*shape"]:
-    """Circular complex Gaussian draws of unit variance; ``dtype`` is the real one."""
-    parts = jax.random.normal(key, (2, *shape), dtype) * math.sqrt(0.5)
-    return jax.lax.complex(parts[0], parts[1])
+NUM_UNIFORM = 5
+"""Uniform draws behind a channel: the Rician factor, three angles and a distance."""
 
 
 def line_of_sight(
-    array: ArrayConfig, num_antennas: int, departure_rad: Array, arrival_cosine: Array
+    array: ArrayConfig,
+    num_antennas: int,
+    departure_rad: Array,
+    arrival_cosine: Array,
+    distance_m: Float[Array, ""] | None = None,
 ) -> Complex[Array, "M N"]:
-    """The plane-wave line of sight, entries of unit modulus.
+    """The line of sight, entries of unit modulus exp(+j k (D - d_mn)), one at both centres.
+
+    The base station's array, half a wavelength apart and centred, lies in the plane of the line between the centres
+    and the horizontal.
 
     Args:
         array: the surface.
-        num_antennas: M, half a wavelength apart, centred.
+        num_antennas: M.
         departure_rad: (azimuth, elevation) of the base station as the surface sees it, [2].
         arrival_cosine: direction cosine of the surface along the base station's array, [].
+        distance_m: D between the centres; None is the limit of large D, two plane waves.
     """
+    wavenumber = 2 * np.pi / array.wavelength_m
     plane = jnp.asarray(element_positions(array), departure_rad.dtype)
+    antennas_m = jnp.asarray(
+        (np.arange(num_antennas) - (num_antennas - 1) / 2) * array.wavelength_m / 2, departure_rad.dtype
+    )
     cosines = direction_cosines(departure_rad[0], departure_rad[1])
-    departure = (plane[:, 0] * cosines[0] + plane[:, 1] * cosines[1]) * (2 * np.pi / array.wavelength_m)
-    antennas = jnp.asarray(np.arange(num_antennas) - (num_antennas - 1) / 2, departure_rad.dtype)
-    # The outer product of two waves, M + N sines. The phases' outer sum, with the sum over the two axes fused into it,
-    # comes out wrong behind the 32,768th element of a batch in jaxlib 0.10.2 on a CPU (see the test).
-    return _wave(np.pi * antennas * arrival_cosine)[:, None] * _wave(departure)[None, :]
+    towards = plane[:, 0] * cosines[0] + plane[:, 1] * cosines[1]
+    if distance_m is None:
+        # The outer product of two waves, M + N sines. The phases' outer sum, with the sum over the two axes fused into
+        # it, comes out wrong behind the 32,768th element of a batch in jaxlib 0.10.2 on a CPU (see the test).
+        return _wave(wavenumber * antennas_m * arrival_cosine)[:, None] * _wave(wavenumber * towards)[None, :]
+    # From element p to antenna b e is D u + w with w = b e - p, and e = -c u + sqrt(1 - c^2) t, t horizontal.
+    across = jnp.sqrt(1 - arrival_cosine**2) * jnp.cos(departure_rad[0]) * plane[:, 0] - arrival_cosine * towards
+    along = -arrival_cosine * antennas_m[:, None] - towards[None, :]
+    squared = antennas_m[:, None] ** 2 + jnp.sum(plane**2, axis=1)[None, :] - 2 * antennas_m[:, None] * across[None, :]
+    excess = 2 * distance_m * along + squared  # d^2 - D^2: never by subtraction, which loses digits with distance
+    return _wave(-wavenumber * excess / (distance_m + jnp.sqrt(distance_m**2 + excess)))
 
 
-def _wave(phase: Float[Array, " n"]) -> Complex[Array, " n"]:
+def _wave(phase: Float[Array, "*shape"]) -> Complex[Array, "*shape"]:
     return jax.lax.complex(jnp.cos(phase), jnp.sin(phase))
 
 
-def draw_channel(
-    key: Key[Array, ""], channel: ChannelConfig, array: ArrayConfig, dtype: DTypeLike = jnp.float32
+def rician_channel(
+    unit: Float[Array, "5"], scattered: Complex[Array, "M N"], channel: ChannelConfig, array: ArrayConfig
 ) -> Complex[Array, "M N"]:
-    """One channel H; ``dtype`` is the real one of its parts."""
-    law_key, scatter_key = jax.random.split(key)
-    num_antennas, num_elements = channel.num_antennas, array.num_elements
-    # One call for all scalars: every call of the generator costs 0.2 s of compilation on a CPU core.
-    unit = jax.random.uniform(law_key, (4,), dtype)
+    """One channel H by the configured law.
+
+    Args:
+        unit: uniform draws on [0, 1): Rician factor, azimuth, elevation, azimuth of arrival, distance.
+        scattered: circular Gaussian draws of unit variance.
+        channel: the law.
+        array: the surface.
+    """
+    num_antennas, num_elements = scattered.shape
     kappa = scale(unit[0], channel.rician_factor)
     azimuth_deg = scale(unit[1], channel.line_of_sight_azimuth_deg)
     departure_rad = jnp.deg2rad(jnp.stack([azimuth_deg, scale(unit[2], channel.line_of_sight_elevation_deg)]))
@@ -67,8 +82,8 @@ def draw_channel(
         arrival_cosine = direction_cosines(departure_rad[0], departure_rad[1])[0]
     else:
         arrival_cosine = jnp.sin(jnp.deg2rad(scale(unit[3], channel.arrival_azimuth_deg)))
-    direct = line_of_sight(array, num_antennas, departure_rad, arrival_cosine)
-    scattered = complex_normal(scatter_key, (num_antennas, num_elements), dtype)
+    distance_m = None if channel.distance_m is None else scale(unit[4], channel.distance_m)
+    direct = line_of_sight(array, num_antennas, departure_rad, arrival_cosine, distance_m)
     match channel.normalisation:
         case "unit":
             direct_scale = scattered_scale = 1 / math.sqrt(num_elements)

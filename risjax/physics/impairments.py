@@ -24,7 +24,7 @@ from jaxtyping import Array, Complex, Float, Key
 
 from risjax.config import ImpairmentsConfig, PhysicsConfig
 from risjax.physics.array import element_positions, steering
-from risjax.physics.channel import complex_normal, scale
+from risjax.physics.draws import complex_normal, scale
 
 COUPLING_EXPONENT = 1.6
 COUPLING_PHASE_RAD = 0.43 * math.pi

@@ -49,7 +49,9 @@ def solve_loaded(
     matrix: Complex[Array, "N N"], vector: Complex[Array, " N"], alpha: Float[Array, ""]
 ) -> Complex[Array, " N"]:
     """(matrix + alpha I)^-1 vector for a Hermitian positive semidefinite matrix, through the Cholesky factor."""
-    lower = jnp.linalg.cholesky(matrix + alpha * jnp.eye(matrix.shape[0], dtype=matrix.dtype))
+    loaded = matrix + alpha * jnp.eye(matrix.shape[0], dtype=matrix.dtype)
+    # Hermitian already: averaging it with its transpose would be one more pass over the largest array there is.
+    lower = jax.lax.linalg.cholesky(loaded, symmetrize_input=False)
     half = jax.lax.linalg.triangular_solve(lower, vector[:, None], left_side=True, lower=True)
     return jax.lax.linalg.triangular_solve(lower, half, left_side=True, lower=True, transpose_a=True, conjugate_a=True)[
         :, 0

@@ -2,29 +2,43 @@
 
 import math
 
-import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
 from risjax.config import SceneConfig
 from risjax.physics.array import cartesian
-from risjax.physics.channel import scale
+from risjax.physics.draws import scale
 
 NUM_CANDIDATES = 64
 """Places drawn for a slot, of which the first far enough from the earlier slots is taken."""
 
 
-def draw_positions(key: Key[Array, ""], scene: SceneConfig, dtype: DTypeLike = jnp.float32) -> Float[Array, "K 3"]:
+def num_candidates(scene: SceneConfig) -> int:
+    """Places to be drawn for a slot."""
+    return NUM_CANDIDATES if scene.min_separation_deg else 1
+
+
+def place(unit: Float[Array, "K candidates 3"], scene: SceneConfig) -> Float[Array, "K 3"]:
     """(azimuth [rad], elevation [rad], range [m]) of K_max sources.
 
-    With ``min_separation_deg`` each slot takes the first of 64 uniform draws that keeps the angle to all earlier slots.
-    The config's check of the field of view leaves a quarter of it free, so that none does once in 1e8 slots; then the
-    draw that comes nearest is taken.
+    With ``min_separation_deg`` each slot takes the first of its candidates that keeps the angle to all earlier slots.
+    The config's check of the field of view leaves a quarter of it free, so that none of 64 does once in 1e8 slots; then
+    the one that comes nearest is taken.
+
+    Args:
+        unit: uniform draws on [0, 1), `num_candidates` a slot.
+        scene: the law.
     """
+    candidates = jnp.stack(
+        [
+            jnp.deg2rad(scale(unit[..., 0], scene.azimuth_deg)),
+            jnp.deg2rad(scale(unit[..., 1], scene.elevation_deg)),
+            scale(unit[..., 2], scene.range_m),
+        ],
+        axis=-1,
+    )
     if scene.min_separation_deg == 0:
-        return _uniform_positions(key, scene, (scene.max_sources,), dtype)
-    candidates = _uniform_positions(key, scene, (scene.max_sources, NUM_CANDIDATES), dtype)
+        return candidates[:, 0]
     directions = cartesian(candidates.at[..., 2].set(1.0))
     highest_cosine = math.cos(math.radians(scene.min_separation_deg))
     chosen: list[Array] = []
@@ -39,17 +53,3 @@ def draw_positions(key: Key[Array, ""], scene: SceneConfig, dtype: DTypeLike = j
         chosen.append(candidates[slot, index])
         taken.append(directions[slot, index])
     return jnp.stack(chosen)
-
-
-def _uniform_positions(
-    key: Key[Array, ""], scene: SceneConfig, shape: tuple[int, ...], dtype: DTypeLike
-) -> Float[Array, "*shape 3"]:
-    unit = jax.random.uniform(key, (*shape, 3), dtype)
-    return jnp.stack(
-        [
-            jnp.deg2rad(scale(unit[..., 0], scene.azimuth_deg)),
-            jnp.deg2rad(scale(unit[..., 1], scene.elevation_deg)),
-            scale(unit[..., 2], scene.range_m),
-        ],
-        axis=-1,
-    )

@@ -9,52 +9,89 @@ when an impairment is on that it has not calibrated.
 """
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Complex, Float, Key
 
-from risjax.config import PhysicsConfig
+from risjax.config import PhysicsConfig, SceneConfig
 from risjax.physics.array import amplitude_norm, steering
-from risjax.physics.channel import complex_normal, draw_channel, scale
+from risjax.physics.channel import NUM_UNIFORM, rician_channel
 from risjax.physics.codebook import draw_codes
+from risjax.physics.draws import complex_normal, draw_snr_db, scale
 from risjax.physics.impairments import Geometry, draw_clutter, draw_geometry, estimate_channel, impair_codes
-from risjax.physics.placement import draw_positions
+from risjax.physics.placement import num_candidates, place
 from risjax.types import Observation, Scene, Sources, Truth
 
 
-def draw_sources(key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = jnp.float32) -> Sources:
+class Draws(NamedTuple):
+    """The random numbers behind one scene's nominal part.
+
+    Attributes:
+        channel_law: uniform on [0, 1), for `rician_channel`.
+        snr: uniform on [0, 1).
+        source_law: uniform on [0, 1): number of sources, gain of the scene, power of each source, [2 + K].
+        places: uniform on [0, 1), for `place`, [K, candidates, 3].
+        scattered: unit circular Gaussian, [M, N].
+        noise: unit circular Gaussian, [L, M].
+        symbols: unit circular Gaussian, [1, K] for ``constant`` symbols and [L, K] for ``per_snapshot``.
+    """
+
+    channel_law: Float[Array, " U"]
+    snr: Float[Array, ""]
+    source_law: Float[Array, " S"]
+    places: Float[Array, "K candidates 3"]
+    scattered: Complex[Array, "M N"]
+    noise: Complex[Array, "L M"]
+    symbols: Complex[Array, "P K"]
+
+
+def draw_numbers(
+    uniform_key: Key[Array, ""], normal_key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = jnp.float32
+) -> Draws:
+    """A scene's numbers, in two calls of the generator."""
+    antennas, elements = physics.channel.num_antennas, physics.array.num_elements
+    snapshots, slots = physics.codebook.num_snapshots, physics.scene.max_sources
+    symbols = snapshots if physics.scene.symbols == "per_snapshot" else 1
+    # What is added to the law of one group must not shift another's: those of fixed size come first.
+    uniform_shapes = [(NUM_UNIFORM,), (), (2 + slots,), (slots, num_candidates(physics.scene), 3)]
+    normal_shapes = [(antennas, elements), (snapshots, antennas), (symbols, slots)]
+    unit = jax.random.uniform(uniform_key, (sum(map(math.prod, uniform_shapes)),), dtype)
+    normal = complex_normal(normal_key, (sum(map(math.prod, normal_shapes)),), dtype)
+    return Draws(*_cut(unit, uniform_shapes), *_cut(normal, normal_shapes))
+
+
+def _cut(numbers: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
+    ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1].tolist()
+    return [part.reshape(shape) for part, shape in zip(jnp.split(numbers, ends), shapes, strict=True)]
+
+
+def make_sources(draws: Draws, physics: PhysicsConfig) -> Sources:
     """K sources, uniform in [least, most], in the first K of K_max slots.
 
     For ``constant`` symbols the amplitude is complex and holds the symbol; for ``per_snapshot`` it is the root of the
     expected power.
     """
-    scene = physics.scene
-    law_key, position_key, symbol_key = jax.random.split(key, 3)
+    scene, law = physics.scene, draws.source_law
     least, most = scene.num_sources
-    shape = (scene.max_sources,)
-    unit = jax.random.uniform(law_key, (2 + scene.max_sources,), dtype)
-    count = least + jnp.floor(unit[0] * (most + 1 - least)).astype(int)
+    count = least + jnp.floor(law[0] * (most + 1 - least)).astype(int)
     active = jnp.arange(scene.max_sources) < count
-    position = draw_positions(position_key, scene, dtype)
-    gain_db = scale(unit[1], scene.gain_db) + scale(unit[2:], scene.power_db)
+    position = place(draws.places, scene)
+    gain_db = scale(law[1], scene.gain_db) + scale(law[2:], scene.power_db)
     amplitude = 10 ** (gain_db / 20) * path_gain(position[:, 2], physics.array.wavelength_m)
     amplitude = amplitude * amplitude_norm(physics.array, position)
     if scene.symbols == "constant":
-        amplitude = amplitude * draw_symbols(symbol_key, physics, shape, dtype)
-    amplitude = amplitude.astype(jnp.result_type(dtype, jnp.complex64))
+        amplitude = amplitude * make_symbols(draws.symbols, scene)[0]
+    amplitude = amplitude.astype(draws.symbols.dtype)
     return Sources(jnp.where(active[:, None], position, 0), jnp.where(active, amplitude, 0), active)
 
 
-def draw_symbols(
-    key: Key[Array, ""], physics: PhysicsConfig, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32
-) -> Complex[Array, "*shape"]:
+def make_symbols(normal: Complex[Array, "P K"], scene: SceneConfig) -> Complex[Array, "P K"]:
     """Symbols of unit mean power and uniform phase."""
-    symbols = complex_normal(key, shape, dtype)
-    if physics.scene.modulus == "unit":
-        return jnp.exp(1j * jnp.angle(symbols))
-    return symbols
+    return jnp.exp(1j * jnp.angle(normal)) if scene.modulus == "unit" else normal
 
 
 def path_gain(range_m: Float[Array, "*shape"], wavelength_m: float) -> Float[Array, "*shape"]:
@@ -85,12 +122,11 @@ def label_factor(matrix: Complex[Array, "N K"], amplitude: Complex[Array, " K"])
     return matrix * (relative * jnp.sqrt(matrix.shape[0] / jnp.where(total > 0, total, 1)))[None, :]
 
 
-def _fields(key: Key[Array, ""], physics: PhysicsConfig, matrix: Array, sources: Sources) -> Complex[Array, "L N"]:
+def _fields(draws: Draws, physics: PhysicsConfig, matrix: Array, sources: Sources) -> Complex[Array, "L N"]:
     """x_l, with L = 1 where all snapshots share it."""
     amplitude = sources.amplitude[None, :]
     if physics.scene.symbols == "per_snapshot":
-        shape = (physics.codebook.num_snapshots, physics.scene.max_sources)
-        amplitude = amplitude * draw_symbols(key, physics, shape, sources.position.dtype)
+        amplitude = amplitude * make_symbols(draws.symbols, physics.scene)
     return jnp.matmul(amplitude, matrix.T, precision="highest")
 
 
@@ -102,22 +138,23 @@ def draw_scene(key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = j
         physics: the measurement model and the law of the sources.
         dtype: real dtype, float32 or (with x64 enabled) float64.
     """
-    source_key, channel_key, snr_key, noise_key, code_key, impairment_key, symbol_key = jax.random.split(key, 7)
+    uniform_key, normal_key, code_key, impairment_key = jax.random.split(key, 4)
     impairments = physics.impairments
-    sources = draw_sources(source_key, physics, dtype)
-    channel = draw_channel(channel_key, physics.channel, physics.array, dtype)
+    draws = draw_numbers(uniform_key, normal_key, physics, dtype)
+    sources = make_sources(draws, physics)
+    channel = rician_channel(draws.channel_law, draws.scattered, physics.channel, physics.array)
     nominal = draw_codes(code_key, physics.codebook, physics.array, channel.dtype)
     applied, believed = impair_codes(impairment_key, impairments, nominal)
     matrix = sources_steering(physics, sources, draw_geometry(impairment_key, physics, dtype))
-    fields = _fields(symbol_key, physics, matrix, sources)
+    fields = _fields(draws, physics, matrix, sources)
 
     def snapshots_of(fields: Array) -> Array:
         return jnp.matmul(applied * fields, channel.T, precision="highest")
 
     clean = snapshots_of(fields)
-    snr_db = scale(jax.random.uniform(snr_key, (), dtype), physics.scene.snr_db)
+    snr_db = draw_snr_db(draws.snr, physics.scene)
     noise_variance = jnp.mean(jnp.abs(clean) ** 2) * 10 ** (-snr_db / 10)
-    snapshots = clean + jnp.sqrt(noise_variance) * complex_normal(noise_key, clean.shape, dtype)
+    snapshots = clean + jnp.sqrt(noise_variance) * draws.noise
     if impairments.clutter_db is not None:
         clutter = draw_clutter(impairment_key, physics, jnp.mean(jnp.abs(fields) ** 2), dtype)
         snapshots = snapshots + snapshots_of(clutter[None, :])

@@ -4,18 +4,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from risjax.config import ArrayConfig, ChannelConfig
 from risjax.physics.array import element_positions, steering
-from risjax.physics.channel import draw_channel, line_of_sight
+from risjax.physics.channel import NUM_UNIFORM, line_of_sight, rician_channel
+from risjax.physics.draws import complex_normal
 
 ARRAY = ArrayConfig(num_horizontal=6, num_vertical=6)
 DRAWS = 400
 
 
 def _channels(channel: ChannelConfig, array: ArrayConfig = ARRAY) -> np.ndarray:
-    keys = jax.random.split(jax.random.key(0), DRAWS)
-    return np.asarray(jax.jit(jax.vmap(lambda key: draw_channel(key, channel, array)))(keys))
+    unit = jax.random.uniform(jax.random.key(0), (DRAWS, NUM_UNIFORM))
+    scattered = complex_normal(jax.random.key(1), (DRAWS, channel.num_antennas, array.num_elements), jnp.float32)
+    return np.asarray(jax.jit(jax.vmap(lambda u, s: rician_channel(u, s, channel, array)))(unit, scattered))
 
 
 @pytest.mark.parametrize("factor", [0.0, 1.0, 10.0])
@@ -59,3 +62,33 @@ def test_line_of_sight_is_a_plane_wave_on_both_sides():
     surface = steering(ARRAY, jnp.array([0.3, -0.2, 1e7])) * 6
     antennas = np.exp(1j * np.pi * 0.25 * (np.arange(8) - 3.5))
     np.testing.assert_allclose(direct, antennas[:, None] * np.asarray(surface)[None, :], atol=1e-4)
+
+
+@pytest.mark.parametrize("distance_m", [2.0, 30.0, 1e5])
+def test_line_of_sight_from_a_near_base_station_is_the_distance_in_space(distance_m):
+    """Antennas along a unit vector e of e.(-u) = c in the plane of u and the horizontal, float64, by Pythagoras."""
+    azimuth, elevation, cosine = 0.4, -0.3, 0.35
+    direct = line_of_sight(ARRAY, 8, jnp.array([azimuth, elevation]), jnp.asarray(cosine), jnp.asarray(distance_m))
+    u = np.array([np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)])
+    horizontal = np.array([np.cos(azimuth), 0.0, -np.sin(azimuth)])
+    along = -cosine * u + np.sqrt(1 - cosine**2) * horizontal
+    antennas = distance_m * u + (np.arange(8) - 3.5)[:, None] * ARRAY.wavelength_m / 2 * along
+    elements = np.concatenate([element_positions(ARRAY), np.zeros((36, 1))], axis=1)
+    paths = np.linalg.norm(antennas[:, None] - elements[None], axis=-1)
+    np.testing.assert_allclose(direct, np.exp(2j * np.pi / ARRAY.wavelength_m * (distance_m - paths)), atol=1e-4)
+    if distance_m > 1e4:
+        plane = line_of_sight(ARRAY, 8, jnp.array([azimuth, elevation]), jnp.asarray(cosine))
+        np.testing.assert_allclose(direct, plane, atol=1e-3)
+
+
+def test_a_near_base_station_gives_the_line_of_sight_more_than_one_dimension():
+    """What a finite distance is for: a plane-wave line of sight has rank one, a spherical one has not."""
+    for distance_m, low, high in ((None, 0.0, 0.01), ((2.0, 2.0), 0.1, 1.0)):
+        channels = _channels(ChannelConfig(rician_factor=(1e6, 1e6), distance_m=distance_m))[:20]
+        values = np.linalg.svd(channels, compute_uv=False)
+        assert low < np.median(values[:, 1] / values[:, 0]) < high
+
+
+def test_a_distance_of_nothing_is_refused():
+    with pytest.raises(ValidationError, match="distance_m must start above 0"):
+        ChannelConfig(distance_m=(0.0, 5.0))

@@ -17,10 +17,11 @@ from risjax.config import (
 )
 from risjax.physics.array import cartesian, element_positions, steering
 from risjax.physics.codebook import codes
+from risjax.physics.draws import complex_normal
 from risjax.physics.impairments import coupling, draw_clutter, draw_geometry, estimate_channel, impair_codes
-from risjax.physics.placement import draw_positions
-from risjax.physics.scene import draw_scene, draw_sources, draw_symbols, label_factor, sources_steering
-from risjax.types import Scene
+from risjax.physics.placement import NUM_CANDIDATES, place
+from risjax.physics.scene import draw_numbers, draw_scene, label_factor, make_sources, make_symbols, sources_steering
+from risjax.types import Scene, Sources
 
 SMALL = PhysicsConfig(
     array=ArrayConfig(num_horizontal=6, num_vertical=6),
@@ -34,6 +35,10 @@ SIGNIFICANCE = 1e-3
 def _scenes(physics: PhysicsConfig, count: int = 400) -> Scene:
     keys = jax.random.split(jax.random.key(0), count)
     return jax.tree.map(np.asarray, jax.jit(jax.vmap(lambda key: draw_scene(key, physics)))(keys))
+
+
+def _sources(key: jax.Array, physics: PhysicsConfig) -> Sources:
+    return make_sources(draw_numbers(*jax.random.split(key), physics), physics)
 
 
 def _with(**sections: dict) -> PhysicsConfig:
@@ -83,7 +88,7 @@ def test_snapshots_are_the_clean_ones_plus_noise_at_the_stated_snr(nominal):
 def test_amplitudes_are_gain_path_loss_power_and_a_rayleigh_symbol():
     physics = _with(scene={"gain_db": (20.0, 20.0), "power_db": (3.0, 3.0)})
     keys = jax.random.split(jax.random.key(0), 400)
-    sources = jax.tree.map(np.asarray, jax.jit(jax.vmap(lambda key: draw_sources(key, physics)))(keys))
+    sources = jax.tree.map(np.asarray, jax.jit(jax.vmap(lambda key: _sources(key, physics)))(keys))
     path = 0.3 / (4 * np.pi * np.where(sources.active, sources.position[..., 2], 1))
     symbols = (sources.amplitude / path / 10 ** (23 / 20))[sources.active]
     assert stats.kstest(np.abs(symbols) ** 2, "expon").pvalue > SIGNIFICANCE
@@ -91,7 +96,8 @@ def test_amplitudes_are_gain_path_loss_power_and_a_rayleigh_symbol():
 
 
 def test_unit_modulus_symbols_differ_in_phase_only():
-    symbols = draw_symbols(jax.random.key(0), _with(scene={"modulus": "unit"}), (100,))
+    normal = complex_normal(jax.random.key(0), (1, 100), jnp.float32)
+    symbols = make_symbols(normal, SceneConfig(modulus="unit"))
     np.testing.assert_allclose(np.abs(symbols), 1, atol=1e-6)
     assert np.std(np.angle(symbols)) > 1
 
@@ -135,8 +141,8 @@ def _check_per_snapshot(scenes: Scene) -> None:
 
 def test_minimum_separation_holds():
     scene = SceneConfig(min_separation_deg=12.0)
-    draw = jax.jit(jax.vmap(lambda key: draw_positions(key, scene)))
-    position = draw(jax.random.split(jax.random.key(0), 400))
+    unit = jax.random.uniform(jax.random.key(0), (400, 5, NUM_CANDIDATES, 3))
+    position = jax.jit(jax.vmap(lambda u: place(u, scene)))(unit)
     directions = np.asarray(cartesian(position.at[..., 2].set(1.0)))
     cosines = np.einsum("ski,sli->skl", directions, directions)[:, *np.triu_indices(5, 1)]
     assert np.rad2deg(np.arccos(np.clip(cosines, -1, 1))).min() > 12.0 - 1e-2
@@ -207,7 +213,7 @@ def test_geometry_errors_move_the_elements_in_wavelengths(setting, shift):
 def test_a_wavelength_error_is_a_wave_of_that_wavelength():
     physics = _with(impairments={"wavelength_error": 0.05}, scene={"num_sources": (5, 5)})
     geometry = draw_geometry(jax.random.key(0), physics)
-    sources = draw_sources(jax.random.key(1), physics)
+    sources = _sources(jax.random.key(1), physics)
     real = physics.array.model_copy(update={"wavelength_m": 0.3 / float(geometry.range_scale)})
     expected = steering(real, sources.position).T
     np.testing.assert_allclose(sources_steering(physics, sources, geometry), expected, atol=1e-5)

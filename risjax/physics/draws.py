@@ -1,0 +1,59 @@
+"""From random words to the laws that scenes follow.
+
+A scene takes all its uniform numbers from one call of the generator and all its Gaussian ones from another: on a CPU
+each further call costs half a second of compilation. Later numbers of a call do not depend on how many there are, nor
+earlier ones, so that a law that takes more of them (per-snapshot symbols) leaves the others' as they were.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import random as extended
+from jax.typing import DTypeLike
+from jaxtyping import Array, Complex, Float, Key, UInt32
+
+from risjax.config import SceneConfig
+from risjax.config.physics import ChoiceSnr, NormalSnr
+
+
+def scale(unit: Float[Array, "*shape"], interval: tuple[float, float]) -> Float[Array, "*shape"]:
+    """Draws uniform on [0, 1) as draws uniform on [low, high); a point interval gives that point."""
+    return interval[0] + unit * (interval[1] - interval[0])
+
+
+def complex_normal(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike) -> Complex[Array, "*shape"]:
+    """Circular complex Gaussian draws of unit variance; ``dtype`` is the real one.
+
+    In float32 both words of each Threefry block are used, one for each part: `jax.random.normal` would spend a block
+    on every real number, which was half of the time that a scene takes.
+    """
+    key_data = jax.random.key_data(key)
+    if jnp.dtype(dtype) != jnp.float32 or key_data.shape != (2,):
+        parts = jax.random.normal(key, (*shape, 2), dtype) * math.sqrt(0.5)
+        return jax.lax.complex(parts[..., 0], parts[..., 1])
+    count = jnp.arange(math.prod(shape), dtype=jnp.uint32)
+    real, imaginary = extended.threefry2x32_p.bind(key_data[0], key_data[1], jnp.zeros_like(count), count)
+    return jax.lax.complex(_half_normal(real), _half_normal(imaginary)).reshape(shape)
+
+
+def _half_normal(words: UInt32[Array, " n"]) -> Float[Array, " n"]:
+    """Gaussian draws of variance 1/2 from random words: erf_inv(u), u uniform on the odd multiples of 2^-23."""
+    mantissa = (words >> np.uint32(9)) | np.uint32(0x40000000)  # a float32 in [2, 4), on multiples of 2^-22
+    u = (jax.lax.bitcast_convert_type(mantissa, jnp.float32) - np.float32(3)) + np.float32(2**-23)
+    return jax.lax.erf_inv(u)
+
+
+def draw_snr_db(unit: Float[Array, ""], scene: SceneConfig) -> Float[Array, ""]:
+    """An SNR in dB by ``scene.snr_law``, from a draw uniform on [0, 1)."""
+    law, (low, high) = scene.snr_law, scene.snr_db
+    if isinstance(law, NormalSnr):
+        ends = [0.5 * (1 + math.erf((end - law.mean_db) / (law.std_db * math.sqrt(2)))) for end in (low, high)]
+        normal = jax.scipy.special.ndtri(scale(unit, (ends[0], ends[1])))
+        return jnp.clip(law.mean_db + law.std_db * normal, low, high)
+    if isinstance(law, ChoiceSnr):
+        weights = np.ones(len(law.values_db)) if law.weights is None else np.asarray(law.weights)
+        passed = jnp.asarray(np.cumsum(weights)[:-1] / weights.sum(), unit.dtype)
+        return jnp.asarray(law.values_db, unit.dtype)[jnp.sum(unit >= passed)]
+    return scale(unit, scene.snr_db)
