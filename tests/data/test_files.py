@@ -10,6 +10,7 @@ import pytest
 import scipy.io
 
 from risjax.config import ArrayConfig, ChannelConfig, CodebookConfig, PhysicsConfig, SimulateConfig
+from risjax.data import archives
 from risjax.data.files import read_scenes
 from risjax.data.layouts import SceneFileError
 from risjax.data.simulate import BATCH, SceneDirectoryError, shard_arrays, write_scenes
@@ -170,6 +171,15 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path):
     content[entry + 24 : entry + 28] = struct.pack("<I", 0xFFFFFFF0)  # 4 GiB, thrice
     path.write_bytes(bytes(content))
     with pytest.raises(SceneFileError):
+        read_scenes(path)
+
+
+def test_a_zip_bomb_that_is_honest_about_its_size_is_refused_too(arrays, tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_UNPACKED_BYTES", 1 << 20)
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, **arrays, comment=np.zeros(4 << 20, np.uint8))
+    assert path.stat().st_size < 1 << 16
+    with pytest.raises(SceneFileError, match=r"claims to unpack to \d+ bytes; the most allowed is 1048576"):
         read_scenes(path)
 
 

@@ -45,20 +45,23 @@ def test_scenes_are_made_in_float32_with_a_leading_batch_axis(draw):
 
 
 def test_purposes_share_no_scene_among_a_hundred_thousand():
-    """Hashes of the keys that scenes are drawn from: 25,000 of each of four purposes, all different."""
+    """Hashes of 25,000 scenes of each of four purposes, snapshots, channel and sources, all different."""
     purposes = (Purpose.TRAIN_SCENES, Purpose.VALIDATION_SCENES, Purpose.TEST_SCENES, Purpose.CALIBRATION_SCENES)
 
     @jax.jit
-    def keys(key: jax.Array) -> jax.Array:
-        def batch(index: jax.Array) -> jax.Array:
-            return jax.vmap(lambda j: jax.random.fold_in(jax.random.fold_in(key, index), j))(jnp.arange(250))
+    def scenes(key: jax.Array, index: jax.Array) -> list[jax.Array]:
+        batch_key = jax.random.fold_in(key, index)
+        keys = jax.vmap(lambda position: jax.random.fold_in(batch_key, position))(jnp.arange(2500))
+        scene = jax.vmap(lambda key: draw_scene(key, TINY))(keys)
+        return [scene.observation.snapshots, scene.observation.channel, scene.truth.sources.position]
 
-        return jax.random.key_data(jax.vmap(batch)(jnp.arange(100)))
-
-    seed_key = jax.random.key(0)
-    data = np.concatenate([keys(jax.random.fold_in(seed_key, int(p))).reshape(-1, 2) for p in purposes])
-    assert len(data) == 100_000
-    assert len({hashlib.sha256(row.tobytes()).digest() for row in np.asarray(data)}) == 100_000
+    seen: list[set[bytes]] = [set(), set(), set()]
+    for purpose in purposes:
+        for index in range(10):
+            parts = scenes(jax.random.fold_in(jax.random.key(0), int(purpose)), index)
+            for hashes, part in zip(seen, parts, strict=True):
+                hashes |= {hashlib.sha256(row.tobytes()).digest() for row in np.asarray(part)}
+    assert [len(hashes) for hashes in seen] == [100_000] * 3
 
 
 def test_the_keys_above_are_those_of_the_stream():

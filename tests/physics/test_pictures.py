@@ -1,0 +1,53 @@
+"""The three pictures, from what they are given."""
+
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+from risjax.config import ArrayConfig, CodebookConfig, PhysicsConfig
+from risjax.physics.codebook import codes
+from risjax.physics.pictures import (
+    BOUND_RANGES_M,
+    BOUND_SNRS_DB,
+    bound_figure,
+    codebook_figure,
+    scene_figure,
+)
+from risjax.types import Observation, Scene, Sources, Truth
+
+PHYSICS = PhysicsConfig(
+    array=ArrayConfig(num_horizontal=6, num_vertical=6), codebook=CodebookConfig(num_snapshots=5, phase_bits=None)
+)
+
+
+def _drawn(figure: Figure) -> Figure:
+    figure.canvas.draw()
+    return figure
+
+
+def test_a_scene_shows_every_element_and_every_active_source():
+    position = jnp.asarray([[0.3, 0.1, 2.0], [-0.4, 0.0, 5.0], [0, 0, 0]])
+    sources = Sources(position, np.array([1e-3, 1e-2j, 0], np.complex64), np.array([True, True, False]))
+    truth = Truth(sources, np.float32(10.0), np.float32(1.0), np.zeros((36, 3), np.complex64))
+    figure = _drawn(scene_figure(PHYSICS, Scene(Observation(None, None, None), truth)))
+    elements, shown = figure.axes[0].collections
+    assert len(elements.get_offsets()) == 36
+    assert len(shown.get_offsets()) == 2
+    assert "2 sources" in figure.axes[0].get_title()
+
+
+def test_the_codebooks_beams_point_where_the_codes_say():
+    """Code 0 of a DFT codebook is broadside: its panel is brightest in the middle, at 0 dB."""
+    figure = _drawn(codebook_figure(PHYSICS, codes(PHYSICS.codebook, PHYSICS.array), points=21))
+    images = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    assert len(images) == 5
+    assert np.unravel_index(images[0].argmax(), images[0].shape) == (10, 10)
+    np.testing.assert_allclose(images[0].max(), 0, atol=1e-9)
+
+
+def test_the_bound_is_shown_against_snr_a_line_a_range():
+    table = np.random.default_rng(0).uniform(0.01, 1, (len(BOUND_RANGES_M), len(BOUND_SNRS_DB), 3))
+    figure = _drawn(bound_figure(table))
+    for axes, column, unit in ((figure.axes[0], 0, 180 / np.pi), (figure.axes[1], 2, 1.0)):
+        for line, values in zip(axes.lines, table[:, :, column] * unit, strict=False):
+            np.testing.assert_allclose(line.get_ydata(), values)
