@@ -1,0 +1,37 @@
+"""The PyTorch baseline (extra ``torch``): the same network, loss and training in idiomatic PyTorch.
+
+The rest of the package never imports it, but for `risjax.compare`; nothing here computes with JAX. What PyTorch
+does well is used: autocast, GradScaler, fused AdamW, fused attention, ``torch.compile`` where it works, a DataLoader
+that fetches whole batches. `BaselineOptions` switches back on what made the original pipeline fail.
+"""
+
+from risjax.baseline.casting import Packed, upcast
+from risjax.baseline.features import make_inputs
+from risjax.baseline.loss import effective_covariance, total_loss
+from risjax.baseline.network import build_network
+from risjax.baseline.options import BaselineOptions
+from risjax.baseline.projector import signal_overlap, signal_projector
+from risjax.baseline.runtime import peak_memory_bytes, runtime
+from risjax.baseline.scenes import MadeScenes, make_loader
+from risjax.baseline.training import StepReport, Trainer
+from risjax.baseline.weights import to_flax, to_torch
+
+__all__ = [
+    "BaselineOptions",
+    "MadeScenes",
+    "Packed",
+    "StepReport",
+    "Trainer",
+    "build_network",
+    "effective_covariance",
+    "make_inputs",
+    "make_loader",
+    "peak_memory_bytes",
+    "runtime",
+    "signal_overlap",
+    "signal_projector",
+    "to_flax",
+    "to_torch",
+    "total_loss",
+    "upcast",
+]

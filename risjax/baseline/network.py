@@ -1,0 +1,92 @@
+"""The network of `risjax.model` as ``torch.nn`` modules: the same names, so that weights cross over by name.
+
+Parameters are float32 (or float64); under ``torch.autocast`` products run in half precision and the residual stream
+stays in float32, as PyTorch's users have it.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from risjax.baseline.blocks import Block, layer_norm
+from risjax.baseline.casting import Packed
+from risjax.baseline.snapshots import SnapshotEncoder, SnapshotHead
+from risjax.config import ArrayConfig, ModelConfig
+
+Features = dict[str, Tensor]
+
+
+class BackprojectionEncoder(nn.Module):
+    """A transformer over patches of the field's images."""
+
+    def __init__(self, array: ArrayConfig, config: ModelConfig):
+        super().__init__()
+        self.grid = (array.num_vertical, array.num_horizontal, config.patch)
+        channels = 2 * (1 + len(config.extra_regularisation)) * config.patch**2
+        patches = array.num_elements // config.patch**2
+        self.embed = nn.Linear(channels, config.width)
+        self.context = nn.Linear(2, config.width)
+        self.place = nn.Parameter(0.02 * torch.randn(patches, config.width))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = layer_norm(config.width)
+
+    def forward(self, features: Features) -> Tensor:
+        """``elements`` [B, N, C] and ``context`` [B, 2] to tokens [B, T, W]."""
+        tokens = self.embed(to_patches(features["elements"], *self.grid)) + self.place
+        tokens = tokens + self.context(features["context"])[:, None]
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.norm(tokens)
+
+
+class CovarianceHead(nn.Module):
+    """Each token emits the rows of F that belong to its elements."""
+
+    def __init__(self, array: ArrayConfig, config: ModelConfig):
+        super().__init__()
+        self.grid = (array.num_vertical, array.num_horizontal, config.patch)
+        self.rows = nn.Linear(config.width, 2 * config.rank * config.patch**2)
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens to the real and imaginary parts of F, [B, N, rank] each."""
+        real, imag = from_patches(self.rows(tokens), *self.grid).chunk(2, dim=-1)
+        return real, imag
+
+
+class CovarianceNetwork(nn.Module):
+    """Encoder and head."""
+
+    def __init__(self, array: ArrayConfig, config: ModelConfig):
+        super().__init__()
+        snapshots = config.encoder == "snapshots"
+        self.encoder = (SnapshotEncoder if snapshots else BackprojectionEncoder)(array, config)
+        self.head = (SnapshotHead if snapshots else CovarianceHead)(array, config)
+
+    def forward(self, features: Features) -> tuple[Tensor, Tensor]:
+        """The real and imaginary parts of F, [B, N, rank] each, in the dtype of the last product."""
+        return self.head(self.encoder(features))
+
+
+def build_network(
+    array: ArrayConfig, config: ModelConfig, *, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> CovarianceNetwork:
+    """The network, initialised as PyTorch does; `risjax.baseline.weights.to_torch` gives it risjax's parameters."""
+    return CovarianceNetwork(array, config).to(dtype=dtype, device=device)
+
+
+def prediction(parts: tuple[Tensor, Tensor]) -> dict[str, Packed]:
+    """The prediction dictionary of a network's output."""
+    return {"factor": Packed(*parts)}
+
+
+def to_patches(elements: Tensor, rows: int, columns: int, patch: int) -> Tensor:
+    """[B, N, C] to [B, T, patch * patch * C]."""
+    batch, _, channels = elements.shape
+    grid = elements.reshape(batch, rows // patch, patch, columns // patch, patch, channels)
+    return grid.permute(0, 1, 3, 2, 4, 5).reshape(batch, -1, patch * patch * channels)
+
+
+def from_patches(tokens: Tensor, rows: int, columns: int, patch: int) -> Tensor:
+    """The inverse of `to_patches`."""
+    batch = tokens.shape[0]
+    grid = tokens.reshape(batch, rows // patch, columns // patch, patch, patch, -1)
+    return grid.permute(0, 1, 3, 2, 4, 5).reshape(batch, rows * columns, -1)
