@@ -15,3 +15,19 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("PJRT_NPROC", str(max(16, os.cpu_count() or 1)))
 
 __version__ = "0.1.0"
+
+
+def load(name: str = "original"):
+    """A trained network, ready to localise: ``risjax.load("original").localise(y, H, codes)``.
+
+    See `risjax.predict.Model`; what it needs is imported here, so that ``import risjax`` stays light.
+
+    Args:
+        name: of a released network, a folder that the stage ``release`` wrote, or a run directory.
+
+    Raises:
+        FileNotFoundError: there is none; the message names those that there are.
+    """
+    from risjax.predict.model import load as load_model
+
+    return load_model(name)

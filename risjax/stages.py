@@ -77,10 +77,11 @@ def _run_stages(config: Config, directory: RunDirectory, terminal: Terminal) -> 
         passed = _STAGES[stage](_winner(config, directory, stage), directory, terminal)
         seconds = time.monotonic() - started
         directory.append_log({"kind": "stage", "stage": stage, "seconds": seconds, "passed": passed})
-        if passed:
+        if passed or stage in _LOOKS_ITSELF:
             directory.mark_done(stage)
         all_passed &= passed
-        terminal.say(f"{stage}: {'done' if passed else 'FAILED'} in {duration_text(seconds)}")
+        outcome = "done" if passed else "done, not everywhere" if stage in _LOOKS_ITSELF else "FAILED"
+        terminal.say(f"{stage}: {outcome} in {duration_text(seconds)}")
     for line in summarise_run(config, directory):
         terminal.say(line, always=True)
     return 0 if all_passed else 1
@@ -196,6 +197,18 @@ def _release(config: Config, directory: RunDirectory, terminal: Terminal) -> boo
     return True
 
 
+def _predict(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
+    from risjax.data.layouts import SceneFileError
+    from risjax.predict import MeasurementError, predict
+    from risjax.release import WeightsError
+    from risjax.train import CheckpointError
+
+    try:
+        return predict(config, directory, terminal)
+    except (CheckpointError, WeightsError, SceneFileError, MeasurementError, FileNotFoundError) as error:
+        raise StageError(f"predict: {error}") from error
+
+
 def _verify(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
     from risjax.verify import verify
 
@@ -211,4 +224,5 @@ _STAGES: Mapping[str, Callable[[Config, RunDirectory, Terminal], bool]] = {
     "report": _report,
     "verify": _verify,
     "release": _release,
+    "predict": _predict,
 }

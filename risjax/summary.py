@@ -8,6 +8,10 @@ from risjax.run_directory import RunDirectory
 from risjax.terminal import value_text
 
 _FILES = (
+    ("sources.csv", "the sources found, a line each"),
+    ("sources.json", "the same, scene by scene"),
+    ("sources.parquet", "the same as a table"),
+    ("bad_scenes.csv", "the scenes that could not be used, and why"),
     ("report.html", "the report, for a browser"),
     ("metrics.json", "every figure with its interval"),
     ("estimates.npz", "the estimates, scene by scene"),
@@ -15,7 +19,9 @@ _FILES = (
     ("verify.json", "the checklist"),
     ("log.jsonl", "a line a step and an epoch"),
     ("search/best.yaml", "the winner's configuration"),
-    ("checkpoints", "the trained network"),
+    ("release", "the trained network, to be copied and loaded"),
+    ("export", "the pipeline as one artefact that runs without risjax"),
+    ("checkpoints", "the training's state"),
     ("config.yaml", "the configuration"),
 )
 _SHOWN_METRICS = ("nmse", "f1_3d", "f1_angle", "gospa_m")
@@ -23,7 +29,12 @@ _SHOWN_METRICS = ("nmse", "f1_3d", "f1_angle", "gospa_m")
 
 def summarise_run(config: Config, directory: RunDirectory) -> list[str]:
     """The closing lines, made of what lies in the directory."""
-    lines = [*_search_lines(config, directory), *_train_lines(directory), *_evaluate_lines(directory)]
+    lines = [
+        *_search_lines(config, directory),
+        *_train_lines(directory),
+        *_evaluate_lines(directory),
+        *_predict_lines(directory),
+    ]
     there = [(name, what) for name, what in _FILES if _is_there(directory, name)]
     width = max((len(str(directory.path / name)) for name, _ in there), default=0)
     lines += [f"  {str(directory.path / name).ljust(width)}  {what}" for name, what in there]
@@ -65,6 +76,13 @@ def _evaluate_lines(directory: RunDirectory) -> Iterator[str]:
             overall = breakdowns.get("overall", {})
             shown = [f"{name} {_interval(overall[name])}" for name in _SHOWN_METRICS if name in overall]
             yield f"    {method.ljust(width)}  {'  '.join(shown)}"
+
+
+def _predict_lines(directory: RunDirectory) -> Iterator[str]:
+    state = directory.read_json("predict.json", {})
+    if state.get("finished"):
+        used = state["scenes"] - state["failed"]
+        yield f"  predict: {state['sources']} sources in {used} of {state['scenes']} scenes, {state['failed']} not used"
 
 
 def _interval(entry: dict[str, Any]) -> str:

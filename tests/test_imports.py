@@ -32,8 +32,9 @@ LINE = (
     ("release",),
     ("search",),
     ("evaluate",),
+    ("report",),
     ("predict", "export", "baseline", "compare", "audit", "simulate"),
-    ("report", "verify", "summary"),
+    ("verify", "summary"),
     ("stages",),
     ("cli",),
 )

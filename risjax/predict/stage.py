@@ -1,0 +1,213 @@
+"""The stage ``predict``: measurements in a file or directory of any size to tables of sources.
+
+Batches go through the pipeline one by one. Every ``predict.part_scenes`` scenes the answers so far are put on disk
+whole (``predictions/part-000000.npz``); a killed run goes on behind the last such part, to the same files. When all
+scenes are done the tables are written from the parts, and the parts removed. ``predict.json`` says what it was done
+from: with other measurements or another network under the same names everything is done anew.
+"""
+
+import hashlib
+import io
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+import risjax
+from risjax.config import Config
+from risjax.data.chunks import Chunk, count_scenes, scene_chunks
+from risjax.data.files import MANIFEST, sha256
+from risjax.model import Params
+from risjax.predict.figures import scene_drawing
+from risjax.predict.located import Located, located
+from risjax.predict.model import Model
+from risjax.predict.tables import CSV_NAME, as_arrays, from_arrays, open_tables
+from risjax.release import load_params
+from risjax.run_directory import RunDirectory, write_atomically
+from risjax.terminal import Bar, Terminal
+from risjax.types import Observation
+
+STATE_NAME = "predict.json"
+_SAMPLE_BYTES = 1 << 20
+
+
+class Part(NamedTuple):
+    """The answers to consecutive scenes.
+
+    Attributes:
+        first: index of the first one.
+        found: of each; nothing in those that failed.
+        reasons: why a scene failed, by its index in the whole input.
+    """
+
+    first: int
+    found: Located
+    reasons: dict[int, str]
+
+
+def predict(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
+    """Runs the stage.
+
+    Returns:
+        Whether every scene could be used.
+
+    Raises:
+        FileNotFoundError: no measurements, or no network.
+        SceneFileError: what lies at ``data.path`` is no scene file, or damaged.
+        MeasurementError: measurements of another surface than the network's, or too few of them.
+        WeightsError, CheckpointError: the network is damaged or does not fit the configuration.
+    """
+    path = Path(config.data.path or "").expanduser()
+    params = load_params(config, directory)
+    mark = _fingerprint(path, params)
+    state = directory.read_json(STATE_NAME, {})
+    if state.get("fingerprint") != mark:
+        state = {"fingerprint": mark, "finished": False}
+        shutil.rmtree(directory.path / "predictions", ignore_errors=True)
+        directory.write_json(STATE_NAME, state)
+    if state["finished"] and (directory.path / CSV_NAME).exists():
+        terminal.say("predict: these measurements are done already")
+    else:
+        state |= {"finished": True, **_run(config, params, path, directory, terminal)}
+        directory.write_json(STATE_NAME, state)
+        shutil.rmtree(directory.path / "predictions", ignore_errors=True)
+    if state["failed"]:
+        terminal.warn(f"{state['failed']} of {state['scenes']} scenes could not be used; bad_scenes.csv says why")
+    return not state["failed"]
+
+
+def _run(config: Config, params: Params, path: Path, directory: RunDirectory, terminal: Terminal) -> dict[str, int]:
+    """All scenes, through parts on disk to the tables."""
+    folder = directory.path / "predictions"
+    total = min(count_scenes(path), config.predict.limit or sys.maxsize)
+    model = Model(config.weights or str(directory.path), config, params)
+    with terminal.progress("predict", total, completed=_num_done(folder)) as bar:
+        _write_parts(config, model, path, folder, total, bar)
+    header = {"format": "risjax sources 1", "risjax": risjax.__version__, "weights": model.name, "data": str(path)}
+    return _write_tables(config, directory, header, terminal)
+
+
+def _write_parts(config: Config, model: Model, path: Path, folder: Path, total: int, bar: Bar) -> None:
+    done, number = _num_done(folder), len(_part_files(folder))
+    waiting: list[Part] = []
+    for chunk in scene_chunks(path, config.predict.batch_size, start=done):
+        chunk = _cut(chunk, total)
+        if chunk.count <= 0:
+            break
+        waiting.append(_answer(chunk, model, config))
+        done = chunk.first + chunk.count
+        bar.advance(chunk.count)
+        if done - waiting[0].first >= config.predict.part_scenes or done == total:
+            _write_part(folder / f"part-{number:06d}.npz", waiting)
+            waiting, number = [], number + 1
+
+
+def _cut(chunk: Chunk, total: int) -> Chunk:
+    count = min(chunk.count, total - chunk.first)
+    if count == chunk.count:
+        return chunk
+    observation = chunk.observation and Observation._make(array[: max(count, 0)] for array in chunk.observation)
+    reasons = {scene: reason for scene, reason in chunk.reasons.items() if scene < total}
+    return Chunk(chunk.first, count, observation, reasons)
+
+
+def _answer(chunk: Chunk, model: Model, config: Config) -> Part:
+    """The pipeline's answer to a chunk; in the places of bad scenes it is shown a good one, and not believed."""
+    slots, reasons = config.physics.scene.max_sources, dict(chunk.reasons)
+    good = np.array([chunk.first + offset not in reasons for offset in range(chunk.count)])
+    if chunk.observation is None or not good.any():
+        return Part(chunk.first, _nothing(chunk.count, slots), reasons)
+    snapshots, channel, codes = chunk.observation
+    model.check_sizes(snapshots.shape[1], snapshots.shape[2], codes.shape[2])
+    rows = np.where(good, np.arange(chunk.count), np.argmax(good))
+    shown = Observation._make((snapshots[rows], channel[rows], codes[rows]))
+    estimates = model.estimate(shown, config.predict.batch_size)
+    sound = np.isfinite(np.where(estimates.active[..., None], estimates.position, 0)).all(axis=(1, 2))
+    for offset in np.flatnonzero(good & ~sound):
+        reasons[chunk.first + int(offset)] = "the pipeline's answer is not finite"
+    kept = estimates._replace(active=estimates.active & (good & sound)[:, None])
+    return Part(chunk.first, located(kept, config.predict.min_existence), reasons)
+
+
+def _nothing(count: int, slots: int) -> Located:
+    empty = np.zeros((count, slots), np.float32)
+    wide = np.zeros((count, slots, 3), np.float32)
+    return Located(wide, empty.astype(np.complex64), empty.astype(bool), np.full_like(wide, np.inf), empty, empty)
+
+
+def _write_part(file: Path, parts: list[Part]) -> None:
+    found = Located(*(np.concatenate(arrays) for arrays in zip(*(part.found for part in parts), strict=True)))
+    reasons = {scene: reason for part in parts for scene, reason in part.reasons.items()}
+    arrays = {**found._asdict(), **as_arrays(reasons), "first": np.int64(parts[0].first)}
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]  (no array is named allow_pickle)
+    write_atomically(file, content.getvalue())
+
+
+def _part_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("part-*.npz"))
+
+
+def _num_done(folder: Path) -> int:
+    files = _part_files(folder)
+    if not files:
+        return 0
+    last = _read_part(files[-1])
+    return last.first + len(last.found.active)
+
+
+def _read_part(file: Path) -> Part:
+    with np.load(file, allow_pickle=False) as arrays:
+        found = Located(*(arrays[name] for name in Located._fields))
+        return Part(int(arrays["first"]), found, from_arrays(arrays["bad"], arrays["reasons"]))
+
+
+def _write_tables(
+    config: Config, directory: RunDirectory, header: dict[str, Any], terminal: Terminal
+) -> dict[str, int]:
+    counts = {"scenes": 0, "failed": 0, "sources": 0}
+    wanted = config.predict.figures
+    with open_tables(directory.path, header) as tables:
+        for part in map(_read_part, _part_files(directory.path / "predictions")):
+            tables.add(part.first, part.found, part.reasons)
+            counts["scenes"] += len(part.found.active)
+            counts["failed"] += len(part.reasons)
+            counts["sources"] += int(part.found.active.sum())
+            for scene in _figures_in(wanted, part):
+                found = Located(*(array[scene - part.first] for array in part.found))
+                drawing = scene_drawing(found, scene, config.physics)
+                write_atomically(directory.figures / f"{drawing.name}.png", drawing.png())
+    if wanted != "all":
+        late = [scene for scene in wanted if scene >= counts["scenes"]]
+        if late:
+            terminal.warn(f"no figures of the scenes {late}: there are {counts['scenes']}, counted from 0")
+    return counts
+
+
+def _figures_in(wanted: Any, part: Part) -> Iterator[int]:
+    for scene in range(part.first, part.first + len(part.found.active)):
+        if (wanted == "all" or scene in wanted) and scene not in part.reasons:
+            yield scene
+
+
+def _fingerprint(path: Path, params: Any) -> str:
+    """Of the measurements (their size, time and ends, or their manifest) and of the network."""
+    file = path / MANIFEST if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such file")
+    status = file.stat()
+    digest = hashlib.sha256(f"{status.st_size} {status.st_mtime_ns}".encode())
+    if path.is_dir():
+        digest.update(sha256(file).encode())
+    else:
+        with file.open("rb") as stream:
+            digest.update(stream.read(_SAMPLE_BYTES))
+            stream.seek(max(0, status.st_size - _SAMPLE_BYTES))
+            digest.update(stream.read())
+    for leaf in jax.tree.leaves(params):
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()[:16]

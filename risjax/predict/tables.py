@@ -1,0 +1,147 @@
+"""The files of a prediction, each written front to back while the sources come in, and renamed into place at the end.
+
+=================== ==================================================================================
+sources.csv         one line a source
+sources.json        one entry a scene, those without sources and those that failed among them
+sources.parquet     as the CSV; where pyarrow is installed
+bad_scenes.csv      the scenes that could not be used, each with the reason
+=================== ==================================================================================
+"""
+
+import contextlib
+import csv
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from risjax.predict.located import COLUMNS, Located
+
+CSV_NAME, JSON_NAME, PARQUET_NAME, BAD_NAME = "sources.csv", "sources.json", "sources.parquet", "bad_scenes.csv"
+DIGITS = 8
+"""Significant digits: more than float32 has."""
+
+_INTEGERS = ("scene", "source")
+
+
+class Tables:
+    """The open files of one prediction; `open_tables` makes it."""
+
+    def __init__(self, sources: Any, bad: Any, scenes: Any, parquet: "_Parquet | None"):
+        self._sources, self._bad = csv.writer(sources, lineterminator="\n"), csv.writer(bad, lineterminator="\n")
+        self._scenes, self._parquet = scenes, parquet
+        self._sources.writerow(COLUMNS)
+        self._bad.writerow(("scene", "reason"))
+        self._is_first = True
+
+    def add(self, first: int, found: Located, reasons: Mapping[int, str]) -> None:
+        """Adds consecutive scenes.
+
+        Args:
+            first: index of the first one.
+            found: what was found in each; nothing in those that failed.
+            reasons: why a scene failed, by its index in the whole input.
+        """
+        table = found.table(first)
+        rounded = {
+            name: [int(value) if name in _INTEGERS else _rounded(value) for value in values.tolist()]
+            for name, values in table.items()
+        }
+        rows = [dict(zip(COLUMNS, values, strict=True)) for values in zip(*rounded.values(), strict=True)]
+        by_scene: dict[int, list[dict[str, Any]]] = {}
+        for row in rows:
+            self._sources.writerow("" if value is None else value for value in row.values())
+            by_scene.setdefault(row["scene"], []).append({name: row[name] for name in COLUMNS[2:]})
+        for scene in range(first, first + len(found.active)):
+            entry: dict[str, Any] = {"scene": scene}
+            if scene in reasons:
+                self._bad.writerow((scene, reasons[scene]))
+                entry["error"] = reasons[scene]
+            else:
+                entry["sources"] = by_scene.get(scene, [])
+            self._scenes.write(("\n" if self._is_first else ",\n") + json.dumps(entry, allow_nan=False))
+            self._is_first = False
+        if self._parquet is not None:
+            self._parquet.add(rounded)
+
+
+@contextlib.contextmanager
+def open_tables(folder: Path, header: Mapping[str, Any]) -> Iterator[Tables]:
+    """Opens all files beside their places; renames them into place if the block ends well, else removes them.
+
+    Args:
+        folder: where they go.
+        header: what ``sources.json`` says before its ``scenes``.
+    """
+    names = [CSV_NAME, BAD_NAME, JSON_NAME] + ([PARQUET_NAME] if _pyarrow() else [])
+    beside = {name: folder / f".{name}.part" for name in names}
+    try:
+        with contextlib.ExitStack() as stack:
+            files = {
+                name: stack.enter_context(path.open("w", encoding="utf-8", newline=""))
+                for name, path in beside.items()
+                if name != PARQUET_NAME
+            }
+            parquet = stack.enter_context(_Parquet(beside[PARQUET_NAME])) if PARQUET_NAME in beside else None
+            files[JSON_NAME].write(json.dumps({**header, "scenes": 0})[:-2] + "[")
+            yield Tables(files[CSV_NAME], files[BAD_NAME], files[JSON_NAME], parquet)
+            files[JSON_NAME].write("\n]}\n")
+            for file in files.values():
+                file.flush()
+                os.fsync(file.fileno())
+        for name, path in beside.items():
+            path.replace(folder / name)
+    finally:
+        for path in beside.values():
+            path.unlink(missing_ok=True)
+
+
+class _Parquet:
+    """One row group a call."""
+
+    def __init__(self, path: Path):
+        pyarrow = _pyarrow()
+        kinds = [(name, pyarrow.int64() if name in _INTEGERS else pyarrow.float64()) for name in COLUMNS]
+        self._schema, self._path = pyarrow.schema(kinds), path
+
+    def __enter__(self) -> "_Parquet":
+        import pyarrow.parquet  # pyright: ignore[reportMissingImports]
+
+        self._writer = pyarrow.parquet.ParquetWriter(self._path, self._schema)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def add(self, columns: Mapping[str, list[Any]]) -> None:
+        if columns["scene"]:
+            self._writer.write_table(_pyarrow().table(dict(columns), schema=self._schema))
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return pyarrow
+
+
+def _rounded(value: float) -> float | None:
+    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+
+
+def as_arrays(reasons: Mapping[int, str]) -> dict[str, np.ndarray]:
+    """Reasons as arrays that a file can hold; `from_arrays` undoes it."""
+    return {
+        "bad": np.array(sorted(reasons), np.int64),
+        "reasons": np.array([reasons[scene] for scene in sorted(reasons)], np.str_),
+    }
+
+
+def from_arrays(bad: np.ndarray, reasons: np.ndarray) -> dict[int, str]:
+    """What `as_arrays` was given."""
+    return dict(zip(bad.tolist(), reasons.tolist(), strict=True))

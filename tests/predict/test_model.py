@@ -1,0 +1,118 @@
+"""The Python API: what it finds, in which shapes, and what it says of measurements that it cannot use."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import risjax
+from risjax.predict import MeasurementError
+from risjax.predict.located import COLUMNS
+from tests.predict.conftest import Setting
+
+
+def test_importing_the_package_loads_no_jax() -> None:
+    code = "import sys, risjax; print(risjax.load.__name__, 'jax' in sys.modules, 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["load", "False", "False"]
+
+
+def test_one_scene_and_a_batch_agree(setting: Setting) -> None:
+    model, observation = setting.model, setting.scenes.observation
+    batch = model.localise(*observation)
+    assert batch.position.shape == (9, 2, 3)
+    assert isinstance(batch.position, np.ndarray)
+    for scene in (0, 5):
+        one = model.localise(*(array[scene].astype(np.complex128) for array in observation))
+        assert one.position.shape == (2, 3)
+        np.testing.assert_array_equal(one.active, batch.active[scene])
+        np.testing.assert_allclose(one.azimuth_deg, batch.azimuth_deg[scene], atol=0.05)
+        np.testing.assert_allclose(one.range_m, batch.range_m[scene], rtol=1e-2)
+
+
+def test_it_finds_the_sources(setting: Setting) -> None:
+    """The network is untrained; the sample covariance's share and the likelihood find strong sources all the same."""
+    found, truth = setting.model.localise(*setting.scenes.observation), setting.scenes.truth.sources
+    hits = 0
+    for scene in range(9):
+        for azimuth, elevation, _ in np.degrees(truth.position[scene][truth.active[scene]]):
+            near = (abs(found.azimuth_deg[scene] - azimuth) < 5) & (abs(found.elevation_deg[scene] - elevation) < 5)
+            hits += bool(near.any())
+    assert hits >= 0.6 * truth.active.sum()
+
+
+def test_shared_channel_and_codes(setting: Setting) -> None:
+    model, (y, channel, codes) = setting.model, setting.scenes.observation
+    shared = model.localise(y, channel[0], codes[0])
+    spread = model.localise(y, np.stack([channel[0]] * 9), np.stack([codes[0]] * 9))
+    np.testing.assert_array_equal(shared.position, spread.position)
+
+
+def test_properties_and_rows(setting: Setting) -> None:
+    found = setting.model.localise(*setting.scenes.observation)
+    active = found.active
+    np.testing.assert_array_equal(found.count, active.sum(1))
+    assert np.isnan(found.azimuth_deg[~active]).all()
+    np.testing.assert_allclose(np.linalg.norm(found.xyz_m, axis=-1)[active], found.range_m[active], rtol=1e-6)
+    np.testing.assert_allclose(
+        found.xyz_m[..., 1][active], (found.range_m * np.sin(found.position[..., 1]))[active], rtol=1e-5
+    )
+    rows = found.rows()
+    assert len(rows) == active.sum()
+    assert all(tuple(row) == COLUMNS for row in rows)
+    scene, slot = np.argwhere(active)[-1]
+    assert (rows[-1]["scene"], rows[-1]["range_m"]) == (scene, found.range_m[scene, slot])
+    assert [row["source"] for row in rows if row["scene"] == scene] == list(range(active[scene].sum()))
+    one = setting.model.localise(*(array[0] for array in setting.scenes.observation))
+    assert [row["scene"] for row in one.rows(7)] == [7] * int(one.count)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda y, h, c: (y.real, h, c), r"y has dtype float32, expected complex; .*a\[\.\.\., 0\] \+ 1j"),
+        (lambda y, h, c: (np.stack([y.real, y.imag], -1), h, c), "y has dtype float32"),
+        (lambda y, h, c: (y, h.real, c), "H has dtype float64"),
+        (lambda y, h, c: (y[0, 0], h, c), r"y has shape \[8\], expected \[L, M\] or \[S, L, M\]"),
+        (lambda y, h, c: (y, h[:, :5], c), r"H has shape \[2, 5, 36\], expected \[M, N\] = \[8, 36\] or \[2, 8, 36\]"),
+        (lambda y, h, c: (y, h.swapaxes(1, 2), c), r"H has shape \[2, 36, 8\]"),
+        (lambda y, h, c: (y, h, c[:, :3]), r"codes has shape \[2, 3, 36\], expected \[L, N\] = \[8, 36\]"),
+        (lambda y, h, c: (y[0], h, c[0]), r"H has shape \[2, 8, 36\], expected \[M, N\] = \[8, 36\], given"),
+        (lambda y, h, c: (y, h[..., :30], c[..., :30]), "N = 30 elements; .* 6 x 6 = 36"),
+        (lambda y, h, c: (y[:, :4], h, c[:, :4]), r"L \* M = 4 \* 8 = 32 measurements for N = 36"),
+        (lambda y, h, c: (y[:0], h[0], c[0]), "no scenes"),
+        (lambda y, h, c: (np.where(np.arange(8) == 3, np.nan, y), h, c), r"y holds 16 values .* first at \[0, 0, 3\]"),
+        (lambda y, h, c: (y, h * 1e300, c), "H holds .* not finite"),
+        (lambda y, h, c: (y, h * np.array([1, 0])[:, None, None], c), "H is all zero in some scenes"),
+        (lambda y, h, c: (y.astype(str), h, c), "y has dtype <U"),
+    ],
+)
+def test_measurements_that_it_cannot_use(setting: Setting, change, words: str) -> None:
+    y, channel, codes = (array[:2] for array in setting.scenes.observation)
+    with pytest.raises(MeasurementError, match=words):
+        setting.model.localise(*change(y, channel.astype(np.complex128), codes))
+
+
+def test_signs_are_codes(setting: Setting) -> None:
+    y, channel, _ = (array[0] for array in setting.scenes.observation)
+    signs = np.where(np.random.default_rng(0).random((8, 36)) < 0.5, -1, 1)
+    assert np.isfinite(setting.model.localise(y, channel, signs).position).all()
+
+
+def test_unlikely_sources_can_be_left_out(setting: Setting) -> None:
+    observation = setting.scenes.observation
+    everything = setting.model.localise(*observation)
+    if np.isnan(everything.existence[everything.active]).any():
+        pytest.skip("this network states no probabilities")
+    limit = float(np.median(everything.existence[everything.active]))
+    likely = setting.model.localise(*observation, min_existence=limit)
+    np.testing.assert_array_equal(likely.active, everything.active & (everything.existence >= limit))
+    assert np.isinf(likely.std[~likely.active]).all()
+
+
+def test_what_is_loaded_says_what_it_is(setting: Setting) -> None:
+    assert "6 x 6 elements, wavelength 0.3 m, at most 2 sources" in repr(setting.model)
+    assert setting.model.card.startswith("# tiny")
+    with pytest.raises(FileNotFoundError, match="no trained network 'nowhere'"):
+        risjax.load("nowhere")

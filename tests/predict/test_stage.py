@@ -1,0 +1,194 @@
+"""The stage ``predict``: what it writes, what it does with bad scenes, and how a killed run ends."""
+
+import csv
+import io
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from risjax import cli
+from risjax.config import SimulateConfig
+from risjax.config.io import load_config
+from risjax.data.simulate import write_scenes
+from risjax.predict import predict
+from risjax.predict import stage as stage_module
+from risjax.predict.located import COLUMNS
+from risjax.run_directory import RunDirectory
+from risjax.terminal import Terminal
+from tests.predict.conftest import Setting
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: Setting) -> Path:
+    """An empty working directory with a configuration and a file of measurements."""
+    monkeypatch.chdir(tmp_path)
+    text = f"stages: [predict]\nweights: {setting.folder}\npredict: {{batch_size: 4, part_scenes: 4}}\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    np.savez(tmp_path / "y.npz", **setting.arrays())
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def one_program(monkeypatch: pytest.MonkeyPatch, setting: Setting) -> None:
+    """Every prediction here is of one network: it is compiled once."""
+    monkeypatch.setattr(stage_module, "Model", lambda name, config, params: setting.model)
+
+
+def run(*overrides: str) -> int:
+    return cli.main(["--config", "mine.yaml", "data.path=y.npz", *overrides])
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text())))
+
+
+def test_tables_hold_what_the_model_finds(work: Path, setting: Setting, capsys: pytest.CaptureFixture) -> None:
+    assert run("predict.batch_size=16") == 0
+    out = capsys.readouterr().out
+    found = setting.model.localise(*setting.scenes.observation)
+    expected = found.rows()
+    directory = work / "runs" / "mine"
+    rows = read_csv(directory / "sources.csv")
+    assert tuple(rows[0]) == COLUMNS
+    assert [(int(row["scene"]), int(row["source"])) for row in rows] == [(r["scene"], r["source"]) for r in expected]
+    for name in COLUMNS[2:]:
+        wanted = np.array([row[name] for row in expected], float)
+        got = np.array([row[name] or "nan" for row in rows], float)
+        np.testing.assert_allclose(got, wanted, rtol=1e-6, equal_nan=True, err_msg=name)
+    scenes = json.loads((directory / "sources.json").read_text())
+    assert (scenes["format"], scenes["data"]) == ("risjax sources 1", "y.npz")
+    assert [entry["scene"] for entry in scenes["scenes"]] == list(range(9))
+    assert [len(entry["sources"]) for entry in scenes["scenes"]] == found.count.tolist()
+    assert scenes["scenes"][0]["sources"][0]["range_m"] == float(rows[0]["range_m"])
+    assert read_csv(directory / "bad_scenes.csv") == []
+    assert f"predict: {len(rows)} sources in 9 of 9 scenes, 0 not used" in out
+    assert not (directory / "predictions").exists()
+    assert not list(directory.glob("*.part"))
+
+
+def test_parquet_holds_the_same(work: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    assert run() == 0
+    table = parquet.read_table(work / "runs/mine/sources.parquet").to_pydict()
+    rows = read_csv(work / "runs/mine/sources.csv")
+    assert tuple(table) == COLUMNS
+    assert table["scene"] == [int(row["scene"]) for row in rows]
+    assert table["range_m"] == [float(row["range_m"]) for row in rows]
+
+
+def test_bad_scenes_are_reported_and_stop_nobody(work: Path, setting: Setting, capsys: pytest.CaptureFixture) -> None:
+    assert run("run.directory=good") == 0
+    values = setting.arrays()
+    values["snapshots"][2, 1, 1] = np.nan
+    values["channel"][4:8] = 0  # a whole batch
+    np.savez(work / "y.npz", **values)
+    capsys.readouterr()
+    assert run("run.directory=bad", "--quiet") == 1
+    out = capsys.readouterr().out
+    assert "5 of 9 scenes could not be used" in out
+    assert "in 4 of 9 scenes, 5 not used" in out
+    reasons = {int(row["scene"]): row["reason"] for row in read_csv(Path("bad/bad_scenes.csv"))}
+    assert reasons == {2: "snapshots holds 1 of 64 values that are not finite"} | dict.fromkeys(
+        range(4, 8), "channel is all zero"
+    )
+    good = [row for row in read_csv(Path("good/sources.csv")) if int(row["scene"]) not in reasons]
+    assert read_csv(Path("bad/sources.csv")) == good
+    entries = json.loads(Path("bad/sources.json").read_text())["scenes"]
+    assert {entry["scene"]: entry["error"] for entry in entries if "error" in entry} == reasons
+    assert run("run.directory=bad", "--quiet") == 1, "the same command says the same again"
+
+
+def test_new_measurements_under_an_old_name_are_not_taken_for_done(
+    work: Path, setting: Setting, capsys: pytest.CaptureFixture
+) -> None:
+    assert run() == 0
+    before = Path("runs/mine/sources.csv").read_text()
+    assert run() == 0
+    assert "done already" in capsys.readouterr().out
+    values = setting.arrays()
+    np.savez(work / "y.npz", **{name: array[::-1] for name, array in values.items()})
+    assert run() == 0
+    after = Path("runs/mine/sources.csv").read_text()
+    assert after != before
+    assert len(read_csv(Path("runs/mine/sources.csv"))) == len(before.splitlines()) - 1
+
+
+def test_a_directory_of_shards_limit_and_figures(work: Path, setting: Setting, capsys: pytest.CaptureFixture) -> None:
+    settings = SimulateConfig(scenes=130, shard_scenes=128)
+    write_scenes(work / "shards", setting.config.physics, 0, settings, Terminal(quiet=True))
+    figures = "predict.figures=[1, 129, 500]"
+    assert run("data.path=shards", "predict.batch_size=16", figures, "run.directory=all") == 0
+    assert "no figures of the scenes [500]: there are 130" in capsys.readouterr().out
+    assert {path.name for path in Path("all/figures").iterdir()} == {"scene_000001.png", "scene_000129.png"}
+    assert Path("all/figures/scene_000129.png").read_bytes()[:4] == b"\x89PNG"
+    entries = json.loads(Path("all/sources.json").read_text())["scenes"]
+    assert [entry["scene"] for entry in entries] == list(range(130))
+    assert run("data.path=shards", "predict.batch_size=16", "predict.limit=6", "run.directory=few") == 0
+    few = json.loads(Path("few/sources.json").read_text())["scenes"]
+    assert [entry["scene"] for entry in few] == list(range(6))
+    assert few == entries[:6]
+
+
+def test_what_cannot_be_predicted_from_says_why(work: Path, setting: Setting, capsys: pytest.CaptureFixture) -> None:
+    assert run("data.path=nothing.mat") == 2
+    assert "no such file" in capsys.readouterr().err
+    assert run("data.path=null") == 2
+    assert "is required by the stage predict" in capsys.readouterr().err
+    values = setting.arrays()
+    np.savez(work / "y.npz", **(values | {"channel": values["channel"][..., :30], "codes": values["codes"][..., :30]}))
+    assert run() == 1
+    assert "N = 30 elements" in capsys.readouterr().err
+    (work / "y.npz").write_bytes(b"nothing")
+    assert run() == 1
+    assert "not an .npz archive" in capsys.readouterr().err
+    assert not Path("runs/mine/sources.csv").exists()
+
+
+KILLED = """
+import sys, time
+from risjax.predict import stage
+write = stage._write_part
+def slowly(*arguments):
+    write(*arguments)
+    print("part", flush=True)
+    time.sleep(0.5)
+stage._write_part = slowly
+from risjax.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_killed_run_ends_with_the_same_files(work: Path, setting: Setting) -> None:
+    command = [sys.executable, "-c", KILLED, "--config", "mine.yaml", "data.path=y.npz", "run.directory=killed"]
+    with subprocess.Popen([*command, "--quiet"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "part\n"
+        process.send_signal(signal.SIGKILL)
+    assert not Path("killed/sources.csv").exists()
+    first = Path("killed/predictions/part-000000.npz").stat().st_mtime_ns
+    config = load_config("mine.yaml", ["data.path=y.npz", "run.directory=killed"])
+    seen: dict[str, Any] = {}
+    original = stage_module._write_parts
+
+    def watch(config, model, path, folder, total, bar) -> None:
+        seen["first"] = stage_module._num_done(folder)
+        original(config, model, path, folder, total, bar)
+        seen["time"] = (folder / "part-000000.npz").stat().st_mtime_ns
+
+    stage_module._write_parts = watch
+    try:
+        assert predict(config, RunDirectory("killed"), Terminal(quiet=True))
+    finally:
+        stage_module._write_parts = original
+    assert seen["first"] >= 4
+    assert seen["time"] == first, "what was done is not done again"
+    unbroken = load_config("mine.yaml", ["data.path=y.npz", "run.directory=unbroken"])
+    assert predict(unbroken, RunDirectory("unbroken"), Terminal(quiet=True))
+    for name in ("sources.csv", "bad_scenes.csv", "sources.json"):
+        assert Path("killed", name).read_bytes() == Path("unbroken", name).read_bytes(), name
