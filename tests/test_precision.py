@@ -149,16 +149,3 @@ def test_a_64_bit_policy_needs_x64(name):
         make_policy(PrecisionConfig(**{name: "float64"}))
     with jax.enable_x64(True):
         make_policy(PrecisionConfig(**{name: "float64"}))
-
-
-def test_the_upcast_of_what_is_full_and_the_door_check_leave_nothing_in_the_program():
-    def door(tree):
-        tree = upcast(tree)
-        check_upcast(tree, "predictions")
-        return tree
-
-    full = {"factor": jnp.ones(2, jnp.complex64), "loading": jnp.ones(2), "count": jnp.arange(2)}
-    assert not jax.make_jaxpr(door)(full).eqns
-    packed = PackedComplex(jnp.ones(2, jnp.bfloat16), jnp.ones(2, jnp.bfloat16))
-    names = [equation.primitive.name for equation in jax.make_jaxpr(door)(packed).eqns]
-    assert names == ["convert_element_type", "convert_element_type", "complex"]
