@@ -179,6 +179,21 @@ def _audit(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
     return run_audit(config, directory, terminal)
 
 
+def _compare(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
+    try:
+        from risjax.compare import compare
+        from risjax.compare.run import CompareError
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise StageError("compare: PyTorch is not installed; pip install -e '.[torch]'") from error
+    try:
+        compare(config, directory, terminal)
+    except CompareError as error:
+        raise StageError(f"compare: {error}") from error
+    return True
+
+
 def _report(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
     from risjax.report import write_report
 
@@ -209,6 +224,18 @@ def _predict(config: Config, directory: RunDirectory, terminal: Terminal) -> boo
         raise StageError(f"predict: {error}") from error
 
 
+def _export(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
+    from risjax.export import export
+    from risjax.release import WeightsError
+    from risjax.train import CheckpointError
+
+    try:
+        export(config, directory, terminal)
+    except (CheckpointError, WeightsError, FileNotFoundError) as error:
+        raise StageError(f"export: {error}") from error
+    return True
+
+
 def _verify(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
     from risjax.verify import verify
 
@@ -221,8 +248,10 @@ _STAGES: Mapping[str, Callable[[Config, RunDirectory, Terminal], bool]] = {
     "train": _train,
     "evaluate": _evaluate,
     "audit": _audit,
+    "compare": _compare,
     "report": _report,
     "verify": _verify,
     "release": _release,
     "predict": _predict,
+    "export": _export,
 }

@@ -12,6 +12,7 @@ from risjax.config import Config
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
 from risjax.predict import Model, load
+from risjax.predict import model as model_module
 from risjax.types import Scene
 from tests.released import tiny_release
 
@@ -29,6 +30,12 @@ class Setting(NamedTuple):
     def arrays(self) -> dict[str, Any]:
         """The scenes as a file holds them; writable."""
         return {name: np.array(array) for name, array in self.scenes.observation._asdict().items()}
+
+
+@pytest.fixture(autouse=True)
+def one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of four everywhere: one program to compile."""
+    monkeypatch.setattr(model_module, "MOST_SCENES", 4)
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def test_tables_hold_what_the_model_finds(work: Path, setting: Setting, capsys: pytest.CaptureFixture) -> None:
-    assert run("predict.batch_size=16") == 0
+    assert run() == 0
     out = capsys.readouterr().out
     found = setting.model.localise(*setting.scenes.observation)
     expected = found.rows()
@@ -123,13 +123,13 @@ def test_a_directory_of_shards_limit_and_figures(work: Path, setting: Setting, c
     settings = SimulateConfig(scenes=130, shard_scenes=128)
     write_scenes(work / "shards", setting.config.physics, 0, settings, Terminal(quiet=True))
     figures = "predict.figures=[1, 129, 500]"
-    assert run("data.path=shards", "predict.batch_size=16", figures, "run.directory=all") == 0
+    assert run("data.path=shards", figures, "run.directory=all") == 0
     assert "no figures of the scenes [500]: there are 130" in capsys.readouterr().out
     assert {path.name for path in Path("all/figures").iterdir()} == {"scene_000001.png", "scene_000129.png"}
     assert Path("all/figures/scene_000129.png").read_bytes()[:4] == b"\x89PNG"
     entries = json.loads(Path("all/sources.json").read_text())["scenes"]
     assert [entry["scene"] for entry in entries] == list(range(130))
-    assert run("data.path=shards", "predict.batch_size=16", "predict.limit=6", "run.directory=few") == 0
+    assert run("data.path=shards", "predict.limit=6", "run.directory=few") == 0
     few = json.loads(Path("few/sources.json").read_text())["scenes"]
     assert [entry["scene"] for entry in few] == list(range(6))
     assert few == entries[:6]

@@ -1,0 +1,137 @@
+"""The whole pipeline as one file that runs without risjax: StableHLO through ``jax.export``, the weights inside.
+
+======================= ==============================================================================
+metadata.json           format, versions, platforms; every input and output with shape, dtype, unit
+pipeline.bin            the serialised program: (y, H, codes), of any number of scenes, to a dict of arrays
+config.yaml, card.md    where it comes from
+======================= ==============================================================================
+
+It takes jax, numpy and flatbuffers; docs/predict.md has the ten lines that run it. The calling convention is jax's own:
+a program runs under the jax that wrote it and under later ones for at least six months.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import export as jax_export
+from jaxtyping import Array, Complex
+
+import risjax
+from risjax.config import Config
+from risjax.config.io import to_yaml
+from risjax.predict.model import Model, pipeline_of
+from risjax.release import load_params
+from risjax.run_directory import RunDirectory, write_atomically
+from risjax.terminal import Terminal
+from risjax.types import Estimates, Observation
+
+FORMAT = "risjax pipeline 1"
+PROGRAM_NAME, METADATA_NAME = "pipeline.bin", "metadata.json"
+SCENES = "b"
+"""Name of the symbolic dimension."""
+
+_INPUTS = {
+    "y": "snapshots; row l was received under the l-th code; any scale",
+    "H": "channel from the surface to the base station, y_l = H diag(codes_l) x + noise",
+    "codes": "reflection coefficients of the elements, n = i_v * N_H + i_h",
+}
+_OUTPUTS = {
+    "position": ("rad, rad, m", "azimuth, elevation, range; zeros where there is no source"),
+    "amplitude": ("scale of y over H", "complex weight of the source's unit-norm steering vector in the field"),
+    "active": ("", "which slots hold a source, the strongest first"),
+    "std": ("rad, rad, m", "standard deviations of position; inf where there is no source"),
+    "score": ("", "logarithm of the likelihood ratio of the source against its absence"),
+    "existence": ("", "probability that the source exists"),
+}
+
+
+def export(config: Config, directory: RunDirectory, terminal: Terminal) -> Path:
+    """The stage: writes ``<run>/export/<network>-risjax-<version>.zip``.
+
+    Raises:
+        FileNotFoundError, WeightsError, CheckpointError: no network, or one that cannot be used.
+    """
+    name = Path(config.weights or directory.path.resolve().name).name
+    model = Model(name, config, load_params(config, directory))
+    path = directory.path / "export" / f"{name}-risjax-{risjax.__version__}.zip"
+    terminal.say(f"lowering the pipeline for {' and '.join(config.export.platforms)} ...")
+    export_pipeline(model, path, platforms=config.export.platforms)
+    terminal.say(f"{path}: {path.stat().st_size / 1e6:.1f} MB; docs/predict.md has the lines that run it")
+    return path
+
+
+def export_pipeline(model: Model, path: str | Path, *, platforms: Sequence[str] = ("cpu", "cuda")) -> None:
+    """Writes a model's whole pipeline as one file, or nothing.
+
+    Args:
+        model: what `risjax.load` gave.
+        path: the file, ``.zip``.
+        platforms: what it shall run on; lowering for one needs no such device.
+    """
+    exported = lower(model, platforms)
+    program = bytes(exported.serialize())
+    files = {
+        METADATA_NAME: json.dumps(_metadata(model, exported, program), indent=2) + "\n",
+        PROGRAM_NAME: program,
+        "config.yaml": to_yaml(model.config),
+        "card.md": model.card,
+    }
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
+    write_atomically(Path(path), content.getvalue())
+
+
+def lower(model: Model, platforms: Sequence[str]) -> jax_export.Exported:
+    """The pipeline of a batch of unknown size, its parameters in it as constants."""
+    pipeline = pipeline_of(model.config)
+
+    def program(
+        y: Complex[Array, "b L M"], channel: Complex[Array, "b M N"], codes: Complex[Array, "b L N"]
+    ) -> dict[str, Array]:
+        return pipeline(model.params, Observation(y, channel, codes))._asdict()
+
+    (scenes,) = jax_export.symbolic_shape(SCENES)
+    inputs = [jax.ShapeDtypeStruct((scenes, *shape), jnp.complex64) for shape in _shapes(model.config)]
+    return jax_export.export(jax.jit(program), platforms=tuple(platforms))(*inputs)
+
+
+def _shapes(config: Config) -> tuple[tuple[int, int], ...]:
+    physics = config.physics
+    num_snapshots, num_antennas = physics.codebook.num_snapshots, physics.channel.num_antennas
+    num_elements = physics.array.num_elements
+    return (num_snapshots, num_antennas), (num_antennas, num_elements), (num_snapshots, num_elements)
+
+
+def _metadata(model: Model, exported: jax_export.Exported, program: bytes) -> dict[str, Any]:
+    outputs: Mapping[str, Any] = jax.tree.unflatten(exported.out_tree, exported.out_avals)
+    assert set(outputs) == set(_OUTPUTS) == set(Estimates._fields), "every output is described"
+    return {
+        "format": FORMAT,
+        "name": model.name,
+        "risjax": risjax.__version__,
+        "jax": jax.__version__,
+        "calling_convention_version": exported.calling_convention_version,
+        "platforms": list(exported.platforms),
+        "program_sha256": hashlib.sha256(program).hexdigest(),
+        "inputs": [
+            {"name": name, **_aval(aval), "unit": "" if name != "y" else "any", "meaning": meaning}
+            for (name, meaning), aval in zip(_INPUTS.items(), exported.in_avals, strict=True)
+        ],
+        "outputs": [
+            {"name": name, **_aval(outputs[name]), "unit": unit, "meaning": meaning}
+            for name, (unit, meaning) in _OUTPUTS.items()
+        ],
+    }
+
+
+def _aval(aval: Any) -> dict[str, Any]:
+    return {"shape": [d if isinstance(d, int) else str(d) for d in aval.shape], "dtype": str(aval.dtype)}
