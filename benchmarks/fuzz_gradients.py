@@ -4,8 +4,9 @@
 
 Each scene draws a label, a sample covariance's factor, a loading and a prediction from one of the families below; the
 gradient of the whole loss of `risjax.loss` (every term that the default configuration weighs) with respect to the
-prediction is taken in float32, in bfloat16 (the cotangent that enters a bfloat16 network) and in float16 under the
-loss scales 2^15, 2^14 and 2^13, as a share of a batch of 64. Writes fuzz_gradients.json: the number of scenes with a
+prediction is taken in float32, in bfloat16 (the cotangent that enters a bfloat16 network) and in float16 under several
+loss scales, as a share of a batch of 64: as a training does, and "no limit", without
+`risjax.precision.limit_cotangents`. Writes fuzz_gradients.json: the number of scenes with a
 non-finite gradient, by family and dtype.
 """
 
@@ -15,6 +16,7 @@ import json
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -25,6 +27,7 @@ import numpy as np
 from risjax.config import LossConfig, PrecisionConfig
 from risjax.covariance import CovarianceSettings
 from risjax.loss import Labels, active_weights, total_loss
+from risjax.precision import HALF_LIMIT, limit_cotangents
 from risjax.types import PackedComplex, Prediction
 
 SIZE, RANK, SOURCES, CHUNK, BATCH = 36, 8, 5, 500, 64
@@ -114,13 +117,16 @@ def draw_chunk(seed):
     return names, np.clip(parts, -largest, largest), labels, LOADINGS[seed % len(LOADINGS)]
 
 
-@jax.jit
-def is_finite(parts, labels, loading, scale):
+@partial(jax.jit, static_argnames="is_limited")
+def is_finite(parts, labels, loading, scale, is_limited):
     weights = {name: jnp.float32(weight) for name, weight in active_weights(LossConfig()).items()}
     settings = CovarianceSettings(blend=jnp.float32(0.1), shrinkage=jnp.float32(0.0), loading=loading)
 
     def loss(parts):
+        parts = parts.astype(jnp.float32)
         prediction = Prediction(factor=PackedComplex(parts[0], parts[1]))
+        if is_limited:  # as `risjax.train.step` does in float16
+            prediction = limit_cotangents(prediction, HALF_LIMIT / BATCH * scale)
         total = total_loss(prediction, labels, weights, settings, PrecisionConfig()).total
         return total * scale * (CHUNK / BATCH)
 
@@ -130,21 +136,20 @@ def is_finite(parts, labels, loading, scale):
 
 def main(scenes):
     runs = {
-        "float32": (np.float32, 1.0),
-        "bfloat16": (ml_dtypes.bfloat16, 1.0),
-        "float16, scale 2^15": (np.float16, 2.0**15),
-        "float16, scale 2^14": (np.float16, 2.0**14),
-        "float16, scale 2^13": (np.float16, 2.0**13),
+        "float32": (np.float32, 1.0, False),
+        "bfloat16": (ml_dtypes.bfloat16, 1.0, False),
+        **{f"float16, scale 2^{power}": (np.float16, 2.0**power, True) for power in (15, 14)},
+        **{f"float16, scale 2^{power}, no limit": (np.float16, 2.0**power, False) for power in (15, 14, 13)},
     }
     drawn, bad, bad_losses = Counter(), {name: Counter() for name in runs}, 0
     started = time.perf_counter()
     for seed in range(-(-scenes // CHUNK)):
         names, parts, labels, loading = draw_chunk(seed)
         drawn.update(names)
-        for run, (dtype, scale) in runs.items():
+        for run, (dtype, scale, is_limited) in runs.items():
             limit = HALF_LARGEST if dtype is np.float16 else np.inf
             rounded = np.clip(parts, -limit, limit).astype(dtype)
-            value, finite = is_finite(rounded, labels, np.float32(loading), np.float32(scale))
+            value, finite = is_finite(rounded, labels, np.float32(loading), np.float32(scale), is_limited)
             bad_losses += not bool(value)
             bad[run].update(names[~np.asarray(finite)])
         if seed % 20 == 19:

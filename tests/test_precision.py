@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from risjax.config import PrecisionConfig
-from risjax.precision import all_finite, check_upcast, make_loss_scale, make_policy, select_tree, upcast
+from risjax.precision import (
+    all_finite,
+    check_upcast,
+    limit_cotangents,
+    make_loss_scale,
+    make_policy,
+    select_tree,
+    upcast,
+)
 from risjax.types import PackedComplex
 
 
@@ -149,3 +157,20 @@ def test_a_64_bit_policy_needs_x64(name):
         make_policy(PrecisionConfig(**{name: "float64"}))
     with jax.enable_x64(True):
         make_policy(PrecisionConfig(**{name: "float64"}))
+
+
+def test_limited_cotangents_are_shortened_scene_by_scene_and_keep_their_direction():
+    packed = PackedComplex(jnp.ones((4, 3)), jnp.ones((4, 3)))
+    weights = jnp.asarray([[1.0, -2.0, 0.5], [100.0, -8.0, 4.0], [0.0, 0.0, 0.0], [jnp.inf, 1.0, 1.0]])
+
+    def loss(tree, bound):
+        limited = limit_cotangents(tree, bound)
+        return jnp.sum(weights * limited.real) + jnp.sum(2 * weights * limited.imag)
+
+    assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), limit_cotangents(packed, jnp.float32(10.0)), packed))
+    gradient = jax.grad(loss)(packed, jnp.float32(10.0))
+    np.testing.assert_allclose(gradient.real[0], weights[0])
+    np.testing.assert_allclose(gradient.real[1], weights[1] / 20, rtol=1e-6)  # 200, in the imaginary part, becomes 10
+    np.testing.assert_allclose(gradient.imag[1], weights[1] / 10, rtol=1e-6)
+    assert jnp.isfinite(gradient.real[:3]).all()
+    assert not jnp.isfinite(gradient.real[3]).all()  # an infinity is not made to look healthy

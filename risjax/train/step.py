@@ -1,7 +1,8 @@
 """One training step, pure: (state, batch) to (state, info).
 
 A step whose gradient is not finite changes neither parameters, optimizer state, schedule nor EMA; it is
-counted, and in float16 it halves the loss scale.
+counted, and in float16 it halves the loss scale. So that a single degenerate scene cannot cost a float16 training
+its batch, the gradient that enters the network is limited scene by scene (`risjax.precision.limit_cotangents`).
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from risjax.checks import check_finite
 from risjax.loss import Loss, make_labels, total_loss
 from risjax.model import Network, Params, make_inputs
-from risjax.precision import all_finite, select_tree, upcast
+from risjax.precision import HALF_LIMIT, all_finite, limit_cotangents, select_tree, upcast
 from risjax.train.optimizer import learning_rate, make_optimizer, schedule_count
 from risjax.train.settings import ProgramKey, Settings
 from risjax.train.state import StepInfo, TrainState
@@ -41,6 +42,8 @@ def make_step(key: ProgramKey, network: Network) -> Step:
     def scaled_loss(params: Params, state: TrainState, batch: Scene, settings: Settings) -> tuple[Any, Loss]:
         inputs = jax.vmap(lambda observation: make_inputs(observation, key.model))(batch.observation)
         prediction = network.apply(params, inputs.features)
+        if is_float16:
+            prediction = limit_cotangents(prediction, HALF_LIMIT / key.batch_size * state.loss_scale.value)
         labels = make_labels(batch, inputs.sample)
         loss = total_loss(prediction, labels, settings.loss_weights, settings.covariance, key.precision)
         if key.checks.finite:
