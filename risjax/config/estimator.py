@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from risjax.config.section import PositiveFloat, PositiveInt, Section
 
@@ -24,6 +24,18 @@ class GreedyConfig(Section):
     """Levenberg-Marquardt steps after each new source."""
     penalty: PositiveFloat = 1.0
     """Factor on BIC's penalty of 5 ln(2 L M) a source."""
+    false_alarm_rate: Annotated[float, Field(ge=1e-4, lt=1.0)] | None = None
+    """Share of scenes of noise alone in which a source may be found. Set, it takes the place of ``penalty``, by
+    simulation of the search on noise before the first scene (half a minute at 0.01 on a core)."""
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> "GreedyConfig":
+        if self.false_alarm_rate is not None and self.penalty != 1.0:
+            raise ValueError(
+                f"penalty = {self.penalty} and false_alarm_rate = {self.false_alarm_rate} are two stopping rules; give "
+                "one of them"
+            )
+        return self
 
 
 class SparseConfig(Section):

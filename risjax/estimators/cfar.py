@@ -5,16 +5,40 @@ alone does not depend on the noise level (constant false-alarm rate), only on ho
 view offers to the search. No formula gives that number well for a near field and random channels; the search does.
 """
 
+import functools
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.data.stream import scene_batch
-from risjax.estimators.greedy import PARAMETERS_PER_SOURCE, greedy_path
+from risjax.estimators.forward import PARAMETERS_PER_SOURCE, greedy_path
 from risjax.estimators.grid import make_grid
 from risjax.estimators.likelihood import statistics
 from risjax.keys import Purpose, purpose_key
+
+LEAST_SCENES = 1024
+EXCEEDANCES = 50
+"""Noise scenes that pass the threshold where a configuration asks for a rate: it is then known to a seventh."""
+
+
+def stopping_penalty(physics: PhysicsConfig, estimator: EstimatorConfig) -> float:
+    """The factor on BIC's penalty that a configuration asks for: ``greedy.penalty``, or ``false_alarm_rate``'s.
+
+    The latter is simulated at the first call, also while a caller is being traced, and kept for the process.
+    """
+    rate = estimator.greedy.false_alarm_rate
+    if rate is None:
+        return estimator.greedy.penalty
+    return _calibrated(physics, estimator, rate)  # pyright: ignore[reportArgumentType]  (frozen sections are hashable)
+
+
+@functools.lru_cache(maxsize=8)
+def _calibrated(physics: PhysicsConfig, estimator: EstimatorConfig, rate: float) -> float:
+    with jax.ensure_compile_time_eval():
+        return cfar_penalty(physics, estimator, rate, num_scenes=max(LEAST_SCENES, math.ceil(EXCEEDANCES / rate)))
 
 
 def null_statistics(physics: PhysicsConfig, estimator: EstimatorConfig, *, num_scenes: int, seed: int) -> np.ndarray:

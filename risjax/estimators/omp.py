@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
-from risjax.estimators.greedy import count_by_residual, empty_fit, gain_on_grid, search_energy
+from risjax.estimators.cfar import stopping_penalty
+from risjax.estimators.forward import count_by_residual, empty_fit, gain_on_grid, search_energy
 from risjax.estimators.grid import Grid, grid_like
 from risjax.estimators.likelihood import linearise, statistics
 from risjax.estimators.polish import Fit, estimates_from_fit, keep_if
@@ -42,7 +43,7 @@ def localise_omp(
 
     _, fits = jax.lax.scan(body, empty_fit(data, physics, points.dtype), jnp.arange(slots))
     residuals = jnp.concatenate([data.energy[None], fits.residual])
-    count = count_by_residual(residuals, data.num_measurements, estimator.greedy.penalty)
+    count = count_by_residual(residuals, data.num_measurements, stopping_penalty(physics, estimator))
     count = count if num_sources is None else jnp.minimum(num_sources, slots)
     fit = jax.tree.map(lambda leaf: leaf[jnp.maximum(count - 1, 0)], fits)
     return estimates_from_fit(keep_if(fit, (count > 0) & jnp.isfinite(data.energy)), data)

@@ -1,7 +1,7 @@
 """Metrics, one definition each, on the host."""
 
 from risjax.metrics.bootstrap import Ratio, draw_ratios, scene_weights
-from risjax.metrics.calibration import expected_calibration_error
+from risjax.metrics.calibration import draw_calibration_error, expected_calibration_error
 from risjax.metrics.detection import Gospa, gospa
 from risjax.metrics.matching import Matches, cartesian, match, pairwise_errors
 from risjax.metrics.quick import quick
@@ -14,6 +14,7 @@ __all__ = [
     "Ratio",
     "Scores",
     "cartesian",
+    "draw_calibration_error",
     "draw_ratios",
     "expected_calibration_error",
     "gospa",

@@ -29,6 +29,10 @@ class Matches(NamedTuple):
         """Slots of the truth that have a partner."""
         return self.estimate >= 0
 
+    def taken(self, num_estimates: int) -> Bool[np.ndarray, "S Ke"]:
+        """Slots of the estimates that have a partner."""
+        return (self.estimate[:, :, None] == np.arange(num_estimates)).any(1)
+
     def gather(self, values: np.ndarray) -> np.ndarray:
         """``values`` of the estimates [S, K', ...] in the order of the truth [S, K, ...]; arbitrary where unmatched."""
         index = np.maximum(self.estimate, 0).reshape(self.estimate.shape + (1,) * (values.ndim - 2))

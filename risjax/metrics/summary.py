@@ -9,6 +9,7 @@ from jaxtyping import Float
 from risjax.config import ToleranceConfig
 from risjax.metrics.bootstrap import Drawn, Ratio, difference, draw_medians, draw_ratios, scene_weights
 from risjax.metrics.breakdowns import scene_breakdowns, source_breakdowns
+from risjax.metrics.calibration import draw_calibration_error
 from risjax.metrics.scoring import Scores, score
 from risjax.types import Estimates, Sources
 
@@ -21,6 +22,7 @@ def summarise(
     snr_db: Float[np.ndarray, " S"] | None = None,
     bound_std: Float[np.ndarray, "S K 3"] | None = None,
     per_scene: dict[str, dict[str, np.ndarray]] | None = None,
+    existence: dict[str, np.ndarray] | None = None,
     draws: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -33,6 +35,7 @@ def summarise(
         snr_db: of each scene, for the breakdown.
         bound_std: see `risjax.metrics.scoring.score`.
         per_scene: further metrics by method, e.g. ``{"learned_mvdr": {"nmse": [S]}}``.
+        existence: probability of existence of each slot of the estimates, by method, [S, K]; see `score`.
         draws: resamplings of scenes behind each 95 % interval; every method sees the same.
         seed: of the resampling.
 
@@ -46,7 +49,14 @@ def summarise(
     tables: dict[str, dict[str, Any]] = {}
     overall: dict[str, dict[str, Drawn]] = {}
     for name, estimates in methods.items():
-        scores = score(estimates, sources, tolerance, bound_std=bound_std, per_scene=(per_scene or {}).get(name))
+        scores = score(
+            estimates,
+            sources,
+            tolerance,
+            bound_std=bound_std,
+            per_scene=(per_scene or {}).get(name),
+            existence=(existence or {}).get(name),
+        )
         drawn = {part: _drawn(scores, chosen, weights) for part, chosen in (by_scene | by_source).items()}
         overall[name] = drawn["overall"]
         tables[name] = {
@@ -85,4 +95,7 @@ def _drawn(scores: Scores, chosen: np.ndarray, weights: np.ndarray) -> dict[str,
     drawn = draw_ratios(kept, weights)
     for name, (values, counts) in scores.medians.items():
         drawn[name] = draw_medians(values, restrict(counts), weights)
+    if scores.existence is not None and chosen.ndim == 1:
+        probability, happened, counted = scores.existence
+        drawn["ece"] = draw_calibration_error(probability, happened, counted & chosen[:, None], weights)
     return {name: entry for name, entry in drawn.items() if np.isfinite(entry.value)}

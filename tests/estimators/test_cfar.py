@@ -1,25 +1,74 @@
 """The false-alarm rate that was asked for is the one that other noise scenes show."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from risjax.config import EstimatorConfig, GridConfig
 from risjax.config.estimator import GreedyConfig
-from risjax.estimators.cfar import cfar_penalty, null_statistics
-from tests.estimators.scenes import small_physics
+from risjax.estimators import cfar, localise_greedy, make_grid
+from risjax.estimators.cfar import cfar_penalty, stopping_penalty
+from risjax.types import Observation
+from tests.estimators.scenes import observe, small_physics
+
+PHYSICS = small_physics(max_sources=1)
+GRID = GridConfig(num_azimuth=17, num_elevation=11, num_range=5)
+RATE, SCENES = 0.1, 400
+
+
+def _estimator(**stopping: float) -> EstimatorConfig:
+    return EstimatorConfig(greedy=GreedyConfig(grid=GRID, iterations=6, **stopping))
 
 
 @pytest.mark.slow
-def test_rate() -> None:
-    physics = small_physics()
-    grid = GridConfig(num_azimuth=17, num_elevation=11, num_range=5)
-    estimator = EstimatorConfig(greedy=GreedyConfig(grid=grid, iterations=6))
-    penalty = cfar_penalty(physics, estimator, 0.1, num_scenes=512)
-    fresh = null_statistics(physics, estimator, num_scenes=512, seed=77)
-    rate = np.mean(fresh > penalty * 5 * np.log(2 * 10 * 8))
-    assert rate == pytest.approx(0.1, abs=4 * np.sqrt(0.1 * 0.9 / 512 * 2))
+def test_a_stated_rate_is_what_noise_gets(monkeypatch) -> None:
+    """Calibrated while the caller is traced, on 512 scenes; tried on 400 others, of another channel and noise."""
+    monkeypatch.setattr(cfar, "EXCEEDANCES", 1)
+    monkeypatch.setattr(cfar, "LEAST_SCENES", 512)
+    estimator, grid = _estimator(false_alarm_rate=RATE), make_grid(PHYSICS, GRID)
+    random = np.random.default_rng(5)
+    base = observe(PHYSICS, np.array([[0.1, 0.1, 1.0]], np.float32), np.zeros(1), seed=7)
+    noise = random.normal(size=(SCENES, *base.snapshots.shape, 2)).astype(np.float32).view(np.complex64)[..., 0]
+
+    @jax.jit
+    def alarms(noise: jax.Array) -> jax.Array:
+        def one(snapshots: jax.Array) -> jax.Array:
+            observation = Observation(snapshots, base.channel, base.codes)
+            return localise_greedy(observation, PHYSICS, estimator, grid=grid).active.any()
+
+        return jax.vmap(one)(noise)
+
+    rate = float(np.mean(alarms(jnp.asarray(noise))))
+    assert rate == pytest.approx(RATE, abs=4 * np.sqrt(RATE * (1 - RATE) * (1 / SCENES + 1 / 512)))
+
+
+def test_the_configured_rate_decides_what_greedy_keeps(monkeypatch) -> None:
+    """The rate is turned into a penalty while the caller is traced; a source that BIC keeps falls to a huge one."""
+    asked = []
+
+    def calibrated(physics, estimator, rate, *, num_scenes):
+        asked.append((rate, num_scenes))
+        return 1e4
+
+    monkeypatch.setattr(cfar, "cfar_penalty", calibrated)
+    observation = observe(PHYSICS, np.array([[0.1, 0.1, 1.0]], np.float32), np.ones(1), noise=0.02)
+
+    def count(estimator: EstimatorConfig) -> int:
+        found = jax.jit(lambda o: localise_greedy(o, PHYSICS, estimator, grid=make_grid(PHYSICS, GRID)))(observation)
+        return int(found.active.sum())
+
+    assert (count(_estimator()), count(_estimator(false_alarm_rate=0.01))) == (1, 0)
+    assert asked == [(0.01, 5000)]
+    assert stopping_penalty(PHYSICS, _estimator(penalty=1.3)) == 1.3
 
 
 def test_a_rate_beyond_the_simulation_is_refused() -> None:
     with pytest.raises(ValueError, match="noise scenes"):
-        cfar_penalty(small_physics(), EstimatorConfig(), 1e-4, num_scenes=100)
+        cfar_penalty(PHYSICS, EstimatorConfig(), 1e-4, num_scenes=100)
+
+
+def test_two_stopping_rules_are_refused() -> None:
+    with pytest.raises(ValidationError, match="two stopping rules"):
+        _estimator(penalty=1.3, false_alarm_rate=0.01)

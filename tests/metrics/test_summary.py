@@ -117,3 +117,34 @@ def test_calibration_error_of_honest_and_boastful_probabilities() -> None:
     assert expected_calibration_error(probability, happened) < 0.02
     assert expected_calibration_error(np.ones(1000), happened[:1000]) == pytest.approx(1 - happened[:1000].mean())
     assert np.isnan(expected_calibration_error(np.zeros(0), np.zeros(0, bool)))
+
+
+def test_existence_probabilities_reach_the_summary() -> None:
+    """Half of the slots hold a source, half an invented candidate: an honest 0.5, and a boast of 0.9 for both."""
+    sources = scenes()
+    honest = disturbed(sources, np.array([1e-3, 1e-3, 1e-2]), 1)
+    position = np.where(sources.active[..., None], honest.position, [1.4, 1.2, 1.0])  # beyond all gates
+    candidates = honest._replace(position=position)
+    share = sources.active.mean()
+    existence = {"honest": np.full(sources.active.shape, share), "boastful": np.full(sources.active.shape, 0.9)}
+    methods = {name: candidates for name in existence} | {"silent": honest}
+    summary = summarise(methods, sources, TOLERANCE, existence=existence, draws=200)
+    overall = {name: summary["methods"][name]["overall"] for name in methods}
+    entry = overall["boastful"]["ece"]
+    assert entry["value"] == pytest.approx(0.9 - share, abs=1e-4)
+    assert entry["low"] < entry["value"] < entry["high"]
+    assert entry["count"] == sources.active.size
+    assert overall["honest"]["ece"]["value"] < 0.5 * entry["value"]
+    assert "ece" not in overall["silent"]
+    assert summary["pairs"]["honest_minus_boastful"]["overall"]["ece"]["high"] < 0
+    assert "ece" in summary["methods"]["honest"]["k:2"]
+
+
+def test_slots_without_a_probability_are_no_candidates() -> None:
+    sources = scenes()
+    estimates = disturbed(sources, np.array([1e-3, 1e-3, 1e-2]), 1)
+    existence = np.where(sources.active, 1.0, np.nan)
+    summary = summarise({"sure": estimates}, sources, TOLERANCE, existence={"sure": existence}, draws=20)
+    entry = summary["methods"]["sure"]["overall"]["ece"]
+    assert entry["value"] == 0
+    assert entry["count"] == sources.active.sum()
