@@ -57,7 +57,7 @@ def signal_projector(
         num_sources: K, [] integer; may be traced and differ from scene to scene under vmap. 0 gives P = 0.
         tau: broadening of the gaps across the cut.
         max_sources: a static bound of K, above which K is cut off. With it (or an int for K) the derivative costs
-            products of N x N by N x max_sources, little beside the `eigh`; without, of N x N by N x N.
+            products of N x N by N x max_sources, little beside the `eigh`; without, of N x N by N x N / 2.
 
     Returns:
         P, [N, N], of the matrix's dtype. Where the K-th and (K+1)-th eigenvalues coincide P is one of many and its
@@ -70,10 +70,17 @@ def signal_projector(
         >>> jax.vmap(signal_projector)(covariances, num_sources)  # [B, N, N], [B] -> [B, N, N]
     """
     _check(matrix, "signal_projector")
+    size, real = matrix.shape[-1], real_dtype(matrix.dtype)
     bound = num_sources if isinstance(num_sources, int) else max_sources
-    count = matrix.shape[-1] if bound is None else min(bound, matrix.shape[-1])
-    weights = descending_mask(count, jnp.asarray(num_sources), real_dtype(matrix.dtype))
-    return _weighted_projector(matrix, weights, tau)
+    sources = jnp.asarray(num_sources)
+    if bound is not None:
+        return _weighted_projector(matrix, descending_mask(min(bound, size), sources, real), tau)
+    # P_K(R) = I - P_{N-K}(-R): whichever side of the cut is smaller has at most N / 2 columns to multiply with.
+    is_many = sources > size // 2
+    smaller = jnp.where(is_many, size - sources, sources)
+    sign = jnp.where(is_many, -1.0, 1.0).astype(real)
+    projector = _weighted_projector(sign * matrix, descending_mask(size // 2, smaller, real), tau)
+    return jnp.where(is_many, jnp.eye(size, dtype=matrix.dtype), 0.0) + sign * projector
 
 
 def soft_signal_projector(
