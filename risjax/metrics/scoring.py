@@ -17,9 +17,9 @@ median_ratio_*               median of |e| / (0.6745 sigma_CRB) over the same so
 coverage_Nsigma_*            share of |e| <= N std, std as the method gave it, over angle-matched pairs of
                              sources, in azimuth, elevation and 1/r
 calibration_unmatched        share of the true sources that the coverage does not see, being unmatched
-ece                          expected calibration error of existence probabilities over all candidates, active or not
-                             (slots with a positive probability), in 10 bins of equal mass; right is a candidate
-                             that matches a source in angle
+ece                          expected calibration error of ``existence`` over all candidates, which are the slots that
+                             give a positive probability, active or not, in 10 bins of equal mass; a candidate is
+                             right that matches a source in angle
 ============================ =========================================================================
 
 Bounds and efficiencies mean most for methods that are told K. Metrics whose denominator is empty are absent.
@@ -62,7 +62,6 @@ def score(
     *,
     bound_std: Float[np.ndarray, "S K 3"] | None = None,
     per_scene: dict[str, np.ndarray] | None = None,
-    existence: Float[np.ndarray, "S K"] | None = None,
 ) -> Scores:
     """All metrics of a method on a batch of scenes.
 
@@ -73,8 +72,6 @@ def score(
         bound_std: Cramer-Rao standard deviations of (azimuth, elevation, range) in rad, rad, m; not finite where
             unknown. None leaves the bound's metrics out.
         per_scene: further metrics that are plain means over scenes, e.g. ``nmse``.
-        existence: probability that each slot of the estimates is a source, [S, K]; a slot of positive probability is
-            a candidate and holds its position whether it is active or not, zero or NaN is an empty slot.
     """
     position, active = np.asarray(estimates.position, np.float64), np.asarray(estimates.active)
     true, present = np.asarray(sources.position, np.float64), np.asarray(sources.active)
@@ -103,11 +100,19 @@ def score(
         extra, medians = _against_bound(by_angle.matched, errors, bound_std)
         ratios |= extra
     ratios |= _coverage(by_angle, np.asarray(estimates.std, np.float64), position, true, present)
-    if existence is None:
-        return Scores(ratios, medians)
-    counted = np.isfinite(existence) & (np.nan_to_num(existence) > 0)
-    partners = match(position, counted, true, present, tolerance, gate_range=False)
-    return Scores(ratios, medians, (np.nan_to_num(existence), partners.taken(existence.shape[1]), counted))
+    return Scores(ratios, medians, _existence(estimates, sources, tolerance))
+
+
+def _existence(
+    estimates: Estimates, sources: Sources, tolerance: ToleranceConfig
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    probability = np.nan_to_num(np.asarray(estimates.existence, np.float64))
+    counted = probability > 0
+    if not counted.any():
+        return None
+    position, true = np.asarray(estimates.position, np.float64), np.asarray(sources.position, np.float64)
+    partners = match(position, counted, true, np.asarray(sources.active), tolerance, gate_range=False)
+    return probability, partners.taken(counted.shape[1]), counted
 
 
 def _errors(matches: Matches, position: np.ndarray, true: np.ndarray) -> Float[np.ndarray, "S K 3"]:

@@ -22,7 +22,6 @@ def summarise(
     snr_db: Float[np.ndarray, " S"] | None = None,
     bound_std: Float[np.ndarray, "S K 3"] | None = None,
     per_scene: dict[str, dict[str, np.ndarray]] | None = None,
-    existence: dict[str, np.ndarray] | None = None,
     draws: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -35,7 +34,6 @@ def summarise(
         snr_db: of each scene, for the breakdown.
         bound_std: see `risjax.metrics.scoring.score`.
         per_scene: further metrics by method, e.g. ``{"learned_mvdr": {"nmse": [S]}}``.
-        existence: probability of existence of each slot of the estimates, by method, [S, K]; see `score`.
         draws: resamplings of scenes behind each 95 % interval; every method sees the same.
         seed: of the resampling.
 
@@ -49,14 +47,7 @@ def summarise(
     tables: dict[str, dict[str, Any]] = {}
     overall: dict[str, dict[str, Drawn]] = {}
     for name, estimates in methods.items():
-        scores = score(
-            estimates,
-            sources,
-            tolerance,
-            bound_std=bound_std,
-            per_scene=(per_scene or {}).get(name),
-            existence=(existence or {}).get(name),
-        )
+        scores = score(estimates, sources, tolerance, bound_std=bound_std, per_scene=(per_scene or {}).get(name))
         drawn = {part: _drawn(scores, chosen, weights) for part, chosen in (by_scene | by_source).items()}
         overall[name] = drawn["overall"]
         tables[name] = {

@@ -127,8 +127,8 @@ def test_existence_probabilities_reach_the_summary() -> None:
     candidates = honest._replace(position=position)
     share = sources.active.mean()
     existence = {"honest": np.full(sources.active.shape, share), "boastful": np.full(sources.active.shape, 0.9)}
-    methods = {name: candidates for name in existence} | {"silent": honest}
-    summary = summarise(methods, sources, TOLERANCE, existence=existence, draws=200)
+    methods = {name: candidates._replace(existence=values) for name, values in existence.items()} | {"silent": honest}
+    summary = summarise(methods, sources, TOLERANCE, draws=200)
     overall = {name: summary["methods"][name]["overall"] for name in methods}
     entry = overall["boastful"]["ece"]
     assert entry["value"] == pytest.approx(0.9 - share, abs=1e-4)
@@ -144,7 +144,7 @@ def test_slots_without_a_probability_are_no_candidates() -> None:
     sources = scenes()
     estimates = disturbed(sources, np.array([1e-3, 1e-3, 1e-2]), 1)
     existence = np.where(sources.active, 1.0, np.nan)
-    summary = summarise({"sure": estimates}, sources, TOLERANCE, existence={"sure": existence}, draws=20)
+    summary = summarise({"sure": estimates._replace(existence=existence)}, sources, TOLERANCE, draws=20)
     entry = summary["methods"]["sure"]["overall"]["ece"]
     assert entry["value"] == 0
     assert entry["count"] == sources.active.sum()
