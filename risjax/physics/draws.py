@@ -39,10 +39,13 @@ def complex_normal(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike
 
 
 def _half_normal(words: UInt32[Array, " n"]) -> Float[Array, " n"]:
-    """Gaussian draws of variance 1/2 from random words: erf_inv(u), u uniform on the odd multiples of 2^-23."""
-    mantissa = (words >> np.uint32(9)) | np.uint32(0x40000000)  # a float32 in [2, 4), on multiples of 2^-22
-    u = (jax.lax.bitcast_convert_type(mantissa, jnp.float32) - np.float32(3)) + np.float32(2**-23)
-    return jax.lax.erf_inv(u)
+    """Gaussian draws of variance 1/2 from random words: erf_inv(u), u uniform on the odd multiples of 2^-23.
+
+    u is an exact integer times a power of two. As a sum of two float32 constants, (x - 3) + 2^-23, XLA added the
+    constants first, lost the smaller one and drew -infinity, once in 2^23 numbers.
+    """
+    odd = 2 * (words >> np.uint32(9)).astype(jnp.int32) + (1 - 2**23)
+    return jax.lax.erf_inv(odd.astype(jnp.float32) * np.float32(2**-23))
 
 
 def draw_snr_db(unit: Float[Array, ""], scene: SceneConfig) -> Float[Array, ""]:

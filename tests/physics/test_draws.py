@@ -108,3 +108,10 @@ def test_over_scenes_is_vmap_whatever_the_chunks(monkeypatch):
         (jax.grad(energy)(vectors, batches.over_scenes), jax.grad(energy)(vectors, at_once)),
     ):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_the_extreme_words_give_finite_draws_in_a_compiled_program():
+    words = jnp.asarray([0, 511, 512, 2**31 - 1, 2**31, 2**32 - 512, 2**32 - 1], jnp.uint32)
+    draws = jax.jit(_half_normal)(words)
+    assert jnp.isfinite(draws).all()
+    np.testing.assert_array_equal(draws, _half_normal(words))
