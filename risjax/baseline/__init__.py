@@ -11,7 +11,7 @@ from risjax.baseline.loss import effective_covariance, total_loss
 from risjax.baseline.network import build_network
 from risjax.baseline.options import BaselineOptions
 from risjax.baseline.projector import signal_overlap, signal_projector
-from risjax.baseline.runtime import peak_memory_bytes, runtime
+from risjax.baseline.runtime import describe_runtime, has_cuda, peak_memory_bytes, synchronize
 from risjax.baseline.scenes import MadeScenes, make_loader
 from risjax.baseline.training import StepReport, Trainer
 from risjax.baseline.weights import to_flax, to_torch
@@ -23,13 +23,15 @@ __all__ = [
     "StepReport",
     "Trainer",
     "build_network",
+    "describe_runtime",
     "effective_covariance",
+    "has_cuda",
     "make_inputs",
     "make_loader",
     "peak_memory_bytes",
-    "runtime",
     "signal_overlap",
     "signal_projector",
+    "synchronize",
     "to_flax",
     "to_torch",
     "total_loss",

@@ -13,7 +13,7 @@ _MATMUL = {"highest": "highest", "default": "high"}
 """jax's ``default`` is TF32 on recent NVIDIA GPUs, which PyTorch calls ``high``; on a CPU both are float32."""
 
 
-def runtime(device: str) -> dict[str, Any]:
+def describe_runtime(device: str) -> dict[str, Any]:
     """What ran: version, device, threads, float32 matmul precision."""
     cuda = device == "cuda"
     return {

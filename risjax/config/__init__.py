@@ -1,5 +1,6 @@
 """The schema of a configuration: pydantic, frozen and strict. Nothing here imports jax."""
 
+from risjax.config.compare import CompareConfig
 from risjax.config.debug import DebugConfig
 from risjax.config.estimator import EstimatorConfig, GridConfig
 from risjax.config.evaluate import EvaluateConfig, SourceConfig, ToleranceConfig
@@ -31,6 +32,7 @@ __all__ = [
     "ChannelConfig",
     "ChecksConfig",
     "CodebookConfig",
+    "CompareConfig",
     "Config",
     "CovarianceConfig",
     "DataConfig",

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from risjax.config.compare import CompareConfig
 from risjax.config.debug import DebugConfig
 from risjax.config.estimator import EstimatorConfig
 from risjax.config.evaluate import EvaluateConfig
@@ -15,12 +16,24 @@ from risjax.config.search import SearchConfig
 from risjax.config.section import FromList, Section
 from risjax.config.simulate import SimulateConfig
 
-Stage = Literal["simulate", "search", "train", "evaluate", "audit", "report", "verify", "release", "predict", "export"]
+Stage = Literal[
+    "simulate",
+    "search",
+    "train",
+    "evaluate",
+    "audit",
+    "compare",
+    "report",
+    "verify",
+    "release",
+    "predict",
+    "export",
+]
 
-LEARNING: frozenset[Stage] = frozenset({"search", "train", "audit", "verify"})
+LEARNING: frozenset[Stage] = frozenset({"search", "train", "audit", "verify", "compare"})
 """Stages that make or try the training step."""
 
-TRAINING: frozenset[Stage] = frozenset({"search", "train", "verify", "release"})
+TRAINING: frozenset[Stage] = frozenset({"search", "train", "verify", "release", "compare"})
 """Stages that make a network, or look at how it was made."""
 
 
@@ -57,6 +70,7 @@ class Config(Section):
     search: SearchConfig = SearchConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     simulate: SimulateConfig = SimulateConfig()
+    compare: CompareConfig = CompareConfig()
     predict: PredictConfig = PredictConfig()
     release: ReleaseConfig = ReleaseConfig()
     export: ExportConfig = ExportConfig()
