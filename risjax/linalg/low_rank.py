@@ -94,17 +94,24 @@ def signal_overlap(
 
 
 class Basis(NamedTuple):
-    """Orthonormal basis of a factor's span.
+    """Orthonormal basis Q of a factor's span, in two parts: what is contracted with them never has to form Q.
 
     Attributes:
-        vectors: q_k, [N, rank]; zero columns beyond the numerical rank.
+        images: F v_k, [N, rank].
+        mix: Q = images @ mix, [rank, rank]; zero columns beyond the numerical rank.
         singular: s_k, [rank], largest first; zero beyond the numerical rank.
         right: v_k, [rank, rank].
     """
 
-    vectors: Complex[Array, "N rank"] | Float[Array, "N rank"]
+    images: Complex[Array, "N rank"] | Float[Array, "N rank"]
+    mix: Complex[Array, "rank rank"] | Float[Array, "rank rank"]
     singular: Float[Array, " rank"]
     right: Complex[Array, "rank rank"] | Float[Array, "rank rank"]
+
+    @property
+    def vectors(self) -> Inexact[Array, "N rank"]:
+        """q_k, [N, rank]."""
+        return matmul(self.images, self.mix)
 
 
 def orthonormal_basis(factor: Inexact[Array, "N rank"]) -> Basis:
@@ -120,18 +127,21 @@ def orthonormal_basis(factor: Inexact[Array, "N rank"]) -> Basis:
     eps = float(jnp.finfo(factor.dtype).eps)
     _, right = eigh_descending(matmul(adjoint(factor), factor))
     images = matmul(factor, right)
-    norms = jnp.sqrt(jnp.sum(modulus_squared(images), axis=0))
+    # Everything that is divided or masked is rank x rank; passes over N x rank were most of the time.
+    products = matmul(adjoint(images), images)
+    norms = jnp.sqrt(jnp.maximum(jnp.real(jnp.diagonal(products)), 0.0))
     tolerance = max(num_elements, rank) * eps * jnp.sqrt(jnp.sum(norms**2))
     above = norms > tolerance
-    unit = jnp.where(above[None, :], images / jnp.where(above, norms, 1.0)[None, :], 0.0)
+    inverse_norms = jnp.where(above, 1.0 / jnp.where(above, norms, 1.0), 0.0)
+    cosines = products * (inverse_norms[:, None] * inverse_norms[None, :])
     # rank eps is what rounding can take from a pivot; a column of zeros gets 1 instead.
     loading = jnp.where(above, rank * eps, 1.0).astype(factor.dtype)
-    lower = jnp.linalg.cholesky(matmul(adjoint(unit), unit) + jnp.diag(loading))
+    lower = jnp.linalg.cholesky(cosines + jnp.diag(loading), symmetrize_input=False)
     pivots = jnp.real(jnp.diagonal(lower))
     inside = (norms * pivots > tolerance) & (pivots**2 > 1e4 * eps)
     inverse = jax.scipy.linalg.solve_triangular(lower, jnp.eye(rank, dtype=factor.dtype), lower=True)
-    vectors = matmul(unit, adjoint(inverse) * inside[None, :])
-    return Basis(vectors, jnp.where(inside, norms * pivots, 0.0), right)
+    mix = inverse_norms[:, None] * adjoint(inverse) * inside[None, :]
+    return Basis(images, mix, jnp.where(inside, norms * pivots, 0.0), right)
 
 
 def _check(covariance: LowRankCovariance, where: str) -> None:
@@ -146,16 +156,20 @@ def _signal_basis(factor: Array, num_sources: Array) -> tuple[Basis, Array]:
     return basis, jnp.where(basis.singular > 0, chosen, 0.0)
 
 
-def _half_tangent(basis: Basis, signal: Array, image_dot: Array, tau: float) -> tuple[Array, Array]:
-    """(B', W) with B = B' + Q W and dP = B Q^H + Q B^H, from Z = dF V."""
-    vectors, singular, _ = basis
+def _inside(basis: Basis, image_dot: Array) -> Array:
+    """A = Q^H Z, [rank, columns], of any Z [N, columns]."""
+    return matmul(adjoint(basis.mix), matmul(adjoint(basis.images), image_dot))
+
+
+def _half_tangent(basis: Basis, signal: Array, inside: Array, tau: float) -> tuple[Array, Array]:
+    """(w, W) with B = Z diag(w) + Q W and dP = B Q^H + Q B^H, from A = Q^H Z and Z = dF V."""
+    singular = basis.singular
     eigenvalues = singular**2
-    inside = matmul(adjoint(vectors), image_dot)
     across = signal[None, :] * (1.0 - signal)[:, None]
     gap = broadened_reciprocal(eigenvalues[None, :] - eigenvalues[:, None], tau)
     coupling = across * gap * (inside * singular[None, :] + singular[:, None] * adjoint(inside))
-    weight = (signal * singular * broadened_reciprocal(eigenvalues, tau))[None, :]
-    return image_dot * weight, coupling - inside * weight
+    weight = signal * singular * broadened_reciprocal(eigenvalues, tau)
+    return weight, coupling - inside * weight[None, :]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -167,33 +181,36 @@ def _projector(factor: Array, num_sources: Array, tau: float) -> Array:
 @_projector.defjvp
 def _projector_jvp(tau: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     basis, signal = _signal_basis(*primals)
-    outer, inner = _half_tangent(basis, signal, matmul(tangents[0], basis.right), tau)
-    half = matmul(outer + matmul(basis.vectors, inner), adjoint(basis.vectors))
-    return matmul(basis.vectors * signal[None, :], adjoint(basis.vectors)), half + adjoint(half)
+    vectors, image_dot = basis.vectors, matmul(tangents[0], basis.right)
+    weight, inner = _half_tangent(basis, signal, matmul(adjoint(vectors), image_dot), tau)
+    half = matmul(image_dot * weight[None, :] + matmul(vectors, inner), adjoint(vectors))
+    return matmul(vectors * signal[None, :], adjoint(vectors)), half + adjoint(half)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
 def _overlap(first: Array, second: Array, num_sources: Array, tau: float) -> Array:
     (one, signal_one), (two, signal_two) = _signal_basis(first, num_sources), _signal_basis(second, num_sources)
-    cosines = matmul(adjoint(one.vectors), two.vectors)
+    cosines = matmul(_inside(one, two.images), two.mix)
     return jnp.sum(signal_one[:, None] * signal_two[None, :] * modulus_squared(cosines))
 
 
 def _overlap_jvp(tau: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     factors, num_sources = primals[:2], primals[2]
     (one, signal_one), (two, signal_two) = (_signal_basis(factor, num_sources) for factor in factors)
-    cosines = matmul(adjoint(one.vectors), two.vectors)
+    cosines = matmul(_inside(one, two.images), two.mix)
     value = jnp.sum(signal_one[:, None] * signal_two[None, :] * modulus_squared(cosines))
     value_dot = jnp.zeros_like(value)
-    # d tr(P_1 P_2) = 2 Re <B_1, P_2 Q_1>, and the same with the two exchanged; Q_1^H P_2 Q_1 is small.
+    # d tr(P_1 P_2) = 2 Re <B_1, P_2 Q_1>, and the same with the two exchanged. dF enters through Q_1^H dF and
+    # Q_2^H dF alone, both small.
     for basis, signal, other, other_signal, cosine, tangent in (
         (one, signal_one, two, signal_two, cosines, tangents[0]),
         (two, signal_two, one, signal_one, adjoint(cosines), tangents[1]),
     ):
         if not isinstance(tangent, SymbolicZero):
             masked = other_signal[:, None] * adjoint(cosine)
-            outer, inner = _half_tangent(basis, signal, matmul(tangent, basis.right), tau)
-            value_dot += 2.0 * jnp.sum(jnp.real(matmul(other.vectors, masked).conj() * outer))
+            own, others = (matmul(_inside(side, tangent), basis.right) for side in (basis, other))
+            weight, inner = _half_tangent(basis, signal, own, tau)
+            value_dot += 2.0 * jnp.sum(jnp.real(masked.conj() * others * weight[None, :]))
             value_dot += 2.0 * jnp.sum(jnp.real(matmul(cosine, masked).conj() * inner))
     return value, value_dot
 
