@@ -126,8 +126,13 @@ def main(scenes):
             able, good = map(np.asarray, is_finite(kernels, features, labels, np.float32(loading), np.float32(scale)))
             unable[run].update(names[~able])
             bad[run].update(names[able & ~good])
-        if seed % 10 == 9:
+        if seed % 10 == 9 or (seed + 1) * CHUNK >= scenes:
+            write(drawn, unable, bad)
             print(f"{(seed + 1) * CHUNK} scenes, {time.perf_counter() - started:.0f} s", flush=True)
+    print({run: sum(counter.values()) for run, counter in bad.items()})
+
+
+def write(drawn, unable, bad):
     results = {
         "versions": {"jax": jax.__version__},
         "size": SIZE,
@@ -142,7 +147,6 @@ def main(scenes):
         },
     }
     Path(__file__).with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
-    print(json.dumps({key: results[key] for key in results if key.startswith("scenes ")}, indent=1))
 
 
 if __name__ == "__main__":
