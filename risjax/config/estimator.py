@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from risjax.config.section import PositiveFloat, PositiveInt, Section
+from risjax.config.section import NonNegativeInt, PositiveFloat, PositiveInt, Section
 
 
 class GridConfig(Section):
@@ -45,6 +45,8 @@ class SparseConfig(Section):
     """Points that may hold power."""
     iterations: PositiveInt = 40
     """Majorisation-minimisation steps."""
+    polish_iterations: NonNegativeInt = 15
+    """Steps of stochastic maximum likelihood off the grid; 0 leaves the sources at the fitted spectrum's peaks."""
 
 
 class EstimatorConfig(Section):

@@ -15,7 +15,8 @@ majorisation-minimisation steps of Sun, Babu and Palomar (2016), each of which l
     p_g <- p_g sqrt(sum_l |d_gl^H C_l^-1 y_l|^2 / sum_l d_gl^H C_l^-1 d_gl),  sigma^2 likewise.
 
 The minimum is sparse, as in SPICE and sparse Bayesian learning, without a parameter to tune. Off the grid, the power
-that the final C_l give a steering vector, (sum_l |d^H C_l^-1 y_l|^2) L / (sum_l d^H C_l^-1 d)^2, is maximised.
+that the final C_l give a steering vector, (sum_l |d^H C_l^-1 y_l|^2) L / (sum_l d^H C_l^-1 d)^2, is maximised; what is
+found is polished by stochastic maximum likelihood (`risjax.estimators.stochastic`).
 
 float32: C_l is loaded by sigma^2, kept above 1e-4 of the snapshots' mean power.
 """
@@ -27,6 +28,7 @@ from jaxtyping import Array, Complex, Float, Int
 from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.estimators.grid import Grid, grid_like
 from risjax.estimators.search import search_cost
+from risjax.estimators.stochastic import polish_stochastic
 from risjax.types import Estimates, Observation
 
 _NOISE_FLOOR = 1e-4
@@ -96,8 +98,8 @@ def localise_sparse(
         grid: of ``estimator.sparse.grid``; None makes it.
 
     Returns:
-        K_max slots, strongest first; ``amplitude`` is the root of the power, without a phase; ``score`` in dB below
-        the scene's highest.
+        K_max slots; ``amplitude`` is the root of the power, without a phase; ``std`` the likelihood's, inf without
+        polish; ``score`` in dB below the scene's highest.
     """
     grid = grid_like(observation.snapshots, physics, estimator.sparse.grid) if grid is None else grid
     powers, noise = fit_powers(observation, grid.steering, iterations=estimator.sparse.iterations)
@@ -120,4 +122,7 @@ def localise_sparse(
         return -jnp.log(jnp.maximum(power, tiny))
 
     searched = estimator.model_copy(update={"grid": estimator.sparse.grid})
-    return search_cost(cost, lambda costs: jnp.exp(-costs), physics, searched, num_sources, grid)
+    found = search_cost(cost, lambda costs: jnp.exp(-costs), physics, searched, num_sources, grid)
+    if not estimator.sparse.polish_iterations:
+        return found
+    return polish_stochastic(observation, found, physics, iterations=estimator.sparse.polish_iterations)
