@@ -8,7 +8,7 @@ from risjax.config import ArrayConfig, ModelConfig
 from risjax.model.blocks import Block
 from risjax.model.features import Features
 from risjax.model.patches import from_patches, num_patches, to_patches
-from risjax.model.products import linear
+from risjax.model.products import linear, plus
 from risjax.types import PackedComplex, Prediction
 
 CONTEXT_SCALARS = 2
@@ -31,7 +31,9 @@ class BackprojectionEncoder(nnx.Module):
 
     def __call__(self, features: Features) -> Float[Array, "batch T W"]:
         tokens = self.embed(to_patches(features.elements, self.array, self.patch))
-        tokens = tokens + self.place[...][None] + self.context(features.context)[:, None]
+        place, context = self.place[...], self.context(features.context)
+        tokens = plus(tokens, place.reshape(1, *place.shape))
+        tokens = plus(tokens, context.reshape(len(context), 1, -1))
         for block in self.blocks:
             tokens = block(tokens)
         return self.norm(tokens)

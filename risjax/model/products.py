@@ -1,10 +1,8 @@
-"""The product of tokens with a weight matrix, with a backward pass that CPUs run fast.
+"""The product of tokens with a weight matrix and the addition of a bias, with backward passes of their own.
 
 The gradient of a weight is X^T dY. XLA's CPU backend leaves X^T to a product that reads it strided, over two
 contracted axes where tokens have a batch: a copy of X^T first costs less than it saves. GPUs read either order.
 """
-
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,17 +33,41 @@ _product.defvjp(_forward, _backward)
 
 
 def _tokens_by_kernel(
-    tokens: Float[Array, "*batch inputs"],
-    kernel: Float[Array, "inputs outputs"],
-    dimension_numbers: Any,
-    precision: None = None,
-    out_sharding: None = None,
+    tokens: Float[Array, "*batch inputs"], kernel: Float[Array, "inputs outputs"]
 ) -> Float[Array, "*batch outputs"]:
-    """What ``nnx.Linear`` calls with ``(((last axis,), (0,)), ((), ()))``, its only contraction."""
     rows = tokens.reshape(-1, tokens.shape[-1])
     return _product(rows, kernel).reshape(*tokens.shape[:-1], kernel.shape[-1])
 
 
+@jax.custom_vjp
+def plus(wide: Float[Array, "*shape"], spread: Float[Array, "*spread_shape"]) -> Float[Array, "*shape"]:
+    """wide + spread, with ``spread`` broadcast along its axes of length one.
+
+    On the way back its cotangent is summed over those axes in float32 where it is in half precision: the sum that JAX
+    makes of a broadcast's transpose rounds after every term. On a CPU that cost up to 1.2 % of a bias's gradient in
+    bfloat16, against 0.2 % for the one rounding at the end.
+    """
+    return wide + spread
+
+
+def _plus_backward(spread: Array, slope: Array) -> tuple[Array, Array]:
+    axes = tuple(axis for axis, length in enumerate(spread.shape) if length == 1)
+    return slope, jnp.sum(slope, axis=axes, keepdims=True)  # of half precision jnp.sum is one in float32
+
+
+plus.defvjp(lambda wide, spread: (wide + spread, spread), _plus_backward)
+
+
+class _Linear(nnx.Linear):
+    """``nnx.Linear`` whose bias is added by `plus`."""
+
+    def __call__(self, inputs: Float[Array, "*batch inputs"], out_sharding: None = None) -> Float[Array, "*batch out"]:
+        product = _tokens_by_kernel(inputs, self.kernel[...])
+        if self.bias is None:
+            return product
+        return plus(product, self.bias[...].reshape((1,) * (product.ndim - 1) + (-1,)))
+
+
 def linear(inputs: int, outputs: int, *, use_bias: bool = True, rngs: nnx.Rngs) -> nnx.Linear:
     """A linear layer over tokens; forward-mode derivatives are not supported (`jax.custom_vjp`)."""
-    return nnx.Linear(inputs, outputs, use_bias=use_bias, dot_general=_tokens_by_kernel, rngs=rngs)
+    return _Linear(inputs, outputs, use_bias=use_bias, rngs=rngs)
