@@ -19,7 +19,7 @@ from risjax.config import Config
 from risjax.train import Trainer
 
 NAMES = ("risjax", "pytorch")
-_CHUNK_STEPS = 32
+_CHUNK_STEPS = 8
 """Steps whose scenes are made ahead at a time."""
 
 

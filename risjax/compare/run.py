@@ -17,7 +17,7 @@ from risjax.compare.failures import reproduce
 from risjax.compare.final import final_metrics
 from risjax.compare.memory import peak_memory
 from risjax.compare.nan_map import CASTS, COMPUTE, CUTS, LOADINGS, RULES, nan_map
-from risjax.compare.tables import failures_table, markdown, metrics_table, nan_table, steps_table
+from risjax.compare.tables import make_tables, markdown
 from risjax.config import Config
 from risjax.environment import installed_environment
 from risjax.run_directory import RunDirectory, write_atomically
@@ -56,14 +56,11 @@ def compare(config: Config, directory: RunDirectory, terminal: Terminal) -> dict
     if "nan_map" not in result:
         result["nan_map"] = _map(config, terminal)
         directory.write_json(FILE, result)
+    result["tables"] = make_tables(result)
+    directory.write_json(FILE, result)
     write_atomically(directory.path / "compare.md", markdown(result))
-    for title, rows in (
-        ("training", steps_table(result)),
-        ("held-out scenes, value [95 % interval]", metrics_table(result)),
-        ("the failure, and its repair", failures_table(result)),
-        ("the NaN map, predictions and labels in full precision", nan_table(result)),
-    ):
-        terminal.table(title, rows, always=title == "training")
+    for title, rows in result["tables"].items():
+        terminal.table(title, rows, always=True)
     return result
 
 

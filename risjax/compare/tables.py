@@ -8,6 +8,17 @@ from risjax.compare.nan_map import counts
 Row = dict[str, str]
 
 
+def make_tables(result: dict[str, Any]) -> dict[str, list[Row]]:
+    """All tables that have rows, by title."""
+    tables = {
+        "Training, steps in turns": steps_table(result),
+        "Held-out scenes, value [95 % interval]": metrics_table(result),
+        "The failure in PyTorch, and its repair": failures_table(result),
+        "The NaN map, predictions and labels in full precision": nan_table(result),
+    }
+    return {title: rows for title, rows in tables.items() if rows}
+
+
 def steps_table(result: dict[str, Any]) -> list[Row]:
     """Time, memory and health of each training."""
     rows = []
@@ -25,7 +36,7 @@ def steps_table(result: dict[str, Any]) -> list[Row]:
                     "s a step": f"{entry['step_seconds']:.4f}",
                     "quartiles": " to ".join(f"{value:.4f}" for value in entry["quartiles"]),
                     "scenes/s": f"{entry['scenes_per_second']:.0f}",
-                    "times risjax": f"{run['risjax']['step_seconds'] / entry['step_seconds']:.2f}",
+                    "speed, risjax = 1": f"{run['risjax']['step_seconds'] / entry['step_seconds']:.2f}",
                     "compilation, s": f"{entry['compilation_seconds']:.1f}",
                     "peak memory, MiB": _mebibytes(memory.get("net_bytes")),
                     "skipped": str(entry["skipped"]),
@@ -83,16 +94,10 @@ def markdown(result: dict[str, Any]) -> str:
         f"{result['versions']['jax_device']}, "
         f"PyTorch {result['versions']['torch']} on {result['versions']['torch_device']}, "
         f"{result['versions']['torch_threads']} threads, torch.compile "
-        f"{'on' if setting['compiled'] else 'off'}; load average {setting['load_average']:.1f} at the start.",
+        f"{'on' if setting['compiled'] else 'off'}; load average {setting['load_average']:.1f}.",
     ]
-    for title, rows in (
-        ("Training", steps_table(result)),
-        ("Held-out scenes, value [95 % interval]", metrics_table(result)),
-        ("The failure, and its repair", failures_table(result)),
-        ("The NaN map, predictions and labels in full precision", nan_table(result)),
-    ):
-        if rows:
-            lines += ["", f"**{title}**", "", *markdown_rows(rows)]
+    for title, rows in make_tables(result).items():
+        lines += ["", f"**{title}**", "", *markdown_rows(rows)]
     return "\n".join(lines) + "\n"
 
 

@@ -44,6 +44,7 @@ class Run:
         search: the search's summary.
         verify: the checklist of the stage ``verify``.
         audit: the result of the stage ``audit``.
+        compare: the result of the stage ``compare``.
         notes: what is missing or unreadable, in words.
     """
 
@@ -62,6 +63,7 @@ class Run:
     search: dict[str, Any] = field(default_factory=dict)
     verify: dict[str, Any] = field(default_factory=dict)
     audit: dict[str, Any] = field(default_factory=dict)
+    compare: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -119,6 +121,7 @@ def read_run(directory: RunDirectory) -> Run:
     run.search = _read_json(directory.search / "summary.json", dict, note)
     run.verify = _read_json(directory.path / "verify.json", dict, note)
     run.audit = _read_json(directory.path / "audit.json", dict, note)
+    run.compare = _read_json(directory.path / "compare.json", dict, note)
     done = _read_json(directory.path / "state.json", dict, note).get("done")
     run.stages = {str(stage): str(when) for stage, when in done.items()} if isinstance(done, dict) else {}
     return run

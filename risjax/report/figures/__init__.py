@@ -2,6 +2,7 @@
 
 from risjax.report.figures.breakdown import metrics_along
 from risjax.report.figures.calibration import coverage
+from risjax.report.figures.comparison import compared_losses
 from risjax.report.figures.errors import error_cdf
 from risjax.report.figures.gradients import gradient_norms
 from risjax.report.figures.loss import loss_curves
@@ -14,6 +15,7 @@ from risjax.report.figures.validation import validation_curves
 
 __all__ = [
     "Points",
+    "compared_losses",
     "coverage",
     "error_cdf",
     "gradient_norms",

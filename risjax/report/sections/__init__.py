@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from risjax.report.blocks import Section
 from risjax.report.reading import Run
 from risjax.report.sections.checks import checks_section
+from risjax.report.sections.comparison import comparison_section
 from risjax.report.sections.evaluation import evaluation_sections
 from risjax.report.sections.overview import run_section, verdict_section
 from risjax.report.sections.search import search_section
@@ -14,6 +15,7 @@ SECTIONS: tuple[Callable[[Run], Iterable[Section]], ...] = (
     verdict_section,
     run_section,
     checks_section,
+    comparison_section,
     training_section,
     search_section,
     evaluation_sections,
