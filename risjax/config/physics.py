@@ -17,6 +17,9 @@ from risjax.config.section import (
     check_ordered,
 )
 
+PARAMETERS_PER_SOURCE = 5
+"""Azimuth, elevation, range, and a complex amplitude."""
+
 
 def check_angles(name: str, interval: tuple[float, float]) -> None:
     """Raises ValueError unless an interval of angles in degrees is ordered and in front of the panel."""
@@ -264,9 +267,11 @@ class PhysicsConfig(Section):
     @model_validator(mode="after")
     def _identifiable(self) -> "PhysicsConfig":
         measurements = self.codebook.num_snapshots * self.channel.num_antennas
-        if self.scene.max_sources > measurements:
+        most = 2 * measurements // PARAMETERS_PER_SOURCE
+        if self.scene.max_sources > most:
             raise ValueError(
-                f"scene.max_sources = {self.scene.max_sources} sources cannot be told apart by num_snapshots * "
-                f"num_antennas = {measurements} measurements; lower max_sources or measure more"
+                f"scene.max_sources = {self.scene.max_sources} sources of {PARAMETERS_PER_SOURCE} real parameters each "
+                f"cannot be told apart by num_snapshots * num_antennas = {measurements} complex measurements, which "
+                f"carry {most} at most; lower max_sources or measure more"
             )
         return self

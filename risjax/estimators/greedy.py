@@ -32,12 +32,13 @@ def localise_greedy(
 
     Returns:
         K_max slots, strongest first, with amplitudes and standard deviations; ``score`` as in
-        `risjax.estimators.polish.estimates_from_fit`. A scene with NaN in its snapshots comes back empty.
+        `risjax.estimators.polish.estimates_from_fit`. A scene with NaN in its snapshots, or nothing but zeros, comes
+        back empty.
     """
-    grid = grid_like(observation.snapshots, physics, estimator.greedy.grid) if grid is None else grid
+    grid = grid_like(observation.snapshots, physics, estimator.greedy.grid, grid)
     data = statistics(observation, physics)
     path = greedy_path(data, physics, estimator, grid)
     count = count_by_residual(path.residuals, data.num_measurements, stopping_penalty(physics, estimator))
     count = count if num_sources is None else jnp.minimum(num_sources, path.residuals.shape[0] - 1)
     fit = jax.tree.map(lambda leaf: leaf[jnp.maximum(count - 1, 0)], path.fits)
-    return estimates_from_fit(keep_if(fit, (count > 0) & jnp.isfinite(data.energy)), data)
+    return estimates_from_fit(keep_if(fit, (count > 0) & (data.energy > 0) & jnp.isfinite(data.energy)), data)

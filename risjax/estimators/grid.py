@@ -131,6 +131,18 @@ def _make_grid(physics: PhysicsConfig, grid: GridConfig, dtype: str) -> Grid:
         return Grid(points, jnp.asarray(inside), vectors)
 
 
-def grid_like(array: Array, physics: PhysicsConfig, grid: GridConfig) -> Grid:
-    """`make_grid` in the precision of ``array``."""
-    return make_grid(physics, grid, jnp.finfo(array.dtype).dtype.name)
+def grid_like(array: Array, physics: PhysicsConfig, grid: GridConfig, given: Grid | None = None) -> Grid:
+    """``given``, or where it is None `make_grid` in the precision of ``array``.
+
+    Raises:
+        ValueError: at trace time, if the given grid was made for a surface of another size.
+    """
+    if given is None:
+        return make_grid(physics, grid, jnp.finfo(array.dtype).dtype.name)
+    num_elements = physics.array.num_elements
+    if given.steering.shape[-1] != num_elements:
+        raise ValueError(
+            f"the search grid was made for a surface of {given.steering.shape[-1]} elements, got one of "
+            f"{num_elements}; make it with make_grid(physics, ...) of the same physics"
+        )
+    return given

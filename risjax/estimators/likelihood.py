@@ -76,7 +76,8 @@ def statistics(observation: Observation, physics: PhysicsConfig) -> Statistics:
     """G, b and ||y||^2 of one observation.
 
     Raises:
-        ValueError: at trace time, for per-snapshot symbols: there is no common field whose likelihood this would be.
+        ValueError: at trace time, for per-snapshot symbols: there is no common field whose likelihood this would be;
+            for an observation without snapshots.
     """
     if physics.scene.symbols != "constant":
         raise ValueError(
@@ -84,9 +85,23 @@ def statistics(observation: Observation, physics: PhysicsConfig) -> Statistics:
             f"scene.symbols = {physics.scene.symbols}; use localise_sparse"
         )
     snapshots = observation.snapshots
+    require_snapshots(observation)
     energy = jnp.sum(snapshots.real**2 + snapshots.imag**2)
     count = jnp.asarray(snapshots.size, energy.dtype)
     return Statistics(gram(observation), matched_filter(observation), energy, count)
+
+
+def require_snapshots(observation: Observation) -> None:
+    """Refuses an observation of no snapshots, or of none in which anything was measured.
+
+    Raises:
+        ValueError: at trace time.
+    """
+    num_snapshots, num_antennas = observation.snapshots.shape
+    if not num_snapshots or not num_antennas:
+        raise ValueError(
+            f"nothing was measured: snapshots has shape [{num_snapshots}, {num_antennas}], expected [L, M]"
+        )
 
 
 def _adjoint(left: Array, right: Array) -> Array:

@@ -58,7 +58,7 @@ def localise_music(
         K_max slots, deepest null first. ``amplitude`` is zero (MUSIC knows no powers), ``std`` inf, ``score`` the
         pseudospectrum relative to the scene's highest in dB.
     """
-    grid = grid_like(covariance.factor, physics, estimator.grid) if grid is None else grid
+    grid = grid_like(covariance.factor, physics, estimator.grid, grid)
     if num_sources is None:
         _, values = signal_basis(covariance, jnp.asarray(covariance.factor.shape[1]))
         num_sources = jnp.minimum(count_by_gap(values + covariance.loading), physics.scene.max_sources)

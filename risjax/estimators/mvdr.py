@@ -36,7 +36,7 @@ def localise_mvdr(
         scene's highest (0 is the highest). A covariance that is not finite, or singular for want of loading,
         gives an empty answer.
     """
-    grid = grid_like(covariance.factor, physics, estimator.grid) if grid is None else grid
+    grid = grid_like(covariance.factor, physics, estimator.grid, grid)
     whitening = whitener(covariance)
 
     def cost(vectors: Complex[Array, "*shape N"]) -> Float[Array, "*shape"]:
@@ -59,7 +59,7 @@ def localise_bartlett(
     peaks like any other: blind, raise ``estimator.threshold_db`` at your own risk. Its peaks are biased by the
     lobes of the other sources.
     """
-    grid = grid_like(covariance.factor, physics, estimator.grid) if grid is None else grid
+    grid = grid_like(covariance.factor, physics, estimator.grid, grid)
     top = jnp.sum(jnp.abs(covariance.factor) ** 2) + covariance.loading
 
     def cost(vectors: Complex[Array, "*shape N"]) -> Float[Array, "*shape"]:

@@ -28,7 +28,7 @@ def localise_omp(
     `risjax.estimators.polish` or `select_and_polish`, and take ``std`` as the likelihood's only after that.
     float32, as the likelihood.
     """
-    grid = grid_like(observation.snapshots, physics, estimator.greedy.grid) if grid is None else grid
+    grid = grid_like(observation.snapshots, physics, estimator.greedy.grid, grid)
     data = statistics(observation, physics)
     energy = search_energy(data, grid)
     points = grid.cosines.reshape(-1, 3)
@@ -46,4 +46,4 @@ def localise_omp(
     count = count_by_residual(residuals, data.num_measurements, stopping_penalty(physics, estimator))
     count = count if num_sources is None else jnp.minimum(num_sources, slots)
     fit = jax.tree.map(lambda leaf: leaf[jnp.maximum(count - 1, 0)], fits)
-    return estimates_from_fit(keep_if(fit, (count > 0) & jnp.isfinite(data.energy)), data)
+    return estimates_from_fit(keep_if(fit, (count > 0) & (data.energy > 0) & jnp.isfinite(data.energy)), data)

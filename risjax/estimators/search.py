@@ -42,16 +42,20 @@ def search_cost(
 
     Returns:
         K_max slots, highest first; ``amplitude`` the root of the height, ``std`` inf, ``score`` the height in dB
-        below the scene's highest. Where the cost is nowhere finite, nothing.
+        below the scene's highest. Nothing where the cost is nowhere finite, has no height, or is the same everywhere.
     """
-    peaks, found = local_maxima(-cost(grid.steering), grid, estimator.candidates)
+    costs = cost(grid.steering)
+    spread, largest = jnp.max(costs) - jnp.min(costs), jnp.max(jnp.abs(costs))
+    structured = spread > 8 * jnp.finfo(costs.dtype).eps * largest  # on a flat one every point is a local minimum
+    peaks, found = local_maxima(-costs, grid, estimator.candidates)
 
     def at(cosines: Float[Array, "3"]) -> Float[Array, ""]:
         return cost(steering(physics.array, to_position(cosines)))
 
     refined, costs = refine(at, peaks, physics, estimator.grid, iterations=estimator.refine_iterations)
-    usable = (found > -jnp.inf) & jnp.isfinite(costs)
+    usable = structured & (found > -jnp.inf) & jnp.isfinite(costs)
     heights = jnp.where(usable, height(jnp.where(usable, costs, 1.0)), -jnp.inf)
+    heights = jnp.where(heights > 0, heights, -jnp.inf)
     alive = separate(
         refined,
         heights,

@@ -27,6 +27,7 @@ from jaxtyping import Array, Complex, Float, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.estimators.grid import Grid, grid_like
+from risjax.estimators.likelihood import require_snapshots
 from risjax.estimators.search import search_cost
 from risjax.estimators.stochastic import polish_stochastic
 from risjax.types import Estimates, Observation
@@ -101,7 +102,8 @@ def localise_sparse(
         K_max slots; ``amplitude`` is the root of the power, without a phase; ``std`` the likelihood's, inf without
         polish; ``score`` in dB below the scene's highest.
     """
-    grid = grid_like(observation.snapshots, physics, estimator.sparse.grid) if grid is None else grid
+    grid = grid_like(observation.snapshots, physics, estimator.sparse.grid, grid)
+    require_snapshots(observation)
     powers, noise = fit_powers(observation, grid.steering, iterations=estimator.sparse.iterations)
     snapshots, channel, codes = observation
     images = jnp.matmul(codes[:, None, :] * grid.steering[None, :, :], channel.T, precision="highest")

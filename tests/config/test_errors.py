@@ -57,7 +57,7 @@ def test_all_problems_at_once_with_place_got_expected_and_hint(write):
         ("train=3", "got 3, expected a section"),
         ("train.dataset_scenes=100", "dataset_scenes must be whole batches, got 100 scenes in batches of 64; try 128"),
         ("model.heads=3", "heads must divide width, got width = 128 and heads = 3; try heads = 2"),
-        ("physics.scene.max_sources=300", "cannot be told apart by num_snapshots * num_antennas = 256 measurements"),
+        ("physics.scene.max_sources=300", "* num_antennas = 256 complex measurements, which carry 102 at most"),
         ("width=64", "did you mean model.width?"),
         ("optimizer.learning_rate=1", "unknown setting"),
         ("trian.epochs=3", "did you mean train?"),
