@@ -23,8 +23,8 @@ _INSIDE = File(__file__).resolve().parents[1] / "shipped" / "configs"
 SHIPPED = _INSIDE if _INSIDE.is_dir() else File(__file__).resolve().parents[2] / "configs"
 """The shipped configurations: the repository's ``configs/``, which a wheel carries inside the package."""
 
-WHOLE_VALUES: tuple[Path, ...] = (("search", "space"),)
-"""Mappings that a later file or override replaces as a whole: their keys are data, not settings."""
+WHOLE_VALUES: tuple[Path, ...] = (("search", "space"), ("physics", "scene", "snr_law"))
+"""Mappings that a later file or override replaces as a whole: their keys are data, or belong to one kind of several."""
 
 
 @dataclass

@@ -86,6 +86,17 @@ def test_snr_laws_come_from_yaml_and_the_command_line():
     assert PhysicsConfig.model_validate_json(load_config("base", [law]).physics.model_dump_json()).scene == scene
 
 
+def test_a_later_file_replaces_an_snr_law_as_a_whole(tmp_path):
+    (tmp_path / "below.yaml").write_text(
+        "stages: [train]\nphysics: {scene: {snr_law: {kind: choice, values_db: [0, 5]}}}\n"
+    )
+    (tmp_path / "above.yaml").write_text(
+        "base: below.yaml\nphysics: {scene: {snr_law: {kind: normal, mean_db: 0, std_db: 3}}}\n"
+    )
+    law = load_config(str(tmp_path / "above.yaml")).physics.scene.snr_law
+    assert law.model_dump() == {"kind": "normal", "mean_db": 0.0, "std_db": 3.0}
+
+
 def test_over_scenes_is_vmap_whatever_the_chunks(monkeypatch):
     monkeypatch.setattr(batches, "CHUNK", 1)
     monkeypatch.setattr(batches.os, "cpu_count", lambda: 3)
