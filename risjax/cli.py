@@ -40,6 +40,8 @@ examples:
   %(prog)s --config quick.yaml 'evaluate.sources[0].scenes=1000'
                                                       one entry of a list
   %(prog)s --config quick.yaml run.fresh=true         move the old run directory aside, start anew
+  %(prog)s --config predict.yaml data.path=measurements.mat
+                                                      localise with a released network
   %(prog)s --config wide.yaml --print-config          what would run, every setting resolved
 
 exit codes: 0 done, 1 a stage or a check failed, 2 unusable command or configuration (nothing is written),

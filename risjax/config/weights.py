@@ -30,6 +30,7 @@ OWN_SECTIONS = frozenset(
         "loss",
         "train",
         "checks",
+        "compare",
         "debug",
         "search",
         "evaluate",

@@ -38,7 +38,7 @@ class Located(NamedTuple):
         active: which slots hold a source, [K].
         std: standard deviations of ``position`` (rad, rad, m), [K, 3]; inf where there is no source.
         score: the logarithm of the likelihood ratio of the source against its absence, [K].
-        existence: probability that the source exists, [K].
+        existence: probability that the source exists, [K]; NaN where the network states none.
     """
 
     position: np.ndarray
@@ -105,8 +105,8 @@ class Located(NamedTuple):
             *place.T,
             *deviation.T,
             all_scenes.existence[scene, slot],
-            amplitude.real,
-            amplitude.imag,
+            np.real(amplitude),
+            np.imag(amplitude),
             all_scenes.score[scene, slot],
         )
         return dict(zip(COLUMNS, columns, strict=True))
@@ -120,7 +120,7 @@ def located(estimates: Estimates, min_existence: float = 0.0) -> Located:
     found = Located(*(np.asarray(leaf) for leaf in jax.device_get(tuple(estimates))))
     if min_existence <= 0:
         return found
-    kept = found.active & (found.existence >= min_existence)
+    kept = found.active & ~(found.existence < min_existence)  # a network may state none: NaN
     row = kept[..., None]
     return Located(
         position=np.where(row, found.position, 0),
