@@ -33,7 +33,7 @@ class BackprojectionEncoder(nnx.Module):
         tokens = self.embed(to_patches(features.elements, self.array, self.patch))
         place, context = self.place[...], self.context(features.context)
         tokens = plus(tokens, place.reshape(1, *place.shape))
-        tokens = plus(tokens, context.reshape(len(context), 1, -1))
+        tokens = plus(tokens, context.reshape(context.shape[0], 1, context.shape[1]))
         for block in self.blocks:
             tokens = block(tokens)
         return self.norm(tokens)
