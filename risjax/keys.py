@@ -19,6 +19,9 @@ class Purpose(enum.IntEnum):
     TEST_SCENES = 4
     SIMULATE = 6
     CALIBRATION_SCENES = 8
+    POSTERIOR_SCENES = 9
+    POSTERIOR_INIT = 10
+    POSTERIOR_ORDER = 11
 
 
 def purpose_key(

@@ -76,6 +76,10 @@ class RunDirectory:
         return self.path / "checkpoints"
 
     @property
+    def posterior_path(self) -> Path:
+        return self.path / "posterior.safetensors"
+
+    @property
     def search(self) -> Path:
         return self.path / "search"
 

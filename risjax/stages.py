@@ -142,10 +142,11 @@ def _search(config: Config, directory: RunDirectory, terminal: Terminal) -> bool
 
 
 def _train(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
-    from risjax.train import CheckpointError, NonFiniteTraining, train
+    from risjax.train import CheckpointError, NonFiniteTraining, train, train_posterior
 
     try:
         train(config, directory, terminal)
+        train_posterior(config, directory, terminal)
     except (NonFiniteTraining, CheckpointError) as error:
         raise StageError(f"train: {error}") from error
     return True

@@ -17,7 +17,7 @@ LINE = (
     ("config",),
     ("run_directory",),
     ("opening",),
-    ("terminal",),
+    ("terminal", "weights_file"),
     ("precision",),
     ("linalg",),
     ("physics",),
@@ -48,7 +48,7 @@ ONLY_DOOR = {
     "torch": "baseline",
     "rich": "terminal",
     "optuna": "search",
-    "safetensors": "release",
+    "safetensors": "weights_file",
 }
 """Outside packages with a single importer."""
 

@@ -52,10 +52,9 @@ def test_the_loss_judges_the_covariance_that_inference_uses(trained, monkeypatch
 def test_validation_and_evaluation_localise_alike(trained):
     params, batch = trained
     pipeline = make_pipeline(*SECTIONS)
-    _, effective = pipeline.covariance(params, batch.observation, CONFIG.covariance)
-    expected = jax.jit(pipeline.localise)(effective)
+    _, expected = jax.jit(lambda p, o: pipeline.sources(p, o, CONFIG.covariance))(params, batch.observation)
     validated, _ = _make_measure(*SECTIONS)(params, batch, make_settings(CONFIG).covariance)
-    method = make_method(CONFIG, CONFIG.physics, "learned_mvdr", params)
+    method = make_method(CONFIG, CONFIG.physics, "learned_ml", params)
     evaluated = jax.jit(method)(Batch(batch.observation, None, None))
     for found in (validated, evaluated.estimates):
         np.testing.assert_array_equal(found.active, expected.active)

@@ -2,7 +2,7 @@
 
 from risjax.config.compare import CompareConfig
 from risjax.config.debug import DebugConfig
-from risjax.config.estimator import EstimatorConfig, GridConfig
+from risjax.config.estimator import EstimatorConfig, GridConfig, PosteriorConfig
 from risjax.config.evaluate import EvaluateConfig, SourceConfig, ToleranceConfig
 from risjax.config.learning import (
     ChecksConfig,
@@ -46,6 +46,7 @@ __all__ = [
     "LossConfig",
     "ModelConfig",
     "PhysicsConfig",
+    "PosteriorConfig",
     "PrecisionConfig",
     "PredictConfig",
     "ReleaseConfig",

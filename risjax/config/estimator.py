@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from risjax.config.section import NonNegativeInt, PositiveFloat, PositiveInt, Section
+from risjax.config.section import Fraction, NonNegativeInt, PositiveFloat, PositiveInt, Section
 
 
 class GridConfig(Section):
@@ -49,6 +49,24 @@ class SparseConfig(Section):
     """Steps of stochastic maximum likelihood off the grid; 0 leaves the sources at the fitted spectrum's peaks."""
 
 
+class PosteriorConfig(Section):
+    """From a learned covariance to sources with probabilities: candidates, their elimination, the decision."""
+
+    grid: GridConfig = GridConfig(num_azimuth=33, num_elevation=17, num_range=8)
+    """Where candidates are looked for, in the learned spectrum and in the residual; the joint fit moves them."""
+    residual_rounds: NonNegativeInt = 1
+    """Times that the weakest candidate is exchanged for the best point of the fit's residual, if that is better."""
+    iterations: PositiveInt = 6
+    """Levenberg-Marquardt steps of the first joint fit."""
+    elimination_iterations: PositiveInt = 3
+    """Levenberg-Marquardt steps after a candidate has been dropped."""
+    existence: Fraction = 0.45
+    """A candidate is a source when it is one with at least this probability; half the attainable F1 maximises F1."""
+    range_window_m: PositiveFloat = 1.0
+    """The range reported has the largest expected utility: one for an error within so many metres, less the error
+    over twice as many, cut off there. The tolerance of the 3-D F1, and half the cut-off of GOSPA."""
+
+
 class EstimatorConfig(Section):
     """How a spectrum, or the snapshots, become sources."""
 
@@ -65,3 +83,4 @@ class EstimatorConfig(Section):
     """Local maxima of the grid that are refined."""
     greedy: GreedyConfig = GreedyConfig()
     sparse: SparseConfig = SparseConfig()
+    posterior: PosteriorConfig = PosteriorConfig()

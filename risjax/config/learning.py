@@ -55,6 +55,10 @@ class ModelConfig(Section):
     extra_regularisation: Annotated[tuple[PositiveFloat, ...], FromList] = (0.1,)
     """Ridge weights of further images shown beside the first one, as multiples of its own (the data's
     noise-to-signal estimate)."""
+    posterior_width: PositiveInt = 64
+    """Hidden channels of the posterior head, which judges candidates."""
+    posterior_knots: Annotated[int, Field(ge=2)] = 24
+    """Ranges at which the posterior head gives its log-prior."""
 
     @model_validator(mode="after")
     def _heads_divide(self) -> "ModelConfig":
@@ -93,6 +97,17 @@ class CovarianceConfig(Section):
     """delta, added to the diagonal at trace N."""
 
 
+class PosteriorTrainConfig(Section):
+    """The second stage: the posterior head, on candidates that the frozen network proposes."""
+
+    scenes: NonNegativeInt = 8192
+    """Fresh scenes whose candidates it learns from; a quarter more are held out. 0 leaves the head out."""
+    epochs: PositiveInt = 40
+    """Passes over them."""
+    learning_rate: PositiveFloat = 3.0e-3
+    """Peak of AdamW's cosine."""
+
+
 class TrainConfig(Section):
     """The optimizer, the schedule and the length of a training."""
 
@@ -119,6 +134,7 @@ class TrainConfig(Section):
     """Validation metric that decides which epoch's checkpoint is the best; ``nmse`` is a surrogate."""
     max_consecutive_skips: PositiveInt = 20
     """Steps with a non-finite gradient in a row that stop the run."""
+    posterior: PosteriorTrainConfig = PosteriorTrainConfig()
     dataset_scenes: NonNegativeInt = 0
     """0 streams fresh scenes for ever; otherwise so many scenes, whole batches of the stream, are repeated."""
 

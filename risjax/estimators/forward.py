@@ -72,6 +72,7 @@ def empty_fit(data: Statistics, physics: PhysicsConfig, dtype: jnp.dtype) -> Fit
         amplitude=jnp.zeros(slots, data.filtered.dtype),
         contribution=jnp.zeros(slots, dtype),
         residual=data.energy,
+        gradient=jnp.zeros((slots, 3), dtype),
         curvature=jnp.zeros((3 * slots, 3 * slots), dtype),
     )
 

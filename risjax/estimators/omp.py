@@ -38,7 +38,7 @@ def localise_omp(
         here = jnp.argmax(gain_on_grid(data, physics, fit, grid, energy))
         cosines, active = fit.cosines.at[index].set(points[here]), fit.active.at[index].set(True)
         there = linearise(data, physics.array, cosines, active)
-        fit = Fit(cosines, active, there.amplitude, there.contribution, there.residual, there.curvature)
+        fit = Fit(cosines, active, there.amplitude, there.contribution, there.residual, there.gradient, there.curvature)
         return fit, fit
 
     _, fits = jax.lax.scan(body, empty_fit(data, physics, points.dtype), jnp.arange(slots))

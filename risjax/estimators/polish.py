@@ -27,6 +27,7 @@ class Fit(NamedTuple):
         amplitude: [K].
         contribution: energy that each source's absence would add to the residual, [K].
         residual: energy that the fit leaves, [].
+        gradient: half the residual's, [K, 3]; not zero where the field of view holds the fit back.
         curvature: T of `risjax.estimators.likelihood`, [3K, 3K].
     """
 
@@ -35,6 +36,7 @@ class Fit(NamedTuple):
     amplitude: Complex[Array, "*batch K"]
     contribution: Float[Array, "*batch K"]
     residual: Float[Array, "*batch"]
+    gradient: Float[Array, "*batch K 3"]
     curvature: Float[Array, "*batch K3 K3"]
 
 
@@ -92,7 +94,7 @@ def maximise(
     )
     initial = (start, nowhere, jnp.asarray(1e-2, real))
     x, here, _ = jax.lax.fori_loop(0, iterations + 1, body, initial)
-    return Fit(x, active, here.amplitude, here.contribution, here.residual, here.curvature)
+    return Fit(x, active, here.amplitude, here.contribution, here.residual, here.gradient, here.curvature)
 
 
 def keep_if(fit: Fit, condition: Bool[Array, ""]) -> Fit:
@@ -128,27 +130,43 @@ def noise_from_residual(fit: Fit, num_measurements: Float[Array, ""]) -> Float[A
     return jnp.maximum(fit.residual, 0.0) / jnp.maximum(num_measurements - used, 1.0)
 
 
-def estimates_from_fit(fit: Fit, data: Statistics) -> Estimates:
+def estimates_from_fit(
+    fit: Fit,
+    data: Statistics,
+    *,
+    position: Float[Array, "K 3"] | None = None,
+    std: Float[Array, "K 3"] | None = None,
+    existence: Float[Array, " K"] | None = None,
+) -> Estimates:
     """A fit as `Estimates`, strongest first.
 
     ``score`` is the energy that a source's absence would add to the residual, over the noise variance: the
     logarithm of its likelihood ratio, positions held, amplitudes fitted.
+
+    Args:
+        fit: of one scene.
+        data: the scene's statistics.
+        position: what to report instead of the fit's own.
+        std: what to report instead of the Fisher information's.
+        existence: probabilities, where there are any.
     """
     noise_variance = noise_from_residual(fit, data.num_measurements)
-    std = standard_deviations(fit, noise_variance, fit.cosines)
+    position = to_position(fit.cosines) if position is None else position
+    std = standard_deviations(fit, noise_variance, fit.cosines) if std is None else std
     power = jnp.where(fit.active, jnp.abs(fit.amplitude) ** 2, -1.0)
+    existence = jnp.full_like(power, jnp.nan) if existence is None else existence
     order = jnp.argsort(-power)
     active, finite = fit.active[order], jnp.isfinite(fit.residual)
     active = active & finite
     row = active[:, None]
     score = fit.contribution / jnp.maximum(noise_variance, jnp.finfo(power.dtype).tiny)
     return Estimates(
-        position=jnp.where(row, to_position(fit.cosines[order]), 0.0),
+        position=jnp.where(row, position[order], 0.0),
         amplitude=jnp.where(active, fit.amplitude[order], 0),
         active=active,
         std=jnp.where(row, std[order], jnp.inf),
         score=jnp.where(active, score[order], 0.0),
-        existence=jnp.full_like(score, jnp.nan),
+        existence=jnp.where(active, existence[order], jnp.where(jnp.isnan(existence[order]), jnp.nan, 0.0)),
     )
 
 

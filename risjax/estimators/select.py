@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
-from risjax.estimators.greedy import count_by_residual
+from risjax.estimators.cfar import stopping_penalty
+from risjax.estimators.forward import count_by_residual
 from risjax.estimators.grid import to_cosines
 from risjax.estimators.likelihood import statistics
 from risjax.estimators.polish import Fit, estimates_from_fit, keep_if, maximise
@@ -49,7 +50,7 @@ def select_and_polish(
     _, fits = jax.lax.scan(body, (to_cosines(position), candidates.active), None, length=slots)
     counts = jnp.sum(fits.active, axis=1)
     residuals = jnp.full(slots + 1, data.energy).at[counts].min(fits.residual)
-    count = count_by_residual(residuals, data.num_measurements, estimator.greedy.penalty)
+    count = count_by_residual(residuals, data.num_measurements, stopping_penalty(physics, estimator))
     count = count if num_sources is None else num_sources
     count = jnp.minimum(count, counts[0])
     fit = jax.tree.map(lambda leaf: leaf[jnp.argmax(counts == count)], fits)

@@ -44,9 +44,6 @@ COMMON_FIELD: frozenset[str] = LEARNED | {
 TOLD_K: frozenset[str] = frozenset({"oracle_mvdr", "greedy_ml_told_k"})
 """Methods that are told K."""
 
-GENEROUS_THRESHOLD_DB = 30.0
-EXTRA_CANDIDATES = 3
-
 
 class Batch(NamedTuple):
     """What a method may be shown; what it may not is None.
@@ -155,26 +152,14 @@ def _on_sample(localise: Callable[..., Estimates], config: Config, physics: Phys
 
 def _learned(config: Config, physics: PhysicsConfig, params: Params, *, likelihood: bool) -> Callable[[Batch], Found]:
     pipeline = make_pipeline(physics, config.precision, config.model, config.estimator)
-    grid = make_grid(physics, config.estimator.grid)
-    slots = physics.scene.max_sources
-    # The likelihood drops what it does not need, so it is offered more, and weaker, peaks than are let by otherwise.
-    generous = config.estimator.model_copy(update={"threshold_db": GENEROUS_THRESHOLD_DB})
-    roomy = physics.model_copy(
-        update={"scene": physics.scene.model_copy(update={"max_sources": slots + EXTRA_CANDIDATES})}
-    )
 
     def run(batch: Batch) -> Found:
-        prediction, covariance = pipeline.covariance(params, batch.observation, config.covariance)
-        factor = cast(Array, prediction.factor)  # the pipeline's upcast has joined its real and imaginary parts
-        if not likelihood:
-            return Found(pipeline.localise(covariance), factor)
-
-        def one(observation: Observation, effective: LowRankCovariance) -> Estimates:
-            candidates = localise_mvdr(effective, roomy, generous, grid=grid)
-            found = select_and_polish(observation, candidates, physics, config.estimator)
-            return jax.tree.map(lambda leaf: leaf[:slots], found)
-
-        return Found(jax.vmap(one)(batch.observation, covariance), factor)
+        if likelihood:
+            prediction, estimates = pipeline.sources(params, batch.observation, config.covariance)
+        else:
+            prediction, effective = pipeline.covariance(params, batch.observation, config.covariance)
+            estimates = pipeline.localise(effective)
+        return Found(estimates, cast(Array, prediction.factor))  # the pipeline's upcast has joined its two parts
 
     return run
 

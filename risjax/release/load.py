@@ -1,18 +1,21 @@
 """The one door to trained parameters: of a release, of another run, or of this run's own checkpoints."""
 
 import jax
+import jax.numpy as jnp
 
 from risjax.config import Config
 from risjax.config.errors import ConfigError
 from risjax.config.io import differences, from_yaml
 from risjax.config.weights import WEIGHTS_NAME, Found, find_weights, no_weights_text
+from risjax.estimators.evidence import num_features
 from risjax.model import Params, build
+from risjax.pipeline import POSTERIOR, make_posterior
 from risjax.precision import make_policy
-from risjax.release.files import WeightsError, flat_shapes, read_weights
 from risjax.run_directory import RunDirectory
 from risjax.train import load_best
+from risjax.weights_file import WeightsError, flat_shapes, read_weights
 
-_OF_THE_NETWORK = ("physics.array.", "model.")
+_OF_THE_NETWORK = ("physics.array.", "physics.scene.max_sources", "model.")
 """Settings that a network cannot be used with other values of: its shapes, and the manifold that it has learned."""
 
 
@@ -68,8 +71,12 @@ def _refuse_mismatch(config: Config, trained: Config, found: Found) -> None:
 
 
 def _refuse_other_shapes(config: Config, params: Params, found: Found) -> None:
-    """The network's own leaves must be there with their shapes; groups of other parts may stand beside them."""
+    """The leaves of the network, and of the posterior head where there is one, must be there with their shapes."""
     like = jax.eval_shape(build(config.physics.array, config.model, config.precision).init, jax.random.key(0))
+    if POSTERIOR in params:
+        each = jax.ShapeDtypeStruct((num_features(config.physics.scene.max_sources),), jnp.float32)
+        init = make_posterior(config.physics, config.model).init
+        like = {**like, POSTERIOR: jax.eval_shape(init, jax.random.key(0), each, each)}
     expected, held = flat_shapes(like), flat_shapes(params)
     of_network = {name: shape for name, shape in held.items() if name.split(".")[0] in like}
     wrong = [name for name in {**expected, **of_network} if expected.get(name) != of_network.get(name)]

@@ -3,6 +3,7 @@
 from risjax.train.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from risjax.train.health import NonFiniteTraining
 from risjax.train.loop import Outcome, load_best, train
+from risjax.train.posterior import train_posterior
 from risjax.train.trainer import Trainer, estimate_step_seconds
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "estimate_step_seconds",
     "load_best",
     "train",
+    "train_posterior",
 ]

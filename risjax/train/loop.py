@@ -13,6 +13,7 @@ from risjax.config import Config
 from risjax.config.metric import Metric, lower_is_better
 from risjax.environment import installed_environment
 from risjax.model import Params
+from risjax.pipeline import POSTERIOR
 from risjax.run_directory import RunDirectory
 from risjax.terminal import Bar, Terminal
 from risjax.train.checkpoint import Checkpoints
@@ -22,6 +23,7 @@ from risjax.train.settings import total_steps
 from risjax.train.state import StepInfo, TrainState
 from risjax.train.trainer import Trainer
 from risjax.train.validation import make_validation
+from risjax.weights_file import read_weights
 
 LOG_INTERVAL_STEPS = 10
 """Steps between visits of the host: reports are fetched, assertions waited for, lines written."""
@@ -118,7 +120,8 @@ def train(
 
 
 def load_best(config: Config, directory: RunDirectory) -> Params:
-    """The EMA parameters of the best epoch of a finished or unfinished training.
+    """The EMA parameters of the best epoch of a finished or unfinished training, and the posterior head's where it
+    has been trained.
 
     Raises:
         CheckpointError: there is no sound checkpoint.
@@ -128,7 +131,10 @@ def load_best(config: Config, directory: RunDirectory) -> Params:
     last = checkpoints.load_last(like)
     if last is None:
         raise FileNotFoundError(f"no checkpoint in {directory.checkpoints}: run the stage `train` first")
-    return checkpoints.load(last.metadata["best_epoch"], like).state.ema
+    params = checkpoints.load(last.metadata["best_epoch"], like).state.ema
+    if not directory.posterior_path.exists():
+        return params
+    return {**params, POSTERIOR: read_weights(directory.posterior_path)[0]}
 
 
 def _run_epoch(

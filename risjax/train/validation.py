@@ -50,10 +50,10 @@ def _make_measure(
 
     @jax.jit
     def measure(params: Params, batch: Scene, covariance: CovarianceSettings) -> tuple[Estimates, jax.Array]:
-        prediction, effective = pipeline.covariance(params, batch.observation, covariance)
+        prediction, estimates = pipeline.sources(params, batch.observation, covariance)
         factor = cast(jax.Array, prediction.factor)  # the pipeline's upcast has joined its real and imaginary parts
         nmse = jax.vmap(covariance_nmse)(factor, batch.truth.label_factor)
-        return pipeline.localise(effective), nmse
+        return estimates, nmse
 
     return measure
 

@@ -1,5 +1,6 @@
 """From a training to a folder, and from the folder to an evaluation without training."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -11,11 +12,12 @@ import pytest
 
 from risjax import cli
 from risjax.config.errors import ConfigError
-from risjax.config.io import apply_overrides, from_yaml, load_config
+from risjax.config.io import apply_overrides, from_yaml, load_config, to_yaml
 from risjax.config.weights import find_weights
-from risjax.release import WeightsError, load_params, read_weights, write_weights
-from risjax.run_directory import RunDirectory
-from risjax.train import load_best
+from risjax.release import WeightsError, load_params, read_weights, release, write_weights
+from risjax.run_directory import RunDirectory, write_atomically
+from risjax.terminal import Terminal
+from risjax.train import Checkpoints, Trainer, load_best
 from tests.released import tiny_release
 from tests.tiny import TINY, tiny_config
 
@@ -25,11 +27,30 @@ EVALUATED = ["evaluate.sources=[{name: held_out, scenes: 6}]", "evaluate.methods
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """A run that trained, evaluated and released."""
-    directory = tmp_path_factory.mktemp("trained") / "mine"
-    stages = ["stages=[train, evaluate, release]", "physics.scene.snr_db=[10, 20]", f"run.directory={directory}"]
-    assert cli.main(["--config", "base.yaml", "--quiet", *SHRUNK, *EVALUATED, *stages]) == 0
-    return RunDirectory(directory)
+    """A run with checkpoints, a log and an evaluation, none of which it cost time to make, and its release."""
+    directory = RunDirectory(tmp_path_factory.mktemp("trained") / "mine")
+    config = tiny_config(physics__scene__snr_db=[10.0, 20.0], run__directory=str(directory.path))
+    write_atomically(directory.config_path, to_yaml(config))
+    state = Trainer(config).init()
+    best = state._replace(ema=jax.tree.map(lambda leaf: leaf + 1, state.ema))
+    checkpoints = Checkpoints(directory.checkpoints)
+    checkpoints.save(best, {"epoch": 1, "best_epoch": 1, "best": {}}, best_epoch=1)
+    checkpoints.save(state, {"epoch": 2, "best_epoch": 1, "best": {}}, best_epoch=1)
+    for epoch, value in ((1, 1.25), (2, 1.5)):
+        record = {"kind": "epoch", "epoch": epoch, "best_epoch": 1, "validation": {"gospa_m": value}, "seconds": 61.0}
+        directory.append_log({**record, "applied_updates": 6 * epoch, "skipped_steps": 0})
+    directory.append_log({"kind": "environment", "device": "a device", "processor": "a processor", "jax": "0.1"})
+    figure = {"value": 0.5, "low": 0.25, "high": 0.75, "count": 9}
+    overall = {"overall": {"f1_3d": figure, "gospa_m": figure}}
+    entry = {
+        "scenes": 9,
+        "methods": {"learned_mvdr": overall, "sample_mvdr": {"overall": {}}},
+        "pairs": {"learned_mvdr_minus_sample_mvdr": overall},
+        "notes": ["a note"],
+    }
+    directory.write_json("metrics.json", {"sources": {"held_out": entry}})
+    release(config, directory, Terminal(quiet=True))
+    return directory
 
 
 def test_a_release_holds_the_averaged_parameters_of_the_best_epoch(trained: RunDirectory) -> None:
@@ -44,12 +65,25 @@ def test_a_release_holds_the_averaged_parameters_of_the_best_epoch(trained: RunD
 
 def test_the_card_is_made_of_the_runs_own_figures(trained: RunDirectory) -> None:
     card = (trained.path / "release" / "card.md").read_text()
-    overall = trained.read_json("metrics.json")["sources"]["held_out"]["methods"]["learned_mvdr"]["overall"]["nmse"]
-    assert f"| learned_mvdr | {overall['value']:.3f} [{overall['low']:.3f}, {overall['high']:.3f}] |" in card
-    for text in ("# mine", "12 applied, of 4 scenes (48 scenes)", "SNR 10.0 … 20.0 dB", "## Where it ends", "6 by 6"):
+    for text in (
+        "# mine",
+        "12 applied, of 4 scenes (48 scenes)",
+        "SNR 10.0 … 20.0 dB",
+        "after epoch 1, the best in validation `gospa_m` (1.25)",
+        "| hardware | a device; a processor |",
+        "| wall time | 2 min 2 s, validation included |",
+        "| learned_mvdr | 0.500 [0.250, 0.750] | 0.500 [0.250, 0.750] |",
+        "| sample_mvdr | - | - |",
+        "| learned_mvdr - sample_mvdr | +0.500 [+0.250, +0.750] | - |",
+        "- a note",
+        "6 by 6 elements",
+        hashlib.sha256((trained.path / "release" / "weights.safetensors").read_bytes()).hexdigest(),
+    ):
         assert text in card, text
-    assert "wall time | not" not in card
-    assert "learned_mvdr - sample_mvdr" in card
+
+
+def test_a_card_without_an_evaluation_says_so(tmp_path: Path) -> None:
+    assert "Not evaluated." in (tiny_release(tmp_path)[0] / "card.md").read_text()
 
 
 def test_evaluating_released_weights_trains_nothing(
@@ -59,13 +93,24 @@ def test_evaluating_released_weights_trains_nothing(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text("stages: [evaluate, report]\n")
     command = ["--config", "mine.yaml", "--quiet", "weights=elsewhere", EVALUATED[0], "evaluate.methods=[learned_mvdr]"]
-    assert cli.main([*command, "evaluate.batch_size=4", "evaluate.bootstrap_draws=50"]) == 0
+    assert cli.main([*command, "evaluate.batch_size=6", "evaluate.bootstrap_draws=50"]) == 0
     again = RunDirectory("runs/mine")
-    ours, theirs = again.read_json("metrics.json")["sources"], trained.read_json("metrics.json")["sources"]
-    ours, theirs = (found["held_out"]["methods"]["learned_mvdr"] for found in (ours, theirs))
-    assert ours == theirs
+    assert "learned_mvdr" in again.read_json("metrics.json")["sources"]["held_out"]["methods"]
     assert not list(again.checkpoints.iterdir())
     assert again.report_path.exists()
+
+
+@pytest.mark.slow
+def test_from_training_to_release_to_the_same_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    stages = ["stages=[train, evaluate, release]", "run.directory=mine"]
+    assert cli.main(["--config", "base.yaml", "--quiet", *SHRUNK, *EVALUATED, *stages]) == 0
+    Path("again.yaml").write_text("stages: [evaluate]\nweights: mine/release\n")
+    batches = ["evaluate.batch_size=4", "evaluate.bootstrap_draws=50"]
+    assert cli.main(["--config", "again.yaml", "--quiet", *EVALUATED, *batches]) == 0
+    ours, theirs = (RunDirectory(name).read_json("metrics.json")["sources"] for name in ("runs/again", "mine"))
+    assert ours["held_out"]["methods"] == theirs["held_out"]["methods"]
+    assert "12 applied, of 4 scenes (48 scenes)" in Path("mine/release/card.md").read_text()
 
 
 def test_another_run_serves_without_a_release(
@@ -109,15 +154,17 @@ def test_leaves_of_another_shape_are_named(tmp_path: Path) -> None:
     folder, config = tiny_release(tmp_path)
     config = apply_overrides(config, {"stages": ["evaluate"], "weights": str(folder)})
     params, _ = read_weights(folder / "weights.safetensors")
-    params["calibration"] = {"knots": np.arange(3.0, dtype=np.float32)}
-    write_weights(folder / "weights.safetensors", params)
-    np.testing.assert_array_equal(load_params(config, None)["calibration"]["knots"], [0, 1, 2])
-    del params["encoder"]["norm"]
+    chex.assert_trees_all_equal(load_params(config, None), params)
+    without = {group: leaves for group, leaves in params.items() if group != "posterior"}
+    write_weights(folder / "weights.safetensors", without)
+    chex.assert_trees_all_equal(load_params(config, None), without)
+    del params["encoder"]["norm"], params["posterior"]["mean"]
     params["head"]["rows"]["bias"] = np.zeros(5, np.float32)
     write_weights(folder / "weights.safetensors", params)
     with pytest.raises(WeightsError, match=r"head\.rows\.bias: \[5\] in the file, \[24\] expected") as caught:
         load_params(config, None)
     assert "encoder.norm.bias: absent in the file" in str(caught.value)
+    assert "posterior.mean: absent in the file" in str(caught.value)
 
 
 def test_bfloat16_halves_the_file(tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""Candidates for the posterior: a learned spectrum's peaks, fitted jointly, then dropped one after another.
+
+The spectrum proposes, the residual of the fit may replace the weakest proposal by something better, and backward
+elimination orders what is left: the weakest candidate goes, the others are fitted again, down to one. Every fit
+on the way is kept: `risjax.estimators.evidence` describes them, and the decision takes one of them.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float, Int
+
+from risjax.config import PhysicsConfig, PosteriorConfig
+from risjax.estimators.grid import Grid
+from risjax.estimators.likelihood import Statistics, steering_and_derivatives
+from risjax.estimators.peaks import local_maxima
+from risjax.estimators.polish import Fit, maximise
+from risjax.estimators.spectrum import mvdr_cost, whitener
+from risjax.types import LowRankCovariance
+
+
+class Elimination(NamedTuple):
+    """The fits of backward elimination: index k of the leading axis K holds k + 1 candidates, or none where there
+    were fewer to begin with.
+
+    Attributes:
+        fits: the joint fits.
+        weakest: slot of the candidate that was dropped next, [K].
+        level: learned spectrum at every candidate, as log10 of delta a^H R^-1 a, [K, K]; zero in inactive slots.
+        residuals: energy left by 0 ... K candidates, [K + 1].
+    """
+
+    fits: Fit
+    weakest: Int[Array, "*batch K"]
+    level: Float[Array, "*batch K K"]
+    residuals: Float[Array, "*batch K1"]
+
+
+def _from_spectrum(whitening: Complex[Array, "rank N"], grid: Grid, slots: int) -> tuple[Array, Array]:
+    """(u, v, s) of the learned spectrum's highest peaks [K, 3], and which slots hold one [K]."""
+    peaks, heights = local_maxima(-mvdr_cost(whitening, grid.steering), grid, slots)
+    return peaks, heights > -jnp.inf
+
+
+def _exchange_weakest(data: Statistics, physics: PhysicsConfig, grid: Grid, fit: Fit) -> tuple[Array, Array]:
+    """The candidates with the weakest, or an empty slot, given to the best point of the residual, where that gains.
+
+    The gain of a point is reckoned as |a^H r|^2 over the mean of a^H G a, tr G / N: its exact denominator costs
+    more than the joint fit.
+    """
+    vectors, _ = steering_and_derivatives(physics.array, fit.cosines)
+    vectors = jnp.where(fit.active[None, :], vectors, 0)
+    field = jnp.matmul(vectors, fit.amplitude[:, None], precision="highest")
+    left = data.filtered[:, None] - jnp.matmul(data.gram, field, precision="highest")
+    image = jnp.matmul(grid.steering.conj(), left, precision="highest")[:, 0]
+    scale = jnp.mean(jnp.diagonal(data.gram).real) + jnp.finfo(data.energy.dtype).tiny
+    gain = jnp.where(grid.inside.reshape(-1), (image.real**2 + image.imag**2) / scale, -jnp.inf)
+    best = jnp.argmax(gain)
+    weakest = jnp.argmin(jnp.where(fit.active, fit.contribution, -1.0))
+    better = gain[best] > jnp.where(fit.active[weakest], fit.contribution[weakest], 0.0)
+    there = grid.cosines.reshape(-1, 3)[best]
+    cosines = fit.cosines.at[weakest].set(jnp.where(better, there, fit.cosines[weakest]))
+    return cosines, fit.active.at[weakest].set(fit.active[weakest] | better)
+
+
+def eliminate(
+    data: Statistics,
+    effective: LowRankCovariance,
+    physics: PhysicsConfig,
+    posterior: PosteriorConfig,
+    grid: Grid,
+) -> Elimination:
+    """Candidates of one scene and their backward elimination.
+
+    Args:
+        data: the scene's statistics.
+        effective: R_eff.
+        physics: array, field of view, slots.
+        posterior: rounds and iterations.
+        grid: of ``posterior.grid``.
+    """
+    slots = physics.scene.max_sources
+    whitening = whitener(effective)
+    cosines, active = _from_spectrum(whitening, grid, slots)
+    fit = maximise(data, physics, cosines, active, iterations=posterior.iterations)
+
+    def exchange(fit: Fit, _: None) -> tuple[Fit, None]:
+        cosines, active = _exchange_weakest(data, physics, grid, fit)
+        return maximise(data, physics, cosines, active, iterations=posterior.iterations), None
+
+    fit, _ = jax.lax.scan(exchange, fit, None, length=posterior.residual_rounds)
+
+    def drop(fit: Fit, _: None) -> tuple[Fit, tuple[Fit, Array]]:
+        weakest = jnp.argmin(jnp.where(fit.active, fit.contribution, jnp.inf))
+        left = fit.active & (jnp.arange(slots) != weakest)
+        return maximise(data, physics, fit.cosines, left, iterations=posterior.elimination_iterations), (fit, weakest)
+
+    _, (fits, weakest) = jax.lax.scan(drop, fit, None, length=slots)
+    # In ascending order; a scene with fewer candidates than slots has empty fits, which go to the end.
+    counts = jnp.sum(fits.active, axis=1)
+    order = jnp.argsort(jnp.where(counts > 0, counts, slots + 1))
+    fits, weakest = jax.tree.map(lambda leaf: leaf[order], (fits, weakest))
+    vectors = jax.vmap(lambda x: steering_and_derivatives(physics.array, x)[0].T)(fits.cosines)
+    level = jnp.where(fits.active, jnp.log10(mvdr_cost(whitening, vectors)), 0.0)
+    return Elimination(fits, weakest, level, jnp.concatenate([data.energy[None], fits.residual]))

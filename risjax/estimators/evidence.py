@@ -1,0 +1,117 @@
+"""What the fits of candidates say, as numbers that a small network can weigh.
+
+For every fit of the elimination and every candidate in it: how much it explains, how strong it is beside the
+others once the path loss is taken out, where it is and how surely, how the learned spectrum sees it, and how much
+worse the data are explained with one candidate fewer. All of it is scale-free: neither the noise level nor the
+power of the scene is known.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from risjax.config import PhysicsConfig
+from risjax.estimators.candidates import Elimination
+from risjax.estimators.grid import field_of_view, to_position
+from risjax.estimators.likelihood import Statistics
+from risjax.estimators.polish import Fit, noise_from_residual, standard_deviations
+
+
+class RangeLikelihood(NamedTuple):
+    """log-likelihood of each candidate's inverse range, everything else at its best: a quadratic.
+
+    Attributes:
+        peak: where the fit ended, 1/r [1/m].
+        std: of 1/r, from the Fisher information [1/m].
+        slope: of the log-likelihood at the peak [m]; not zero where the field of view held the fit back.
+    """
+
+    peak: Float[Array, "*batch K"]
+    std: Float[Array, "*batch K"]
+    slope: Float[Array, "*batch K"]
+
+
+class Evidence(NamedTuple):
+    """Of one fit.
+
+    Attributes:
+        features: of each candidate, [K, F]; zero in inactive slots.
+        active: [K].
+        likelihood: of each candidate's range.
+        std: standard deviations of (azimuth, elevation, range), [K, 3].
+    """
+
+    features: Float[Array, "*batch K F"]
+    active: Bool[Array, "*batch K"]
+    likelihood: RangeLikelihood
+    std: Float[Array, "*batch K 3"]
+
+
+def num_features(slots: int) -> int:
+    """F."""
+    return 15 + slots
+
+
+def _log(x: Array) -> Array:
+    return jnp.log(jnp.maximum(x, jnp.finfo(x.dtype).tiny))
+
+
+def drops(elimination: Elimination, data: Statistics) -> Float[Array, " K"]:
+    """2 L M ln(rho_k / rho_(k+1)): how much better k + 1 candidates explain the data than k; zero in empty fits."""
+    floor = data.energy * 10 * jnp.finfo(data.energy.dtype).eps + jnp.finfo(data.energy.dtype).tiny
+    logs = jnp.log(jnp.maximum(elimination.residuals, floor))
+    held = jnp.any(elimination.fits.active, axis=1)
+    return jnp.where(held, 2.0 * data.num_measurements * (logs[:-1] - logs[1:]), 0.0)
+
+
+def describe(
+    fit: Fit, level: Float[Array, " K"], drop: Float[Array, " K"], data: Statistics, physics: PhysicsConfig
+) -> Evidence:
+    """The evidence of one fit.
+
+    Args:
+        fit: of one scene.
+        level: of `Elimination`, for this fit.
+        drop: of `drops`, for the scene.
+        data: the scene's statistics.
+        physics: field of view.
+    """
+    field, slots = field_of_view(physics), fit.active.shape[0]
+    noise = jnp.maximum(noise_from_residual(fit, data.num_measurements), jnp.finfo(level.dtype).tiny)
+    std = standard_deviations(fit, noise, fit.cosines)
+    position, s = to_position(fit.cosines), fit.cosines[:, 2]
+    s_std = jnp.clip(std[:, 2] * s**2, 1e-6, 1e3)
+    gradient = jnp.einsum("kpkq->kpq", fit.curvature.reshape(slots, 3, slots, 3))[:, 2, 2]
+    count = jnp.sum(fit.active)
+
+    def centred(x: Array) -> Array:
+        return x - jnp.sum(jnp.where(fit.active, x, 0.0)) / jnp.maximum(count, 1)
+
+    amplitude = _log(jnp.abs(fit.amplitude))
+    columns = [
+        jnp.log1p(fit.contribution / noise),
+        centred(amplitude),
+        centred(amplitude + _log(position[:, 2])),
+        jnp.broadcast_to(_log(data.energy / jnp.maximum(fit.residual, jnp.finfo(s.dtype).tiny)), slots),
+        _log(jnp.clip(std[:, 0], 1e-6, 1e3)),
+        _log(jnp.clip(std[:, 1], 1e-6, 1e3)),
+        _log(s_std),
+        _log(s),
+        (s - field.s[0]) / (field.s[1] - field.s[0]),
+        fit.cosines[:, 0],
+        fit.cosines[:, 1],
+        level,
+        jnp.broadcast_to(count / slots, slots),
+        _log(jnp.maximum(gradient / noise, 1e-6)),
+        jnp.where(s <= field.s[0] * (1 + 1e-5), 1.0, 0.0),
+    ]
+    shared = jnp.broadcast_to(jnp.log1p(jnp.maximum(drop, 0.0))[None, :], (slots, slots))
+    features = jnp.concatenate([jnp.stack(columns, axis=1), shared], axis=1)
+    finite = jnp.all(jnp.isfinite(features), axis=1) & fit.active & jnp.isfinite(fit.residual)
+    return Evidence(
+        features=jnp.where(finite[:, None], features, 0.0),
+        active=finite,
+        likelihood=RangeLikelihood(s, s_std, jnp.where(finite, -2.0 * fit.gradient[:, 2] / noise, 0.0)),
+        std=std,
+    )

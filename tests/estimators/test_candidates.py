@@ -1,0 +1,100 @@
+"""Candidates from a covariance, their elimination, and the evidence that describes them."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from risjax.config import PosteriorConfig
+from risjax.estimators.candidates import eliminate
+from risjax.estimators.evidence import describe, drops, num_features
+from risjax.estimators.grid import make_grid, to_cosines, to_position
+from risjax.estimators.judged import existence_of_slots
+from risjax.estimators.likelihood import statistics
+from risjax.physics.array import steering
+from risjax.types import LowRankCovariance
+from tests.estimators.scenes import observe, small_physics
+
+TRUTH = np.array([[-0.6, 0.2, 1.1], [0.4, -0.3, 2.5]], np.float32)
+AMPLITUDES = np.array([1.0, 0.7j])
+PHYSICS = small_physics()
+SLOTS = PHYSICS.scene.max_sources
+SETTINGS = PosteriorConfig()
+
+
+def covariance_of(positions: np.ndarray) -> LowRankCovariance:
+    factor = steering(PHYSICS.array, jnp.asarray(positions)).T
+    scale = jnp.sqrt(factor.shape[0] / len(positions)).astype(factor.real.dtype)
+    return LowRankCovariance(jnp.pad(factor * scale, ((0, 0), (0, 3 - len(positions)))), jnp.asarray(1e-3))
+
+
+@pytest.fixture(scope="module")
+def run():
+    grid = make_grid(PHYSICS, SETTINGS.grid)
+
+    @jax.jit
+    def both(observation, effective):
+        data = statistics(observation, PHYSICS)
+        found = eliminate(data, effective, PHYSICS, SETTINGS, grid)
+        drop = drops(found, data)
+        evidence = jax.vmap(lambda fit, level: describe(fit, level, drop, data, PHYSICS))(found.fits, found.level)
+        return found, evidence
+
+    return both
+
+
+@pytest.mark.parametrize("known", [TRUTH, TRUTH[:1]], ids=["both in the covariance", "one only in the residual"])
+def test_two_planted_sources_survive_the_elimination(run, known: np.ndarray):
+    found, _ = run(observe(PHYSICS, TRUTH, AMPLITUDES, noise=0.02), covariance_of(known))
+    assert np.asarray(found.fits.active).sum(1).tolist() == list(range(1, SLOTS + 1))
+    pair = to_position(found.fits.cosines[1])[np.asarray(found.fits.active[1])]
+    pair = pair[np.argsort(pair[:, 0])]
+    np.testing.assert_allclose(pair[:, :2], TRUTH[:, :2], atol=0.01)
+    np.testing.assert_allclose(pair[:, 2], TRUTH[:, 2], rtol=0.1)
+    residuals = np.asarray(found.residuals)
+    assert residuals[1] > 3 * residuals[2], "the second source explains most of what the first leaves"
+    assert residuals[2] < 1.5 * residuals[-1]
+
+
+def test_each_fit_holds_the_candidates_of_the_next_but_the_weakest(run):
+    found, _ = run(observe(PHYSICS, TRUTH, AMPLITUDES, noise=0.05), covariance_of(TRUTH))
+    active, weakest = np.asarray(found.fits.active), np.asarray(found.weakest)
+    for k in range(1, SLOTS):
+        kept = active[k].copy()
+        kept[weakest[k]] = False
+        np.testing.assert_array_equal(kept, active[k - 1])
+    assert len(set(weakest.tolist())) == SLOTS
+
+
+def test_evidence_is_free_of_scale_and_finite(run):
+    observation = observe(PHYSICS, TRUTH, AMPLITUDES, noise=0.02)
+    _, evidence = run(observation, covariance_of(TRUTH))
+    assert evidence.features.shape == (SLOTS, SLOTS, num_features(SLOTS))
+    chex.assert_tree_all_finite(evidence.features)
+    _, louder = run(observation._replace(snapshots=observation.snapshots * 100), covariance_of(TRUTH))
+    np.testing.assert_allclose(louder.features[1], evidence.features[1], rtol=2e-2, atol=2e-2)
+
+
+def test_the_likelihood_of_the_range_is_that_of_the_fit(run):
+    observation = observe(PHYSICS, TRUTH, AMPLITUDES, noise=0.02)
+    found, evidence = run(observation, covariance_of(TRUTH))
+    slot = int(np.argmax(np.asarray(found.fits.active[1])))
+    s, std = float(evidence.likelihood.peak[1, slot]), float(evidence.likelihood.std[1, slot])
+    nearest = TRUTH[np.argmin(np.abs(TRUTH[:, 0] - to_position(found.fits.cosines[1])[slot, 0]))]
+    assert abs(s - 1 / nearest[2]) < 5 * std < 0.1
+    assert float(to_cosines(jnp.asarray(nearest))[2]) == pytest.approx(1 / nearest[2])
+
+
+def test_a_scene_that_is_not_finite_has_no_evidence(run):
+    observation = observe(PHYSICS, TRUTH, AMPLITUDES)
+    broken = observation._replace(snapshots=observation.snapshots.at[0, 0].set(jnp.nan))
+    _, evidence = run(broken, covariance_of(TRUTH))
+    assert not np.asarray(evidence.active).any()
+    chex.assert_tree_all_finite(evidence.features)
+
+
+def test_a_slots_probability_is_what_was_said_when_it_was_the_weakest(run):
+    found, _ = run(observe(PHYSICS, TRUTH, AMPLITUDES, noise=0.05), covariance_of(TRUTH))
+    said = jnp.linspace(0.9, 0.1, SLOTS)
+    np.testing.assert_allclose(existence_of_slots(found, said)[found.weakest], said, atol=1e-6)

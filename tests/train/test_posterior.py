@@ -1,0 +1,72 @@
+"""The second stage of training: a posterior head beside the network, used by the pipeline and by nobody's order."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from risjax.data.stream import scene_batch
+from risjax.keys import Purpose
+from risjax.pipeline import POSTERIOR, make_pipeline
+from risjax.run_directory import RunDirectory
+from risjax.terminal import Terminal
+from risjax.train import Trainer, load_best, train, train_posterior
+from risjax.train.posterior import fit_posterior
+from tests.tiny import tiny_config
+
+CONFIG = tiny_config(train__posterior__scenes=64, train__posterior__epochs=4, train__epochs=1)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    directory = RunDirectory(tmp_path_factory.mktemp("run"))
+    train(CONFIG, directory, Terminal(quiet=True))
+    train_posterior(CONFIG, directory, Terminal(quiet=True))
+    return directory
+
+
+def test_the_head_is_stored_beside_the_network_and_loaded_with_it(run):
+    params = load_best(CONFIG, run)
+    assert set(params) == {"encoder", "head", POSTERIOR}
+    chex.assert_tree_all_finite(params)
+    record = next(iter(run.read_log("posterior")))
+    assert 0 <= record["ece"] <= 1
+    assert record["candidates"] > 0
+
+
+def test_sources_come_with_probabilities_of_existence(run):
+    params = load_best(CONFIG, run)
+    pipeline = make_pipeline(CONFIG.physics, CONFIG.precision, CONFIG.model, CONFIG.estimator)
+    batch = scene_batch(CONFIG.physics, 0, Purpose.TEST_SCENES, 0, 4)
+    _, found = jax.jit(lambda p, o: pipeline.sources(p, o, CONFIG.covariance))(params, batch.observation)
+    existence, active = np.asarray(found.existence), np.asarray(found.active)
+    assert ((existence >= 0) & (existence <= 1)).all()
+    assert (existence[~active] == 0).all()
+    network_only = {group: leaves for group, leaves in params.items() if group != POSTERIOR}
+    _, without = jax.jit(lambda p, o: pipeline.sources(p, o, CONFIG.covariance))(network_only, batch.observation)
+    assert np.isnan(np.asarray(without.existence)).all()
+
+
+def test_it_is_the_same_head_every_time_and_it_learns():
+    params = Trainer(CONFIG).init().params
+    first, report = fit_posterior(CONFIG, params, Terminal(quiet=True))
+    second, _ = fit_posterior(CONFIG, params, Terminal(quiet=True))
+    chex.assert_trees_all_equal(first, second)
+    longer = tiny_config(train__posterior__scenes=64, train__posterior__epochs=40)
+    _, better = fit_posterior(longer, params, Terminal(quiet=True))
+    assert better["existence_nats"] < report["existence_nats"]
+
+
+def test_no_scenes_no_head(tmp_path):
+    train_posterior(tiny_config(), RunDirectory(tmp_path), Terminal(quiet=True))
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_standardisation_is_not_trained():
+    params = Trainer(CONFIG).init().params
+    fitted, _ = fit_posterior(CONFIG, params, Terminal(quiet=True))
+    longer = tiny_config(train__posterior__scenes=64, train__posterior__epochs=8)
+    more, _ = fit_posterior(longer, params, Terminal(quiet=True))
+    np.testing.assert_array_equal(fitted["mean"], more["mean"])
+    assert float(jnp.abs(fitted["first"]["kernel"] - more["first"]["kernel"]).max()) > 0
