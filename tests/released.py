@@ -3,19 +3,27 @@
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 
 from risjax.config import Config
+from risjax.estimators.evidence import num_features
 from risjax.model import build
+from risjax.pipeline import POSTERIOR, make_posterior
 from risjax.release.write import write_release
 from risjax.run_directory import RunDirectory
 from tests.tiny import tiny_config
 
 
-def tiny_release(folder: Path, **overrides: object) -> tuple[Path, Config]:
+def tiny_release(folder: Path, *, posterior: bool = True, **overrides: object) -> tuple[Path, Config]:
     """The folder of a release under ``folder``, and the configuration that it was made with."""
     config = tiny_config(**overrides)
     network = build(config.physics.array, config.model, config.precision)
-    params = jax.jit(network.init)(jax.random.key(0))
+    key, zeros = jax.random.key(0), jnp.zeros(num_features(config.physics.scene.max_sources))
+    params = jax.jit(network.init)(key)
+    if posterior:
+        head = make_posterior(config.physics, config.model).init(key, zeros, zeros + 1)
+        head["existence"]["bias"] = jnp.full(1, 2.0)  # it believes in what it is shown
+        params[POSTERIOR] = head
     directory = RunDirectory(folder / "tiny")
     write_release(directory.path / "release", config, params, directory)
     return directory.path / "release", config

@@ -140,13 +140,7 @@ class Model:
 def pipeline_of(config: Config) -> Callable[[Params, Observation], Estimates]:
     """The whole pipeline of a configuration: parameters and a batch of observations to sources."""
     pipeline = make_pipeline(config.physics, config.precision, config.model, config.estimator)
-    if not hasattr(pipeline, "sources"):  # TEMPORARY
-        from risjax.evaluate.methods import Batch, make_method
-
-        return lambda params, observation: (
-            make_method(config, config.physics, "learned_ml", params)(Batch(observation, None, None)).estimates
-        )
-    return lambda params, observation: pipeline.sources(params, observation, config.covariance)
+    return lambda params, observation: pipeline.sources(params, observation, config.covariance)[1]
 
 
 def load(name: str | Path = "original") -> Model:

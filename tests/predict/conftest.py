@@ -16,7 +16,7 @@ from risjax.predict import model as model_module
 from risjax.types import Scene
 from tests.released import tiny_release
 
-EASY = {"physics__scene__snr_db": [15.0, 20.0], "physics__scene__range_m": [0.5, 3.0], "estimator__threshold_db": 20.0}
+EASY = {"physics__scene__snr_db": [15.0, 20.0], "physics__scene__range_m": [0.5, 3.0]}
 
 
 class Setting(NamedTuple):

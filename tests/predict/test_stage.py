@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,14 +14,13 @@ import numpy as np
 import pytest
 
 from risjax import cli
-from risjax.config import SimulateConfig
-from risjax.config.io import load_config
+from risjax.config import Config, SimulateConfig
 from risjax.data.simulate import write_scenes
-from risjax.predict import predict
+from risjax.predict import Model
 from risjax.predict import stage as stage_module
 from risjax.predict.located import COLUMNS
-from risjax.run_directory import RunDirectory
 from risjax.terminal import Terminal
+from risjax.types import Estimates, Observation
 from tests.predict.conftest import Setting
 
 
@@ -150,45 +150,61 @@ def test_what_cannot_be_predicted_from_says_why(work: Path, setting: Setting, ca
     assert not Path("runs/mine/sources.csv").exists()
 
 
-KILLED = """
+class Echo(Model):
+    """Stands for a model where only the bookkeeping is tried: one source a scene, at a place made of its snapshots."""
+
+    def __init__(self, name: str, config: Config, params: Any):
+        self.name = name
+
+    def check_sizes(self, *sizes: int) -> None:
+        pass
+
+    def estimate(self, observation: Observation, size: int) -> Estimates:
+        first = np.abs(np.asarray(observation.snapshots)[:, 0, :2])
+        position = np.concatenate([first, first[:, :1]], axis=1)[:, None]
+        one = np.ones_like(position[..., 0])
+        return Estimates._make((position, one + 0j, one > 0, position, one, one))
+
+
+SLOWLY = """
 import sys, time
 from risjax.predict import stage
+from tests.predict.test_stage import Echo
+stage.Model = Echo
 write = stage._write_part
 def slowly(*arguments):
     write(*arguments)
     print("part", flush=True)
-    time.sleep(0.5)
+    time.sleep(60)
 stage._write_part = slowly
 from risjax.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_killed_run_ends_with_the_same_files(work: Path, setting: Setting) -> None:
-    command = [sys.executable, "-c", KILLED, "--config", "mine.yaml", "data.path=y.npz", "run.directory=killed"]
-    with subprocess.Popen([*command, "--quiet"], stdout=subprocess.PIPE, text=True) as process:
+def test_a_killed_run_ends_with_the_same_files(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage_module, "Model", Echo)
+    command = [sys.executable, "-c", SLOWLY, "--config", "mine.yaml", "data.path=y.npz", "run.directory=killed"]
+    path = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen([*command, "--quiet"], stdout=subprocess.PIPE, text=True, env=path) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "part\n"
         process.send_signal(signal.SIGKILL)
     assert not Path("killed/sources.csv").exists()
-    first = Path("killed/predictions/part-000000.npz").stat().st_mtime_ns
-    config = load_config("mine.yaml", ["data.path=y.npz", "run.directory=killed"])
-    seen: dict[str, Any] = {}
-    original = stage_module._write_parts
+    assert run("run.directory=unbroken") == 0
+    begun = Path("killed/predictions/part-000000.npz").stat().st_mtime_ns
+    done: list[int] = []
+    write = stage_module._write_part
 
-    def watch(config, model, path, folder, total, bar) -> None:
-        seen["first"] = stage_module._num_done(folder)
-        original(config, model, path, folder, total, bar)
-        seen["time"] = (folder / "part-000000.npz").stat().st_mtime_ns
+    def watch(file: Path, parts: Any) -> None:
+        write(file, parts)
+        done.append(parts[0].first)
 
-    stage_module._write_parts = watch
-    try:
-        assert predict(config, RunDirectory("killed"), Terminal(quiet=True))
-    finally:
-        stage_module._write_parts = original
-    assert seen["first"] >= 4
-    assert seen["time"] == first, "what was done is not done again"
-    unbroken = load_config("mine.yaml", ["data.path=y.npz", "run.directory=unbroken"])
-    assert predict(unbroken, RunDirectory("unbroken"), Terminal(quiet=True))
-    for name in ("sources.csv", "bad_scenes.csv", "sources.json"):
+    monkeypatch.setattr(stage_module, "_write_part", watch)
+    monkeypatch.setattr(stage_module.shutil, "rmtree", lambda *_, **__: None)
+    assert run("run.directory=killed") == 0
+    assert done == [4, 8], "what was done is not done again"
+    assert Path("killed/predictions/part-000000.npz").stat().st_mtime_ns == begun
+    for name in ("sources.csv", "bad_scenes.csv", "sources.json", "sources.parquet"):
         assert Path("killed", name).read_bytes() == Path("unbroken", name).read_bytes(), name
+    assert len(read_csv(Path("killed/sources.csv"))) == 9
