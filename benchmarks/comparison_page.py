@@ -1,0 +1,107 @@
+"""Writes the tables of docs/comparison.md from JSON: ``python benchmarks/comparison_page.py [RUN_DIRECTORY]``.
+
+    python run.py --config compare.yaml             # runs/compare/compare.json
+    python benchmarks/training_step.py              # benchmarks/training_step.json
+    python benchmarks/comparison_page.py runs/compare
+
+Given a run directory, its compare.json is copied beside this file first (without the losses and times of single
+steps, which stay in the run), so that the page and what it quotes are committed together. Only what stands between
+``<!-- begin NAME -->`` and ``<!-- end NAME -->`` is rewritten.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from risjax.compare.tables import markdown, markdown_rows
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "comparison.md"
+COMPARE, STEP = HERE / "compare.json", HERE / "training_step.json"
+PER_STEP = ("losses", "grad_norms", "seconds")
+
+
+def copy_result(source: Path) -> None:
+    """compare.json of a run, without what is there for every step."""
+    result = json.loads((source / "compare.json").read_text())
+    for run in result["runs"].values():
+        for name in ("risjax", "pytorch"):
+            if name in run:
+                difference = [abs(a - b) for a, b in zip(run["risjax"]["losses"], run["pytorch"]["losses"], strict=True)
+                              if a is not None and b is not None] if "losses" in run["risjax"] else []  # fmt: skip
+                if difference:
+                    run["largest_loss_difference"] = max(difference)
+        for name in ("risjax", "pytorch"):
+            for field in PER_STEP:
+                run.get(name, {}).pop(field, None)
+    COMPARE.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def step_rows(result: dict[str, Any]) -> list[dict[str, str]]:
+    """training_step.json as a table."""
+    rows = []
+    for case in result["cases"]:
+        row = {"case": case["case"], "compute": case["compute"], "batch": str(case["batch_size"])}
+        if "error" in case:
+            rows.append({**row, "cores": "", "risjax, s": case["error"]})
+            continue
+        rows.append(
+            {
+                **row,
+                "cores": str(case["cores"]),
+                "risjax, s": f"{case['risjax']['step_seconds']:.3f}",
+                "PyTorch, s": f"{case['pytorch']['step_seconds']:.3f}",
+                "ratio": f"{case['ratio']:.2f}",
+                "ratio, PyTorch's inputs made ahead": f"{case['ratio_inputs_ahead']:.2f}",
+                "compiled": "yes" if case["compiled"] else "no",
+                "load average": f"{case['load_average']:.1f}",
+            }
+        )
+    return rows
+
+
+def part_rows(result: dict[str, Any]) -> list[dict[str, str]]:
+    """Where the time of a step goes."""
+    return [
+        {"case": case["case"], "compute": case["compute"], "framework": name}
+        | {f"{part}, s": f"{seconds:.4f}" for part, seconds in case["parts"][name].items()}
+        for case in result["cases"]
+        if "parts" in case
+        for name in ("risjax", "pytorch")
+    ]
+
+
+def blocks() -> dict[str, str]:
+    """What stands between each pair of marks."""
+    found = {}
+    if COMPARE.exists():
+        found["compare"] = markdown(json.loads(COMPARE.read_text())).rstrip()
+    if STEP.exists():
+        result = json.loads(STEP.read_text())
+        versions = result["versions"]
+        head = (
+            f"{versions['processor']}; jax {versions['jax']} on {versions['jax_device']}, PyTorch {versions['torch']} "
+            f"with {versions['threads']} threads."
+        )
+        tables = (step_rows(result), part_rows(result))
+        found["step"] = "\n\n".join([head, *("\n".join(markdown_rows(rows)) for rows in tables if rows)])
+    return found
+
+
+def main() -> None:
+    """Copies, then rewrites the page."""
+    if len(sys.argv) > 1:
+        copy_result(Path(sys.argv[1]))
+    text = PAGE.read_text()
+    for name, content in blocks().items():
+        pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
+        text, count = pattern.subn(lambda marks, content=content: f"{marks[1]}{content}\n{marks[2]}", text)
+        if count != 1:
+            raise SystemExit(f"{PAGE} should have one pair of marks {name!r}, found {count}")
+    PAGE.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
