@@ -71,17 +71,20 @@ def spectrum_figure(heights_db: dict[str, np.ndarray], grid: Grid, sources: Sour
     row = int(np.argmin(np.abs(v - (found if len(found) else truth)[0, 1])))
     figure = Figure(figsize=(10, 3.6 * len(heights_db)), layout="constrained")
     panels = figure.subplots(len(heights_db), 2, squeeze=False)
-    shown = None
     for (name, values), (directions, ranges) in zip(heights_db.items(), panels, strict=True):
-        directions.pcolormesh(u, v, values.max(2).T, vmin=-DEPTH_DB, vmax=0, cmap="magma")
+        # MVDR of a rank-one covariance spans few dB: each row has a scale of its own
+        low = max(-DEPTH_DB, float(np.min(values, where=np.isfinite(values), initial=0)))
+        directions.pcolormesh(u, v, values.max(2).T, vmin=low, vmax=0, cmap="magma")
         directions.set(title=f"{name}, largest over ranges", xlabel="sin φ cos θ", ylabel="sin θ")
         _marks(directions, truth[:, :2], found[:, :2])
-        shown = ranges.pcolormesh(u, s, values[:, row, :].T, vmin=-DEPTH_DB, vmax=0, cmap="magma")
-        ranges.set(title=f"at sin θ = {v[row]:.2f}", xlabel="sin φ cos θ", ylabel="1 / range, 1/m")
+        shown = ranges.pcolormesh(u, s, values[:, row, :].T, vmin=low, vmax=0, cmap="magma")
+        figure.colorbar(shown, ax=ranges, label="dB below the peak")
+        ranges.set(
+            title=f"at sin θ = {v[row]:.2f}, all sources projected", xlabel="sin φ cos θ", ylabel="1 / range, 1/m"
+        )
         _marks(ranges, truth[:, [0, 2]], found[:, [0, 2]])
-    panels[0, 0].legend(fontsize=8, loc="lower left", labelcolor="w", facecolor="0.3")
-    if shown is not None:
-        figure.colorbar(shown, ax=panels, label="dB below the peak", shrink=0.7)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, labelcolor="w", facecolor="0.3")
     return figure
 
 
