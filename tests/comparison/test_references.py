@@ -82,7 +82,8 @@ def some_estimates(seed: int, scenes: int = 40) -> tuple[Estimates, Sources]:
     estimated = np.take_along_axis(true + noise, order[..., None], 1)
     claimed = rng.random((scenes, 3)) < 0.8
     nothing = np.zeros((scenes, 3))
-    estimates = Estimates(estimated, nothing.astype(complex), claimed, np.full_like(true, np.inf), nothing)
+    known = {"position": estimated, "active": claimed, "std": np.full_like(true, np.inf)}
+    estimates = Estimates(*(known.get(field, nothing) for field in Estimates._fields))
     return estimates, Sources(true, nothing.astype(complex), active)
 
 
