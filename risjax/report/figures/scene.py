@@ -54,7 +54,7 @@ def scene_view(
     The surface stands at the origin and looks along boresight.
 
     Args:
-        truth: the sources.
+        truth: the sources; empty where they are not known.
         estimates: what each method says, in the order of the legend.
         name: the figure's name.
         title: its heading.
@@ -158,7 +158,7 @@ def _plane(axes: Axes, table: dict[str, np.ndarray], looks: dict[str, Look], upr
         row = table["who"] == who
         x, y = table["azimuth_deg"][row], table[column][row]
         if who == _TRUTH:
-            axes.plot(x, y, linestyle="none", label=_TRUTH, **_RING)
+            axes.plot(x, y, linestyle="none", label=_TRUTH if len(x) else "_unknown", **_RING)
             continue
         dx, dy = (
             np.nan_to_num(_SIGMAS * table[name][row], nan=0.0, posinf=0.0) for name in ("azimuth_std_deg", spread)
