@@ -132,7 +132,7 @@ def test_a_program_without_scopes_proves_nothing():
     assert any("'network'" in message for message in messages)
 
 
-@pytest.mark.parametrize("wrap", ["cond", "while", "custom_vjp", "checkpoint", "vmap"])
+@pytest.mark.parametrize("wrap", ["jit", "cond", "scan", "while", "custom_jvp", "custom_vjp", "checkpoint", "vmap"])
 def test_no_call_hides_an_operation(wrap):
     def narrow(x):
         return jnp.sum(jnp.exp(x.astype(jnp.float16))).astype(jnp.float32)
@@ -140,6 +140,14 @@ def test_no_call_hides_an_operation(wrap):
     def program(x):
         with jax.named_scope("loss"):
             match wrap:
+                case "jit":
+                    return jax.jit(jax.jit(narrow))(x)
+                case "scan":
+                    return jax.lax.scan(lambda total, step: (total + narrow(step), None), 0.0, jnp.stack([x, x]))[0]
+                case "custom_jvp":
+                    forward_rule = jax.custom_jvp(narrow)
+                    forward_rule.defjvp(lambda primals, tangents: (narrow(primals[0]), jnp.sum(tangents[0])))
+                    return forward_rule(x)
                 case "cond":
                     return jax.lax.cond(x[0] > 0, narrow, jnp.sum, x)
                 case "while":

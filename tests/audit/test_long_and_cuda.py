@@ -7,10 +7,14 @@ import pytest
 
 import risjax.train.trainer
 from risjax.audit import offences, operations, trace_step
-from risjax.checks import wait_for_checks
+from risjax.checks import drop_checks, wait_for_checks
+from risjax.config import CovarianceConfig, LossConfig, PrecisionConfig
 from risjax.config.io import load_config
 from risjax.linalg.hermitian import matmul
+from risjax.loss import Labels, active_weights, total_loss
 from risjax.train import Trainer
+from risjax.train.health import locate
+from risjax.types import PackedComplex, Prediction
 from tests.linalg.reference import random_array
 from tests.tiny import tiny_config
 
@@ -77,3 +81,50 @@ def test_on_cuda_no_product_of_the_linear_algebra_runs_in_tf32(cuda, dtype):
     got = np.asarray(jax.jit(matmul)(jnp.asarray(left), jnp.asarray(right)))
     # TF32 keeps 10 bits: its error would be about 5e-4.
     assert np.linalg.norm(got - exact) / np.linalg.norm(exact) < 1e-6
+
+
+def loss_and_gradient(device):
+    """Value, and gradient by the predictions, of the whole loss of four scenes of the full size, on a device."""
+    real, imag = (random_array(seed, (4, 144, 8), "float32") for seed in range(2))
+    labels = Labels(
+        factor=random_array(2, (4, 144, 5), "complex64"),
+        num_sources=np.full(4, 5, np.int32),
+        sample=random_array(3, (4, 144, 1), "complex64"),
+    )
+    arguments = jax.device_put((Prediction(factor=PackedComplex(real, imag)), labels), device)
+
+    def loss(prediction, labels):
+        weights = active_weights(LossConfig())
+        return total_loss(prediction, labels, weights, CovarianceConfig(), PrecisionConfig()).total
+
+    value, gradient = jax.jit(jax.value_and_grad(loss))(*arguments)
+    return float(value), np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(gradient)])
+
+
+@pytest.mark.gpu
+def test_on_cuda_the_loss_is_the_cpus_to_float32_and_so_has_no_tf32_in_it(cuda):
+    value, gradient = loss_and_gradient(cuda)
+    expected, expected_gradient = loss_and_gradient(jax.devices("cpu")[0])
+    assert value == pytest.approx(expected, rel=1e-5)
+    # TF32 keeps 10 bits: its error would be about 5e-4.
+    assert np.linalg.norm(gradient - expected_gradient) / np.linalg.norm(expected_gradient) < 5e-5
+
+
+@pytest.mark.gpu
+def test_on_cuda_planted_nans_raise_and_are_located(cuda):
+    trainer = Trainer(tiny_config())
+    state, batch = trainer.init(), trainer.draw(jnp.asarray(0))
+    label = batch.truth.label_factor.at[1, 0, 0].set(jnp.nan)
+    spoiled = batch._replace(truth=batch.truth._replace(label_factor=label))
+    bias = state.params["head"]["rows"]["bias"].at[0].set(jnp.nan)
+    head = {"rows": {**state.params["head"]["rows"], "bias": bias}}
+    poisoned = state._replace(params={**state.params, "head": head})
+    for what, leaf, arguments in (
+        ("labels", "batch.truth.label_factor", (state, spoiled)),
+        ("prediction", "state.params['head']['rows']['bias']", (poisoned, batch)),
+    ):
+        trainer.step(*arguments)
+        with pytest.raises(AssertionError, match=what):
+            wait_for_checks()
+        drop_checks()
+        assert leaf in locate(trainer, *arguments)[0]

@@ -171,3 +171,38 @@ def _exact_gradient(matrix, goal):
     inner = (signal.conj().T @ difference @ noise) / (values[-CUT:, None] - values[None, :-CUT])
     half = signal @ inner @ noise.conj().T
     return 2 * (half + half.conj().T).conj()
+
+
+def exact_gradient(unitary, values, goal, cut):
+    """Of ||P - goal||^2 by the resolvent's formula, in jax's convention."""
+    signal, noise = unitary[:, :cut], unitary[:, cut:]
+    difference = signal @ signal.conj().T - goal
+    half = (
+        signal @ ((signal.conj().T @ difference @ noise) / (values[:cut, None] - values[None, cut:])) @ noise.conj().T
+    )
+    return 2 * (half + half.conj().T).conj()
+
+
+@pytest.mark.slow
+def test_the_numbers_to_reach_at_full_size():
+    """N = 144, rank 5, complex64: 1e-5 at any spacing inside and any loading; 1e-3 to a relative gap of 1e-3 across."""
+    size, cut = 144, 5
+    unitary, basis = (np.linalg.qr(random_array(seed, (size, size)))[0] for seed in (0, 1))
+    goal = basis[:, :cut] @ basis[:, :cut].conj().T
+    gradient = jax.jit(jax.grad(lambda m: distance(m, jnp.asarray(goal, jnp.complex64), cut)))
+
+    def error(values):
+        matrix = (unitary * values) @ unitary.conj().T
+        got = np.asarray(gradient(jnp.asarray(((matrix + matrix.conj().T) / 2).astype(np.complex64))))
+        assert np.isfinite(got).all()
+        exact = exact_gradient(unitary, values, goal, cut)
+        return np.linalg.norm((got + got.conj().T) / 2 - exact) / np.linalg.norm(exact)
+
+    for loading in (1e-4, 1e-2, 1.0):
+        for spacing in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 0.0):
+            signals = size / cut * (1 - spacing * np.arange(cut))
+            assert error(np.r_[signals, np.zeros(size - cut)] + loading) <= 1e-5
+    for gap in (1.0, 1e-1, 1e-2, 1e-3):
+        assert error(np.r_[32.0, 30.0, 27.0, 24.0, 20.0, 20.0 * (1 - gap), np.full(size - cut - 1, 0.01)]) <= 1e-3
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error(np.r_[32.0, 30.0, 27.0, 24.0, 20.0, 20.0, np.full(size - cut - 1, 0.01)])  # finite for no gap too
