@@ -1,4 +1,4 @@
-"""Writes the tables of docs/comparison.md from JSON: ``python benchmarks/comparison_page.py [RUN_DIRECTORY]``.
+"""Writes the tables of docs/comparison.md from JSON: ``comparison_page.py [RUN_DIRECTORY [--no-trainings]]``.
 
     python run.py --config compare.yaml             # runs/compare/compare.json
     python benchmarks/training_step.py              # benchmarks/training_step.json
@@ -6,7 +6,8 @@
 
 Given a run directory, its compare.json is copied beside this file first (without the losses and times of single
 steps, which stay in the run), so that the page and what it quotes are committed together. Only what stands between
-``<!-- begin NAME -->`` and ``<!-- end NAME -->`` is rewritten.
+``<!-- begin NAME -->`` and ``<!-- end NAME -->`` is rewritten. ``--no-trainings`` leaves the trainings out, where the
+machine was too busy for their times to mean anything.
 """
 
 import json
@@ -23,20 +24,21 @@ COMPARE, STEP = HERE / "compare.json", HERE / "training_step.json"
 PER_STEP = ("losses", "grad_norms", "seconds")
 
 
-def copy_result(source: Path) -> None:
+def copy_result(source: Path, *, trainings: bool) -> None:
     """compare.json of a run, without what is there for every step."""
     result = json.loads((source / "compare.json").read_text())
+    if not trainings:
+        result["runs"] = {}
+    result.pop("tables", None)
     for run in result["runs"].values():
-        for name in ("risjax", "pytorch"):
-            if name in run:
-                difference = [abs(a - b) for a, b in zip(run["risjax"]["losses"], run["pytorch"]["losses"], strict=True)
-                              if a is not None and b is not None] if "losses" in run["risjax"] else []  # fmt: skip
-                if difference:
-                    run["largest_loss_difference"] = max(difference)
+        if "unsupported" in run:
+            continue
+        pairs = zip(run["risjax"]["losses"], run["pytorch"]["losses"], strict=True)
+        run["largest_loss_difference"] = max((abs(a - b) for a, b in pairs if None not in (a, b)), default=None)
         for name in ("risjax", "pytorch"):
             for field in PER_STEP:
-                run.get(name, {}).pop(field, None)
-    COMPARE.write_text(json.dumps(result, indent=1) + "\n")
+                del run[name][field]
+    COMPARE.write_text(json.dumps(result, separators=(",", ":")) + "\n")
 
 
 def step_rows(result: dict[str, Any]) -> list[dict[str, str]]:
@@ -93,7 +95,7 @@ def blocks() -> dict[str, str]:
 def main() -> None:
     """Copies, then rewrites the page."""
     if len(sys.argv) > 1:
-        copy_result(Path(sys.argv[1]))
+        copy_result(Path(sys.argv[1]), trainings="--no-trainings" not in sys.argv)
     text = PAGE.read_text()
     for name, content in blocks().items():
         pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)

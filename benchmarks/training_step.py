@@ -33,6 +33,7 @@ CASES = {
     "backprojection-128": ["model.width=128"],
     "snapshots-512": ["model.encoder=snapshots", "model.width=512", "model.heads=8"],
 }
+SHARED = ["physics=original", "model.layers=4", "train.optimizer=adamw", "train.learning_rate=1e-3"]
 ONE_CORE = ("snapshots-512",)
 WARMUP = 3
 
@@ -52,7 +53,7 @@ def measure(name: str, compute: str, batch: int, steps: int) -> dict[str, Any]:
     from risjax.compare.run import describe
     from risjax.config.io import load_config
 
-    overrides = ["physics=original", f"precision.compute={compute}", f"train.batch_size={batch}", *CASES[name]]
+    overrides = [*SHARED, f"precision.compute={compute}", f"train.batch_size={batch}", *CASES[name]]
     config = load_config("base", overrides)
     device = "cuda" if jax.default_backend() == "gpu" else "cpu"
     options = baseline.BaselineOptions(device=device)

@@ -96,6 +96,8 @@ def markdown(result: dict[str, Any]) -> str:
         f"{result['versions']['torch_threads']} threads, torch.compile "
         f"{'on' if setting['compiled'] else 'off'}; load average {setting['load_average']:.1f}.",
     ]
+    if not result["runs"]:
+        lines += ["", "The trainings are left out: the machine was too busy for their times to mean anything."]
     for title, rows in make_tables(result).items():
         lines += ["", f"**{title}**", "", *markdown_rows(rows)]
     return "\n".join(lines) + "\n"
