@@ -29,7 +29,8 @@ from risjax.run_directory import RunDirectory
 from risjax.terminal import Terminal
 from risjax.train import train as train_network
 
-SCENES = 12
+SCENES = 128
+"""Enough for a gate: two in a hundred are of pairs that no covariance of so small a surface tells apart."""
 
 
 def small_config(methods: tuple[str, ...]) -> Config:
