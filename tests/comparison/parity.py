@@ -44,7 +44,8 @@ def configuration(dtype: str, encoder: str = "backprojection", **overrides: Any)
 
 @functools.cache
 def _drawn() -> Scene:
-    return jax.device_get(scene_batch(tiny_config().physics, 0, Purpose.TRAIN_SCENES, 0, 4))
+    with jax.enable_x64(False):  # whoever asks first
+        return jax.device_get(scene_batch(tiny_config().physics, 0, Purpose.TRAIN_SCENES, 0, 4))
 
 
 def same_scenes(config: Config) -> Same:
