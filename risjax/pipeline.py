@@ -23,6 +23,7 @@ from risjax.estimators.likelihood import Statistics, statistics
 from risjax.estimators.polish import Fit
 from risjax.model import Params, build, make_inputs
 from risjax.model.posterior import Posterior, build_posterior
+from risjax.physics.batches import over_scenes
 from risjax.physics.measurement import require_common_field
 from risjax.precision import upcast
 from risjax.types import Estimates, LowRankCovariance, Observation, Prediction
@@ -87,7 +88,7 @@ def make_pipeline(
     def covariance(
         params: Params, observation: Observation, settings: CovarianceConfig | CovarianceSettings
     ) -> tuple[Prediction, LowRankCovariance]:
-        inputs = jax.vmap(lambda scene: make_inputs(scene, model))(observation)
+        inputs = over_scenes(lambda scene: make_inputs(scene, model), observation)
         of_network = {group: leaves for group, leaves in params.items() if group != POSTERIOR}
         prediction = upcast(network.apply(of_network, inputs.features))
         blend = jax.vmap(lambda factor, sample: effective_covariance(factor, sample, settings))
@@ -114,13 +115,17 @@ def make_pipeline(
     def decide(params: Params, proposals: Proposals) -> Estimates:
         elimination, evidence, data = proposals
         if POSTERIOR not in params:
-            return jax.vmap(lambda *scene: sources_by_residual(*scene, stopping_penalty(physics, estimator)))(
-                elimination, data
-            )
+            penalty = stopping_penalty(physics, estimator)
+
+            def counted(candidates: Elimination, statistic: Statistics) -> Estimates:
+                return sources_by_residual(candidates, statistic, penalty)
+
+            return jax.vmap(counted)(elimination, data)
         judged = head.apply(params[POSTERIOR], evidence.features, evidence.active)
 
         def one(*scene: Any) -> Estimates:
-            return sources_by_posterior(*scene, physics, estimator)
+            candidates, described, existence, log_range, statistic = scene
+            return sources_by_posterior(candidates, described, existence, log_range, statistic, physics, estimator)
 
         return jax.vmap(one)(elimination, evidence, judged.existence, judged.log_range, data)
 

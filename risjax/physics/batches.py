@@ -30,6 +30,6 @@ def over_scenes(function: Callable[..., Any], *scenes: Any) -> Any:
     def in_chunks(*scenes: Any) -> Any:
         return jax.lax.map(lambda scene: function(*scene), scenes, batch_size=chunk)
 
-    if batch <= chunk:
+    if not isinstance(batch, int) or batch <= chunk:  # (an exported program's batch is a symbol)
         return at_once(*scenes)
     return jax.lax.platform_dependent(*scenes, cpu=in_chunks, default=at_once)

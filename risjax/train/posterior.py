@@ -117,20 +117,18 @@ def _collect(config: Config, params: Params, scenes: int, terminal: Terminal) ->
     parts = []
     with terminal.progress("posterior: candidates", scenes) as bar:
         for index in range(-(-scenes // size)):
-            found = jax.device_get(propose(params, jnp.asarray(index)))
-            parts.append(_label(*found, config.evaluate.tolerance))
+            evidence, weakest, position, sources = jax.device_get(propose(params, jnp.asarray(index)))
+            parts.append(_label(evidence, weakest, position, sources, config.evaluate.tolerance))
             bar.advance(min(size, scenes - index * size))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:scenes], *parts)
 
 
-def _label(
-    evidence: Evidence, weakest: np.ndarray, position: np.ndarray, sources: Sources, tolerance: ToleranceConfig
-) -> Examples:
+def _label(evidence: Evidence, weakest: Any, position: Any, sources: Sources, tolerance: ToleranceConfig) -> Examples:
     """Which candidates are sources: each fit is matched with the truth by the metrics' own rule, in angle."""
     scenes, slots = sources.active.shape
 
-    def each(leaf: np.ndarray) -> np.ndarray:
-        return np.repeat(leaf, slots, axis=0)
+    def each(leaf: Any) -> np.ndarray:
+        return np.repeat(np.asarray(leaf), slots, axis=0)
 
     flat = position.reshape(scenes * slots, slots, 3)
     matches = match(
@@ -176,15 +174,15 @@ def _fit(config: Config, losses: Any, start: dict[str, Any], train: Examples, te
     size = min(_BATCH, scenes)
     steps = scenes // size
     schedule = optax.cosine_decay_schedule(settings.learning_rate, settings.epochs * steps)
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=_WEIGHT_DECAY))
+    adamw = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=_WEIGHT_DECAY))
+    standardisation = {name: name in ("mean", "scale") for name in start}
+    optimizer = optax.chain(adamw, optax.masked(optax.set_to_zero(), standardisation))
 
     def step(carry: tuple, rows: Array) -> tuple[tuple, Array]:
         params, state, examples = carry
         batch = jax.tree.map(lambda leaf: leaf[rows], examples)
         value, gradient = jax.value_and_grad(lambda p: sum(losses(p, batch)))(params)
-        gradient = {**gradient, **{name: jnp.zeros_like(gradient[name]) for name in ("mean", "scale")}}
         updates, state = optimizer.update(gradient, state, params)
-        updates = {**updates, **{name: jnp.zeros_like(updates[name]) for name in ("mean", "scale")}}
         return (optax.apply_updates(params, updates), state, examples), value
 
     @partial(jax.jit, donate_argnums=0)

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 from risjax.checks import check_finite
 from risjax.loss import Loss, make_labels, total_loss
 from risjax.model import Network, Params, make_inputs
+from risjax.physics.batches import over_scenes
 from risjax.precision import HALF_LIMIT, all_finite, limit_cotangents, select_tree, upcast
 from risjax.train.optimizer import learning_rate, make_optimizer, schedule_count
 from risjax.train.settings import ProgramKey, Settings
@@ -40,7 +41,7 @@ def make_step(key: ProgramKey, network: Network) -> Step:
     is_float16 = key.precision.compute == "float16"
 
     def scaled_loss(params: Params, state: TrainState, batch: Scene, settings: Settings) -> tuple[Any, Loss]:
-        inputs = jax.vmap(lambda observation: make_inputs(observation, key.model))(batch.observation)
+        inputs = over_scenes(lambda observation: make_inputs(observation, key.model), batch.observation)
         prediction = network.apply(params, inputs.features)
         if is_float16:
             prediction = limit_cotangents(prediction, HALF_LIMIT / key.batch_size * state.loss_scale.value)
