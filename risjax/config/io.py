@@ -54,7 +54,9 @@ def apply_overrides(config: Config, values: Mapping[str, Any]) -> Config:
     """``config`` with some settings changed by dotted path, validated anew.
 
     Example:
-        ``apply_overrides(config, {"train.learning_rate": 3e-4, "model.width": 192})``
+        >>> changed = apply_overrides(load_config("base.yaml"), {"train.learning_rate": 3e-4, "model.width": 192})
+        >>> changed.model.width
+        192
 
     Raises:
         ConfigError: with everything that is wrong.
@@ -93,6 +95,10 @@ def differences(a: Config, b: Config) -> dict[str, tuple[Any, Any]]:
     """The settings that differ, as {dotted path: (value in a, value in b)}, passwords masked on both sides.
 
     Lists of plain values count as one setting; a setting that one side lacks has None there.
+
+    Example:
+        >>> differences(load_config("base.yaml"), load_config("base.yaml", ["train.epochs=3"]))
+        {'train.epochs': (12, 3)}
     """
     left, right = (dict(_leaves(mask_tree(to_tree(config)), ())) for config in (a, b))
     names = dict.fromkeys((*left, *right))

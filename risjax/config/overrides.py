@@ -16,7 +16,12 @@ _PART = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 
 def parse_path(text: str) -> Path | None:
-    """``evaluate.sources[0].name`` or ``evaluate.sources.0.name`` as a path, None where it is malformed."""
+    """``evaluate.sources[0].name`` or ``evaluate.sources.0.name`` as a path, None where it is malformed.
+
+    Example:
+        >>> parse_path("evaluate.sources[0].name")
+        ('evaluate', 'sources', 0, 'name')
+    """
     if not re.fullmatch(r"[^.\[\]]+(\.[^.\[\]]+|\[\d+\])*", text):
         return None
     return tuple(int(index or key) if (index or key).isdigit() else key for index, key in _PART.findall(text))
@@ -26,6 +31,10 @@ def parse_overrides(overrides: Sequence[str]) -> tuple[dict[str, Any], list[Prob
     """Command-line overrides as {dotted path: value}; the last of the same path wins.
 
     Values are YAML, read as in a file: ``1e-3`` is a number, ``null`` is None, ``[a, b]`` a list.
+
+    Example:
+        >>> parse_overrides(["train.learning_rate=1e-3", "stages=[train, report]"])
+        ({'train.learning_rate': 0.001, 'stages': ['train', 'report']}, [])
     """
     values, problems = {}, []
     for override in overrides:

@@ -67,7 +67,12 @@ def signal_projector(
         ValueError: half precision, or not one square matrix (batch with ``jax.vmap``).
 
     Example:
-        >>> jax.vmap(signal_projector)(covariances, num_sources)  # [B, N, N], [B] -> [B, N, N]
+        The trace of a projector is its number of sources, here 1 and 2 in a batch of two:
+
+        >>> covariances = jnp.stack([jnp.diag(jnp.array([3.0, 2.0, 1.0]))] * 2)
+        >>> projectors = jax.vmap(signal_projector)(covariances, jnp.array([1, 2]))
+        >>> jnp.trace(projectors, axis1=1, axis2=2).round(4).tolist()
+        [1.0, 2.0]
     """
     _check(matrix, "signal_projector")
     size, real = matrix.shape[-1], real_dtype(matrix.dtype)

@@ -34,6 +34,13 @@ def normalise_trace(
 
     Raises:
         ValueError: half precision.
+
+    Example:
+        The squares of 1e-30 are zero in float32, and the trace is 4 nevertheless:
+
+        >>> factor = normalise_trace(jnp.full((4, 1), 1e-30))
+        >>> round(float(jnp.sum(factor**2)), 4)
+        4.0
     """
     require_full_precision(factor, where="normalise_trace")
     num_elements, real = factor.shape[-2], real_dtype(factor.dtype)

@@ -66,6 +66,14 @@ def assign(cost: Float[np.ndarray, "S Ks Kt"], allowed: Bool[np.ndarray, "S Ks K
 
     Returns:
         For each row its column, or -1.
+
+    Example:
+        The nearest pair is not always in the cheapest assignment, and a forbidden one is in none:
+
+        >>> assign(np.array([[[1.0, 2.0], [1.5, 9.0]]]), np.ones((1, 2, 2), bool)).tolist()
+        [[1, 0]]
+        >>> assign(np.array([[[1.0, 2.0], [1.5, 9.0]]]), np.array([[[True, False], [True, False]]])).tolist()
+        [[0, -1]]
     """
     partner = np.full(cost.shape[:2], -1)
     single = allowed.sum((1, 2)) == 1

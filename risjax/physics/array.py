@@ -25,7 +25,12 @@ from risjax.config import ArrayConfig
 
 
 def element_positions(array: ArrayConfig) -> Float[np.ndarray, "N 2"]:
-    """Positions of the elements in the panel's plane, horizontal index fastest, in metres, float64."""
+    """Positions of the elements in the panel's plane, horizontal index fastest, in metres, float64.
+
+    Example:
+        >>> element_positions(ArrayConfig(num_horizontal=2, num_vertical=2, spacing_m=0.2)).tolist()
+        [[-0.1, -0.1], [0.1, -0.1], [-0.1, 0.1], [0.1, 0.1]]
+    """
     if array.elements_m is not None:
         return np.asarray(array.elements_m, np.float64)
 
@@ -69,6 +74,14 @@ def steering(
     Returns:
         Steering vectors, unit norm, of the phase reference p = 0. What the amplitudes do to the norm is
         `amplitude_norm`'s to say.
+
+    Example:
+        An element nearer to the source leads:
+
+        >>> three = ArrayConfig(num_horizontal=3, num_vertical=1)
+        >>> phases = np.angle(steering(three, jnp.array([np.radians(20.0), 0.0, 5.0])))
+        >>> bool(phases[0] < phases[1] < phases[2])
+        True
     """
     range_m, projection_m, squared_m2 = _geometry(array, position, elements)
     match array.wavefront:
