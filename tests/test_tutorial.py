@@ -33,7 +33,7 @@ class Block(NamedTuple):
 
 
 BLOCKS = [Block(*found) for found in re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)]
-COMMANDS = [line for block in BLOCKS if block.language == "sh" for line in block.text.splitlines()]
+COMMANDS = [line for block in BLOCKS if block.language == "sh" for line in block.text.replace("\\\n", " ").splitlines()]
 RUNS = [shlex.split(line)[2:] for line in COMMANDS if line.startswith("python run.py ")]
 
 
