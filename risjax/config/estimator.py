@@ -52,13 +52,13 @@ class SparseConfig(Section):
 class PosteriorConfig(Section):
     """From a learned covariance to sources with probabilities: candidates, their elimination, the decision."""
 
-    grid: GridConfig = GridConfig(num_azimuth=33, num_elevation=17, num_range=8)
+    grid: GridConfig = GridConfig(num_azimuth=25, num_elevation=13, num_range=6)
     """Where candidates are looked for, in the learned spectrum and in the residual; the joint fit moves them."""
-    residual_rounds: NonNegativeInt = 1
+    residual_rounds: NonNegativeInt = 2
     """Times that the weakest candidate is exchanged for the best point of the fit's residual, if that is better."""
-    iterations: PositiveInt = 6
-    """Levenberg-Marquardt steps of the first joint fit."""
-    elimination_iterations: PositiveInt = 3
+    iterations: PositiveInt = 3
+    """Levenberg-Marquardt steps of the first joint fit, and after an exchange."""
+    elimination_iterations: PositiveInt = 2
     """Levenberg-Marquardt steps after a candidate has been dropped."""
     existence: Fraction = 0.45
     """A candidate is a source when it is one with at least this probability; half the attainable F1 maximises F1."""

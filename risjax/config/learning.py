@@ -57,7 +57,7 @@ class ModelConfig(Section):
     noise-to-signal estimate)."""
     posterior_width: PositiveInt = 64
     """Hidden channels of the posterior head, which judges candidates."""
-    posterior_knots: Annotated[int, Field(ge=2)] = 24
+    posterior_knots: Annotated[int, Field(ge=2)] = 8
     """Ranges at which the posterior head gives its log-prior."""
 
     @model_validator(mode="after")
@@ -104,7 +104,7 @@ class PosteriorTrainConfig(Section):
     """Fresh scenes whose candidates it learns from; a quarter more are held out. 0 leaves the head out."""
     epochs: PositiveInt = 40
     """Passes over them."""
-    learning_rate: PositiveFloat = 3.0e-3
+    learning_rate: PositiveFloat = 1.0e-3
     """Peak of AdamW's cosine."""
 
 
