@@ -30,6 +30,11 @@ def test_the_configuration_page_is_the_schemas() -> None:
     assert module.PAGE.read_text() == module.page(), "run python docs/generate_configuration.py"
 
 
+def test_every_setting_says_what_it_means() -> None:
+    undocumented = [line for line in generator().page().splitlines() if line.endswith("|  |")]
+    assert not undocumented
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_relative_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s:]+)(?:#[^)]*)?\)", page.read_text()):

@@ -11,8 +11,11 @@ class GridConfig(Section):
     """The search grid, uniform in direction cosines and in inverse range, over the scenes' field of view."""
 
     num_azimuth: Annotated[int, Field(ge=3)] = 49
+    """Points along u = sin(azimuth) cos(elevation)."""
     num_elevation: Annotated[int, Field(ge=3)] = 25
+    """Points along v = sin(elevation)."""
     num_range: Annotated[int, Field(ge=2)] = 16
+    """Points along 1/r."""
 
 
 class GreedyConfig(Section):

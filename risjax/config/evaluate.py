@@ -25,6 +25,7 @@ class SourceConfig(Section):
     """One set of scenes to evaluate on."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    """What reports and ``metrics.json`` call it."""
     path: str | None = None
     """A scene file; null draws fresh held-out scenes from the physics."""
     physics: PhysicsConfig | None = None
@@ -37,16 +38,22 @@ class ToleranceConfig(Section):
     """When an estimate is a match, and GOSPA's cut-off."""
 
     azimuth_deg: PositiveFloat = 5.0
+    """Largest error in azimuth of a match."""
     elevation_deg: PositiveFloat = 5.0
+    """Largest error in elevation of a match."""
     range_m: PositiveFloat = 1.0
+    """Largest error in range of a match in three dimensions."""
     gospa_cutoff_m: PositiveFloat = 2.0
+    """Distance beyond which GOSPA counts a source as missed and an estimate as false."""
     gospa_order: PositiveFloat = 2.0
+    """GOSPA's p; its alpha is 2."""
 
 
 class EvaluateConfig(Section):
     """The evaluation after training."""
 
     sources: Annotated[tuple[SourceConfig, ...], FromList] = (SourceConfig(name="held_out"),)
+    """The sets of scenes, each evaluated by itself."""
     methods: Annotated[tuple[Method, ...], FromList, Field(min_length=1)] = (
         "learned_mvdr",
         "learned_ml",
@@ -64,5 +71,6 @@ class EvaluateConfig(Section):
     """
     tolerance: ToleranceConfig = ToleranceConfig()
     batch_size: PositiveInt = 32
+    """Scenes at a time: memory and speed."""
     bootstrap_draws: PositiveInt = 2000
     """Resamplings of scenes behind each 95 % interval."""

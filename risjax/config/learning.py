@@ -45,7 +45,9 @@ class ModelConfig(Section):
     width: PositiveInt = 128
     """Channels of a token."""
     layers: PositiveInt = 4
+    """Transformer blocks."""
     heads: PositiveInt = 4
+    """Attention heads of a block; they divide ``width``."""
     mlp_ratio: PositiveInt = 4
     """Hidden channels of a block's MLP over its width."""
     patch: PositiveInt = 2
@@ -116,6 +118,7 @@ class TrainConfig(Section):
     learning_rate: PositiveFloat = 1.0e-3
     """Peak of the warm-up-cosine schedule."""
     weight_decay: NonNegativeFloat = 1.0e-4
+    """Decoupled, times the learning rate, of matrices alone."""
     warmup_fraction: Fraction = 0.1
     """Share of all steps spent warming up linearly."""
     final_learning_rate_fraction: Fraction = 0.02
@@ -127,7 +130,9 @@ class TrainConfig(Section):
     batch_size: PositiveInt = 64
     """Scenes a step."""
     steps_per_epoch: PositiveInt = 250
+    """Steps between two validations."""
     epochs: PositiveInt = 12
+    """Length of the training, and of its schedule."""
     validation_scenes: PositiveInt = 256
     """Fixed scenes, disjoint from training by construction, measured after every epoch."""
     best_metric: Metric = "gospa_m"

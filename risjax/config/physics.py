@@ -156,20 +156,25 @@ class UniformSnr(Section):
     """Uniform in dB over ``snr_db``; a point interval fixes the SNR."""
 
     kind: Literal["uniform"] = "uniform"
+    """This law."""
 
 
 class NormalSnr(Section):
     """Normal in dB, cut off at the ends of ``snr_db``."""
 
     kind: Literal["normal"]
+    """This law."""
     mean_db: float
+    """Mean before the ends are cut off."""
     std_db: PositiveFloat
+    """Standard deviation before the ends are cut off."""
 
 
 class ChoiceSnr(Section):
     """One of a few values, as for curves against SNR."""
 
     kind: Literal["choice"]
+    """This law."""
     values_db: Annotated[tuple[float, ...], FromList, Field(min_length=1)]
     """In dB, each within ``snr_db``."""
     weights: Annotated[tuple[PositiveFloat, ...], FromList] | None = None
@@ -193,8 +198,11 @@ class SceneConfig(Section):
     num_sources: Annotated[tuple[int, int], FromList] = (1, 5)
     """[least, most] sources a scene, uniform."""
     azimuth_deg: Interval = (-60.0, 60.0)
+    """Azimuth of every source, uniform; the field of view of all searches."""
     elevation_deg: Interval = (-30.0, 30.0)
+    """Elevation of every source, uniform; the field of view of all searches."""
     range_m: Interval = (0.5, 10.0)
+    """Distance of every source from the origin of ranges, uniform."""
     snr_db: Interval = (-5.0, 20.0)
     """[least, most] of the mean |clean snapshot|^2 over the noise variance, in dB."""
     snr_law: SnrLaw = UniformSnr()

@@ -45,6 +45,7 @@ class RunConfig(Section):
     fresh: bool = False
     """Move an old directory of that name aside (never delete it) and start anew."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Everything random follows from it: parameters, scenes, trials."""
 
 
 class Config(Section):

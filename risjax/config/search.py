@@ -44,6 +44,7 @@ class SearchConfig(Section):
     metric: Literal["gospa_m", "f1_3d", "f1_angle", "nmse"] = "gospa_m"
     """What a trial is judged by, on the fixed validation scenes; ``nmse`` is a surrogate, chosen explicitly."""
     pruner: Literal["median", "hyperband", "none"] = "median"
+    """What stops unpromising trials early."""
     warmup_epochs: NonNegativeInt = 1
     """Epochs that every trial gets before the pruner may stop it."""
     startup_trials: NonNegativeInt = 5
