@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from risjax.config import ArrayConfig, ChannelConfig, CodebookConfig, PhysicsConfig, SimulateConfig
+from risjax.config import ArrayConfig, ChannelConfig, CodebookConfig, PhysicsConfig, SceneConfig, SimulateConfig
 from risjax.data import archives
 from risjax.data.files import read_scenes
 from risjax.data.layouts import SceneFileError
@@ -21,6 +21,7 @@ TINY = PhysicsConfig(
     array=ArrayConfig(num_horizontal=2, num_vertical=2),
     channel=ChannelConfig(num_antennas=2),
     codebook=CodebookConfig(num_snapshots=4),
+    scene=SceneConfig(num_sources=(1, 3), max_sources=3),
 )
 
 
