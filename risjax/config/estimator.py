@@ -76,6 +76,8 @@ class EstimatorConfig(Section):
     grid: GridConfig = GridConfig()
     threshold_db: PositiveFloat = 12.0
     """Peaks further below the scene's highest are not sources."""
+    sample_threshold_db: PositiveFloat = 2.0
+    """The same for spectra of the sample covariance, whose heights span only a few dB when its rank is one."""
     refine_iterations: PositiveInt = 12
     """Newton steps that move a peak off the grid."""
     min_separation: PositiveFloat = 0.08

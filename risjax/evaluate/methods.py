@@ -138,12 +138,13 @@ def _on_sample(localise: Callable[..., Estimates], config: Config, physics: Phys
     """On the sample covariance alone, loaded and shrunk as the learned one is."""
     grid = make_grid(physics, config.estimator.grid)
     alone = config.covariance.model_copy(update={"blend": 1.0})
+    estimator = config.estimator.model_copy(update={"threshold_db": config.estimator.sample_threshold_db})
 
     def run(batch: Batch) -> Found:
         def one(observation: Observation) -> tuple[Estimates, Array]:
             factor = make_inputs(observation, config.model).sample
             covariance = effective_covariance(factor, factor, alone)
-            return localise(covariance, physics, config.estimator, grid=grid), factor
+            return localise(covariance, physics, estimator, grid=grid), factor
 
         return Found(*jax.vmap(one)(batch.observation))
 
