@@ -29,6 +29,8 @@ from risjax.config.io import load_config
 from risjax.data.stream import scene_batch
 from risjax.estimators import localise_greedy, localise_mvdr, make_grid, polish
 from risjax.keys import Purpose
+from risjax.predict.model import load, pipeline_of
+from risjax.release import load_params
 from risjax.types import LowRankCovariance
 
 ORIGINAL_REFINED_S = 37.0
@@ -102,6 +104,13 @@ def main() -> None:
         lambda o, e: jax.vmap(lambda one, found: polish(one, found, physics))(o, e),
         batch.observation,
         start,
+    )
+    learned = load("original")
+    measure(
+        "learned pipeline, everything included",
+        pipeline_of(learned.config),
+        load_params(learned.config, None),
+        batch.observation,
     )
     device = jax.devices()[0]
     report = {

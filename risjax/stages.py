@@ -149,6 +149,10 @@ def _train(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
         train_posterior(config, directory, terminal)
     except (NonFiniteTraining, CheckpointError) as error:
         raise StageError(f"train: {error}") from error
+    except ModuleNotFoundError as error:
+        if error.name != "tensorboardX":
+            raise
+        raise StageError(f"train: {error}") from error
     return True
 
 

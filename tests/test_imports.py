@@ -17,7 +17,7 @@ LINE = (
     ("config",),
     ("run_directory",),
     ("opening",),
-    ("terminal", "weights_file"),
+    ("terminal", "weights_file", "events"),
     ("precision",),
     ("linalg",),
     ("physics",),

@@ -139,6 +139,8 @@ class TrainConfig(Section):
     """Validation metric that decides which epoch's checkpoint is the best; ``nmse`` is a surrogate."""
     max_consecutive_skips: PositiveInt = 20
     """Steps with a non-finite gradient in a row that stop the run."""
+    tensorboard: bool = False
+    """TensorBoard event files beside the log, in the run's folder ``tensorboard``; needs the extra of that name."""
     posterior: PosteriorTrainConfig = PosteriorTrainConfig()
     dataset_scenes: NonNegativeInt = 0
     """0 streams fresh scenes for ever; otherwise so many scenes, whole batches of the stream, are repeated."""

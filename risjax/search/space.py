@@ -26,7 +26,15 @@ _DEAD = {
     "train.epochs": "a trial trains search.epochs epochs",
     "train.best_metric": "a trial's value is the best epoch by search.metric",
     "train.validation_scenes": "all trials must be judged on the same scenes",
+    "train.tensorboard": "it shows a training, and changes none",
+    "train.posterior": "the posterior head is trained once, after the search",
+    "model.posterior_width": "the posterior head is trained once, after the search",
+    "model.posterior_knots": "the posterior head is trained once, after the search",
+    "estimator.posterior.existence": "the posterior head is trained once, after the search",
+    "estimator.posterior.range_window_m": "the posterior head is trained once, after the search",
 }
+_LIVE_ESTIMATOR = ("estimator.posterior.", "estimator.greedy.penalty", "estimator.greedy.false_alarm_rate")
+"""What the pipeline reads of the section ``estimator`` where no posterior head has been trained yet."""
 
 
 def check_space(config: Config) -> tuple[str, ...]:
@@ -114,6 +122,8 @@ def _path_problem(config: Config, path: str) -> str | None:
         return "no trial reads this setting: search.steps_per_epoch takes its place"
     if path.startswith("estimator.") and config.search.metric == "nmse":
         return "no trial reads this setting: search.metric is nmse, which involves no estimator"
+    if path.startswith("estimator.") and not path.startswith(_LIVE_ESTIMATOR):
+        return "no trial reads this setting: it belongs to another method than the one that trials are judged by"
     return None
 
 

@@ -1,5 +1,6 @@
 """The training loop: the host's side of training. The numbers are made in `risjax.train.step`."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, get_args
@@ -12,6 +13,7 @@ from risjax.checks import drop_checks, wait_for_checks
 from risjax.config import Config
 from risjax.config.metric import Metric, lower_is_better
 from risjax.environment import installed_environment
+from risjax.events import EventFiles
 from risjax.model import Params
 from risjax.pipeline import POSTERIOR
 from risjax.run_directory import RunDirectory
@@ -85,10 +87,12 @@ def train(
         directory.append_log({"kind": "dtypes", **trainer.dtypes()})
 
     done = metadata["epoch"] * config.train.steps_per_epoch
-    with terminal.progress("train", total=total_steps(config.train), completed=done) as progress:
+    events = EventFiles(directory.path / "tensorboard" if config.train.tensorboard else None, done)
+    shown = terminal.progress("train", total=total_steps(config.train), completed=done)
+    with contextlib.closing(events), shown as progress:
         for epoch in range(metadata["epoch"] + 1, config.train.epochs + 1):
             started = time.perf_counter()
-            state, health = _run_epoch(trainer, state, epoch, directory, progress)
+            state, health = _run_epoch(trainer, state, epoch, directory, events, progress)
             trained = time.perf_counter() - started
             validation = validate(state.ema)
             metadata = _judge(config, metadata, epoch, validation)
@@ -106,6 +110,7 @@ def train(
             }
             checkpoints.save(state, metadata, best_epoch=metadata["best_epoch"])
             directory.append_log(record)
+            events.add(record, epoch * config.train.steps_per_epoch)
             terminal.say(_epoch_lines(record, config.train.epochs))
             if on_epoch is not None:
                 on_epoch(record)
@@ -138,7 +143,7 @@ def load_best(config: Config, directory: RunDirectory) -> Params:
 
 
 def _run_epoch(
-    trainer: Trainer, state: TrainState, epoch: int, directory: RunDirectory, progress: Bar
+    trainer: Trainer, state: TrainState, epoch: int, directory: RunDirectory, events: EventFiles, progress: Bar
 ) -> tuple[TrainState, dict[str, Any]]:
     """One epoch; its health is the mean of its steps' reports."""
     records: list[dict[str, Any]] = []
@@ -162,6 +167,7 @@ def _run_epoch(
         new = [_step_record(first + offset, epoch, info, rate) for offset, info in enumerate(infos)]
         for record in new:
             directory.append_log(record)
+            events.add(record, record["step"])
         records += new
         if infos[-1].skipped_in_a_row >= trainer.config.train.max_consecutive_skips:
             reason = f"{int(infos[-1].skipped_in_a_row)} steps in a row had a gradient that is not finite"
