@@ -114,6 +114,7 @@ def trainer() -> Trainer:
     return Trainer(tiny_config())
 
 
+@pytest.mark.slow
 def test_in_the_training_step(trainer, monkeypatch):
     state, batch = trainer.init(), trainer.draw(jnp.asarray(0))
     assert locate(trainer, state, batch) == [
