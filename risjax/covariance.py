@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from risjax.config import CovarianceConfig
-from risjax.linalg import normalise_trace
+from risjax.linalg import normalise_trace, safe_eigh
 from risjax.types import LowRankCovariance
 
 
@@ -60,3 +60,17 @@ def dense(covariance: LowRankCovariance) -> Complex[Array, "N N"]:
     factor = covariance.factor
     identity = jnp.eye(factor.shape[0], dtype=factor.dtype)
     return jnp.matmul(factor, factor.conj().T, precision="highest") + covariance.loading * identity
+
+
+def from_dense(matrix: Complex[Array, "N N"], loading: Float[Array, ""] | float) -> LowRankCovariance:
+    """A full covariance R + delta I as a factor of N columns, for the estimators, which take nothing else.
+
+    Args:
+        matrix: R, Hermitian; eigenvalues below zero (rounding) count as zero.
+        loading: delta, above zero, in units of R.
+    """
+    values, vectors = safe_eigh(matrix)
+    return LowRankCovariance(
+        factor=vectors * jnp.sqrt(jnp.maximum(values, 0.0)).astype(vectors.dtype)[None, :],
+        loading=jnp.asarray(loading, values.dtype),
+    )

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from risjax.config import CovarianceConfig
-from risjax.covariance import dense, effective_covariance
+from risjax.covariance import dense, effective_covariance, from_dense
+from risjax.estimators.spectrum import mvdr_spectrum
 
 N, RANK = 12, 4
 
@@ -62,3 +63,15 @@ def test_works_under_jit_and_vmap():
     config = CovarianceConfig()
     got = jax.jit(jax.vmap(lambda p, s: dense(effective_covariance(p, s, config))))(*batch)
     np.testing.assert_allclose(got[0], got[1], atol=1e-5)
+
+
+def test_a_full_covariance_gives_the_spectrum_of_its_inverse():
+    key = jax.random.key(7)
+    root = jax.lax.complex(jax.random.normal(key, (N, N)), jax.random.normal(jax.random.fold_in(key, 1), (N, N)))
+    matrix = root @ root.conj().T
+    found = from_dense(matrix, 0.1)
+    np.testing.assert_allclose(dense(found), matrix + 0.1 * jnp.eye(N), rtol=1e-4, atol=1e-4)
+    vectors = root[:3] / jnp.linalg.norm(root[:3], axis=1, keepdims=True)
+    inverse = np.linalg.inv(np.asarray(matrix, np.complex128) + 0.1 * np.eye(N))
+    expected = 1 / np.einsum("gn,nm,gm->g", np.conj(vectors), inverse, vectors).real
+    np.testing.assert_allclose(mvdr_spectrum(found, vectors), expected, rtol=1e-3)
