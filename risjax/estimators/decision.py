@@ -112,7 +112,7 @@ def decide_count(existence: Float[Array, " K"], held: Bool[Array, " K"], thresho
     Args:
         existence: probability of the candidate that makes k out of k - 1, for k = 1 ... K.
         held: which of these fits there are.
-        threshold: what a false source costs over what a true one gains, and the false one.
+        threshold: probability from which on a candidate is worth reporting.
     """
     gain = jnp.cumsum(jnp.where(held, existence - threshold, -jnp.inf))
     return jnp.argmax(jnp.concatenate([jnp.zeros(1, gain.dtype), gain]))
