@@ -21,12 +21,15 @@ def scene_batch(
     purpose: Purpose,
     index: int | Integer[Array, ""],
     batch_size: int,
+    *,
+    first: int | Integer[Array, ""] = 0,
 ) -> Scene:
     """Batch ``index`` of the stream (seed, purpose): a Scene with a leading axis of ``batch_size``.
 
-    Jit-able with ``physics``, ``purpose`` and ``batch_size`` static; ``seed`` and ``index`` may be traced. The first
-    scenes of a batch do not depend on its size.
+    Jit-able with ``physics``, ``purpose`` and ``batch_size`` static; ``seed``, ``index`` and ``first`` may be traced.
+    Scenes of a batch do not depend on its size: from position ``first`` on, ``batch_size`` of them are those of the
+    larger batch.
     """
     key = purpose_key(seed, purpose, index)
-    keys = jax.vmap(lambda position: jax.random.fold_in(key, position))(jnp.arange(batch_size))
+    keys = jax.vmap(lambda position: jax.random.fold_in(key, position))(first + jnp.arange(batch_size))
     return jax.vmap(lambda scene_key: draw_scene(scene_key, physics))(keys)
