@@ -13,11 +13,11 @@ PACKAGE = Path(risjax.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LINE = (
-    ("types", "checks", "keys", "environment"),
+    ("allocator", "types", "checks", "keys", "environment"),
     ("config",),
     ("run_directory",),
     ("opening",),
-    ("terminal", "weights_file", "events"),
+    ("terminal", "weights_file", "events", "processes"),
     ("precision",),
     ("linalg",),
     ("physics",),
