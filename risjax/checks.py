@@ -31,7 +31,7 @@ def check_observation(observation: Observation) -> tuple[int, int, int]:
         AssertionError: naming the array, its shape and what was expected. At trace time.
     """
     chex.assert_rank(
-        list(observation),
+        list(observation[:3]),
         2,
         custom_message="an observation is one scene: snapshots [L, M], channel [M, N], codes [L, N]; vmap over a batch",
     )
@@ -46,6 +46,11 @@ def check_observation(observation: Observation) -> tuple[int, int, int]:
         (num_snapshots, num_elements),
         custom_message="codes must be [L, N] with L from snapshots [L, M]",
     )
+    elements_m = None if observation.geometry is None else observation.geometry.elements_m
+    if elements_m is not None:
+        chex.assert_shape(
+            elements_m, (num_elements, 2), custom_message="geometry.elements_m must be [N, 2] with N from codes [L, N]"
+        )
     return num_snapshots, num_antennas, num_elements
 
 

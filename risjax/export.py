@@ -91,7 +91,16 @@ def export_pipeline(model: Model, path: str | Path, *, platforms: Sequence[str] 
 
 
 def lower(model: Model, platforms: Sequence[str]) -> jax_export.Exported:
-    """The pipeline of a batch of unknown size, its parameters in it as constants."""
+    """The pipeline of a batch of unknown size, its parameters in it as constants.
+
+    Raises:
+        ValueError: a network whose scenes come with a geometry of their own, which the program has no input for.
+    """
+    if model.config.physics.impairments.is_geometry_known:
+        raise ValueError(
+            f"not supported: the network {model.name!r} knows each scene's geometry (physics.impairments.known), and "
+            "an exported pipeline takes (y, H, codes) of the nominal surface; use risjax.load(...).localise"
+        )
     pipeline = pipeline_of(model.config)
 
     def program(

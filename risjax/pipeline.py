@@ -3,6 +3,9 @@ every stage.
 
 Training's validation, evaluation, prediction and export all call what stands here, so that they cannot
 differ in blend, shrinkage, loading or peak search.
+
+Where the receiver knows a scene's own surface, candidates, fits and spectra are on that surface. The network is blind
+to it: it maps the image on the elements to a covariance of the elements, without a word of where these are.
 """
 
 from collections.abc import Callable
@@ -17,16 +20,16 @@ from risjax.estimators import localise_mvdr
 from risjax.estimators.candidates import Elimination, eliminate
 from risjax.estimators.cfar import stopping_penalty
 from risjax.estimators.evidence import Evidence, describe, drops, num_features
-from risjax.estimators.grid import grid_like
+from risjax.estimators.grid import grid_for, grid_like
 from risjax.estimators.judged import sources_by_posterior, sources_by_residual
 from risjax.estimators.likelihood import Statistics, statistics
 from risjax.estimators.polish import Fit
 from risjax.model import Params, build, make_inputs
 from risjax.model.posterior import Posterior, build_posterior
-from risjax.physics.batches import over_scenes
+from risjax.physics.batches import over_scenes, over_surfaces
 from risjax.physics.measurement import require_common_field
 from risjax.precision import upcast
-from risjax.types import Estimates, LowRankCovariance, Observation, Prediction
+from risjax.types import Estimates, Geometry, LowRankCovariance, Observation, Prediction
 
 POSTERIOR = "posterior"
 """The group of parameters that belongs to the posterior head; the network's are the others."""
@@ -52,7 +55,8 @@ class Pipeline(NamedTuple):
     Attributes:
         covariance: (parameters, observations, covariance settings) to the network's predictions in full precision
             and R_eff of each scene.
-        localise: R_eff of each scene to the peaks of its spectrum, blind to K, SNR and noise variance.
+        localise: (R_eff of each scene, the observations' geometry) to the peaks of its spectrum, blind to K, SNR and
+            noise variance.
         propose: (observations, R_eff) to candidates.
         decide: (parameters, candidates) to sources: by the posterior head where the parameters hold one, else by the
             residual's criterion.
@@ -62,7 +66,7 @@ class Pipeline(NamedTuple):
     covariance: Callable[
         [Params, Observation, CovarianceConfig | CovarianceSettings], tuple[Prediction, LowRankCovariance]
     ]
-    localise: Callable[[LowRankCovariance], Estimates]
+    localise: Callable[[LowRankCovariance, Geometry | None], Estimates]
     propose: Callable[[Observation, LowRankCovariance], Proposals]
     decide: Callable[[Params, Proposals], Estimates]
     sources: Callable[[Params, Observation, CovarianceConfig | CovarianceSettings], tuple[Prediction, Estimates]]
@@ -94,15 +98,18 @@ def make_pipeline(
         blend = jax.vmap(lambda factor, sample: effective_covariance(factor, sample, settings))
         return prediction, blend(prediction.factor, inputs.sample)
 
-    def localise(effective: LowRankCovariance) -> Estimates:
-        return jax.vmap(lambda one: localise_mvdr(one, physics, estimator))(effective)
+    def localise(effective: LowRankCovariance, geometry: Geometry | None) -> Estimates:
+        def one(mine: LowRankCovariance, own: Geometry | None) -> Estimates:
+            return localise_mvdr(mine, physics, estimator, geometry=own)
+
+        return over_surfaces(one, geometry, effective, geometry)
 
     def propose(observation: Observation, effective: LowRankCovariance) -> Proposals:
         grid = grid_like(observation.snapshots, physics, estimator.posterior.grid)
 
         def one(scene: Observation, mine: LowRankCovariance) -> Proposals:
             data = statistics(scene, physics)
-            elimination = eliminate(data, mine, physics, estimator.posterior, grid)
+            elimination = eliminate(data, mine, physics, estimator.posterior, grid_for(grid, physics, data.geometry))
             drop = drops(elimination, data)
 
             def of_fit(fit: Fit, level: Array) -> Evidence:
@@ -110,7 +117,7 @@ def make_pipeline(
 
             return Proposals(elimination, jax.vmap(of_fit)(elimination.fits, elimination.level), data)
 
-        return jax.vmap(one)(observation, effective)
+        return over_surfaces(one, observation.geometry, observation, effective)
 
     def decide(params: Params, proposals: Proposals) -> Estimates:
         elimination, evidence, data = proposals

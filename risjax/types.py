@@ -31,6 +31,18 @@ from typing import NamedTuple
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 
+class Geometry(NamedTuple):
+    """A surface that is not the one of the settings; what is None is as `risjax.config.ArrayConfig` has it.
+
+    Attributes:
+        elements_m: (horizontal, vertical) of every element in metres, [N, 2].
+        wavelength_m: in metres, [].
+    """
+
+    elements_m: Float[Array, "*batch N 2"] | None = None
+    wavelength_m: Float[Array, "*batch"] | None = None
+
+
 class Observation(NamedTuple):
     """What the receiver knows of one scene.
 
@@ -38,11 +50,14 @@ class Observation(NamedTuple):
         snapshots: y, one snapshot per phase code, [L, M] complex.
         channel: H, surface to base station as the receiver believes it to be, [M, N] complex.
         codes: c, the phase codes as the receiver believes them to be, [L, N] complex.
+        geometry: of the scene's own surface where the receiver has measured it; None is the nominal one. Part of the
+            tree's structure, so that programs of nominal scenes hold nothing of it.
     """
 
     snapshots: Complex[Array, "*batch L M"]
     channel: Complex[Array, "*batch M N"]
     codes: Complex[Array, "*batch L N"]
+    geometry: Geometry | None = None
 
 
 class Sources(NamedTuple):

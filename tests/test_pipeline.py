@@ -13,10 +13,12 @@ from risjax.keys import Purpose
 from risjax.loss import make_labels, total_loss
 from risjax.loss import total as total_module
 from risjax.model import make_inputs
+from risjax.physics.array import element_positions
 from risjax.pipeline import make_pipeline
 from risjax.train import Trainer
 from risjax.train.settings import make_settings
 from risjax.train.validation import _make_measure
+from risjax.types import Geometry, LowRankCovariance
 from tests.tiny import tiny_config
 
 CONFIG = tiny_config(covariance__blend=0.3, covariance__shrinkage=0.2, covariance__loading=0.05)
@@ -59,3 +61,36 @@ def test_validation_and_evaluation_localise_alike(trained):
     for found in (validated, evaluated.estimates):
         np.testing.assert_array_equal(found.active, expected.active)
         chex.assert_trees_all_close(found.position, expected.position, atol=2e-2)
+
+
+SURFACES = tiny_config(
+    physics__impairments__position_jitter=0.3,
+    physics__impairments__known=["position_jitter"],
+    physics__scene__snr_db=[25.0, 30.0],
+    physics__scene__range_m=[0.5, 2.0],
+    physics__scene__num_sources=[1, 1],
+)
+
+
+def test_candidates_and_spectra_are_on_the_scenes_own_surface_and_the_network_is_blind_to_it(trained):
+    """With the true covariance for R_eff: sources are where they are, or off by degrees without the geometry."""
+    params, _ = trained
+    batch = jax.jit(lambda: scene_batch(SURFACES.physics, 0, Purpose.TEST_SCENES, 0, 8))()
+    pipeline = make_pipeline(SURFACES.physics, SURFACES.precision, SURFACES.model, SURFACES.estimator)
+    true_r = LowRankCovariance(batch.truth.label_factor, jnp.full(8, 1e-3))
+    plane = jnp.asarray(element_positions(SURFACES.physics.array), jnp.float32)
+    nominal = batch.observation._replace(geometry=Geometry(jnp.stack([plane] * 8), None))
+
+    @jax.jit
+    def run(observation):
+        _, effective = pipeline.covariance(params, observation, SURFACES.covariance)
+        fitted = pipeline.decide({}, pipeline.propose(observation, true_r))
+        return effective, fitted, pipeline.localise(true_r, observation.geometry)
+
+    known, blind = run(batch.observation), run(nominal)
+    chex.assert_trees_all_equal(known[0], blind[0])
+    truth = np.rad2deg(batch.truth.sources.position[:, 0])
+    for of_known, of_blind in zip(known[1:], blind[1:], strict=True):
+        missed = [np.abs(np.rad2deg(e.position[:, 0]) - truth)[:, :2].max(1) for e in (of_known, of_blind)]
+        assert np.median(missed[0]) < 0.2
+        assert np.median(missed[1]) > 5 * np.median(missed[0])

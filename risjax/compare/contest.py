@@ -106,6 +106,6 @@ def network_weights(params: dict[str, Any]) -> dict[str, Any]:
 def made_scenes(trainer: Trainer, first: int, steps: int) -> baseline.MadeScenes:
     """The scenes of ``steps`` steps of a training's stream, as a PyTorch data set."""
     batches = [jax.device_get(trainer.draw(jnp.asarray(first + offset, jnp.int32))) for offset in range(steps)]
-    rows = [(*batch.observation, batch.truth.label_factor, batch.truth.sources.active.sum(-1)) for batch in batches]
+    rows = [(*batch.observation[:3], batch.truth.label_factor, batch.truth.sources.active.sum(-1)) for batch in batches]
     fields = [np.concatenate(parts) for parts in zip(*rows, strict=True)]
     return baseline.MadeScenes(dict(zip(FIELDS, fields, strict=True)))

@@ -35,7 +35,7 @@ def final_metrics(config: Config, networks: dict[str, Any]) -> dict[str, Any]:
     def measure(params: Any, scene: Scene) -> tuple[Estimates, jax.Array]:
         prediction, effective = pipeline.covariance(params, scene.observation, config.covariance)
         nmse = jax.vmap(covariance_nmse)(cast(jax.Array, prediction.factor), scene.truth.label_factor)
-        return pipeline.localise(effective), nmse
+        return pipeline.localise(effective, scene.observation.geometry), nmse
 
     draw = jax.jit(lambda index: scene_batch(config.physics, config.run.seed, Purpose.TEST_SCENES, index, size))
     found: dict[str, list[Any]] = {name: [] for name in networks}

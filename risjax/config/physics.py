@@ -123,11 +123,22 @@ class CodebookConfig(Section):
         return self
 
 
+KnownImpairment = Literal[
+    "phase_error",
+    "amplitude_error",
+    "dead_elements",
+    "coupling",
+    "position_jitter",
+    "wavelength_error",
+    "spacing_error",
+]
+
+
 class ImpairmentsConfig(Section):
     """What the hardware does that the nominal model does not say; all off by default.
 
-    The errors of ``known`` are in the codes that the receiver is given; all others are not. Errors of the geometry
-    (jitter, wavelength, spacing) are never known: a surface measured beforehand is ``array.elements_m``.
+    The errors of ``known`` are in the codes and in the geometry that the receiver is given; all others are not. A
+    surface that is the same in every scene and was measured beforehand is ``array.elements_m``.
     """
 
     position_jitter: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
@@ -148,8 +159,19 @@ class ImpairmentsConfig(Section):
     """Power of the channel estimate's error over the channel's own; null is a perfect estimate."""
     clutter_db: float | None = None
     """Power of a diffuse field on the surface over the sources' own; null is none."""
-    known: Annotated[tuple[Literal["phase_error", "amplitude_error", "dead_elements", "coupling"], ...], FromList] = ()
-    """Impairments that the receiver has calibrated."""
+    known: Annotated[tuple[KnownImpairment, ...], FromList] = ()
+    """Impairments that the receiver has calibrated, scene by scene. Where one of the geometry is among them, all
+    searches, likelihoods and bounds use the scene's own surface; the network sees the image on the elements alone."""
+
+    @property
+    def is_geometry_known(self) -> bool:
+        """Whether scenes come with a geometry that the receiver knows."""
+        errors = {
+            "position_jitter": self.position_jitter,
+            "wavelength_error": self.wavelength_error,
+            "spacing_error": self.spacing_error,
+        }
+        return any(errors.get(name) for name in self.known)
 
 
 class UniformSnr(Section):

@@ -18,7 +18,16 @@ import numpy as np
 
 from risjax.data.archives import fit, is_hdf5, open_member, read_mat, to_complex
 from risjax.data.files import MANIFEST, read_manifest, sha256
-from risjax.data.layouts import OWN, ArraySpec, SceneFileError, as_complex, check_arrays, layout_of
+from risjax.data.layouts import (
+    OBSERVED,
+    OWN,
+    ArraySpec,
+    SceneFileError,
+    as_complex,
+    check_arrays,
+    geometry_of,
+    layout_of,
+)
 from risjax.types import Observation
 
 BLOCK_BYTES = 128 << 20
@@ -31,7 +40,7 @@ class Chunk(NamedTuple):
     Attributes:
         first: index of the first one in the whole input, from 0.
         count: how many.
-        observation: of all of them, complex64 numpy arrays with a leading axis; None where none can be read.
+        observation: of all of them, numpy arrays with a leading axis; None where none can be read.
         reasons: why a scene cannot be used, by its index in the whole input.
     """
 
@@ -139,20 +148,25 @@ def _num_scenes(rows: Mapping[str, _Rows]) -> int:
 def _observation(
     arrays: Mapping[str, np.ndarray], layout: Mapping[str, ArraySpec], count: int, file: str
 ) -> Observation:
-    specs = {name: spec for name, spec in layout.items() if spec.required}
+    specs = {name: spec for name, spec in layout.items() if name in OBSERVED}
     sizes = check_arrays(arrays, specs, file, finite=False)
+    names = [name for name, spec in specs.items() if spec.required]
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is reported with its scene
-        parts = [arrays[name].astype(np.complex64) if layout is OWN else as_complex(arrays[name]) for name in specs]
+        parts = [arrays[name].astype(np.complex64) if layout is OWN else as_complex(arrays[name]) for name in names]
+        geometry = geometry_of(arrays)
     if parts[2].ndim == 2:
         parts[2] = np.broadcast_to(parts[2], (count, *parts[2].shape))
     if sizes["S"] != count:
         raise SceneFileError(f"{file}: its arrays hold different numbers of scenes")
-    return Observation._make(parts)
+    return Observation._make((*parts, geometry))
 
 
 def _reasons(observation: Observation, first: int) -> dict[int, str]:
     reasons: dict[int, str] = {}
-    for name, array in observation._asdict().items():
+    arrays = observation._asdict() | (observation.geometry._asdict() if observation.geometry else {})
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            continue
         flat = array.reshape(len(array), -1)
         broken, empty = ~np.isfinite(flat).all(1), ~flat.any(1)
         for scene in np.flatnonzero(broken | empty):
@@ -163,6 +177,9 @@ def _reasons(observation: Observation, first: int) -> dict[int, str]:
                 else f"{name} is all zero"
             )
             reasons.setdefault(first + int(scene), text)
+        if name == "wavelength_m":
+            for scene in np.flatnonzero(array < 0):
+                reasons.setdefault(first + int(scene), f"wavelength_m is {array[scene]:g} m; wavelengths are positive")
     return reasons
 
 
@@ -178,7 +195,7 @@ def _opened(file: Path) -> Iterator[tuple[dict[str, _Rows], Mapping[str, ArraySp
         missing = [f"{name} is missing" for name, spec in layout.items() if spec.required and name not in rows]
         if missing:
             raise SceneFileError(f"{file}: {'; '.join(missing)}")
-        yield {name: array for name, array in rows.items() if layout[name].required}, layout
+        yield {name: array for name, array in rows.items() if name in OBSERVED}, layout
 
 
 @contextlib.contextmanager
@@ -187,7 +204,7 @@ def _opened_npz(file: Path) -> Iterator[tuple[dict[str, _Rows], Mapping[str, Arr
         with zipfile.ZipFile(file) as archive, contextlib.ExitStack() as streams:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             layout = layout_of(members, str(file))
-            wanted = [name for name, spec in layout.items() if spec.required and name in members]
+            wanted = [name for name in layout if name in OBSERVED and name in members]
             yield {name: _npz_rows(archive, members[name], name, file, streams) for name in wanted}, layout
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise SceneFileError(f"{file}: not an .npz archive, or a truncated or damaged one ({error})") from error
@@ -224,7 +241,7 @@ def _opened_hdf5(file: Path) -> Iterator[tuple[dict[str, _Rows], Mapping[str, Ar
         with h5py.File(file, "r") as archive:
             layout = layout_of(list(archive), str(file))
             rows = {}
-            for name in (name for name, spec in layout.items() if spec.required and name in archive):
+            for name in (name for name in layout if name in OBSERVED and name in archive):
                 dataset: Any = archive[name]
                 if not isinstance(dataset, h5py.Dataset) or dataset.dtype.hasobject:
                     raise SceneFileError(f"{file}: {name} is a struct or a cell, expected a numeric array")
@@ -239,6 +256,9 @@ def _hdf5_rows(dataset: Any, spec: ArraySpec, name: str, file: Path) -> _Rows:
 
     So every read passes over the whole file; a block of scenes is read at a time.
     """
+    if len(spec.shape) == 1:  # a row or a column, and small
+        whole = fit(np.asarray(dataset[()]).T, spec, name, file)
+        return _Rows(whole.shape, lambda start, stop: whole[start:stop])
     shape = dataset.shape[::-1]
     block = max(1, BLOCK_BYTES // (16 * int(np.prod(shape[1:], dtype=np.int64)) or 1))
     held: dict[int, np.ndarray] = {}

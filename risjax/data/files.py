@@ -4,11 +4,12 @@ import hashlib
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from risjax.data.archives import read_mat, read_npz
 from risjax.data.layouts import SceneFile, SceneFileError, from_arrays
-from risjax.types import Observation, Sources
+from risjax.types import Sources
 
 MANIFEST = "manifest.json"
 FORMAT = "risjax scenes 1"
@@ -79,7 +80,7 @@ def _first(scenes: SceneFile, limit: int | None) -> SceneFile:
         return None if array is None else array[:limit]
 
     sources = None if scenes.sources is None else Sources(*(array[:limit] for array in scenes.sources))
-    return SceneFile(Observation(*(array[:limit] for array in scenes.observation)), sources, *map(cut, scenes[2:]))
+    return SceneFile(jax.tree.map(cut, scenes.observation), sources, *map(cut, scenes[2:]))
 
 
 def _read_directory(directory: Path, limit: int | None) -> SceneFile:
@@ -104,17 +105,17 @@ def _read_directory(directory: Path, limit: int | None) -> SceneFile:
 def _joined(parts: list[SceneFile], directory: Path) -> SceneFile:
     if len(parts) == 1:
         return parts[0]
-    shapes = [[array.shape[1:] for array in part.observation] for part in parts]
+    shapes = [[array.shape[1:] for array in part.observation[:3]] for part in parts]
     if any(shape != shapes[0] for shape in shapes):
         raise SceneFileError(f"{directory}: its shards differ in L, M or N: {shapes}")
+    if len({jax.tree.structure(part.observation) for part in parts}) > 1:
+        raise SceneFileError(f"{directory}: some of its shards hold elements_m or wavelength_m and others do not")
 
     def join(arrays: list[np.ndarray | None]) -> np.ndarray | None:
         present = [array for array in arrays if array is not None]
         return np.concatenate(present) if len(present) == len(arrays) else None
 
-    observation = Observation._make(
-        np.concatenate(arrays) for arrays in zip(*(part.observation for part in parts), strict=True)
-    )
+    observation = jax.tree.map(lambda *arrays: np.concatenate(arrays), *(part.observation for part in parts))
     labels = [part.sources for part in parts if part.sources is not None]
     sources = None
     if len(labels) == len(parts):

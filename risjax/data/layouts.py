@@ -16,6 +16,8 @@ original pipeline      y              [S, L, M, 2] snapshots
 risjax                 snapshots      [S, L, M] complex
                        channel        [S, M, N] complex
                        codes          [S, L, N] complex, or [L, N] shared by all scenes
+                       elements_m     [S, N, 2] where each scene's elements are, as the receiver has measured; optional
+                       wavelength_m   [S] each scene's wavelength, as the receiver has measured it; optional
                        position       [S, K, 3] azimuth (rad), elevation (rad), range (m); optional
                        amplitude      [S, K] complex weights of the unit-norm steering vectors; optional
                        active         [S, K] which slots hold a source; optional
@@ -31,7 +33,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from risjax.types import Observation, Sources
+from risjax.types import Geometry, Observation, Sources
 
 
 class SceneFileError(ValueError):
@@ -91,6 +93,8 @@ OWN: Mapping[str, ArraySpec] = {
     "snapshots": ArraySpec(("S", "L", "M"), kind="complex"),
     "channel": ArraySpec(("S", "M", "N"), kind="complex"),
     "codes": ArraySpec(("S", "L", "N"), kind="complex"),
+    "elements_m": ArraySpec(("S", "N", 2), required=False),
+    "wavelength_m": ArraySpec(("S",), required=False),
     "position": ArraySpec(("S", "K", 3), required=False),
     "amplitude": ArraySpec(("S", "K"), required=False, kind="complex"),
     "active": ArraySpec(("S", "K"), required=False, kind="bool"),
@@ -98,6 +102,10 @@ OWN: Mapping[str, ArraySpec] = {
     "noise_variance": ArraySpec(("S",), required=False),
     "label_factor": ArraySpec(("S", "N", "K"), required=False, kind="complex"),
 }
+
+
+OBSERVED = frozenset({"snapshots", "channel", "codes", "y", "H_full", *Geometry._fields})
+"""What the receiver knows, in either layout."""
 
 
 def layout_of(names: Collection[str], file: str) -> Mapping[str, ArraySpec]:
@@ -130,14 +138,17 @@ def from_own(arrays: Mapping[str, np.ndarray], file: str) -> SceneFile:
     """Our layout as our types.
 
     Raises:
-        SceneFileError: as `check_arrays`, or if an active source has no positive range.
+        SceneFileError: as `check_arrays`, or if a wavelength or the range of an active source is not positive.
     """
     sizes = check_arrays(arrays, OWN, file)
     codes = arrays["codes"].astype(np.complex64)
     if codes.ndim == 2:
         codes = np.broadcast_to(codes, (sizes["S"], *codes.shape))
+    geometry = geometry_of(arrays)
+    if "wavelength_m" in arrays and (arrays["wavelength_m"] <= 0).any():
+        raise SceneFileError(f"{file}: wavelength_m holds {arrays['wavelength_m'].min()} m; wavelengths are positive")
     observation = Observation._make(
-        (arrays["snapshots"].astype(np.complex64), arrays["channel"].astype(np.complex64), codes)
+        (arrays["snapshots"].astype(np.complex64), arrays["channel"].astype(np.complex64), codes, geometry)
     )
     sources = None
     if "position" in arrays and "active" in arrays:
@@ -150,6 +161,12 @@ def from_own(arrays: Mapping[str, np.ndarray], file: str) -> SceneFile:
     )
     factor = arrays["label_factor"].astype(np.complex64) if "label_factor" in arrays else None
     return SceneFile(observation, sources, snr_db, _trace_n(factor), None, variance)
+
+
+def geometry_of(arrays: Mapping[str, np.ndarray]) -> Geometry | None:
+    """The surfaces of a file's scenes, None where it holds none."""
+    held = {name: arrays[name].astype(np.float32) for name in Geometry._fields if name in arrays}
+    return Geometry._make(held.get(name) for name in Geometry._fields) if held else None
 
 
 def _on_host(position: np.ndarray, amplitude: np.ndarray | np.complex64, active: np.ndarray) -> Sources:
@@ -239,7 +256,7 @@ def from_original(arrays: Mapping[str, np.ndarray], file: str) -> SceneFile:
     codes = as_complex(arrays["codes"])
     if codes.ndim == 2:
         codes = np.broadcast_to(codes, (sizes["S"], *codes.shape))
-    observation = Observation._make((as_complex(arrays["y"]), as_complex(arrays["H_full"]), codes))
+    observation = Observation._make((as_complex(arrays["y"]), as_complex(arrays["H_full"]), codes, None))
     sources = _original_sources(arrays, sizes, file) if "ptr" in arrays and "K" in arrays else None
     factor = None
     if "R_factor" in arrays:

@@ -89,7 +89,7 @@ def shard_arrays(physics: PhysicsConfig, seed: int, first_batch: int, count: int
     """``count`` scenes from batch ``first_batch`` on, as the arrays of a file."""
     batches = [_batch(physics, np.uint32(seed), first_batch + index) for index in range(-(-count // BATCH))]
     scene: Scene = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *batches)
-    codes = scene.observation.codes
+    codes, geometry = scene.observation.codes, scene.observation.geometry
     truth = scene.truth
     arrays = {
         "snapshots": scene.observation.snapshots,
@@ -102,6 +102,8 @@ def shard_arrays(physics: PhysicsConfig, seed: int, first_batch: int, count: int
         "noise_variance": truth.noise_variance,
         "label_factor": truth.label_factor,
     }
+    if geometry is not None:
+        arrays |= {name: values for name, values in geometry._asdict().items() if values is not None}
     return {name: np.asarray(values) for name, values in arrays.items()}
 
 

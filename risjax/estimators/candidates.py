@@ -49,7 +49,7 @@ def _exchange_weakest(data: Statistics, physics: PhysicsConfig, grid: Grid, fit:
     The gain of a point is reckoned as |a^H r|^2 over the mean of a^H G a, tr G / N: its exact denominator costs
     more than the joint fit.
     """
-    vectors, _ = steering_and_derivatives(physics.array, fit.cosines)
+    vectors, _ = steering_and_derivatives(physics.array, fit.cosines, data.geometry)
     vectors = jnp.where(fit.active[None, :], vectors, 0)
     field = jnp.matmul(vectors, fit.amplitude[:, None], precision="highest")
     left = data.filtered[:, None] - jnp.matmul(data.gram, field, precision="highest")
@@ -78,7 +78,7 @@ def eliminate(
         effective: R_eff.
         physics: array, field of view, slots.
         posterior: rounds and iterations.
-        grid: of ``posterior.grid``.
+        grid: of ``posterior.grid``, on the scene's own surface.
     """
     slots = physics.scene.max_sources
     whitening = whitener(effective)
@@ -101,6 +101,6 @@ def eliminate(
     counts = jnp.sum(fits.active, axis=1)
     order = jnp.argsort(jnp.where(counts > 0, counts, slots + 1))
     fits, weakest = jax.tree.map(lambda leaf: leaf[order], (fits, weakest))
-    vectors = jax.vmap(lambda x: steering_and_derivatives(physics.array, x)[0].T)(fits.cosines)
+    vectors = jax.vmap(lambda x: steering_and_derivatives(physics.array, x, data.geometry)[0].T)(fits.cosines)
     level = jnp.where(fits.active, jnp.log10(mvdr_cost(whitening, vectors)), 0.0)
     return Elimination(fits, weakest, level, jnp.concatenate([data.energy[None], fits.residual]))

@@ -15,7 +15,7 @@ import numpy as np
 from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.data.stream import scene_batch
 from risjax.estimators.forward import PARAMETERS_PER_SOURCE, greedy_path
-from risjax.estimators.grid import make_grid
+from risjax.estimators.grid import grid_for, make_grid
 from risjax.estimators.likelihood import statistics
 from risjax.keys import Purpose, purpose_key
 
@@ -60,7 +60,7 @@ def null_statistics(physics: PhysicsConfig, estimator: EstimatorConfig, *, num_s
 
         def one(scene: tuple) -> jax.Array:
             data = statistics(scene[0]._replace(snapshots=scene[1]), single)
-            residuals = greedy_path(data, single, estimator, grid).residuals
+            residuals = greedy_path(data, single, estimator, grid_for(grid, single, data.geometry)).residuals
             return 2 * data.num_measurements * jnp.log(residuals[0] / residuals[1])
 
         return jax.vmap(one)((observation, noise))

@@ -4,7 +4,8 @@ Haardt and Nossek (1995). A far-field source turns the phase by pi u sin from co
 row; the two shift matrices share eigenvectors, so that the complex eigenvalues of Psi_u + j Psi_v carry (u, v) in
 pairs. The unitary transform makes everything real, which is a forward-backward average: valid for plane waves and
 spacings up to half a wavelength only. In the near field the curvature breaks the shift invariance and the answer is
-biased; it is here to be compared with, not to be used there.
+biased; it is here to be compared with, not to be used there. Elements off the uniform grid break it too: it takes no
+geometry.
 
 float32 with full matmul precision; the K x K eigenvalue problem is not Hermitian and runs where `jnp.linalg.eig`
 does (the CPU).
@@ -62,9 +63,11 @@ def localise_esprit(covariance: LowRankCovariance, physics: PhysicsConfig, num_s
 
     Raises:
         ValueError: K exceeds the slots, the covariance's rank, or what the shifts can tell apart; the spacing is
-            wider than half a wavelength.
+            wider than half a wavelength; elements that are given one by one.
     """
     array, slots = physics.array, physics.scene.max_sources
+    if array.elements_m is not None:
+        raise ValueError("not supported: shift invariance needs a uniform grid of elements, got array.elements_m")
     rows, columns = array.num_vertical, array.num_horizontal
     most = min(slots, covariance.factor.shape[1], rows * (columns - 1), columns * (rows - 1))
     if not 1 <= num_sources <= most:

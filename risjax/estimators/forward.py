@@ -48,7 +48,7 @@ def search_energy(data: Statistics, grid: Grid) -> Float[Array, " G"]:
 
 def gain_on_grid(data: Statistics, physics: PhysicsConfig, fit: Fit, grid: Grid, energy: Array) -> Float[Array, " G"]:
     """The decrease of the residual when a grid point joins the sources of ``fit``; -inf outside the field."""
-    vectors, _ = steering_and_derivatives(physics.array, fit.cosines)
+    vectors, _ = steering_and_derivatives(physics.array, fit.cosines, data.geometry)
     vectors = jnp.where(fit.active[None, :], vectors, 0)
     image = jnp.matmul(data.gram, vectors, precision="highest")
     small = jnp.matmul(vectors.conj().T, image, precision="highest")
@@ -78,7 +78,7 @@ def empty_fit(data: Statistics, physics: PhysicsConfig, dtype: jnp.dtype) -> Fit
 
 
 def greedy_path(data: Statistics, physics: PhysicsConfig, estimator: EstimatorConfig, grid: Grid) -> Path:
-    """Fits with 1 ... K_max sources, each started from the one before."""
+    """Fits with 1 ... K_max sources, each started from the one before; ``grid`` is on the scene's own surface."""
     slots = physics.scene.max_sources
     energy = search_energy(data, grid)
     points = grid.cosines.reshape(-1, 3)

@@ -24,7 +24,7 @@ def localise_greedy(
     """Greedy maximum likelihood on the snapshots of one scene; batch by vmap.
 
     Args:
-        observation: snapshots, channel and codes.
+        observation: what the receiver knows.
         physics: array, field of view, slots. Noise level and number of sources are not told.
         estimator: ``estimator.greedy``.
         num_sources: K, where the method is told it; None decides by the residual.
@@ -35,7 +35,7 @@ def localise_greedy(
         `risjax.estimators.polish.estimates_from_fit`. A scene with NaN in its snapshots, or nothing but zeros, comes
         back empty.
     """
-    grid = grid_like(observation.snapshots, physics, estimator.greedy.grid, grid)
+    grid = grid_like(observation.snapshots, physics, estimator.greedy.grid, grid, observation.geometry)
     data = statistics(observation, physics)
     path = greedy_path(data, physics, estimator, grid)
     count = count_by_residual(path.residuals, data.num_measurements, stopping_penalty(physics, estimator))

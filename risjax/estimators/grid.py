@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool, Complex, Float
 
 from risjax.config import GridConfig, PhysicsConfig
 from risjax.physics.array import steering
+from risjax.types import Geometry
 
 _EDGE = 1.0 - 1e-6
 
@@ -131,18 +132,35 @@ def _make_grid(physics: PhysicsConfig, grid: GridConfig, dtype: str) -> Grid:
         return Grid(points, jnp.asarray(inside), vectors)
 
 
-def grid_like(array: Array, physics: PhysicsConfig, grid: GridConfig, given: Grid | None = None) -> Grid:
-    """``given``, or where it is None `make_grid` in the precision of ``array``.
+def grid_for(grid: Grid, physics: PhysicsConfig, geometry: Geometry | None) -> Grid:
+    """The grid on a scene's own surface: its steering vectors made anew; ``grid`` itself where that is the nominal one.
+
+    Under vmap these are G N complex numbers a scene: map over a large batch a few scenes at a time
+    (`risjax.physics.batches.over_scenes`).
+    """
+    if geometry is None:
+        return grid
+    return grid._replace(steering=steering(physics.array, to_position(grid.cosines.reshape(-1, 3)), geometry))
+
+
+def grid_like(
+    array: Array,
+    physics: PhysicsConfig,
+    grid: GridConfig,
+    given: Grid | None = None,
+    geometry: Geometry | None = None,
+) -> Grid:
+    """``given``, or where it is None `make_grid` in the precision of ``array``; on the scene's own surface.
 
     Raises:
         ValueError: at trace time, if the given grid was made for a surface of another size.
     """
     if given is None:
-        return make_grid(physics, grid, jnp.finfo(array.dtype).dtype.name)
+        return grid_for(make_grid(physics, grid, jnp.finfo(array.dtype).dtype.name), physics, geometry)
     num_elements = physics.array.num_elements
     if given.steering.shape[-1] != num_elements:
         raise ValueError(
             f"the search grid was made for a surface of {given.steering.shape[-1]} elements, got one of "
             f"{num_elements}; make it with make_grid(physics, ...) of the same physics"
         )
-    return given
+    return grid_for(given, physics, geometry)

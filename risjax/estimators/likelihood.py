@@ -32,7 +32,7 @@ from risjax.config import ArrayConfig, PhysicsConfig
 from risjax.estimators.grid import to_position
 from risjax.physics.array import steering
 from risjax.physics.measurement import gram, matched_filter
-from risjax.types import Observation
+from risjax.types import Geometry, Observation
 
 _RIDGE = 1e-6
 
@@ -45,12 +45,14 @@ class Statistics(NamedTuple):
         filtered: b, [N].
         energy: ||y||^2, [].
         num_measurements: L M, as a float.
+        geometry: of the scene's own surface where the receiver knows it.
     """
 
     gram: Complex[Array, "*batch N N"]
     filtered: Complex[Array, "*batch N"]
     energy: Float[Array, "*batch"]
     num_measurements: Float[Array, "*batch"]
+    geometry: Geometry | None = None
 
 
 class Linearisation(NamedTuple):
@@ -88,7 +90,7 @@ def statistics(observation: Observation, physics: PhysicsConfig) -> Statistics:
     require_snapshots(observation)
     energy = jnp.sum(snapshots.real**2 + snapshots.imag**2)
     count = jnp.asarray(snapshots.size, energy.dtype)
-    return Statistics(gram(observation), matched_filter(observation), energy, count)
+    return Statistics(gram(observation), matched_filter(observation), energy, count, observation.geometry)
 
 
 def require_snapshots(observation: Observation) -> None:
@@ -116,12 +118,12 @@ def solve_hermitian(matrix: Complex[Array, "K K"], right: Complex[Array, "K C"])
 
 
 def steering_and_derivatives(
-    array: ArrayConfig, cosines: Float[Array, "K 3"]
+    array: ArrayConfig, cosines: Float[Array, "K 3"], geometry: Geometry | None
 ) -> tuple[Complex[Array, "N K"], Complex[Array, "N K 3"]]:
     """Steering vectors and their derivatives with respect to (u, v, s)."""
 
     def vector(x: Float[Array, "3"]) -> Complex[Array, " N"]:
-        return steering(array, to_position(x))
+        return steering(array, to_position(x), geometry)
 
     return jax.vmap(vector, out_axes=1)(cosines), jax.vmap(jax.jacfwd(vector), out_axes=1)(cosines)
 
@@ -138,7 +140,7 @@ def linearise(
         active: slots that hold a source.
     """
     slots = cosines.shape[0]
-    vectors, derivatives = steering_and_derivatives(array, cosines)
+    vectors, derivatives = steering_and_derivatives(array, cosines, data.geometry)
     vectors = jnp.where(active[None, :], vectors, 0)
     derivatives = jnp.where(active[None, :, None], derivatives, 0)
     columns = jnp.concatenate([vectors, derivatives.reshape(vectors.shape[0], -1)], axis=1)

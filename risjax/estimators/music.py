@@ -17,7 +17,7 @@ from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.estimators.grid import Grid, grid_like
 from risjax.estimators.model_order import count_by_gap
 from risjax.estimators.search import search_cost
-from risjax.types import Estimates, LowRankCovariance
+from risjax.types import Estimates, Geometry, LowRankCovariance
 
 
 def signal_basis(
@@ -44,6 +44,7 @@ def localise_music(
     num_sources: Int[Array, ""] | None = None,
     *,
     grid: Grid | None = None,
+    geometry: Geometry | None = None,
 ) -> Estimates:
     """Sources at the nulls of the noise subspace, one scene; batch by vmap.
 
@@ -53,12 +54,13 @@ def localise_music(
         estimator: grid and refinement.
         num_sources: K; None estimates it from the eigenvalues.
         grid: the search grid; None takes the one of the two configs.
+        geometry: ``observation.geometry``, of the scene's own surface where the receiver knows it.
 
     Returns:
         K_max slots, deepest null first. ``amplitude`` is zero (MUSIC knows no powers), ``std`` inf, ``score`` the
         pseudospectrum relative to the scene's highest in dB.
     """
-    grid = grid_like(covariance.factor, physics, estimator.grid, grid)
+    grid = grid_like(covariance.factor, physics, estimator.grid, grid, geometry)
     if num_sources is None:
         _, values = signal_basis(covariance, jnp.asarray(covariance.factor.shape[1]))
         num_sources = jnp.minimum(count_by_gap(values + covariance.loading), physics.scene.max_sources)
@@ -69,7 +71,7 @@ def localise_music(
         floor = 4 * jnp.finfo(image.real.dtype).eps
         return jnp.maximum(1.0 - jnp.sum(image.real**2 + image.imag**2, axis=0), floor)
 
-    found = search_cost(cost, lambda costs: 1.0 / costs, physics, estimator, num_sources, grid)
+    found = search_cost(cost, lambda costs: 1.0 / costs, physics, estimator, num_sources, grid, geometry)
     return found._replace(amplitude=jnp.zeros_like(found.amplitude))
 
 
@@ -80,6 +82,7 @@ def localise_music_2_5d(
     num_sources: Int[Array, ""] | None = None,
     *,
     grid: Grid | None = None,
+    geometry: Geometry | None = None,
 ) -> Estimates:
     """MUSIC with one source a direction: arguments and answer as `localise_music`.
 
@@ -88,4 +91,4 @@ def localise_music_2_5d(
     direction it cannot tell apart.
     """
     single = estimator.model_copy(update={"min_range_separation": 1e3})
-    return localise_music(covariance, physics, single, num_sources, grid=grid)
+    return localise_music(covariance, physics, single, num_sources, grid=grid, geometry=geometry)

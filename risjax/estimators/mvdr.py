@@ -7,7 +7,7 @@ from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.estimators.grid import Grid, grid_like
 from risjax.estimators.search import search_cost
 from risjax.estimators.spectrum import bartlett_spectrum, mvdr_cost, whitener
-from risjax.types import Estimates, LowRankCovariance
+from risjax.types import Estimates, Geometry, LowRankCovariance
 
 
 def localise_mvdr(
@@ -17,6 +17,7 @@ def localise_mvdr(
     num_sources: Int[Array, ""] | None = None,
     *,
     grid: Grid | None = None,
+    geometry: Geometry | None = None,
 ) -> Estimates:
     """Sources at the peaks of 1 / (a^H R^-1 a), one scene; batch by vmap.
 
@@ -29,6 +30,7 @@ def localise_mvdr(
         num_sources: K, where the method is told it; None takes what lies within ``threshold_db`` of the highest.
         grid: the search grid; None takes the one of the two configs. Pass it as an argument of a jitted caller
             to keep its steering vectors out of the compiled program.
+        geometry: ``observation.geometry``, of the scene's own surface where the receiver knows it.
 
     Returns:
         K_max slots, highest first. ``amplitude`` is the root of the power that the beamformer lets through, in
@@ -36,13 +38,13 @@ def localise_mvdr(
         scene's highest (0 is the highest). A covariance that is not finite, or singular for want of loading,
         gives an empty answer.
     """
-    grid = grid_like(covariance.factor, physics, estimator.grid, grid)
+    grid = grid_like(covariance.factor, physics, estimator.grid, grid, geometry)
     whitening = whitener(covariance)
 
     def cost(vectors: Complex[Array, "*shape N"]) -> Float[Array, "*shape"]:
         return mvdr_cost(whitening, vectors)
 
-    return search_cost(cost, lambda costs: covariance.loading / costs, physics, estimator, num_sources, grid)
+    return search_cost(cost, lambda costs: covariance.loading / costs, physics, estimator, num_sources, grid, geometry)
 
 
 def localise_bartlett(
@@ -52,6 +54,7 @@ def localise_bartlett(
     num_sources: Int[Array, ""] | None = None,
     *,
     grid: Grid | None = None,
+    geometry: Geometry | None = None,
 ) -> Estimates:
     """Sources at the peaks of a^H R a: arguments and answer as `localise_mvdr`.
 
@@ -59,10 +62,10 @@ def localise_bartlett(
     peaks like any other: blind, raise ``estimator.threshold_db`` at your own risk. Its peaks are biased by the
     lobes of the other sources.
     """
-    grid = grid_like(covariance.factor, physics, estimator.grid, grid)
+    grid = grid_like(covariance.factor, physics, estimator.grid, grid, geometry)
     top = jnp.sum(jnp.abs(covariance.factor) ** 2) + covariance.loading
 
     def cost(vectors: Complex[Array, "*shape N"]) -> Float[Array, "*shape"]:
         return -bartlett_spectrum(covariance, vectors) / top
 
-    return search_cost(cost, lambda costs: -costs * top, physics, estimator, num_sources, grid)
+    return search_cost(cost, lambda costs: -costs * top, physics, estimator, num_sources, grid, geometry)

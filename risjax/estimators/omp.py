@@ -28,7 +28,7 @@ def localise_omp(
     `risjax.estimators.polish` or `select_and_polish`, and take ``std`` as the likelihood's only after that.
     float32, as the likelihood.
     """
-    grid = grid_like(observation.snapshots, physics, estimator.greedy.grid, grid)
+    grid = grid_like(observation.snapshots, physics, estimator.greedy.grid, grid, observation.geometry)
     data = statistics(observation, physics)
     energy = search_energy(data, grid)
     points = grid.cosines.reshape(-1, 3)

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from risjax.config import EstimatorConfig, GridConfig, PhysicsConfig
 from risjax.estimators.forward import empty_fit, gain_on_grid, search_energy
 from risjax.estimators.greedy import localise_greedy
-from risjax.estimators.grid import Grid, make_grid, to_cosines, to_position
+from risjax.estimators.grid import Grid, grid_for, make_grid, to_cosines, to_position
 from risjax.estimators.likelihood import statistics
 from risjax.estimators.spectrum import mvdr_spectrum
 from risjax.keys import Purpose, purpose_key
@@ -41,6 +41,7 @@ def spectra(observation: Observation, physics: PhysicsConfig, grid: Grid) -> dic
     @jax.jit
     def heights(observation: Observation, grid: Grid) -> tuple[jax.Array, jax.Array]:
         data = statistics(observation, physics)
+        grid = grid_for(grid, physics, data.geometry)
         fit = empty_fit(data, physics, grid.cosines.dtype)
         gain = gain_on_grid(data, physics, fit, grid, search_energy(data, grid))
         factor = normalise_trace(regularised_images(observation, (1.0,)).field.T)

@@ -13,7 +13,7 @@ from risjax.estimators.grid import Grid, to_position
 from risjax.estimators.peaks import choose, local_maxima, separate
 from risjax.estimators.refine import refine
 from risjax.physics.array import steering
-from risjax.types import Estimates
+from risjax.types import Estimates, Geometry
 
 Cost = Callable[[Complex[Array, "*shape N"]], Float[Array, "*shape"]]
 
@@ -25,6 +25,7 @@ def search_cost(
     estimator: EstimatorConfig,
     num_sources: Int[Array, ""] | None,
     grid: Grid,
+    geometry: Geometry | None = None,
 ) -> Estimates:
     """The sources at the minima of ``cost``, one scene.
 
@@ -38,7 +39,8 @@ def search_cost(
         physics: array, field of view, slots.
         estimator: threshold, separation, refinement.
         num_sources: K told, or None.
-        grid: the search grid.
+        grid: the search grid, on the scene's own surface.
+        geometry: of that surface.
 
     Returns:
         K_max slots, highest first; ``amplitude`` the root of the height, ``std`` inf, ``score`` the height in dB
@@ -50,7 +52,7 @@ def search_cost(
     peaks, found = local_maxima(-costs, grid, estimator.candidates)
 
     def at(cosines: Float[Array, "3"]) -> Float[Array, ""]:
-        return cost(steering(physics.array, to_position(cosines)))
+        return cost(steering(physics.array, to_position(cosines), geometry))
 
     refined, costs = refine(at, peaks, physics, estimator.grid, iterations=estimator.refine_iterations)
     usable = structured & (found > -jnp.inf) & jnp.isfinite(costs)

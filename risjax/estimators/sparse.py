@@ -55,7 +55,7 @@ def fit_powers(
         steering: unit-norm steering vectors of the grid.
         iterations: majorisation-minimisation steps; the objective falls with each.
     """
-    snapshots, channel, codes = observation
+    snapshots, channel, codes = observation[:3]
     images = jnp.matmul(codes[:, None, :] * steering[None, :, :], channel.T, precision="highest")
     mean_power = jnp.mean(jnp.abs(snapshots) ** 2)
 
@@ -102,10 +102,10 @@ def localise_sparse(
         K_max slots; ``amplitude`` is the root of the power, without a phase; ``std`` the likelihood's, inf without
         polish; ``score`` in dB below the scene's highest.
     """
-    grid = grid_like(observation.snapshots, physics, estimator.sparse.grid, grid)
+    grid = grid_like(observation.snapshots, physics, estimator.sparse.grid, grid, observation.geometry)
     require_snapshots(observation)
     powers, noise = fit_powers(observation, grid.steering, iterations=estimator.sparse.iterations)
-    snapshots, channel, codes = observation
+    snapshots, channel, codes = observation[:3]
     images = jnp.matmul(codes[:, None, :] * grid.steering[None, :, :], channel.T, precision="highest")
     precisions = _precisions(images, powers, noise)
     whitened = jnp.matmul(precisions, snapshots[:, :, None], precision="highest")[:, :, 0]
@@ -124,7 +124,7 @@ def localise_sparse(
         return -jnp.log(jnp.maximum(power, tiny))
 
     searched = estimator.model_copy(update={"grid": estimator.sparse.grid})
-    found = search_cost(cost, lambda costs: jnp.exp(-costs), physics, searched, num_sources, grid)
+    found = search_cost(cost, lambda costs: jnp.exp(-costs), physics, searched, num_sources, grid, observation.geometry)
     if not estimator.sparse.polish_iterations:
         return found
     return polish_stochastic(observation, found, physics, iterations=estimator.sparse.polish_iterations)

@@ -53,7 +53,7 @@ def polish_stochastic(
         information with powers and noise variance unknown, ``score`` the power in dB below the scene's highest. A scene
         that is not finite comes back empty.
     """
-    snapshots, channel, codes = observation
+    snapshots, channel, codes = observation[:3]
     active, slots = estimates.active, estimates.active.shape[0]
     real = snapshots.real.dtype
     energy = jnp.mean(snapshots.real**2 + snapshots.imag**2)
@@ -65,7 +65,8 @@ def polish_stochastic(
 
     def covariances(theta: Float[Array, " P"]) -> Complex[Array, "L M M"]:
         cosines, powers, noise = theta[: 3 * slots].reshape(slots, 3), theta[3 * slots : -1], theta[-1]
-        vectors = steering(physics.array, to_position(cosines)) * jnp.exp(0.5 * powers)[:, None]
+        vectors = steering(physics.array, to_position(cosines), observation.geometry)
+        vectors = vectors * jnp.exp(0.5 * powers)[:, None]
         vectors = jnp.where(active[:, None], vectors, 0) / jnp.sqrt(lift)
         images = jnp.matmul(codes[:, None, :] * vectors[None], channel.T, precision="highest")
         signal = jnp.matmul(jnp.swapaxes(images, 1, 2), images.conj(), precision="highest")

@@ -24,9 +24,10 @@ from risjax.estimators import (
 from risjax.linalg import normalise_trace
 from risjax.loss import covariance_nmse
 from risjax.model import Params, make_inputs
+from risjax.physics.batches import over_surfaces
 from risjax.physics.measurement import require_common_field
 from risjax.pipeline import make_pipeline
-from risjax.types import Estimates, LowRankCovariance, Observation
+from risjax.types import Estimates, Geometry, LowRankCovariance, Observation
 
 LEARNED: frozenset[str] = frozenset({"learned_mvdr", "learned_ml"})
 """Methods that need a trained network."""
@@ -118,11 +119,13 @@ def _on_snapshots(
     grid = make_grid(physics, points)
 
     def run(batch: Batch) -> Found:
-        def one(scene: tuple[Observation, Array | None]) -> Estimates:
-            return localise(scene[0], physics, estimator, scene[1], grid=grid)
+        def one(observation: Observation, count: Array | None) -> Estimates:
+            return localise(observation, physics, estimator, count, grid=grid)
 
         scenes = (batch.observation, batch.num_sources)
-        return Found(jax.lax.map(one, scenes) if lax_map else jax.vmap(one)(scenes), None)
+        if lax_map:
+            return Found(jax.lax.map(lambda scene: one(*scene), scenes), None)
+        return Found(over_surfaces(one, batch.observation.geometry, *scenes), None)
 
     return run
 
@@ -144,9 +147,9 @@ def _on_sample(localise: Callable[..., Estimates], config: Config, physics: Phys
         def one(observation: Observation) -> tuple[Estimates, Array]:
             factor = make_inputs(observation, config.model).sample
             covariance = effective_covariance(factor, factor, alone)
-            return localise(covariance, physics, estimator, grid=grid), factor
+            return localise(covariance, physics, estimator, grid=grid, geometry=observation.geometry), factor
 
-        return Found(*jax.vmap(one)(batch.observation))
+        return Found(*over_surfaces(one, batch.observation.geometry, batch.observation))
 
     return run
 
@@ -159,7 +162,7 @@ def _learned(config: Config, physics: PhysicsConfig, params: Params, *, likeliho
             prediction, estimates = pipeline.sources(params, batch.observation, config.covariance)
         else:
             prediction, effective = pipeline.covariance(params, batch.observation, config.covariance)
-            estimates = pipeline.localise(effective)
+            estimates = pipeline.localise(effective, batch.observation.geometry)
         return Found(estimates, cast(Array, prediction.factor))  # the pipeline's upcast has joined its two parts
 
     return run
@@ -172,12 +175,14 @@ def _oracle(config: Config, physics: PhysicsConfig) -> Callable[[Batch], Found]:
         if batch.label_factor is None or batch.num_sources is None:
             raise ValueError("an oracle needs the true covariance and K")
 
-        def one(factor: Array, count: Array) -> Estimates:
+        geometry = batch.observation.geometry
+
+        def one(factor: Array, count: Array, own: Geometry | None) -> Estimates:
             loading = jnp.asarray(config.covariance.loading, factor.real.dtype)
             covariance = LowRankCovariance(normalise_trace(factor), loading)
-            return localise_mvdr(covariance, physics, config.estimator, count, grid=grid)
+            return localise_mvdr(covariance, physics, config.estimator, count, grid=grid, geometry=own)
 
-        return Found(jax.vmap(one)(batch.label_factor, batch.num_sources), None)
+        return Found(over_surfaces(one, geometry, batch.label_factor, batch.num_sources, geometry), None)
 
     return run
 

@@ -183,7 +183,7 @@ def _fingerprint(config: Config, scenes: EvaluationScenes) -> str:
     text = config.model_dump_json(include={"covariance", "estimator", "model", "precision"})
     text += scenes.physics.model_dump_json()
     digest = hashlib.sha256(text.encode())
-    for array in (*scenes.observation, *scenes.sources):
+    for array in jax.tree.leaves((scenes.observation, scenes.sources)):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
 

@@ -12,7 +12,7 @@ from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
 from risjax.physics.array import steering
 from risjax.physics.bounds import deterministic_bound
-from risjax.types import Observation, Sources
+from risjax.types import Geometry, Observation, Sources
 
 
 class EvaluationScenes(NamedTuple):
@@ -52,6 +52,9 @@ def load_scenes(config: Config, source: SourceConfig) -> EvaluationScenes:
             f"the bound is for one coherent field in all snapshots, got scene.symbols = {physics.scene.symbols}: none"
         )
         scenes = scenes._replace(notes=(*scenes.notes, note))
+    if scenes.observation.geometry is not None:
+        note = "the receiver knows each scene's geometry: estimators and bounds use it, the network is blind to it"
+        scenes = scenes._replace(notes=(*scenes.notes, note))
     return scenes
 
 
@@ -79,7 +82,7 @@ def _from_file(path: str, limit: int, physics: PhysicsConfig) -> EvaluationScene
     notes = []
     factor = file.covariance_factor
     if factor is None and np.isfinite(file.sources.amplitude).all():
-        factor = _label_factor(file.sources, physics)
+        factor = _label_factor(file.sources, physics, file.observation.geometry)
     if factor is None:
         notes.append(
             "the file holds neither amplitudes nor covariances: the true covariance is not known, so nmse, bounds and "
@@ -91,10 +94,10 @@ def _from_file(path: str, limit: int, physics: PhysicsConfig) -> EvaluationScene
     return EvaluationScenes(physics, file.observation, file.sources, file.snr_db, factor, noise, tuple(notes))
 
 
-def _label_factor(sources: Sources, physics: PhysicsConfig) -> np.ndarray:
+def _label_factor(sources: Sources, physics: PhysicsConfig, geometry: Geometry | None) -> np.ndarray:
     ahead = np.where(sources.active[..., None], sources.position, np.array([0.0, 0.0, 1.0], np.float32))
-    flat = jax.jit(jax.vmap(lambda position: steering(physics.array, position)))(jnp.asarray(ahead).reshape(-1, 3))
-    vectors = np.asarray(flat).reshape(*ahead.shape[:2], -1)
+    of_scene = jax.jit(jax.vmap(lambda position, own: steering(physics.array, position, own)))
+    vectors = np.asarray(of_scene(jnp.asarray(ahead), geometry))
     factor = np.swapaxes(vectors * np.where(sources.active, np.abs(sources.amplitude), 0)[..., None], 1, 2)
     trace = np.sum(np.abs(factor) ** 2, axis=(1, 2), keepdims=True)
     return (factor * np.sqrt(factor.shape[1] / np.where(trace > 0, trace, 1))).astype(np.complex64)

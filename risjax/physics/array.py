@@ -19,9 +19,11 @@ source than the phase reference has a positive phase. A code exp(-j phase of a_n
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Complex, Float
 
 from risjax.config import ArrayConfig
+from risjax.types import Geometry
 
 
 def element_positions(array: ArrayConfig) -> Float[np.ndarray, "N 2"]:
@@ -56,7 +58,7 @@ def cartesian(position: Float[Array, "*shape 3"]) -> Float[Array, "*shape 3"]:
 
 
 def steering(
-    array: ArrayConfig, position: Float[Array, "*shape 3"], *, elements: Float[Array, "N 2"] | None = None
+    array: ArrayConfig, position: Float[Array, "*shape 3"], geometry: Geometry | None = None
 ) -> Complex[Array, "*shape N"]:
     """Steering vectors a_n = g_n exp(+j k (r - d_n)) / ||g||, unit norm; g_n = 1 and ||g|| = sqrt(N) by default.
 
@@ -69,11 +71,14 @@ def steering(
     Args:
         array: the surface, the wavefront and the elements' amplitudes.
         position: (azimuth [rad], elevation [rad], range [m]), range > 0; its dtype decides complex64 or complex128.
-        elements: positions of the elements in metres where they differ from the nominal ones.
+        geometry: of a scene's own surface, where it differs from ``array``; one scene's, whatever ``shape`` is.
 
     Returns:
         Steering vectors, unit norm, of the phase reference p = 0. What the amplitudes do to the norm is
         `amplitude_norm`'s to say.
+
+    Raises:
+        ValueError: at trace time, a geometry of another number of elements, or of several scenes.
 
     Example:
         An element nearer to the source leads:
@@ -83,7 +88,7 @@ def steering(
         >>> bool(phases[0] < phases[1] < phases[2])
         True
     """
-    range_m, projection_m, squared_m2 = _geometry(array, position, elements)
+    range_m, projection_m, squared_m2 = _lengths(array, position, geometry)
     match array.wavefront:
         case "spherical":
             distance_m = _distance(range_m, projection_m, squared_m2)
@@ -92,7 +97,7 @@ def steering(
             path_difference_m = projection_m - (squared_m2 - projection_m**2) / (2 * range_m)
         case "paraxial":
             path_difference_m = projection_m - squared_m2 / (2 * range_m)
-    phase = (2 * np.pi / array.wavelength_m) * path_difference_m
+    phase = (2 * np.pi / _wavelength_m(array, geometry, position.dtype)) * path_difference_m
     wave = (jnp.cos(phase) + 1j * jnp.sin(phase)) / np.sqrt(phase.shape[-1])
     if _is_uniform(array):
         return wave
@@ -101,24 +106,37 @@ def steering(
 
 
 def amplitude_norm(
-    array: ArrayConfig, position: Float[Array, "*shape 3"], *, elements: Float[Array, "N 2"] | None = None
+    array: ArrayConfig, position: Float[Array, "*shape 3"], geometry: Geometry | None = None
 ) -> Float[Array, "*shape"]:
     """||g|| / sqrt(N): the field of a source over that of the same source with all amplitudes one; 1 by default."""
     if _is_uniform(array):
         return jnp.ones(position.shape[:-1], position.dtype)
-    return _root_mean_square(_amplitude(array, position, *_geometry(array, position, elements)))[..., 0]
+    return _root_mean_square(_amplitude(array, position, *_lengths(array, position, geometry)))[..., 0]
 
 
 def _is_uniform(array: ArrayConfig) -> bool:
     return array.amplitude == "uniform" and array.pattern_exponent == 0
 
 
-def _geometry(array: ArrayConfig, position: Array, elements: Array | None) -> tuple[Array, Array, Array]:
+def _wavelength_m(array: ArrayConfig, geometry: Geometry | None, dtype: DTypeLike) -> Array | float:
+    if geometry is None or geometry.wavelength_m is None:
+        return array.wavelength_m
+    return jnp.asarray(geometry.wavelength_m, dtype)
+
+
+def _lengths(array: ArrayConfig, position: Array, geometry: Geometry | None) -> tuple[Array, Array, Array]:
     """r [..., 1], u.p_n [..., N] and ||p_n||^2 [..., N]."""
-    plane = jnp.asarray(element_positions(array) if elements is None else elements, position.dtype)
+    moved = None if geometry is None else geometry.elements_m
+    plane = jnp.asarray(element_positions(array) if moved is None else moved, position.dtype)
+    if plane.shape != (array.num_elements, 2):
+        raise ValueError(
+            f"geometry.elements_m has shape {list(plane.shape)}, expected [N, 2] = [{array.num_elements}, 2] of one "
+            "scene; vmap over a batch"
+        )
     cosines = direction_cosines(position[..., 0], position[..., 1])
     projection_m = jnp.matmul(cosines, plane.T, precision="highest")
-    squared_m2 = jnp.broadcast_to(jnp.sum(plane**2, axis=-1), projection_m.shape)
+    # no sum over an axis: of a scene's own elements it would be the reduction that docs/physics.md warns of
+    squared_m2 = jnp.broadcast_to(plane[:, 0] ** 2 + plane[:, 1] ** 2, projection_m.shape)
     return position[..., 2, None], projection_m, squared_m2
 
 

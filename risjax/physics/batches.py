@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 
+from risjax.types import Geometry
+
 CHUNK = 4
 """Scenes a core at a time: a 144 x 144 complex64 matrix each, two or three of them alive, fills a core's cache."""
 
@@ -33,3 +35,16 @@ def over_scenes(function: Callable[..., Any], *scenes: Any) -> Any:
     if not isinstance(batch, int) or batch <= chunk:  # (an exported program's batch is a symbol)
         return at_once(*scenes)
     return jax.lax.platform_dependent(*scenes, cpu=in_chunks, default=at_once)
+
+
+def over_surfaces(function: Callable[..., Any], geometry: Geometry | None, *scenes: Any) -> Any:
+    """``jax.vmap(function)(*scenes)``; `over_scenes` where each scene has a surface of its own.
+
+    A search makes its grid's steering vectors anew then, G x N of them a scene.
+
+    Args:
+        function: of one scene.
+        geometry: of the scenes; None where they share the nominal surface.
+        scenes: pytrees with a leading batch axis.
+    """
+    return jax.vmap(function)(*scenes) if geometry is None else over_scenes(function, *scenes)

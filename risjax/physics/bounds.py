@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Complex, Float
 
 from risjax.config import ArrayConfig
@@ -54,13 +53,13 @@ def deterministic_bound(
 
     Args:
         array: the surface and its wavefront.
-        observation: channel and codes; the snapshots' values are not used.
+        observation: channel, codes and geometry that the receiver knows; the snapshots' values are not used.
         sources: where the sources are and their complex amplitudes.
         noise_variance: sigma^2 of the complex noise.
     """
     position, active = _safe_positions(sources)
     amplitude = jnp.where(active, sources.amplitude, 0)
-    vectors, derivatives = _manifold(array, position, observation.channel.dtype)
+    vectors, derivatives = _manifold(array, position, observation)
     images = _images(observation, jnp.where(active[:, None], vectors, 0))
     slopes = _images(observation, (derivatives * amplitude[:, None, None]).reshape(-1, vectors.shape[-1]))
     projected = _project_out(_project_out(slopes, images, active), images, active)
@@ -77,7 +76,7 @@ def stochastic_bound(
 
     Args:
         array: the surface and its wavefront.
-        observation: channel and codes; the snapshots' values are not used.
+        observation: channel, codes and geometry that the receiver knows; the snapshots' values are not used.
         sources: where the sources are; |amplitude|^2 is the expected power.
         noise_variance: sigma^2 of the complex noise.
     """
@@ -86,7 +85,7 @@ def stochastic_bound(
     variance = jnp.asarray(noise_variance, power.dtype)
 
     def covariances(position: Array, log_power: Array, log_variance: Array) -> Complex[Array, "L M M"]:
-        vectors = jnp.where(active[:, None], steering(array, position), 0)
+        vectors = jnp.where(active[:, None], steering(array, position, observation.geometry), 0)
         images = jax.vmap(lambda vector: forward(observation, vector), out_axes=-1)(vectors)
         scaled = images * (jnp.sqrt(power) * jnp.exp(log_power / 2))[None, None, :]
         signal = jnp.einsum("lmk,lnk->lmn", scaled, scaled.conj(), precision="highest")
@@ -121,11 +120,12 @@ def _safe_positions(sources: Sources) -> tuple[Float[Array, "K 3"], Bool[Array, 
 
 
 def _manifold(
-    array: ArrayConfig, position: Float[Array, "K 3"], dtype: DTypeLike
+    array: ArrayConfig, position: Float[Array, "K 3"], observation: Observation
 ) -> tuple[Complex[Array, "K N"], Complex[Array, "K 3 N"]]:
     """Steering vectors and their derivatives by azimuth, elevation and range."""
-    derivative = jax.vmap(jax.jacfwd(lambda one: steering(array, one)))(position)
-    return steering(array, position).astype(dtype), derivative.swapaxes(-1, -2).astype(dtype)
+    geometry, dtype = observation.geometry, observation.channel.dtype
+    derivative = jax.vmap(jax.jacfwd(lambda one: steering(array, one, geometry)))(position)
+    return steering(array, position, geometry).astype(dtype), derivative.swapaxes(-1, -2).astype(dtype)
 
 
 def _images(observation: Observation, fields: Complex[Array, "P N"]) -> Complex[Array, "P LM"]:

@@ -1,30 +1,35 @@
 """What real surfaces do to the nominal model, drawn anew in every scene.
 
-====== ========================================================= ======= ====
-symbol meaning                                                   shape   unit
-====== ========================================================= ======= ====
-e_n    reflection of element n over its nominal one: dead, gain, [N]     1
-       phase offset
-b(psi) amplitude of a phase shifter set to the phase psi         [L, N]  1
-p_n'   where element n really is                                 [N, 2]  m
-====== ========================================================= ======= ====
+======= ========================================================= ======= ====
+symbol  meaning                                                   shape   unit
+======= ========================================================= ======= ====
+e_n     reflection of element n over its nominal one: dead, gain, [N]     1
+        phase offset
+b(psi)  amplitude of a phase shifter set to the phase psi         [L, N]  1
+p_n'    where element n really is                                 [N, 2]  m
+lambda' the real wavelength                                       []      m
+======= ========================================================= ======= ====
 
 An impairment that is off draws nothing and costs nothing. Each has a key of its own, so that switching one on leaves
 the others, and the scene's sources, channel and noise, as they were.
+
+What is drawn comes in pairs: as the world has it, and as the receiver believes it to be. The receiver's is the nominal
+one plus the errors that ``physics.impairments.known`` names.
 """
 
 import enum
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Complex, Float, Key
 
-from risjax.config import ImpairmentsConfig, PhysicsConfig
+from risjax.config import ArrayConfig, ImpairmentsConfig, PhysicsConfig
 from risjax.physics.array import element_positions, steering
 from risjax.physics.draws import complex_normal, scale
+from risjax.types import Geometry
 
 COUPLING_EXPONENT = 1.6
 COUPLING_PHASE_RAD = 0.43 * math.pi
@@ -44,43 +49,35 @@ class _Draw(enum.IntEnum):
     CLUTTER = 7
 
 
-class Geometry(NamedTuple):
-    """The surface as it really is.
-
-    Attributes:
-        elements: positions in metres at the nominal wavelength, [N, 2]; None where they are the nominal ones.
-        range_scale: what ranges are to be multiplied by to be metres at the nominal wavelength, [].
-    """
-
-    elements: Float[Array, "N 2"] | None
-    range_scale: Float[Array, ""] | float
-
-
-def draw_geometry(key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = jnp.float32) -> Geometry:
-    """The real positions of the elements.
-
-    Phases depend on lengths over the wavelength only, so a wavelength (1 + e) lambda is a world shrunk by 1 / (1 + e)
-    at the nominal wavelength: elements and ranges alike.
-    """
+def draw_geometry(
+    key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = jnp.float32
+) -> tuple[Geometry | None, Geometry | None]:
+    """The surface as it really is, and as the receiver believes it to be; None where that is the nominal one."""
     impairments, array = physics.impairments, physics.array
-    if not (impairments.position_jitter or impairments.wavelength_error or impairments.spacing_error):
-        return Geometry(None, 1.0)
-    elements = jnp.asarray(element_positions(array), dtype)
+
+    def uniform(draw: _Draw, limit: float, shape: tuple[int, ...] = ()) -> Array:
+        return scale(jax.random.uniform(jax.random.fold_in(key, draw), shape, dtype), (-limit, limit))
+
+    errors: dict[str, Array] = {}
     if impairments.spacing_error:
-        limit = impairments.spacing_error
-        elements = elements * (
-            1 + scale(jax.random.uniform(jax.random.fold_in(key, _Draw.SPACING), (), dtype), (-limit, limit))
-        )
+        errors["spacing_error"] = 1 + uniform(_Draw.SPACING, impairments.spacing_error)
     if impairments.position_jitter:
-        limit = impairments.position_jitter * array.spacing_m
-        unit = jax.random.uniform(jax.random.fold_in(key, _Draw.JITTER), elements.shape, dtype)
-        elements = elements + scale(unit, (-limit, limit))
-    shrinkage = jnp.ones((), dtype)
+        limit_m = impairments.position_jitter * array.spacing_m
+        errors["position_jitter"] = uniform(_Draw.JITTER, limit_m, (array.num_elements, 2))
     if impairments.wavelength_error:
-        limit = impairments.wavelength_error
-        unit = jax.random.uniform(jax.random.fold_in(key, _Draw.WAVELENGTH), (), dtype)
-        shrinkage = 1 / (1 + scale(unit, (-limit, limit)))
-    return Geometry(elements * shrinkage, shrinkage)
+        errors["wavelength_error"] = 1 + uniform(_Draw.WAVELENGTH, impairments.wavelength_error)
+    known = {name: error for name, error in errors.items() if name in impairments.known}
+    return _geometry(errors, array, dtype), _geometry(known, array, dtype)
+
+
+def _geometry(errors: Mapping[str, Array], array: ArrayConfig, dtype: DTypeLike) -> Geometry | None:
+    elements_m = wavelength_m = None
+    if "spacing_error" in errors or "position_jitter" in errors:
+        elements_m = jnp.asarray(element_positions(array), dtype) * errors.get("spacing_error", 1)
+        elements_m = elements_m + errors.get("position_jitter", 0)
+    if "wavelength_error" in errors:
+        wavelength_m = array.wavelength_m * errors["wavelength_error"]
+    return Geometry(elements_m, wavelength_m) if errors else None
 
 
 def coupling(codes: Complex[Array, "L N"], min_amplitude: float) -> Float[Array, "L N"]:
@@ -126,7 +123,11 @@ def estimate_channel(
 
 
 def draw_clutter(
-    key: Key[Array, ""], physics: PhysicsConfig, mean_power: Float[Array, ""], dtype: DTypeLike = jnp.float32
+    key: Key[Array, ""],
+    physics: PhysicsConfig,
+    mean_power: Float[Array, ""],
+    dtype: DTypeLike = jnp.float32,
+    geometry: Geometry | None = None,
 ) -> Complex[Array, " N"]:
     """A diffuse field: plane waves from directions uniform over the field of view, of total mean power per element.
 
@@ -135,6 +136,7 @@ def draw_clutter(
         physics: gives the field of view and the power over the sources' own.
         mean_power: the sources' mean |x_n|^2, [].
         dtype: real dtype.
+        geometry: of the surface as it really is.
     """
     if physics.impairments.clutter_db is None:
         return jnp.zeros(physics.array.num_elements, jnp.result_type(dtype, jnp.complex64))
@@ -144,7 +146,7 @@ def draw_clutter(
     elevation_deg = scale(unit[:, 1], physics.scene.elevation_deg)
     far_m = jnp.full(NUM_CLUTTER_WAVES, 1000 * physics.scene.range_m[1], dtype)
     position = jnp.stack([jnp.deg2rad(azimuth_deg), jnp.deg2rad(elevation_deg), far_m], axis=-1)
-    waves = steering(physics.array, position)
+    waves = steering(physics.array, position, geometry)
     weights = complex_normal(weight_key, (NUM_CLUTTER_WAVES,), dtype) / math.sqrt(NUM_CLUTTER_WAVES)
     power = mean_power * waves.shape[-1] * 10 ** (physics.impairments.clutter_db / 10)
     return jnp.sqrt(power) * jnp.matmul(weights, waves, precision="highest")

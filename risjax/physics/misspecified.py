@@ -62,7 +62,8 @@ class _Problem(NamedTuple):
     def residual(self, array: ArrayConfig, parameters: Float[Array, " P"]) -> Float[Array, " Q"]:
         """r(xi), in units of the target's norm."""
         position, amplitude = self.split(parameters)
-        vectors = jnp.where(self.start.active[:, None], steering(array, position), 0)
+        vectors = steering(array, position, self.observation.geometry)
+        vectors = jnp.where(self.start.active[:, None], vectors, 0)
         difference = (forward(self.observation, amplitude @ vectors) - self.target).ravel()
         return jnp.concatenate([difference.real, difference.imag]) / jnp.linalg.norm(self.target)
 
@@ -99,7 +100,7 @@ def misspecified_bound(
 
     Args:
         array: the manifold that the estimator assumes.
-        observation: channel and codes that the estimator assumes; the snapshots' values are not used.
+        observation: channel, codes and geometry that the estimator assumes; the snapshots' values are not used.
         mean: mu_0, the snapshots without noise.
         sources: the truth, from which the search for the pseudo-true parameters starts.
         noise_variance: sigma^2 of the complex noise.

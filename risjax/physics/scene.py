@@ -4,8 +4,8 @@ y_l = H diag(c_l) (x_l + clutter) + n_l with x_l = sum_k a_k s_kl g lambda / (4 
 power, g the scene's gain and a_k the unit-norm steering vector. The noise has the variance that gives the drawn SNR
 exactly against the scene's own mean |H diag(c_l) x_l|^2: clutter counts neither as signal nor as noise.
 
-H, c and a above are the real ones. The observation holds H and c as the receiver believes them to be, which differ
-when an impairment is on that it has not calibrated.
+H, c and a above are the real ones. The observation holds H, c and, where it has measured any of it, the surface's
+geometry as the receiver believes them to be, which differ when an impairment is on that it has not calibrated.
 """
 
 import math
@@ -22,9 +22,9 @@ from risjax.physics.array import amplitude_norm, steering
 from risjax.physics.channel import NUM_UNIFORM, rician_channel
 from risjax.physics.codebook import draw_codes
 from risjax.physics.draws import complex_normal, draw_snr_db, scale
-from risjax.physics.impairments import Geometry, draw_clutter, draw_geometry, estimate_channel, impair_codes
+from risjax.physics.impairments import draw_clutter, draw_geometry, estimate_channel, impair_codes
 from risjax.physics.placement import num_candidates, place
-from risjax.types import Observation, Scene, Sources, Truth
+from risjax.types import Geometry, Observation, Scene, Sources, Truth
 
 
 class Draws(NamedTuple):
@@ -105,12 +105,7 @@ def sources_steering(
     """A, the steering vectors of the active sources as columns; columns of inactive slots are zero."""
     ahead = jnp.asarray([0.0, 0.0, 1.0], sources.position.dtype)  # inactive slots hold r = 0, where no wave exists
     position = jnp.where(sources.active[:, None], sources.position, ahead[None, :])
-    if geometry is None or geometry.elements is None:
-        vectors = steering(physics.array, position)
-    else:
-        scale = jnp.ones(3, position.dtype).at[2].set(geometry.range_scale)
-        vectors = steering(physics.array, position * scale[None, :], elements=geometry.elements)
-    return jnp.where(sources.active[:, None], vectors, 0).T
+    return jnp.where(sources.active[:, None], steering(physics.array, position, geometry), 0).T
 
 
 def label_factor(matrix: Complex[Array, "N K"], amplitude: Complex[Array, " K"]) -> Complex[Array, "N K"]:
@@ -145,7 +140,8 @@ def draw_scene(key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = j
     channel = rician_channel(draws.channel_law, draws.scattered, physics.channel, physics.array)
     nominal = draw_codes(code_key, physics.codebook, physics.array, channel.dtype)
     applied, believed = impair_codes(impairment_key, impairments, nominal)
-    matrix = sources_steering(physics, sources, draw_geometry(impairment_key, physics, dtype))
+    geometry, believed_geometry = draw_geometry(impairment_key, physics, dtype)
+    matrix = sources_steering(physics, sources, geometry)
     fields = _fields(draws, physics, matrix, sources)
 
     def snapshots_of(fields: Array) -> Array:
@@ -156,7 +152,8 @@ def draw_scene(key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = j
     noise_variance = jnp.mean(jnp.abs(clean) ** 2) * 10 ** (-snr_db / 10)
     snapshots = clean + jnp.sqrt(noise_variance) * draws.noise
     if impairments.clutter_db is not None:
-        clutter = draw_clutter(impairment_key, physics, jnp.mean(jnp.abs(fields) ** 2), dtype)
+        clutter = draw_clutter(impairment_key, physics, jnp.mean(jnp.abs(fields) ** 2), dtype, geometry)
         snapshots = snapshots + snapshots_of(clutter[None, :])
     truth = Truth(sources, snr_db, noise_variance, label_factor(matrix, sources.amplitude))
-    return Scene(Observation(snapshots, estimate_channel(impairment_key, impairments, channel), believed), truth)
+    estimate = estimate_channel(impairment_key, impairments, channel)
+    return Scene(Observation(snapshots, estimate, believed, believed_geometry), truth)

@@ -14,7 +14,7 @@ from risjax.pipeline import make_pipeline
 from risjax.predict.located import Located, located
 from risjax.release import load_params
 from risjax.release.load import trained_config
-from risjax.types import Estimates, Observation
+from risjax.types import Estimates, Geometry, Observation
 
 MOST_SCENES = 64
 """Scenes that go through the pipeline together; more are cut into such batches."""
@@ -53,13 +53,23 @@ class Model:
             f"{array.wavelength_m:g} m, at most {scene.max_sources} sources>"
         )
 
-    def localise(self, y: ArrayLike, H: ArrayLike, codes: ArrayLike, *, min_existence: float = 0.0) -> Located:
+    def localise(
+        self,
+        y: ArrayLike,
+        H: ArrayLike,
+        codes: ArrayLike,
+        geometry: Geometry | None = None,
+        *,
+        min_existence: float = 0.0,
+    ) -> Located:
         """Finds the sources of one scene, or of several with a leading axis S; blind to their number and the SNR.
 
         Args:
             y: snapshots, [L, M] or [S, L, M] complex, of any scale. Row l was received under the l-th code.
             H: channel from the surface to the base station, y_l = H diag(c_l) x; [M, N], or [S, M, N].
             codes: reflection coefficients of the elements, [L, N] or [S, L, N]; element n = i_v * N_H + i_h.
+            geometry: where the elements were measured to be, [N, 2] or [S, N, 2] in metres, and the wavelength; None
+                is the array of ``config.physics``. Candidates and fits use it; the network itself is blind to it.
             min_existence: leave out sources that exist with less than this probability.
 
         Returns:
@@ -68,11 +78,11 @@ class Model:
         Raises:
             MeasurementError: wrong shapes or dtypes, values that are not finite, or nothing but zeros.
         """
-        observation, is_batch = self._checked(y, H, codes)
+        observation, is_batch = self._checked(y, H, codes, geometry)
         count = len(observation.snapshots)
         size = min(MOST_SCENES, 1 << (count - 1).bit_length())
         parts = [
-            self.estimate(Observation._make(array[start : start + size] for array in observation), size)
+            self.estimate(jax.tree.map(lambda array, at=start: array[at : at + size], observation), size)
             for start in range(0, count, size)
         ]
         found = located(jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts), min_existence)
@@ -82,7 +92,7 @@ class Model:
         """What the pipeline says of at most ``size`` scenes, filled up to ``size`` so that one program serves all."""
         count = len(observation.snapshots)
         rows = np.minimum(np.arange(size), count - 1)
-        filled = Observation._make(np.ascontiguousarray(array[rows], np.complex64) for array in observation)
+        filled = jax.tree.map(lambda array: np.ascontiguousarray(array[rows]), observation)
         found = jax.device_get(self._program(self.params, filled))
         return jax.tree.map(lambda leaf: leaf[:count], found)
 
@@ -111,10 +121,11 @@ class Model:
                 f"{expected[0]} of {expected[1]} (model.encoder = {encoder})"
             )
 
-    def _checked(self, y: ArrayLike, H: ArrayLike, codes: ArrayLike) -> tuple[Observation, bool]:
+    def _checked(
+        self, y: ArrayLike, H: ArrayLike, codes: ArrayLike, geometry: Geometry | None
+    ) -> tuple[Observation, bool]:
         arrays = {
-            name: _as_complex(value, *_SYMBOLS[name])
-            for name, value in zip(Observation._fields, (y, H, codes), strict=True)
+            name: _as_complex(value, *_SYMBOLS[name]) for name, value in zip(_SYMBOLS, (y, H, codes), strict=True)
         }
         snapshots, channel, code = arrays.values()
         is_batch = snapshots.ndim == 3
@@ -134,7 +145,7 @@ class Model:
         if count == 0:
             raise MeasurementError("y holds no scenes")
         full = (np.broadcast_to(array, (count, *array.shape[-2:])) for array in (snapshots, channel, code))
-        return Observation._make(full), is_batch
+        return Observation._make((*full, _checked_geometry(geometry, count, num_elements))), is_batch
 
 
 def pipeline_of(config: Config) -> Callable[[Params, Observation], Estimates]:
@@ -178,3 +189,22 @@ def _as_complex(value: ArrayLike, symbol: str, dimensions: str) -> np.ndarray:
     if array.size and not array.any(axis=(-2, -1)).all():
         raise MeasurementError(f"{symbol} is all zero" + (" in some scenes" if array.ndim == 3 else ""))
     return array
+
+
+def _checked_geometry(geometry: Geometry | None, scenes: int, elements: int) -> Geometry | None:
+    if geometry is None:
+        return None
+    held = {}
+    for name, shape in (("elements_m", (elements, 2)), ("wavelength_m", ())):
+        value = getattr(geometry, name)
+        array = None if value is None else np.asarray(value)
+        if array is not None and array.dtype.kind not in "fiu":
+            raise MeasurementError(f"geometry.{name} has dtype {array.dtype}, expected real numbers, in metres")
+        if array is not None and array.shape not in (shape, (scenes, *shape)):
+            raise MeasurementError(
+                f"geometry.{name} has shape {list(array.shape)}, expected {list(shape)} or {[scenes, *shape]}"
+            )
+        if array is not None and not (np.isfinite(array).all() and (name != "wavelength_m" or (array > 0).all())):
+            raise MeasurementError(f"geometry.{name} holds values that are not finite, or a wavelength of 0 m or less")
+        held[name] = None if array is None else np.broadcast_to(array.astype(np.float32), (scenes, *shape))
+    return Geometry(**held) if any(array is not None for array in held.values()) else None

@@ -29,7 +29,6 @@ from risjax.predict.tables import CSV_NAME, as_arrays, from_arrays, open_tables
 from risjax.release import load_params
 from risjax.run_directory import RunDirectory, write_atomically
 from risjax.terminal import Bar, Terminal
-from risjax.types import Observation
 
 STATE_NAME = "predict.json"
 _SAMPLE_BYTES = 1 << 20
@@ -110,7 +109,7 @@ def _cut(chunk: Chunk, total: int) -> Chunk:
     count = min(chunk.count, total - chunk.first)
     if count == chunk.count:
         return chunk
-    observation = chunk.observation and Observation._make(array[: max(count, 0)] for array in chunk.observation)
+    observation = jax.tree.map(lambda array: array[: max(count, 0)], chunk.observation)
     reasons = {scene: reason for scene, reason in chunk.reasons.items() if scene < total}
     return Chunk(chunk.first, count, observation, reasons)
 
@@ -121,10 +120,10 @@ def _answer(chunk: Chunk, model: Model, config: Config) -> Part:
     good = np.array([chunk.first + offset not in reasons for offset in range(chunk.count)])
     if chunk.observation is None or not good.any():
         return Part(chunk.first, _nothing(chunk.count, slots), reasons)
-    snapshots, channel, codes = chunk.observation
+    snapshots, _, codes = chunk.observation[:3]
     model.check_sizes(snapshots.shape[1], snapshots.shape[2], codes.shape[2])
     rows = np.where(good, np.arange(chunk.count), np.argmax(good))
-    shown = Observation._make((snapshots[rows], channel[rows], codes[rows]))
+    shown = jax.tree.map(lambda array: array[rows], chunk.observation)
     estimates = model.estimate(shown, config.predict.batch_size)
     sound = np.isfinite(np.where(estimates.active[..., None], estimates.position, 0)).all(axis=(1, 2))
     for offset in np.flatnonzero(good & ~sound):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import scipy.io
@@ -30,11 +31,16 @@ def arrays(count: int, *, shared_codes: bool = False) -> dict[str, np.ndarray]:
     return {"snapshots": draw(count, L, M), "channel": draw(count, M, N), "codes": codes}
 
 
+def geometry(count: int) -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(1)
+    return {"elements_m": generator.normal(size=(count, N, 2)), "wavelength_m": generator.uniform(0.2, 0.4, count)}
+
+
 def write_hdf5(path: Path, values: dict[str, np.ndarray]) -> None:
     h5py = pytest.importorskip("h5py")
     with h5py.File(path, "w") as file:
         for name, array in values.items():
-            file[name] = _compound(array.T)
+            file[name] = _compound(array.T) if array.dtype.kind == "c" else np.atleast_2d(array.T)
 
 
 def _compound(array: np.ndarray) -> np.ndarray:
@@ -43,13 +49,15 @@ def _compound(array: np.ndarray) -> np.ndarray:
     return out
 
 
+@pytest.mark.parametrize("surface", [(), ("elements_m", "wavelength_m")], ids=["nominal", "measured"])
 @pytest.mark.parametrize("shared_codes", [False, True])
 @pytest.mark.parametrize("kind", ["npz", "compressed", "fortran", "mat5", "mat73"])
 def test_chunks_are_the_scenes_of_the_file(
-    tmp_path: Path, kind: str, shared_codes: bool, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, kind: str, shared_codes: bool, surface: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunks, "BLOCK_BYTES", 16 * N * M * 3)
     values, path = arrays(11, shared_codes=shared_codes), tmp_path / ("scenes.mat" if "mat" in kind else "scenes.npz")
+    values |= {name: array for name, array in geometry(11).items() if name in surface}
     match kind:
         case "npz":
             np.savez(path, **values)  # pyright: ignore[reportArgumentType]
@@ -67,9 +75,12 @@ def test_chunks_are_the_scenes_of_the_file(
         found = list(scene_chunks(path, 4, start=start))
         assert [(chunk.first, chunk.count) for chunk in found] == [(0, 4), (4, 4), (8, 3)][start // 4 :]
         assert not any(chunk.reasons for chunk in found)
-        for array, parts in zip(expected, zip(*(chunk.observation or () for chunk in found), strict=True), strict=True):
-            np.testing.assert_array_equal(np.concatenate(parts), array[start:])
-            assert parts[0].dtype == np.complex64
+        got = jax.tree.map(lambda *parts: np.concatenate(parts), *(chunk.observation for chunk in found))
+        assert jax.tree.structure(got) == jax.tree.structure(expected)
+        for array, wanted in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_array_equal(array, wanted[start:])
+        assert [array.dtype for array in got[:3]] == [np.complex64] * 3
+        assert [array.dtype for array in jax.tree.leaves(got.geometry)] == [np.float32] * len(surface)
 
 
 def test_a_bad_scene_is_named_and_the_others_go_on(tmp_path: Path) -> None:
@@ -77,9 +88,14 @@ def test_a_bad_scene_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     values["snapshots"][1, 2, 0] = np.nan
     values["channel"][3] = 0
     values["codes"][4, 0, 0] = 1e300  # overflows complex64
+    values |= geometry(6)
+    values["elements_m"][0, 2, 1] = np.inf
+    values["wavelength_m"][5] = -0.3
     np.savez(tmp_path / "scenes.npz", **values)  # pyright: ignore[reportArgumentType]
     found = list(scene_chunks(tmp_path / "scenes.npz", 4))
     assert {scene: reason for chunk in found for scene, reason in chunk.reasons.items()} == {
+        0: f"elements_m holds 1 of {2 * N} values that are not finite",
+        5: "wavelength_m is -0.3 m; wavelengths are positive",
         1: f"snapshots holds 1 of {L * M} values that are not finite",
         3: "channel is all zero",
         4: f"codes holds 1 of {L * N} values that are not finite",
@@ -126,6 +142,9 @@ def test_what_is_no_scene_file_is_refused(tmp_path: Path) -> None:
     np.savez(path, **(values | {"channel": values["channel"][:2]}))  # pyright: ignore[reportArgumentType]
     with pytest.raises(SceneFileError, match="channel ends before scene 3"):
         list(scene_chunks(path, 4))
+    np.savez(path, **(values | {"elements_m": geometry(3)["elements_m"][..., :1]}))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(SceneFileError, match=r"elements_m has shape \[2, 5, 1\], expected \[S, N, 2\]"):
+        list(scene_chunks(path, 2))
 
 
 MEASURED = """

@@ -1,20 +1,31 @@
 """Scene files: what is read, and what is said of a bad one."""
 
 import io
+import json
 import struct
 import zipfile
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import scipy.io
 
-from risjax.config import ArrayConfig, ChannelConfig, CodebookConfig, PhysicsConfig, SceneConfig, SimulateConfig
+from risjax.config import (
+    ArrayConfig,
+    ChannelConfig,
+    CodebookConfig,
+    ImpairmentsConfig,
+    PhysicsConfig,
+    SceneConfig,
+    SimulateConfig,
+)
 from risjax.data import archives
-from risjax.data.files import read_scenes
+from risjax.data.files import read_scenes, sha256
 from risjax.data.layouts import SceneFileError
-from risjax.data.simulate import BATCH, SceneDirectoryError, shard_arrays, write_scenes
+from risjax.data.simulate import BATCH, SceneDirectoryError, _batch, shard_arrays, write_scenes
 from risjax.terminal import Terminal
+from risjax.types import Geometry
 
 ORIGINAL = Path(__file__).parents[2] / "data" / "original"
 TINY = PhysicsConfig(
@@ -60,7 +71,9 @@ def test_measurements_without_labels_are_scenes_without_sources(arrays, tmp_path
 
 def test_limit_cuts_every_array(arrays, tmp_path):
     scenes = read_scenes(_write(tmp_path / "a.npz", arrays), limit=2)
-    lengths = {len(array) for array in (*scenes.observation, *scenes.sources, scenes.snr_db, scenes.covariance_factor)}
+    lengths = {
+        len(array) for array in (*scenes.observation[:3], *scenes.sources, scenes.snr_db, scenes.covariance_factor)
+    }
     assert lengths == {2}
     with pytest.raises(ValueError, match="limit"):
         read_scenes(tmp_path / "a.npz", limit=0)
@@ -281,4 +294,62 @@ def test_a_manifest_cannot_name_files_elsewhere(tmp_path):
     path = tmp_path / "manifest.json"
     path.write_text(path.read_text().replace("scenes-00000.npz", "../secret.npz"))
     with pytest.raises(SceneFileError, match="not a file of its own directory"):
+        read_scenes(tmp_path)
+
+
+EVERYWHERE = ImpairmentsConfig(
+    position_jitter=0.2,
+    wavelength_error=0.05,
+    spacing_error=0.05,
+    known=("position_jitter", "wavelength_error", "spacing_error"),
+)
+
+
+def _on(impairments: ImpairmentsConfig) -> PhysicsConfig:
+    return TINY.model_copy(update={"impairments": impairments})
+
+
+@pytest.mark.parametrize("known", [("wavelength_error",), EVERYWHERE.known], ids="+".join)
+def test_simulated_scenes_come_back_with_the_geometry_that_their_receiver_knows(tmp_path, known):
+    physics = _on(EVERYWHERE.model_copy(update={"known": known}))
+    write_scenes(tmp_path, physics, 1, SimulateConfig(scenes=200, shard_scenes=BATCH), Terminal(quiet=True))
+    read = read_scenes(tmp_path).observation
+    for index in (0, 1):
+        made = _batch(physics, np.uint32(1), index).observation
+        own = jax.tree.map(lambda array, first=index * BATCH: array[first : first + BATCH], read)
+        jax.tree.map(lambda got, wanted: np.testing.assert_array_equal(got, wanted[: len(got)]), own, made)
+    names = {name for name, array in (read.geometry or Geometry())._asdict().items() if array is not None}
+    elements = {"elements_m"} if set(known) & {"position_jitter", "spacing_error"} else set()
+    assert names == elements | ({"wavelength_m"} if "wavelength_error" in known else set())
+    first = read_scenes(tmp_path, limit=3).observation.geometry
+    jax.tree.map(lambda got, whole: np.testing.assert_array_equal(got, whole[:3]), first, read.geometry)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: {"elements_m": a["elements_m"][0]}, r"elements_m has shape \[4, 2\], expected \[S, N, 2\]"),
+        (lambda a: {"elements_m": a["elements_m"][:, :3]}, r"elements_m has shape \[6, 3, 2\].* with N = 4 as in"),
+        (lambda a: {"elements_m": a["elements_m"][:5]}, r"elements_m has shape \[5, 4, 2\].* with S = 6 as in"),
+        (lambda a: {"elements_m": a["elements_m"] + 0j}, "elements_m has dtype complex64, expected float"),
+        (lambda a: {"elements_m": _nan(a["elements_m"])}, "elements_m holds 1 values that are not finite"),
+        (lambda a: {"wavelength_m": a["wavelength_m"][:, None]}, r"wavelength_m has shape \[6, 1\], expected \[S\]"),
+        (lambda a: {"wavelength_m": -a["wavelength_m"]}, "wavelength_m holds -0.3.* m; wavelengths are positive"),
+    ],
+)
+def test_a_wrong_geometry_is_named(tmp_path, change, message):
+    arrays = shard_arrays(_on(EVERYWHERE), 0, 0, 6)
+    with pytest.raises(SceneFileError, match=message):
+        read_scenes(_write(tmp_path / "bad.npz", arrays, **change(arrays)))
+
+
+def test_shards_with_and_without_a_geometry_do_not_mix(tmp_path):
+    write_scenes(tmp_path, _on(EVERYWHERE), 1, SimulateConfig(scenes=200, shard_scenes=BATCH), Terminal(quiet=True))
+    shard = tmp_path / "scenes-00001.npz"
+    with np.load(shard) as held:
+        _write(shard, {name: held[name] for name in held.files if name != "wavelength_m"})
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest["shards"][1]["sha256"] = sha256(shard)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(SceneFileError, match="some of its shards hold elements_m or wavelength_m"):
         read_scenes(tmp_path)

@@ -122,7 +122,8 @@ def test_label_factor_is_finite_at_any_power(scale):
 
 def test_the_receiver_is_given_nothing_beside_snapshots_channel_and_codes(nominal):
     """Nor do channel and codes depend on the sources or the noise: another law of both leaves them as they are."""
-    assert nominal.observation._fields == ("snapshots", "channel", "codes")
+    assert nominal.observation._fields == ("snapshots", "channel", "codes", "geometry")
+    assert nominal.observation.geometry is None
     other = _scenes(_with(scene={"snr_db": (60.0, 60.0), "symbols": "per_snapshot", "num_sources": (1, 1)}))
     np.testing.assert_allclose(other.observation.channel, nominal.observation.channel, atol=1e-6)
     np.testing.assert_array_equal(other.observation.codes, nominal.observation.codes)
@@ -193,28 +194,30 @@ def test_coupling_is_the_published_curve():
     ("setting", "shift"),
     [({"position_jitter": 0.1}, 0.1 / np.sqrt(3)), ({"spacing_error": 0.05}, None), ({"wavelength_error": 0.05}, None)],
 )
-def test_geometry_errors_move_the_elements_in_wavelengths(setting, shift):
+def test_size_of_the_geometrys_errors(setting, shift):
     physics = _with(impairments=setting)
-    geometry = draw_geometry(jax.random.key(0), physics)
+    geometry, believed = draw_geometry(jax.random.key(0), physics)
+    assert believed is None
     nominal = element_positions(physics.array)
-    if shift is not None:
-        np.testing.assert_allclose(np.std(geometry.elements - nominal) / 0.15, shift, rtol=0.2)
-        assert np.abs(geometry.elements - nominal).max() <= 0.1 * 0.15
-    else:  # an error of scale: a uniform stretch within its limits
-        stretch = np.asarray(geometry.elements)[:, 0] / nominal[:, 0]
-        np.testing.assert_allclose(stretch, stretch[0], rtol=1e-5)
-        assert 1e-4 < abs(stretch[0] - 1) < 0.06
     if "wavelength_error" in setting:
-        np.testing.assert_allclose(geometry.range_scale, stretch[0], rtol=1e-5)
-    else:
-        assert geometry.range_scale == 1
+        assert geometry.elements_m is None
+        assert 1e-4 < abs(geometry.wavelength_m / 0.3 - 1) < 0.05
+        return
+    assert geometry.wavelength_m is None
+    if shift is not None:
+        np.testing.assert_allclose(np.std(geometry.elements_m - nominal) / 0.15, shift, rtol=0.2)
+        assert np.abs(geometry.elements_m - nominal).max() <= 0.1 * 0.15
+    else:  # an error of scale: a uniform stretch within its limits
+        stretch = np.asarray(geometry.elements_m)[:, 0] / nominal[:, 0]
+        np.testing.assert_allclose(stretch, stretch[0], rtol=1e-5)
+        assert 1e-4 < abs(stretch[0] - 1) < 0.05
 
 
 def test_a_wavelength_error_is_a_wave_of_that_wavelength():
     physics = _with(impairments={"wavelength_error": 0.05}, scene={"num_sources": (5, 5)})
-    geometry = draw_geometry(jax.random.key(0), physics)
+    geometry, _ = draw_geometry(jax.random.key(0), physics)
     sources = _sources(jax.random.key(1), physics)
-    real = physics.array.model_copy(update={"wavelength_m": 0.3 / float(geometry.range_scale)})
+    real = physics.array.model_copy(update={"wavelength_m": float(geometry.wavelength_m)})
     expected = steering(real, sources.position).T
     np.testing.assert_allclose(sources_steering(physics, sources, geometry), expected, atol=1e-5)
 
@@ -244,6 +247,7 @@ def test_a_scene_with_every_impairment_keeps_sources_and_noise_level_and_tells_n
     impaired = _scenes(_with(impairments=everything))
     np.testing.assert_allclose(impaired.truth.sources.position, nominal.truth.sources.position, rtol=1e-5)
     np.testing.assert_array_equal(impaired.observation.codes, nominal.observation.codes)
+    assert impaired.observation.geometry is None
     error = np.linalg.norm(impaired.observation.channel - nominal.observation.channel, axis=(1, 2))
     np.testing.assert_allclose(
         np.median(error / np.linalg.norm(nominal.observation.channel, axis=(1, 2))), 0.1, rtol=0.1

@@ -56,6 +56,6 @@ def test_observation_and_truth_share_no_field():
 def test_no_estimator_can_be_told_the_noise():
     functions = [getattr(estimators, name) for name in estimators.__all__ if name.startswith("localise_")]
     assert len(functions) > 5
-    allowed = {"observation", "covariance", "physics", "estimator", "num_sources", "grid"}
+    allowed = {"observation", "covariance", "physics", "estimator", "num_sources", "grid", "geometry"}
     for function in functions:
         assert set(inspect.signature(function).parameters) <= allowed, function.__name__

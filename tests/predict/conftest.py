@@ -29,7 +29,9 @@ class Setting(NamedTuple):
 
     def arrays(self) -> dict[str, Any]:
         """The scenes as a file holds them; writable."""
-        return {name: np.array(array) for name, array in self.scenes.observation._asdict().items()}
+        return {
+            name: np.array(array) for name, array in self.scenes.observation._asdict().items() if name != "geometry"
+        }
 
 
 @pytest.fixture(autouse=True)

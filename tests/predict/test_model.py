@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import risjax
+from risjax.physics.array import element_positions
 from risjax.predict import MeasurementError
 from risjax.predict.located import COLUMNS
+from risjax.types import Geometry
 from tests.predict.conftest import Setting
 
 
@@ -24,7 +26,7 @@ def test_one_scene_and_a_batch_agree(setting: Setting) -> None:
     assert batch.position.shape == (9, 2, 3)
     assert isinstance(batch.position, np.ndarray)
     for scene in (0, 5):
-        one = model.localise(*(array[scene].astype(np.complex128) for array in observation))
+        one = model.localise(*(array[scene].astype(np.complex128) for array in observation[:3]))
         assert one.position.shape == (2, 3)
         np.testing.assert_array_equal(one.active, batch.active[scene])
         np.testing.assert_allclose(one.azimuth_deg, batch.azimuth_deg[scene], atol=0.05)
@@ -43,7 +45,7 @@ def test_it_finds_the_sources(setting: Setting) -> None:
 
 
 def test_shared_channel_and_codes(setting: Setting) -> None:
-    model, (y, channel, codes) = setting.model, setting.scenes.observation
+    model, (y, channel, codes) = setting.model, setting.scenes.observation[:3]
     shared = model.localise(y, channel[0], codes[0])
     spread = model.localise(y, np.stack([channel[0]] * 9), np.stack([codes[0]] * 9))
     np.testing.assert_array_equal(shared.position, spread.position)
@@ -64,7 +66,7 @@ def test_properties_and_rows(setting: Setting) -> None:
     scene, slot = np.argwhere(active)[-1]
     assert (rows[-1]["scene"], rows[-1]["range_m"]) == (scene, found.range_m[scene, slot])
     assert [row["source"] for row in rows if row["scene"] == scene] == list(range(active[scene].sum()))
-    one = setting.model.localise(*(array[0] for array in setting.scenes.observation))
+    one = setting.model.localise(*(array[0] for array in setting.scenes.observation[:3]))
     assert [row["scene"] for row in one.rows(7)] == [7] * int(one.count)
 
 
@@ -89,13 +91,13 @@ def test_properties_and_rows(setting: Setting) -> None:
     ],
 )
 def test_measurements_that_it_cannot_use(setting: Setting, change, words: str) -> None:
-    y, channel, codes = (array[:2] for array in setting.scenes.observation)
+    y, channel, codes = (array[:2] for array in setting.scenes.observation[:3])
     with pytest.raises(MeasurementError, match=words):
         setting.model.localise(*change(y, channel.astype(np.complex128), codes))
 
 
 def test_signs_are_codes(setting: Setting) -> None:
-    y, channel, _ = (array[0] for array in setting.scenes.observation)
+    y, channel, _ = (array[0] for array in setting.scenes.observation[:3])
     signs = np.where(np.random.default_rng(0).random((8, 36)) < 0.5, -1, 1)
     assert np.isfinite(setting.model.localise(y, channel, signs).position).all()
 
@@ -116,3 +118,32 @@ def test_what_is_loaded_says_what_it_is(setting: Setting) -> None:
     assert setting.model.card.startswith("# tiny")
     with pytest.raises(FileNotFoundError, match="no trained network 'nowhere'"):
         risjax.load("nowhere")
+
+
+def test_measured_elements_are_used(setting: Setting) -> None:
+    """Given the nominal ones it says what it says without; shared by all scenes, or one for each; moved, another."""
+    observation, array = setting.scenes.observation, setting.config.physics.array
+    plane = element_positions(array)
+    nominal, expected = Geometry(plane, np.float64(array.wavelength_m)), setting.model.localise(*observation)
+    found = setting.model.localise(*observation[:3], nominal)
+    np.testing.assert_array_equal(found.active, expected.active)
+    np.testing.assert_allclose(found.azimuth_deg, expected.azimuth_deg, atol=0.05)
+    each = Geometry(np.stack([plane] * 9), np.full(9, array.wavelength_m))
+    np.testing.assert_array_equal(setting.model.localise(*observation[:3], each).position, found.position)
+    moved = Geometry(1.1 * plane, np.float64(array.wavelength_m))
+    assert np.nanmax(np.abs(setting.model.localise(*observation[:3], moved).azimuth_deg - found.azimuth_deg)) > 1
+
+
+@pytest.mark.parametrize(
+    ("geometry", "words"),
+    [
+        (Geometry(np.zeros((35, 2))), r"elements_m has shape \[35, 2\], expected \[36, 2\] or \[9, 36, 2\]"),
+        (Geometry(np.zeros((3, 36, 2))), r"elements_m has shape \[3, 36, 2\]"),
+        (Geometry(np.full((36, 2), np.nan)), "elements_m holds values that are not finite"),
+        (Geometry(None, np.zeros(9)), "a wavelength of 0 m or less"),
+        (Geometry(None, np.float64(0.3) + 0j), "wavelength_m has dtype complex128, expected real numbers"),
+    ],
+)
+def test_a_geometry_that_it_cannot_use(setting: Setting, geometry: Geometry, words: str) -> None:
+    with pytest.raises(MeasurementError, match=words):
+        setting.model.localise(*setting.scenes.observation[:3], geometry)

@@ -59,7 +59,7 @@ def trace(key: ProgramKey, settings: Settings) -> tuple[str, list[bool]]:
             batch = scene_batch(key.physics, settings.seed, Purpose.TRAIN_SCENES, jnp.asarray(0), key.batch_size)
             state, _ = step(init_state(key, network, settings), batch, settings)
             _, effective = pipeline.covariance(state.ema, batch.observation, settings.covariance)
-            return state, pipeline.localise(effective)
+            return state, pipeline.localise(effective, None)
 
         program = jax.make_jaxpr(trial)(settings)
         needed, is_used = dce_jaxpr(program.jaxpr, [True] * len(program.out_avals))
