@@ -98,11 +98,42 @@ def test_search_history_keeps_the_best_so_far(run: Run) -> None:
 def test_search_figures_survive_odd_settings(minimise: bool) -> None:
     params = [{"a": True, "b": [1, 2], "c": 1.0}, {"a": False, "b": None, "c": 1.0}, {"c": 100.0}]
     trials = [{"number": i, "state": "complete", "value": float(i), "params": p} for i, p in enumerate(params)]
-    for make in (figures.search_history, figures.parallel_coordinates):
+    for make in (figures.search_history, figures.parallel_coordinates, figures.slices):
         drawing = make(trials, "f1_3d", minimise=minimise)
         assert drawing is not None
         assert drawing.figure().axes
     assert figures.parallel_coordinates(trials[:1], "f1_3d", minimise=minimise) is None
+    assert figures.slices(trials[:1], "f1_3d", minimise=minimise) is None
+    assert figures.trial_curves(trials, "f1_3d", minimise=minimise) is None, "nothing was reported"
+    assert figures.trial_costs(trials) is None, "nothing was timed"
+
+
+def test_slices_show_every_trial_along_every_setting(run: Run) -> None:
+    drawing = figures.slices(run.trials, "gospa_m", minimise=True)
+    assert drawing is not None
+    table = read_csv(drawing)
+    assert table["trial"] == ["0", "1", "2", "3", "4"], "the one without any value is left out"
+    panels = [axes for axes in drawing.figure().axes if axes.get_visible()]
+    assert len(panels) == len(run.trials[0]["params"])
+    for axes in panels:
+        assert sorted(np.concatenate([line.get_ydata() for line in axes.lines[:2]])) == sorted(
+            numbers(table["gospa_m"])
+        )
+        assert axes.lines[2].get_ydata() == min(numbers(table["gospa_m"]))
+
+
+def test_what_pruning_cut_and_what_trials_cost(run: Run) -> None:
+    drawing = figures.trial_curves(run.trials, "gospa_m", minimise=True)
+    assert drawing is not None
+    table = read_csv(drawing)
+    lengths = [table["trial"].count(str(number)) for number in range(6)]
+    assert lengths == [3, 3, 2, 3, 2, 0]
+    assert is_drawn(drawing.figure(), numbers(table["epoch"])[:3], numbers(table["gospa_m"])[:3])
+    costs = figures.trial_costs(run.trials)
+    assert costs is not None
+    table = read_csv(costs)
+    assert numbers(table["cumulative_seconds"])[-1] == sum(trial["seconds"] for trial in run.trials)
+    assert table["epochs"] == ["3", "3", "2", "3", "2", "0"]
 
 
 def test_scene_shows_every_source_and_estimate_in_the_plane() -> None:

@@ -62,7 +62,8 @@ def test_page_holds_every_section_and_figure_and_is_small(page: Path, run_direct
     assert {name.removeprefix("figure-") for name in parser.ids if name.startswith("figure-")} == figures
     assert {path.stem for path in run_directory.figures.glob("*.csv")} == figures
     for name in ("loss", "gradients", "validation", "optimizer", "search_history", "search_parallel",
-                 "search_importances", "held_out_pairs", "held_out_snr", "held_out_rmse_snr", "held_out_sources",
+                 "search_importances", "search_slices", "search_pruning", "search_cost", "held_out_pairs",
+                 "held_out_snr", "held_out_rmse_snr", "held_out_sources",
                  "held_out_range", "held_out_errors", "held_out_calibration", "held_out_timing",
                  "held_out_scene_best", "held_out_scene_worst"):  # fmt: skip
         assert name in figures

@@ -10,7 +10,9 @@ from risjax.report.figures.optimizer import optimizer_curves
 from risjax.report.figures.pairs import paired_differences
 from risjax.report.figures.scene import Points, scene_view
 from risjax.report.figures.search import importances, parallel_coordinates, search_history
+from risjax.report.figures.slices import slices
 from risjax.report.figures.timing import seconds_per_scene, timing_bars
+from risjax.report.figures.trials import trial_costs, trial_curves
 from risjax.report.figures.validation import validation_curves
 
 __all__ = [
@@ -28,6 +30,9 @@ __all__ = [
     "scene_view",
     "search_history",
     "seconds_per_scene",
+    "slices",
     "timing_bars",
+    "trial_costs",
+    "trial_curves",
     "validation_curves",
 ]

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from risjax.report.drawing import Drawing
+from risjax.report.figures.coordinate import Coordinate, trial_value, two_lines
 from risjax.report.style import ALARM, LINE, MUTED, SURFACE, TEXT, series_look, tidy
 from risjax.report.words import arrow, metric_name
 
@@ -28,7 +29,7 @@ def search_history(trials: Sequence[Mapping[str, Any]], metric: str, *, minimise
     table = {
         "trial": np.array([trial["number"] for trial in trials]),
         "state": [str(trial.get("state")) for trial in trials],
-        "value": np.array([_value(trial) for trial in trials]),
+        "value": np.array([trial_value(trial) for trial in trials]),
         "epochs": np.array([len(trial.get("intermediate") or {}) for trial in trials]),
     }
     complete = np.array([state == "complete" for state in table["state"]])
@@ -76,17 +77,17 @@ def parallel_coordinates(trials: Sequence[Mapping[str, Any]], metric: str, *, mi
     Returns:
         None where fewer than two trials have a value.
     """
-    valued = [trial for trial in trials if math.isfinite(_value(trial)) and isinstance(trial.get("params"), dict)]
+    valued = [trial for trial in trials if math.isfinite(trial_value(trial)) and isinstance(trial.get("params"), dict)]
     if len(valued) < 2:
         return None
     names = list({name: None for trial in valued for name in trial["params"]})
     table: dict = {"trial": [trial["number"] for trial in valued], "state": [str(t.get("state")) for t in valued]}
     table |= {name: [trial["params"].get(name) for trial in valued] for name in names}
-    table[metric] = np.array([_value(trial) for trial in valued])
+    table[metric] = np.array([trial_value(trial) for trial in valued])
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        scales = [_Coordinate(table[name]) for name in names] + [_Coordinate(table[metric])]
+        scales = [Coordinate(table[name]) for name in names] + [Coordinate(table[metric])]
         places = (
             np.array([[scale.place(value) for scale in scales] for value in ()])
             if not valued
@@ -123,7 +124,7 @@ def parallel_coordinates(trials: Sequence[Mapping[str, Any]], metric: str, *, mi
                     zorder=4,
                     bbox={"facecolor": SURFACE, "edgecolor": "none", "pad": 0.6, "alpha": 0.75},
                 )
-        labels = [_two_lines(name) for name in names] + [f"{metric_name(metric)} {arrow(metric)}"]
+        labels = [two_lines(name) for name in names] + [f"{metric_name(metric)} {arrow(metric)}"]
         axes.set_xticks(range(len(scales)), labels)
         axes.set_xlim(-0.15, len(scales) - 0.55)
         axes.set_ylim(-0.06, 1.06)
@@ -158,45 +159,3 @@ def importances(shares: Mapping[str, float]) -> Drawing | None:
     caption = "Share of each setting in what separates good trials from the rest; with few trials, a hint and no more."
     height = _FLOOR_IN + 0.3 * len(ordered)
     return Drawing("search_importances", "Which settings mattered", caption, table, paint, height_in=height)
-
-
-class _Coordinate:
-    """One vertical axis: numbers linearly or logarithmically, anything else by rank of its text."""
-
-    def __init__(self, values: Sequence[Any] | np.ndarray):
-        self.numeric = all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values)
-        if self.numeric:
-            self.low, self.high = float(min(values)), float(max(values))
-            self.log = self.low > 0 and self.high / self.low >= 8
-        else:
-            self.words = sorted({str(value) for value in values})
-
-    def place(self, value: Any) -> float:
-        if not self.numeric:
-            return self.words.index(str(value)) / max(len(self.words) - 1, 1) if len(self.words) > 1 else 0.5
-        if self.low == self.high:
-            return 0.5
-        if self.log:
-            return math.log(value / self.low) / math.log(self.high / self.low)
-        return (value - self.low) / (self.high - self.low)
-
-    def ticks(self) -> list[tuple[str, float]]:
-        if not self.numeric:
-            return [(word, self.place(word)) for word in self.words]
-        middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
-        values = [self.low] if self.low == self.high else [self.low, middle, self.high]
-        return [(f"{value:.3g}", self.place(value)) for value in values]
-
-
-def _value(trial: Mapping[str, Any]) -> float:
-    value = trial.get("value")
-    if isinstance(value, int | float):
-        return float(value)
-    reported = [entry for _, entry in sorted((trial.get("intermediate") or {}).items(), key=lambda e: int(e[0]))]
-    last = reported[-1] if reported else None
-    return float(last) if isinstance(last, int | float) else math.nan
-
-
-def _two_lines(path: str) -> str:
-    section, _, name = path.rpartition(".")
-    return f"{section}.\n{name}" if section else name

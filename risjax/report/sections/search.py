@@ -5,7 +5,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from risjax.report.blocks import Cell, Facts, Grid, Missing, Section, Text
-from risjax.report.figures import importances, parallel_coordinates, search_history
+from risjax.report.figures import (
+    importances,
+    parallel_coordinates,
+    search_history,
+    slices,
+    trial_costs,
+    trial_curves,
+)
 from risjax.report.reading import Run
 from risjax.report.words import NOTHING, duration, metric_name, number
 
@@ -30,6 +37,8 @@ def search_section(run: Run) -> Iterator[Section]:
     section.add(importances({n: v for n, v in shares.items() if _number(v)}) if isinstance(shares, dict) else None)
     if not shares:
         section.add(Text("Too few trials are complete to say which settings mattered."))
+    section.add(slices(run.trials, metric, minimise=minimise))
+    section.add(trial_curves(run.trials, metric, minimise=minimise), trial_costs(run.trials))
     section.add(_separation(run), _best(run, metric), _unfinished(run))
     yield section
 

@@ -1,0 +1,54 @@
+"""The search, one setting at a time."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from risjax.report.drawing import Drawing
+from risjax.report.figures.coordinate import Coordinate, trial_value, two_lines
+from risjax.report.style import MUTED, series_look, tidy
+from risjax.report.words import arrow, metric_name
+
+_COLUMNS = 4
+_PANEL_IN = 1.7
+
+
+def slices(trials: Sequence[Mapping[str, Any]], metric: str, *, minimise: bool) -> Drawing | None:
+    """Every trial's value against each of its settings.
+
+    Returns:
+        None where fewer than two trials have a value.
+    """
+    valued = [trial for trial in trials if math.isfinite(trial_value(trial)) and isinstance(trial.get("params"), dict)]
+    if len(valued) < 2:
+        return None
+    names = list({name: None for trial in valued for name in trial["params"]})
+    table: dict = {"trial": [trial["number"] for trial in valued], "state": [str(t.get("state")) for t in valued]}
+    table |= {name: [trial["params"].get(name) for trial in valued] for name in names}
+    table[metric] = np.array([trial_value(trial) for trial in valued])
+    rows = -(-len(names) // _COLUMNS)
+
+    def paint(figure: Figure) -> None:
+        panels = np.ravel(figure.subplots(rows, min(_COLUMNS, len(names)), sharey=True, squeeze=False))
+        complete = np.array([state == "complete" for state in table["state"]])
+        best = (np.argmin if minimise else np.argmax)(table[metric])
+        for name, axes in zip(names, panels, strict=False):
+            scale = Coordinate(table[name])
+            places = np.array([scale.place(value) for value in table[name]])
+            axes.plot(places[~complete], table[metric][~complete], "x", color=MUTED, markersize=4)
+            axes.plot(places[complete], table[metric][complete], "o", color=MUTED, markersize=4)
+            axes.plot(places[best], table[metric][best], "o", color=series_look(0).color, markersize=7)
+            labels, ticks = zip(*scale.ticks(), strict=True)
+            axes.set_xticks(ticks, labels, fontsize=8)
+            axes.set_xlim(-0.12, 1.12)
+            axes.set_title(two_lines(name), fontsize=8.5, loc="left")
+            tidy(axes)
+        for axes in panels[len(names) :]:
+            axes.set_visible(False)
+        figure.supylabel(f"{metric_name(metric)} {arrow(metric)}", fontsize=9)
+
+    caption = "Every trial's value along each setting, the best in colour, pruned ones (their last value) as crosses."
+    return Drawing("search_slices", "One setting at a time", caption, table, paint, height_in=0.4 + _PANEL_IN * rows)
