@@ -22,6 +22,7 @@ class Purpose(enum.IntEnum):
     POSTERIOR_SCENES = 9
     POSTERIOR_INIT = 10
     POSTERIOR_ORDER = 11
+    LIMIT = 12
 
 
 def purpose_key(

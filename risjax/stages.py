@@ -168,6 +168,16 @@ def _evaluate(config: Config, directory: RunDirectory, terminal: Terminal) -> bo
     return True
 
 
+def _limit(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
+    from risjax.limit import LimitError, limit
+
+    try:
+        limit(config, directory, terminal)
+    except LimitError as error:
+        raise StageError(f"limit: {error}") from error
+    return True
+
+
 def _simulate(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
     from risjax.data.simulate import SceneDirectoryError, simulate
 
@@ -252,6 +262,7 @@ _STAGES: Mapping[str, Callable[[Config, RunDirectory, Terminal], bool]] = {
     "search": _search,
     "train": _train,
     "evaluate": _evaluate,
+    "limit": _limit,
     "audit": _audit,
     "compare": _compare,
     "report": _report,

@@ -32,6 +32,7 @@ LINE = (
     ("release",),
     ("search",),
     ("evaluate",),
+    ("limit",),
     ("report",),
     ("predict",),
     ("export", "baseline", "audit", "simulate"),

@@ -9,6 +9,7 @@ from risjax.config.debug import DebugConfig
 from risjax.config.estimator import EstimatorConfig
 from risjax.config.evaluate import EvaluateConfig
 from risjax.config.learning import ChecksConfig, CovarianceConfig, LossConfig, ModelConfig, PrecisionConfig, TrainConfig
+from risjax.config.limit import LimitConfig
 from risjax.config.physics import PhysicsConfig
 from risjax.config.predict import DataConfig, ExportConfig, PredictConfig
 from risjax.config.release import ReleaseConfig
@@ -21,6 +22,7 @@ Stage = Literal[
     "search",
     "train",
     "evaluate",
+    "limit",
     "audit",
     "compare",
     "report",
@@ -70,6 +72,7 @@ class Config(Section):
     debug: DebugConfig = DebugConfig()
     search: SearchConfig = SearchConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    limit: LimitConfig = LimitConfig()
     simulate: SimulateConfig = SimulateConfig()
     compare: CompareConfig = CompareConfig()
     predict: PredictConfig = PredictConfig()

@@ -62,6 +62,15 @@ def evaluate(config: Config, directory: RunDirectory, terminal: Terminal) -> dic
     return result
 
 
+def stored_estimates(config: Config, source: SourceConfig, directory: RunDirectory) -> dict[str, Estimates]:
+    """The estimates that an evaluation has left, by method in the order of the configuration; none where it has not."""
+    stored: dict[str, Any] = dict(_read(directory))
+    names = [name for name in config.evaluate.methods if f"{source.name}/{name}/active" in stored]
+    return {
+        name: Estimates(*(stored[f"{source.name}/{name}/{field}"] for field in Estimates._fields)) for name in names
+    }
+
+
 def _evaluate_source(
     config: Config,
     source: SourceConfig,

@@ -1,0 +1,241 @@
+"""The stage ``limit``: what any estimator could reach, beside what those of the evaluation did reach.
+
+``limit.npz`` holds the draws of every scene and replicate and is rewritten after every scene, so that an interrupted
+run goes on with the next one; ``limit.json`` is made from it and from the evaluation's ``estimates.npz``.
+"""
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from risjax.config import Config
+from risjax.evaluate import EvaluationScenes, load_scenes, stored_estimates
+from risjax.keys import Purpose, purpose_key
+from risjax.limit.decide import Ranked, decide_by_f1, decide_by_gospa, rank_by_matches
+from risjax.limit.prior import require_sampled_laws
+from risjax.limit.sampler import Samples, sample_posterior
+from risjax.metrics import summarise
+from risjax.run_directory import RunDirectory, write_atomically
+from risjax.terminal import Terminal
+from risjax.types import Estimates, Observation
+
+Arrays = dict[str, np.ndarray]
+FILE, SAMPLES_FILE = "limit.json", "limit.npz"
+DECISIONS = {"bayes_3d": "f1_3d", "bayes_angle": "f1_angle", "bayes_gospa": "gospa_m"}
+"""Each decision with the metric that it is the best one for."""
+_SHOWN = ("f1_3d", "f1_angle", "gospa_m")
+
+
+class LimitError(RuntimeError):
+    """The limit cannot be sampled as asked; the message says why."""
+
+
+def limit(config: Config, directory: RunDirectory, terminal: Terminal) -> dict[str, Any]:
+    """Samples the posterior of the evaluation's first source of scenes, decides by it, and compares.
+
+    Returns:
+        What ``limit.json`` holds: `risjax.metrics.summarise` of the evaluation's methods and the decisions on the same
+        scenes, and ``convergence``.
+
+    Raises:
+        LimitError: scenes of a file, or of a law whose prior is not supported.
+    """
+    source = config.evaluate.sources[0]
+    if source.path is not None:
+        raise LimitError(
+            f"evaluate.sources[0] = {source.name} comes from a file, whose law is not known; the limit needs fresh "
+            "scenes: put a source without a path first"
+        )
+    count = min(config.limit.scenes, source.scenes)
+    physics = source.physics or config.physics
+    try:
+        require_sampled_laws(physics)
+    except ValueError as error:
+        raise LimitError(str(error)) from error
+    scenes = _first(load_scenes(config, source), count)
+    samples = _sample(config, scenes, directory, terminal)
+    failed = samples["reached"] < 1
+    if failed.any():
+        raise LimitError(f"{failed.sum()} of {failed.size} runs never reached the posterior; raise limit.moves")
+    result = _summarise(config, scenes, samples, stored_estimates(config, source, directory))
+    directory.write_json(FILE, result)
+    terminal.table(
+        f"{source.name}: {count} scenes, value [95 % interval]; bayes_* is the best decision for one metric",
+        _rows(result),
+    )
+    for line in _convergence_lines(result["convergence"]):
+        terminal.say(f"  {line}")
+    return result
+
+
+def _first(scenes: EvaluationScenes, count: int) -> EvaluationScenes:
+    observation, sources, snr_db = jax.tree.map(
+        lambda leaf: leaf[:count], (scenes.observation, scenes.sources, scenes.snr_db)
+    )
+    return scenes._replace(observation=observation, sources=sources, snr_db=snr_db)
+
+
+def _sample(config: Config, scenes: EvaluationScenes, directory: RunDirectory, terminal: Terminal) -> Arrays:
+    """The fields of `Samples` of all scenes and replicates, leading axes [S, R]."""
+    count, replicates = len(scenes.sources.active), config.limit.replicates
+    path, mark = directory.path / SAMPLES_FILE, _fingerprint(config, scenes)
+    stored = _read(path, mark)
+    sampler = jax.jit(lambda key, seen: sample_posterior(key, seen, scenes.physics, config.limit))
+    with terminal.progress("limit", count * replicates, completed=len(stored) * replicates) as bar:
+        for index in range(len(stored), count):
+            seen: Observation = jax.tree.map(lambda leaf, row=index: leaf[row], scenes.observation)
+            drawn = []
+            for replicate in range(replicates):
+                key = jax.random.fold_in(purpose_key(config.run.seed, Purpose.LIMIT, index), replicate)
+                drawn.append(jax.device_get(sampler(key, seen)))
+                bar.advance()
+            stored.append({name: np.stack([getattr(one, name) for one in drawn]) for name in Samples._fields})
+            _write(path, mark, stored)
+    return _stack(stored)
+
+
+def _stack(scenes: list[Arrays]) -> Arrays:
+    return {name: np.stack([one[name] for one in scenes]) for name in Samples._fields}
+
+
+def _summarise(
+    config: Config, scenes: EvaluationScenes, samples: Arrays, methods: dict[str, Estimates]
+) -> dict[str, Any]:
+    """The table of methods and decisions; decisions are made from the draws of all replicates together."""
+    count = len(scenes.sources.active)
+    methods = {name: jax.tree.map(lambda leaf: leaf[:count], estimates) for name, estimates in methods.items()}
+    decisions, expected = _decide(_pool(samples["position"]), _pool(samples["active"]), config)
+    summary = summarise(
+        methods | decisions,
+        scenes.sources,
+        config.evaluate.tolerance,
+        snr_db=scenes.snr_db,
+        draws=config.evaluate.bootstrap_draws,
+        seed=config.run.seed,
+    )
+    return {**summary, "convergence": _convergence(config, scenes, samples, expected)}
+
+
+def _decide(position: np.ndarray, active: np.ndarray, config: Config) -> tuple[dict[str, Estimates], dict[str, float]]:
+    """Estimates by decision, and what the posterior itself expects of each decision's own metric."""
+    tolerance, slots = config.evaluate.tolerance, position.shape[2]
+    found, expected = {}, {}
+    for name, gate_range in (("bayes_3d", True), ("bayes_angle", False)):
+        ranked: list[Ranked] = [
+            rank_by_matches(*one, tolerance, gate_range=gate_range) for one in zip(position, active, strict=True)
+        ]
+        counts, expected[name] = decide_by_f1(ranked)
+        found[name] = _as_estimates([one.position[:k] for one, k in zip(ranked, counts, strict=True)], slots)
+    decided = [decide_by_gospa(*one, tolerance) for one in zip(position, active, strict=True)]
+    found["bayes_gospa"] = _as_estimates([points for points, _ in decided], slots)
+    expected["bayes_gospa"] = float(np.mean([value for _, value in decided]))
+    return found, expected
+
+
+def _as_estimates(positions: list[np.ndarray], slots: int) -> Estimates:
+    """Positions alone: a decision states no amplitudes, deviations or probabilities."""
+    shape = (len(positions), slots)
+    position, active = np.zeros((*shape, 3)), np.zeros(shape, bool)
+    for row, points in enumerate(positions):
+        position[row, : len(points)], active[row, : len(points)] = points, True
+    nothing = np.full(shape, np.nan)
+    fields: tuple[Any, ...] = (
+        position,
+        np.zeros(shape, complex),
+        active,
+        np.full((*shape, 3), np.inf),
+        nothing,
+        nothing,
+    )
+    return Estimates(*fields)
+
+
+def _convergence(
+    config: Config, scenes: EvaluationScenes, samples: Arrays, expected: dict[str, float]
+) -> dict[str, Any]:
+    """How far independent runs agree, and the posterior's own expectation with what its decisions reached."""
+    replicates, _, slots = samples["active"].shape[1:]
+    counts = samples["active"].sum(-1)
+    laws = np.stack([(counts == k).mean(-1) for k in range(slots + 1)], axis=-1)  # [S, R, K + 1]
+    variation = 0.5 * np.abs(laws - laws.mean(1, keepdims=True)).sum(-1).max(1)
+    alone: dict[str, list[float]] = {name: [] for name in DECISIONS}
+    reached: dict[str, list[float]] = {name: [] for name in DECISIONS}
+    for replicate in range(replicates):
+        found, expectation = _decide(samples["position"][:, replicate], samples["active"][:, replicate], config)
+        summary = summarise(found, scenes.sources, config.evaluate.tolerance, draws=2, seed=config.run.seed)
+        for name, metric in DECISIONS.items():
+            alone[name].append(expectation[name])
+            reached[name].append(summary["methods"][name]["overall"][metric]["value"])
+    return {
+        "expected": expected,
+        "expected_by_replicate": alone,
+        "reached_by_replicate": reached,
+        "variation_of_count": {"median": float(np.median(variation)), "largest": float(variation.max())},
+        "spread_of_log_evidence": float(np.median(np.ptp(samples["log_evidence"], axis=1))),
+        "temperatures": float(samples["temperatures"].mean()),
+        "acceptance": float(samples["acceptance"].mean()),
+        "replicates": replicates,
+        "particles": samples["position"].shape[2],
+    }
+
+
+def _pool(values: np.ndarray) -> np.ndarray:
+    return values.reshape(len(values), -1, *values.shape[3:])
+
+
+def _rows(result: dict[str, Any]) -> list[dict[str, str]]:
+    rows = []
+    for method, parts in result["methods"].items():
+        figures = ((metric, parts["overall"][metric]) for metric in _SHOWN)
+        rows.append(
+            {"method": method}
+            | {metric: f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]" for metric, entry in figures}
+        )
+    return rows
+
+
+def _convergence_lines(convergence: dict[str, Any]) -> list[str]:
+    lines = []
+    for name, metric in DECISIONS.items():
+        alone = ", ".join(f"{value:.3f}" for value in convergence["expected_by_replicate"][name])
+        reached = ", ".join(f"{value:.3f}" for value in convergence["reached_by_replicate"][name])
+        lines.append(
+            f"{metric}: the posterior expects {convergence['expected'][name]:.3f}; replicates alone expect {alone} and "
+            f"reach {reached}"
+        )
+    variation = convergence["variation_of_count"]
+    lines.append(
+        f"number of sources: replicates differ by {variation['median']:.3f} in total variation (median), "
+        f"{variation['largest']:.3f} at most"
+    )
+    return lines
+
+
+def _fingerprint(config: Config, scenes: EvaluationScenes) -> str:
+    """Of what the draws depend on; the number of scenes is left out, so that more of them can be asked for."""
+    digest = hashlib.sha256(config.limit.model_dump_json(exclude={"scenes"}).encode())
+    digest.update(scenes.physics.model_dump_json().encode())
+    digest.update(np.ascontiguousarray(scenes.observation.snapshots[0]).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _read(path: Path, mark: str) -> list[Arrays]:
+    """The scenes done before; none where the file is absent, damaged or of other settings."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if str(file["fingerprint"]) != mark:
+                return []
+            arrays = {name: file[name] for name in Samples._fields}
+    except (OSError, ValueError, EOFError, KeyError):
+        return []
+    return [{name: values[row] for name, values in arrays.items()} for row in range(len(arrays["active"]))]
+
+
+def _write(path: Path, mark: str, stored: list[Arrays]) -> None:
+    content = io.BytesIO()
+    np.savez(content, fingerprint=np.asarray(mark), **_stack(stored))  # pyright: ignore[reportArgumentType]
+    write_atomically(path, content.getvalue())
