@@ -113,6 +113,18 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _exportable(self) -> "Config":
+        """An exported program has the inputs (y, H, codes) and no other."""
+        if "export" in self.stages and self.physics.impairments.is_geometry_known:
+            raise _problem(
+                ("physics", "impairments", "known"),
+                list(self.physics.impairments.known),
+                "a geometry known scene by scene is not supported by the stage export, whose program takes (y, H, "
+                "codes) of the nominal surface; leave that stage out, or take the geometry's errors from known",
+            )
+        return self
+
 
 def _problem(place: tuple[str, ...], got: object, text: str) -> ValidationError:
     """A rule between sections, broken: a plain ValueError would be placed at the whole configuration."""

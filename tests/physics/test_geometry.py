@@ -11,11 +11,14 @@ from risjax.config import (
     ArrayConfig,
     ChannelConfig,
     CodebookConfig,
+    Config,
     GridConfig,
     ImpairmentsConfig,
     PhysicsConfig,
     SceneConfig,
 )
+from risjax.config.errors import ConfigError
+from risjax.config.io import apply_overrides
 from risjax.estimators.grid import grid_for, make_grid, to_position
 from risjax.physics.array import amplitude_norm, element_positions, steering
 from risjax.physics.bounds import deterministic_bound, stochastic_bound
@@ -194,3 +197,11 @@ def test_the_misspecified_bound_of_a_known_surface_has_no_bias():
     assert known.residual < 1e-12 < 1e-4 < blind.residual
     assert (np.abs(known.bias[:2]) < 1e-3 * known.std[:2]).all()
     assert (np.abs(blind.bias[:2]) > 3 * blind.std[:2]).any()
+
+
+def test_a_known_geometry_and_the_stage_export_do_not_go_together():
+    config = Config(stages=("export",))
+    hidden = apply_overrides(config, {"physics.impairments.position_jitter": 0.1})
+    assert not hidden.physics.impairments.is_geometry_known
+    with pytest.raises(ConfigError, match="not supported by the stage export"):
+        apply_overrides(hidden, {"physics.impairments.known": ["position_jitter"]})
