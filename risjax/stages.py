@@ -9,6 +9,7 @@ that a run with nothing left to do ends at once.
 import time
 from collections.abc import Callable, Mapping
 
+from risjax import processes
 from risjax.config.io import apply_overrides
 from risjax.config.root import Config
 from risjax.opening import open_run_directory
@@ -30,11 +31,14 @@ class StageError(Exception):
 def run_stages(config: Config, terminal: Terminal) -> int:
     """Runs ``config.stages`` in its run directory, going on where an earlier run ended.
 
+    Of several processes (``distributed``) the first does all this, and the others take part in what it trains.
+
     Returns:
         0, or 1 where ``verify`` or ``audit`` found something wrong.
 
     Raises:
-        ConfigError: the search's space does not fit the schema; nothing was changed.
+        ConfigError: the search's space does not fit the schema, or the devices that are asked for are not there;
+            nothing was changed.
         RunDirectoryError: the directory cannot be used; nothing was changed.
         StageError: a stage failed for a reason that is no bug.
         KeyboardInterrupt: as it came; what is done stays done.
@@ -43,6 +47,22 @@ def run_stages(config: Config, terminal: Terminal) -> int:
         from risjax.search.space import check_space
 
         check_space(config)
+    processes.join(config.distributed)
+    if {"search", "train"}.intersection(config.stages) and (processes.several() or config.train.devices is not None):
+        from risjax.train.mesh import check_devices
+
+        check_devices(config)
+    if not processes.leads():
+        return _follow(terminal)
+    code = 1
+    try:
+        code = _lead(config, terminal)
+    finally:
+        processes.tell({"exit": code})
+    return code
+
+
+def _lead(config: Config, terminal: Terminal) -> int:
     try:
         directory = open_run_directory(config)
     except RunDirectoryBusy as busy:
@@ -51,6 +71,13 @@ def run_stages(config: Config, terminal: Terminal) -> int:
         return _run_stages(config, directory, terminal)
     finally:
         directory.unlock()
+
+
+def _follow(terminal: Terminal) -> int:
+    from risjax.train.follow import follow
+
+    terminal.say("this process follows: its devices train with those of process 0, which says the rest")
+    return follow()
 
 
 def _join_search(config: Config, terminal: Terminal, busy: RunDirectoryBusy) -> int:
@@ -101,7 +128,7 @@ def _announce_duration(config: Config, directory: RunDirectory, terminal: Termin
     """Says before a long run how long it will take on this machine, measured on a few steps."""
     work = remaining_steps(config, directory)
     scenes = sum(work.values()) * config.train.batch_size
-    if scenes < _LONG_RUN_SCENES or terminal.quiet:
+    if scenes < _LONG_RUN_SCENES or terminal.quiet or processes.several():
         return
     terminal.say("a long run; measuring a few steps on this machine ...")
     from risjax.train import estimate_step_seconds
@@ -123,7 +150,8 @@ def remaining_steps(config: Config, directory: RunDirectory) -> Mapping[str, int
         finished = ("complete", "pruned")
         done = sum(trial["state"] in finished for trial in directory.read_json("search/trials.json", []))
         steps = config.search.epochs * (config.search.steps_per_epoch or config.train.steps_per_epoch)
-        work["search"] = (config.search.trials - done) * steps
+        seeds = config.search.seeds if config.search.seeds > 1 else 0
+        work["search"] = (config.search.trials - done + seeds) * steps
     if "train" in config.stages and not directory.is_done("train"):
         done = max((record["epoch"] for record in directory.read_log("epoch")), default=0)
         work["train"] = (config.train.epochs - done) * config.train.steps_per_epoch

@@ -2,6 +2,7 @@
 
 from risjax.config.compare import CompareConfig
 from risjax.config.debug import DebugConfig
+from risjax.config.distributed import DistributedConfig
 from risjax.config.estimator import EstimatorConfig, GridConfig, PosteriorConfig
 from risjax.config.evaluate import EvaluateConfig, SourceConfig, ToleranceConfig
 from risjax.config.learning import (
@@ -37,6 +38,7 @@ __all__ = [
     "CovarianceConfig",
     "DataConfig",
     "DebugConfig",
+    "DistributedConfig",
     "Distribution",
     "EstimatorConfig",
     "EvaluateConfig",

@@ -128,7 +128,11 @@ class TrainConfig(Section):
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
     """Decay of the exponential moving average of the parameters, which is what is validated and released."""
     batch_size: PositiveInt = 64
-    """Scenes a step."""
+    """Scenes a step, over all devices."""
+    devices: PositiveInt | None = None
+    """Devices that share every batch, each with a copy of the parameters and ``batch_size / devices`` scenes, which it
+    draws itself. null takes all that there are, or the largest number of them that divides the batch. Results differ
+    by rounding only. Several processes (``distributed``) always train on all of their devices."""
     steps_per_epoch: PositiveInt = 250
     """Steps between two validations."""
     epochs: PositiveInt = 12
@@ -155,6 +159,18 @@ class TrainConfig(Section):
                 f"try {-(-scenes // batch_size) * batch_size}"
             )
         return scenes
+
+    @field_validator("devices")
+    @classmethod
+    def _equal_shares(cls, devices: int | None, info: Any) -> int | None:
+        batch_size = info.data.get("batch_size")  # absent where it was refused itself
+        if devices is not None and batch_size is not None and batch_size % devices:
+            fewer = next(count for count in range(devices, 0, -1) if batch_size % count == 0)
+            raise ValueError(
+                f"devices must divide batch_size, got a batch of {batch_size} for {devices} devices; "
+                f"try devices = {fewer} or batch_size = {-(-batch_size // devices) * devices}"
+            )
+        return devices
 
 
 class ChecksConfig(Section):

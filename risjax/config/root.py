@@ -6,6 +6,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from risjax.config.compare import CompareConfig
 from risjax.config.debug import DebugConfig
+from risjax.config.distributed import DistributedConfig
 from risjax.config.estimator import EstimatorConfig
 from risjax.config.evaluate import EvaluateConfig
 from risjax.config.learning import ChecksConfig, CovarianceConfig, LossConfig, ModelConfig, PrecisionConfig, TrainConfig
@@ -70,6 +71,7 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     checks: ChecksConfig = ChecksConfig()
     debug: DebugConfig = DebugConfig()
+    distributed: DistributedConfig = DistributedConfig()
     search: SearchConfig = SearchConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     limit: LimitConfig = LimitConfig()

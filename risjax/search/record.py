@@ -14,7 +14,7 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from risjax.config import Config
+from risjax.config import Config, DistributedConfig
 from risjax.config.io import apply_overrides, to_yaml
 from risjax.config.metric import lower_is_better
 from risjax.run_directory import RunDirectory, write_atomically
@@ -90,7 +90,8 @@ def write_records(
     best = best_config(config, records) if leader != written else None
     if best is not None:
         stages = tuple(stage for stage in best.stages if stage != "search") or _WITHOUT_SEARCH
-        changes = {"stages": stages, "run.directory": None, "search.storage": None}
+        changes = {"stages": stages, "run.directory": None, "search.storage": None, "train.devices": None}
+        changes |= {f"distributed.{name}": None for name in DistributedConfig.model_fields}
         text = "# The best configuration of a search, complete: run.py --config best.yaml\n"
         write_atomically(directory.search / "best.yaml", text + to_yaml(apply_overrides(best, changes)))
     return leader

@@ -30,6 +30,8 @@ _FREE = (
     "search.max_retries",
     "search.heartbeat_s",
     "search.seeds",
+    "train.devices",
+    "distributed",
     "evaluate.sources",
     "evaluate.methods",
 )

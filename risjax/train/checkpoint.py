@@ -3,17 +3,25 @@
 orbax writes to a temporary name and renames, so a killed process leaves the old checkpoint intact. Two things
 it does not do (tried with 0.12.8): bytes flipped on disk load silently with wrong values, hence the SHA-256 of
 the leaves beside them; and an empty directory counts as a checkpoint, hence the walk back to the last sound one.
+
+A checkpoint holds one copy of the state, whatever the number of devices that trained it, so that another number can
+go on. Of several processes the leader alone writes and reads.
 """
 
+import contextlib
 import hashlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import jax
 import numpy as np
 from orbax.checkpoint import v1 as orbax
+from orbax.checkpoint.experimental.v1._src.saving import execution
 
+from risjax.processes import several
 from risjax.train.state import TrainState
 
 _PREFIX = "epoch_"
@@ -33,6 +41,26 @@ class Checkpoint(NamedTuple):
 
     state: TrainState
     metadata: dict[str, Any]
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """orbax waits for no other process here: by itself it expects all of them to save and to load together.
+
+    One of its meetings ignores ``active_processes`` and would wait for ever (0.12.8): all processes compare the
+    directories that they save to. It is left out.
+    """
+    if not several():
+        yield
+        return
+    context, me = orbax.Context(), jax.process_index()
+    context.multiprocessing.primary_host, context.multiprocessing.active_processes = me, {me}
+    with context, mock.patch.object(execution, "_check_directory_consistency", create=True):
+        yield
+
+
+def _abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
 
 
 def _digest(state: TrainState) -> str:
@@ -64,7 +92,9 @@ class Checkpoints:
         epoch = metadata["epoch"]
         self.directory.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self.path(epoch), ignore_errors=True)
-        orbax.save(str(self.path(epoch)), state, custom_metadata={**metadata, "sha256": _digest(state)})
+        state = jax.device_get(state)  # (orbax takes no array of one device from one of several processes)
+        with _alone():
+            orbax.save(str(self.path(epoch)), state, custom_metadata={**metadata, "sha256": _digest(state)})
         for other in self.directory.iterdir():
             if other.name not in {self.path(epoch).name, self.path(best_epoch).name}:
                 shutil.rmtree(other)
@@ -74,16 +104,17 @@ class Checkpoints:
 
         Args:
             epoch: which.
-            like: a state of the same configuration, for shapes and dtypes.
+            like: a state of the same configuration on one device, for shapes and dtypes.
 
         Raises:
             CheckpointError: it is missing, unreadable, of another shape, or its values are not those written.
         """
         path = self.path(epoch)
-        abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), like)
+        abstract = jax.device_get(like) if several() else jax.tree.map(_abstract, like)
         try:
-            metadata = orbax.metadata(str(path)).custom_metadata
-            state = orbax.load(str(path), abstract)
+            with _alone():
+                metadata = orbax.metadata(str(path)).custom_metadata
+                state = orbax.load(str(path), abstract)
         except Exception as error:  # (orbax raises bare Exception for damaged data)
             raise CheckpointError(f"checkpoint {path} cannot be read: {type(error).__name__}: {error}") from error
         if not isinstance(metadata, dict) or metadata.get("sha256") != _digest(state):

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,24 +11,24 @@ import numpy as np
 
 from risjax.checks import drop_checks, wait_for_checks
 from risjax.config import Config
-from risjax.config.metric import Metric, lower_is_better
+from risjax.config.metric import lower_is_better
 from risjax.environment import installed_environment
 from risjax.events import EventFiles
 from risjax.model import Params
 from risjax.pipeline import POSTERIOR
+from risjax.processes import told
 from risjax.run_directory import RunDirectory
 from risjax.terminal import Bar, Terminal
 from risjax.train.checkpoint import Checkpoints
+from risjax.train.follow import begin, share
 from risjax.train.health import NonFiniteTraining, find_culprits, locate
-from risjax.train.optimizer import schedule_count
-from risjax.train.settings import total_steps
+from risjax.train.mesh import make_mesh, one_copy, replicate
+from risjax.train.records import counts, devices_used, epoch_lines, health_of, step_record
+from risjax.train.settings import LOG_INTERVAL_STEPS, total_steps
 from risjax.train.state import StepInfo, TrainState
 from risjax.train.trainer import Trainer
 from risjax.train.validation import make_validation
 from risjax.weights_file import read_weights
-
-LOG_INTERVAL_STEPS = 10
-"""Steps between visits of the host: reports are fetched, assertions waited for, lines written."""
 
 
 class Outcome(NamedTuple):
@@ -72,55 +72,58 @@ def train(
             ``train.max_consecutive_skips`` steps in a row were skipped.
         CheckpointError: checkpoints are there, but none is sound.
     """
-    trainer = Trainer(config)
+    mesh = make_mesh(config.train)
+    trainer = Trainer(config, mesh)
     validate = make_validation(config)
     checkpoints = Checkpoints(directory.checkpoints)
     state, metadata = trainer.init(), {"epoch": 0, "best_epoch": 0, "best": {}}
-    resumed = checkpoints.load_last(state)
+    resumed = checkpoints.load_last(one_copy(state))
     if resumed is not None:
-        state, metadata = resumed
+        metadata = resumed.metadata
         terminal.say(f"going on after epoch {metadata['epoch']} of {config.train.epochs}")
+    begin(config, metadata["epoch"])
+    if resumed is not None:
+        state = replicate(share(resumed.state), mesh)
     directory.truncate_log(lambda record: record["kind"] in ("step", "epoch") and record["epoch"] > metadata["epoch"])
     if metadata["epoch"] == 0:
-        device = jax.devices()[0]
-        directory.append_log({"kind": "environment", **installed_environment(), "device": device.device_kind})
+        directory.append_log({"kind": "environment", **installed_environment(), **devices_used(mesh)})
         directory.append_log({"kind": "dtypes", **trainer.dtypes()})
+    if mesh is not None:
+        terminal.say(f"{mesh.size} devices share each batch of {config.train.batch_size} scenes")
 
     done = metadata["epoch"] * config.train.steps_per_epoch
     events = EventFiles(directory.path / "tensorboard" if config.train.tensorboard else None, done)
     shown = terminal.progress("train", total=total_steps(config.train), completed=done)
     with contextlib.closing(events), shown as progress:
         for epoch in range(metadata["epoch"] + 1, config.train.epochs + 1):
-            started = time.perf_counter()
-            state, health = _run_epoch(trainer, state, epoch, directory, events, progress)
-            trained = time.perf_counter() - started
-            validation = validate(state.ema)
-            metadata = _judge(config, metadata, epoch, validation)
-            record = {
-                "kind": "epoch",
-                "epoch": epoch,
-                **health,
-                "validation": validation,
-                "best_epoch": metadata["best_epoch"],
-                "skipped_steps": int(state.skipped),
-                "applied_updates": int(state.step - state.skipped),
-                "schedule_count": int(schedule_count(state.opt_state)),
-                "scenes_per_second": config.train.steps_per_epoch * config.train.batch_size / trained,
-                "seconds": time.perf_counter() - started,
-            }
-            checkpoints.save(state, metadata, best_epoch=metadata["best_epoch"])
-            directory.append_log(record)
-            events.add(record, epoch * config.train.steps_per_epoch)
-            terminal.say(_epoch_lines(record, config.train.epochs))
-            if on_epoch is not None:
-                on_epoch(record)
+            with told():
+                started = time.perf_counter()
+                state, health = _run_epoch(trainer, state, epoch, directory, events, progress)
+                trained = time.perf_counter() - started
+                copy = one_copy(state)
+                validation = validate(copy.ema)
+                metadata = _judge(config, metadata, epoch, validation)
+                record = {
+                    "kind": "epoch",
+                    "epoch": epoch,
+                    **health,
+                    "validation": validation,
+                    "best_epoch": metadata["best_epoch"],
+                    **counts(state),
+                    "scenes_per_second": config.train.steps_per_epoch * config.train.batch_size / trained,
+                    "seconds": time.perf_counter() - started,
+                }
+                checkpoints.save(copy, metadata, best_epoch=metadata["best_epoch"])
+                directory.append_log(record)
+                events.add(record, epoch * config.train.steps_per_epoch)
+                terminal.say(epoch_lines(record, config.train.epochs))
+                if on_epoch is not None:
+                    on_epoch(record)
     return Outcome(
         best_epoch=metadata["best_epoch"],
         validation=metadata["best"],
         epochs=metadata["epoch"],
-        skipped_steps=int(state.skipped),
-        applied_updates=int(state.step - state.skipped),
-        schedule_count=int(schedule_count(state.opt_state)),
+        **counts(state),
     )
 
 
@@ -164,7 +167,7 @@ def _run_epoch(
         seconds = (time.perf_counter() - started) / len(infos)
         first = int(state.step) - len(infos)
         rate = trainer.config.train.batch_size / seconds
-        new = [_step_record(first + offset, epoch, info, rate) for offset, info in enumerate(infos)]
+        new = [step_record(first + offset, epoch, info, rate) for offset, info in enumerate(infos)]
         for record in new:
             directory.append_log(record)
             events.add(record, record["step"])
@@ -175,35 +178,7 @@ def _run_epoch(
         progress.advance(len(infos), loss=f"{records[-1]['loss']:.3f}")
         pending, started = [], time.perf_counter()
         before = state if before is not None else None
-    return state, _health(records)
-
-
-def _health(records: list[dict[str, Any]]) -> dict[str, Any]:
-    def mean(name: str) -> float:
-        return float(np.mean([record[name] for record in records]))
-
-    return {
-        **{name: mean(name) for name in ("loss", "grad_norm_backbone", "grad_norm_head", "update_norm")},
-        "terms": {name: float(np.mean([record["terms"][name] for record in records])) for name in records[0]["terms"]},
-        "finite": all(record["finite"] and np.isfinite(record["loss"]) for record in records),
-        "loss_scale": records[-1]["loss_scale"],
-        "learning_rate": records[-1]["learning_rate"],
-    }
-
-
-def _epoch_lines(record: dict[str, Any], epochs: int) -> str:
-    terms = "  ".join(f"{name} {value:.3f}" for name, value in record["terms"].items())
-    metrics = "  ".join(
-        f"{name} {value:.3f}" for name, value in record["validation"].items() if name in get_args(Metric)
-    )
-    finite = "all finite" if record["finite"] else "NOT ALL FINITE"
-    return (
-        f"epoch {record['epoch']}/{epochs}  loss {record['loss']:.3f} ({terms})  "
-        f"|gradient| backbone {record['grad_norm_backbone']:.2f} head {record['grad_norm_head']:.2f}  "
-        f"|update| {record['update_norm']:.4f}  {finite}  loss scale {record['loss_scale']:g}  "
-        f"skipped {record['skipped_steps']}  {record['scenes_per_second']:.0f} scenes/s\n"
-        f"  validation  {metrics}" + ("  (best so far)" if record["best_epoch"] == record["epoch"] else "")
-    )
+    return state, health_of(records)
 
 
 def _explain(
@@ -214,6 +189,8 @@ def _explain(
     infos = jax.device_get(pending)
     first = int(state.step) - len(infos)
     bad = next((first + i for i, info in enumerate(infos) if not info.finite or not np.isfinite(info.loss)), first)
+    # On one device, with the whole batch: what several made of it is the same, and the other processes have stopped.
+    trainer, state, before = Trainer(trainer.config), one_copy(state), None if before is None else one_copy(before)
     culprits = find_culprits(trainer, state, trainer.draw(jnp.asarray(bad)))
     if before is not None:
         for step in range(first, bad):
@@ -228,15 +205,3 @@ def _judge(config: Config, metadata: dict[str, Any], epoch: int, validation: dic
     better = old is None or (new < old if lower_is_better(metric) else new > old)
     best = (epoch, validation) if better else (metadata["best_epoch"], metadata["best"])
     return {"epoch": epoch, "best_epoch": best[0], "best": best[1]}
-
-
-def _step_record(step: int, epoch: int, info: StepInfo, scenes_per_second: float) -> dict[str, Any]:
-    scalars = {name: value for name, value in info._asdict().items() if name not in ("terms", "scene_finite")}
-    return {
-        "kind": "step",
-        "step": step,
-        "epoch": epoch,
-        **{name: value.item() for name, value in scalars.items()},
-        "terms": {name: value.item() for name, value in info.terms.items()},
-        "scenes_per_second": scenes_per_second,
-    }

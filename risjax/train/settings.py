@@ -21,6 +21,9 @@ from risjax.config import (
 from risjax.covariance import CovarianceSettings
 from risjax.loss import active_weights
 
+LOG_INTERVAL_STEPS = 10
+"""Steps between visits of the host: reports are fetched, assertions waited for, lines written."""
+
 
 class Settings(NamedTuple):
     """The traced settings of one training, scalars all.

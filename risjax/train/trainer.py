@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
 from risjax.checks import chexified
@@ -16,6 +17,7 @@ from risjax.keys import Purpose
 from risjax.loss import make_labels
 from risjax.model import Network, build, make_inputs
 from risjax.precision import upcast
+from risjax.train.mesh import AXIS, make_mesh, replicate
 from risjax.train.settings import ProgramKey, Settings, make_settings, program_key
 from risjax.train.state import StepInfo, TrainState, init_state
 from risjax.train.step import make_step
@@ -39,30 +41,46 @@ class Program(NamedTuple):
 
 
 @functools.lru_cache(maxsize=8)
-def make_program(key: ProgramKey) -> Program:
-    """The program of a key; the last few are kept."""
+def make_program(key: ProgramKey, mesh: Mesh | None = None) -> Program:
+    """The program of a key, for one device or for the devices of a mesh; the last few are kept."""
     network = build(key.physics.array, key.model, key.precision)
+    share = key.batch_size if mesh is None else key.batch_size // mesh.size
 
     def draw(settings: Settings, step: Int[Array, ""]) -> Scene:
         index = step % (key.dataset_scenes // key.batch_size) if key.dataset_scenes else step
-        return scene_batch(key.physics, settings.seed, Purpose.TRAIN_SCENES, index, key.batch_size)
+        first = 0 if mesh is None else jax.lax.axis_index(AXIS) * share
+        return scene_batch(key.physics, settings.seed, Purpose.TRAIN_SCENES, index, share, first=first)
 
-    step = jax.jit(make_step(key, network))
-    return Program(
-        network=network,
-        init=jax.jit(lambda settings: init_state(key, network, settings)),
-        draw=jax.jit(draw),
-        step=chexified(step) if key.checks.finite else step,
-    )
+    def init(settings: Settings) -> TrainState:
+        return init_state(key, network, settings)
+
+    if mesh is None:
+        made = jax.jit(init), jax.jit(draw), jax.jit(make_step(key, network))
+    else:
+        everywhere, shared = PartitionSpec(), PartitionSpec(AXIS)
+        drawn = jax.shard_map(draw, mesh=mesh, in_specs=everywhere, out_specs=shared, check_vma=False)
+        # Results lie where arguments are expected, said in the same words: a step that got its own result back in
+        # others would be compiled twice.
+        made = (
+            jax.jit(init, out_shardings=NamedSharding(mesh, everywhere)),
+            jax.jit(drawn, out_shardings=NamedSharding(mesh, shared)),
+            jax.jit(make_step(key, network, mesh), out_shardings=NamedSharding(mesh, everywhere)),
+        )
+    return Program(network, made[0], made[1], chexified(made[2]) if key.checks.finite else made[2])
 
 
 class Trainer:
-    """A program with the settings of one configuration in place."""
+    """A program with the settings of one configuration in place.
 
-    def __init__(self, config: Config):
+    Args:
+        config: what is trained.
+        mesh: the devices that share its batches, of `make_mesh`; None for one.
+    """
+
+    def __init__(self, config: Config, mesh: Mesh | None = None):
         self.config = config
-        self.program = make_program(program_key(config))
-        self.settings = make_settings(config)
+        self.program = make_program(program_key(config), mesh)
+        self.settings = replicate(make_settings(config), mesh)
 
     def init(self) -> TrainState:
         """The state before the first step."""
@@ -91,8 +109,8 @@ class Trainer:
 
 
 def estimate_step_seconds(config: Config) -> float:
-    """Seconds of one training step on this machine, scenes included, compilation apart; a few steps are run."""
-    trainer = Trainer(config)
+    """Seconds of one training step on these devices, scenes included, compilation apart; a few steps are run."""
+    trainer = Trainer(config, make_mesh(config.train))
     state = trainer.init()
     seconds = []
     for _ in range(4):

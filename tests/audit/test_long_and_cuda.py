@@ -47,8 +47,8 @@ def test_on_cuda_the_step_compiles_once_and_two_hundred_steps_are_finite(cuda, c
     traces = []
     make_step = risjax.train.trainer.make_step
 
-    def counting(key, network):
-        step = make_step(key, network)
+    def counting(key, *rest):
+        step = make_step(key, *rest)
 
         def counted(*arguments):
             traces.append(key)

@@ -1,0 +1,32 @@
+"""``distributed.*``: several processes, on one machine or many, that train one network together."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from risjax.config.section import NonNegativeInt, PositiveInt, Section
+
+
+class DistributedConfig(Section):
+    """Processes that share every batch of a training: number 0 leads and writes, the others follow.
+
+    The three settings come from here or from the environment variables ``JAX_COORDINATOR_ADDRESS``,
+    ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID``; where there is none of them, a process trains alone.
+    """
+
+    coordinator: Annotated[str, Field(pattern=r"^(auto|.+:[0-9]+)$")] | None = None
+    """``host:port`` at which process 0 can be reached by all; ``auto`` reads everything from a scheduler that JAX knows
+    (Slurm, Open MPI, Kubernetes)."""
+    num_processes: PositiveInt | None = None
+    """How many there are."""
+    process_id: NonNegativeInt | None = None
+    """Which one this is, from 0."""
+
+    @model_validator(mode="after")
+    def _id_is_one_of_them(self) -> "DistributedConfig":
+        if self.process_id is not None and self.num_processes is not None and self.process_id >= self.num_processes:
+            raise ValueError(
+                f"process_id counts from 0 and must be below num_processes, got {self.process_id} of "
+                f"{self.num_processes}"
+            )
+        return self

@@ -1,0 +1,67 @@
+"""What the log says of steps and epochs, and the terminal of an epoch."""
+
+from typing import Any, get_args
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from risjax.config.metric import Metric
+from risjax.train.optimizer import schedule_count
+from risjax.train.state import StepInfo, TrainState
+
+
+def devices_used(mesh: Mesh | None) -> dict[str, Any]:
+    """The kind and the number of the devices that train."""
+    return {"device": jax.devices()[0].device_kind, "devices": 1 if mesh is None else mesh.size}
+
+
+def counts(state: TrainState) -> dict[str, int]:
+    """Steps skipped, updates applied, updates that the schedule has counted."""
+    skipped = int(state.skipped)
+    applied, scheduled = int(state.step) - skipped, int(schedule_count(state.opt_state))
+    return {"skipped_steps": skipped, "applied_updates": applied, "schedule_count": scheduled}
+
+
+def step_record(step: int, epoch: int, info: StepInfo, scenes_per_second: float) -> dict[str, Any]:
+    """The log's line of one step."""
+    scalars = {name: value for name, value in info._asdict().items() if name not in ("terms", "scene_finite")}
+    return {
+        "kind": "step",
+        "step": step,
+        "epoch": epoch,
+        **{name: value.item() for name, value in scalars.items()},
+        "terms": {name: value.item() for name, value in info.terms.items()},
+        "scenes_per_second": scenes_per_second,
+    }
+
+
+def health_of(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """The health of an epoch: means of its steps' reports."""
+
+    def mean(name: str) -> float:
+        return float(np.mean([record[name] for record in records]))
+
+    return {
+        **{name: mean(name) for name in ("loss", "grad_norm_backbone", "grad_norm_head", "update_norm")},
+        "terms": {name: float(np.mean([record["terms"][name] for record in records])) for name in records[0]["terms"]},
+        "finite": all(record["finite"] and np.isfinite(record["loss"]) for record in records),
+        "loss_scale": records[-1]["loss_scale"],
+        "learning_rate": records[-1]["learning_rate"],
+    }
+
+
+def epoch_lines(record: dict[str, Any], epochs: int) -> str:
+    """An epoch for people: two lines."""
+    terms = "  ".join(f"{name} {value:.3f}" for name, value in record["terms"].items())
+    metrics = "  ".join(
+        f"{name} {value:.3f}" for name, value in record["validation"].items() if name in get_args(Metric)
+    )
+    finite = "all finite" if record["finite"] else "NOT ALL FINITE"
+    return (
+        f"epoch {record['epoch']}/{epochs}  loss {record['loss']:.3f} ({terms})  "
+        f"|gradient| backbone {record['grad_norm_backbone']:.2f} head {record['grad_norm_head']:.2f}  "
+        f"|update| {record['update_norm']:.4f}  {finite}  loss scale {record['loss_scale']:g}  "
+        f"skipped {record['skipped_steps']}  {record['scenes_per_second']:.0f} scenes/s\n"
+        f"  validation  {metrics}" + ("  (best so far)" if record["best_epoch"] == record["epoch"] else "")
+    )
