@@ -124,7 +124,8 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
             time.sleep(pause_s)
     raise StorageError(
         f"search.storage {mask(url)} cannot be opened: {mask(str(error)).splitlines()[0]}; is the server "
-        "reachable, the password given, the driver installed (PostgreSQL: pip install 'psycopg[binary]')?"
+        "reachable, the password given, the driver installed (pip install -e '.[postgres]' for PostgreSQL, '.[grpc]' "
+        "for the gRPC proxy)?"
     ) from None
 
 
