@@ -1,8 +1,8 @@
 """``distributed.*``: several processes, on one machine or many, that train one network together."""
 
-from typing import Annotated
+import re
 
-from pydantic import Field, model_validator
+from pydantic import field_validator, model_validator
 
 from risjax.config.section import NonNegativeInt, PositiveInt, Section
 
@@ -14,13 +14,20 @@ class DistributedConfig(Section):
     ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID``; where there is none of them, a process trains alone.
     """
 
-    coordinator: Annotated[str, Field(pattern=r"^(auto|.+:[0-9]+)$")] | None = None
+    coordinator: str | None = None
     """``host:port`` at which process 0 can be reached by all; ``auto`` reads everything from a scheduler that JAX knows
     (Slurm, Open MPI, Kubernetes)."""
     num_processes: PositiveInt | None = None
     """How many there are."""
     process_id: NonNegativeInt | None = None
     """Which one this is, from 0."""
+
+    @field_validator("coordinator")
+    @classmethod
+    def _is_an_address(cls, coordinator: str | None) -> str | None:
+        if coordinator in (None, "auto") or re.fullmatch(r"\S+:[0-9]+", coordinator):
+            return coordinator
+        raise ValueError(f"coordinator must be host:port or auto, got {coordinator!r}")
 
     @model_validator(mode="after")
     def _id_is_one_of_them(self) -> "DistributedConfig":

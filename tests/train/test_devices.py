@@ -15,7 +15,7 @@ from risjax.config.errors import ConfigError
 from risjax.config.io import apply_overrides
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
-from risjax.train.mesh import make_mesh
+from risjax.train import mesh
 from tests.tiny import tiny_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,12 +95,9 @@ def test_a_batch_that_devices_do_not_divide_is_refused(changes, words):
 
 def test_devices_that_are_not_there_are_refused():
     with pytest.raises(ConfigError, match=r"train\.devices\n.*got 2, but there are 1 here"):
-        make_mesh(tiny_config(train__devices=2).train)
+        mesh.make_mesh(tiny_config(train__devices=2).train)
 
 
 @pytest.mark.parametrize(("batch", "expected"), [(8, 4), (6, 3), (7, 1), (2, 2), (64, 4)])
-def test_without_a_number_the_most_devices_that_divide_the_batch_train(monkeypatch, batch, expected):
-    monkeypatch.setattr(jax, "devices", lambda: jax.local_devices()[:1] * 4)
-    monkeypatch.setattr("risjax.train.mesh.Mesh", lambda devices, *_, **__: devices)
-    mesh = make_mesh(tiny_config(train__batch_size=batch).train)
-    assert (1 if mesh is None else len(mesh)) == expected
+def test_without_a_number_the_most_devices_that_divide_the_batch_train(batch, expected):
+    assert mesh._count(tiny_config(train__batch_size=batch).train, jax.devices()[:1] * 4) == expected
