@@ -9,6 +9,7 @@ newline. ``benchmarks/search_storage.py`` compares the storages.
 
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -140,7 +141,9 @@ def close_storage(storage: BaseStorage) -> None:
 def _connect(url: str) -> BaseStorage:
     if url.startswith("grpc://"):
         host, _, port = url.removeprefix("grpc://").rstrip("/").partition(":")
-        return optuna.storages.GrpcStorageProxy(host=host, port=int(port or 13000))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.storages.GrpcStorageProxy(host=host, port=int(port or 13000))
     return _sqlite(url) if url.startswith("sqlite:") else optuna.storages.get_storage(url)
 
 
