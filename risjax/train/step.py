@@ -28,6 +28,10 @@ from risjax.types import Scene
 Step = Callable[[TrainState, Scene, Settings], tuple[TrainState, StepInfo]]
 
 
+_SEEN = ("labels", "prediction", "loss")
+"""What is asserted of a batch, causes first: the first that fails is the one that is named (a pytree sorts its keys)."""
+
+
 class Slope(NamedTuple):
     """What a batch says.
 
@@ -110,8 +114,8 @@ def make_step(key: ProgramKey, network: Network, mesh: Mesh | None = None) -> St
 
     def step(state: TrainState, batch: Scene, settings: Settings) -> tuple[TrainState, StepInfo]:
         slope = slope_of(state.params, state.loss_scale, batch, settings)
-        for name, value in slope.broken.items():
-            check_finite(value, name=name)
+        for name in _SEEN if slope.broken else ():
+            check_finite(slope.broken[name], name=name)
         gradient = state.loss_scale.unscale(slope.gradient)
         finite = all_finite(gradient)
         if key.checks.finite and not is_float16:
