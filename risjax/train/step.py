@@ -29,7 +29,7 @@ Step = Callable[[TrainState, Scene, Settings], tuple[TrainState, StepInfo]]
 
 
 _SEEN = ("labels", "prediction", "loss")
-"""What is asserted of a batch, causes first: the first that fails is the one that is named (a pytree sorts its keys)."""
+"""What is asserted of a batch, causes first: the first that fails is the one named (and a pytree sorts its keys)."""
 
 
 class Slope(NamedTuple):
