@@ -55,7 +55,10 @@ def rank_by_matches(
     gate = np.array([np.radians(tolerance.azimuth_deg), np.radians(tolerance.elevation_deg), tolerance.range_m])
     width = 3 if gate_range else 2
     candidates = _candidates(position, active)
-    scaled = np.abs(pairwise_errors(candidates[None, :, :], position))[..., :width] / gate[:width]  # [P, K, C, .]
+    scaled = (
+        np.abs(pairwise_errors(np.broadcast_to(candidates, (len(position), *candidates.shape)), position))[..., :width]
+        / gate[:width]
+    )  # [P, K, C, .]
     free = np.where((scaled <= 1).all(-1) & active[:, :, None], (scaled**2).sum(-1), np.inf)
     chosen, probability = [], []
     for _ in range(position.shape[1]):

@@ -18,6 +18,7 @@ from risjax.keys import Purpose, purpose_key
 from risjax.limit.decide import Ranked, decide_by_f1, decide_by_gospa, rank_by_matches
 from risjax.limit.prior import require_sampled_laws
 from risjax.limit.sampler import Samples, sample_posterior
+from risjax.limit.tables import DECISIONS, make_tables
 from risjax.metrics import summarise
 from risjax.run_directory import RunDirectory, write_atomically
 from risjax.terminal import Terminal
@@ -25,9 +26,6 @@ from risjax.types import Estimates, Observation
 
 Arrays = dict[str, np.ndarray]
 FILE, SAMPLES_FILE = "limit.json", "limit.npz"
-DECISIONS = {"bayes_3d": "f1_3d", "bayes_angle": "f1_angle", "bayes_gospa": "gospa_m"}
-"""Each decision with the metric that it is the best one for."""
-_SHOWN = ("f1_3d", "f1_angle", "gospa_m")
 
 
 class LimitError(RuntimeError):
@@ -62,13 +60,10 @@ def limit(config: Config, directory: RunDirectory, terminal: Terminal) -> dict[s
     if failed.any():
         raise LimitError(f"{failed.sum()} of {failed.size} runs never reached the posterior; raise limit.moves")
     result = _summarise(config, scenes, samples, stored_estimates(config, source, directory))
+    result["tables"] = make_tables(result, source.name)
     directory.write_json(FILE, result)
-    terminal.table(
-        f"{source.name}: {count} scenes, value [95 % interval]; bayes_* is the best decision for one metric",
-        _rows(result),
-    )
-    for line in _convergence_lines(result["convergence"]):
-        terminal.say(f"  {line}")
+    for title, rows in result["tables"].items():
+        terminal.table(title, rows)
     return result
 
 
@@ -185,34 +180,6 @@ def _convergence(
 
 def _pool(values: np.ndarray) -> np.ndarray:
     return values.reshape(len(values), -1, *values.shape[3:])
-
-
-def _rows(result: dict[str, Any]) -> list[dict[str, str]]:
-    rows = []
-    for method, parts in result["methods"].items():
-        figures = ((metric, parts["overall"][metric]) for metric in _SHOWN)
-        rows.append(
-            {"method": method}
-            | {metric: f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]" for metric, entry in figures}
-        )
-    return rows
-
-
-def _convergence_lines(convergence: dict[str, Any]) -> list[str]:
-    lines = []
-    for name, metric in DECISIONS.items():
-        alone = ", ".join(f"{value:.3f}" for value in convergence["expected_by_replicate"][name])
-        reached = ", ".join(f"{value:.3f}" for value in convergence["reached_by_replicate"][name])
-        lines.append(
-            f"{metric}: the posterior expects {convergence['expected'][name]:.3f}; replicates alone expect {alone} and "
-            f"reach {reached}"
-        )
-    variation = convergence["variation_of_count"]
-    lines.append(
-        f"number of sources: replicates differ by {variation['median']:.3f} in total variation (median), "
-        f"{variation['largest']:.3f} at most"
-    )
-    return lines
 
 
 def _fingerprint(config: Config, scenes: EvaluationScenes) -> str:

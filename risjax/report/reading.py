@@ -45,6 +45,7 @@ class Run:
         verify: the checklist of the stage ``verify``.
         audit: the result of the stage ``audit``.
         compare: the result of the stage ``compare``.
+        limit: the result of the stage ``limit``.
         notes: what is missing or unreadable, in words.
     """
 
@@ -64,6 +65,7 @@ class Run:
     verify: dict[str, Any] = field(default_factory=dict)
     audit: dict[str, Any] = field(default_factory=dict)
     compare: dict[str, Any] = field(default_factory=dict)
+    limit: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -122,6 +124,7 @@ def read_run(directory: RunDirectory) -> Run:
     run.verify = _read_json(directory.path / "verify.json", dict, note)
     run.audit = _read_json(directory.path / "audit.json", dict, note)
     run.compare = _read_json(directory.path / "compare.json", dict, note)
+    run.limit = _read_json(directory.path / "limit.json", dict, note)
     done = _read_json(directory.path / "state.json", dict, note).get("done")
     run.stages = {str(stage): str(when) for stage, when in done.items()} if isinstance(done, dict) else {}
     return run

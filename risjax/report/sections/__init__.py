@@ -7,6 +7,7 @@ from risjax.report.reading import Run
 from risjax.report.sections.checks import checks_section
 from risjax.report.sections.comparison import comparison_section
 from risjax.report.sections.evaluation import evaluation_sections
+from risjax.report.sections.limit import limit_section
 from risjax.report.sections.overview import run_section, verdict_section
 from risjax.report.sections.search import search_section
 from risjax.report.sections.training import training_section
@@ -19,6 +20,7 @@ SECTIONS: tuple[Callable[[Run], Iterable[Section]], ...] = (
     training_section,
     search_section,
     evaluation_sections,
+    limit_section,
 )
 """A later room's section is added here."""
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from risjax.report.blocks import Cell, Facts, Grid, Section
+from risjax.report.blocks import Facts, Section
 from risjax.report.figures import compared_losses
 from risjax.report.reading import Run
+from risjax.report.sections.tables import grids
 
 
 def comparison_section(run: Run) -> Iterator[Section]:
@@ -16,9 +17,7 @@ def comparison_section(run: Run) -> Iterator[Section]:
     section.add(Facts("What was run", _facts(run.compare)))
     runs = run.compare.get("runs")
     section.add(compared_losses(runs) if isinstance(runs, dict) else None)
-    tables = run.compare.get("tables")
-    for title, rows in tables.items() if isinstance(tables, dict) else ():
-        section.add(_grid(title, rows))
+    section.add(*grids(run.compare))
     yield section
 
 
@@ -30,12 +29,3 @@ def _facts(result: dict[str, Any]) -> list[tuple[str, str]]:
             if value is not None:
                 facts.append((str(name).replace("_", " "), f"{value:.4g}" if isinstance(value, float) else str(value)))
     return facts
-
-
-def _grid(title: str, rows: Any) -> Grid | None:
-    rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-    if not rows:
-        return None
-    columns = list(rows[0])
-    cells = [[Cell(str(row.get(column, ""))) for column in columns] for row in rows]
-    return Grid([column.capitalize() for column in columns], cells, f"{title}.", text_columns=2)

@@ -1,0 +1,64 @@
+"""The limit beside what was reached, and whether the sampling had converged, as tables of text."""
+
+from typing import Any
+
+Row = dict[str, str]
+DECISIONS = {"bayes_3d": "f1_3d", "bayes_angle": "f1_angle", "bayes_gospa": "gospa_m"}
+"""Each decision with the metric that it is the best one for."""
+_METRICS = tuple(DECISIONS.values())
+
+
+def make_tables(result: dict[str, Any], source: str) -> dict[str, list[Row]]:
+    """Three tables, {title: rows}.
+
+    Args:
+        result: of `risjax.limit.limit`, with ``methods``, ``pairs`` and ``convergence``.
+        source: name of the scenes.
+    """
+    methods = result["methods"]
+    rows = [{"method": name} | _cells(parts["overall"]) for name, parts in methods.items()]
+    reached = [name for name in methods if name not in DECISIONS]
+    left = [{"method": name} | {metric: _left(result, name, metric) for metric in _METRICS} for name in reached]
+    title = f"{source}: {result['scenes']} scenes, value [95 % interval]; bayes_* is the best decision for one metric"
+    return {
+        title: rows,
+        "Paired difference from the decision that is best for the metric": left,
+        _convergence_title(result["convergence"]): _convergence_rows(result["convergence"]),
+    }
+
+
+def _cells(overall: dict[str, Any]) -> Row:
+    return {metric: _figure(overall[metric]) for metric in _METRICS}
+
+
+def _figure(entry: dict[str, float], sign: str = "") -> str:
+    return f"{entry['value']:{sign}.3f} [{entry['low']:{sign}.3f}, {entry['high']:{sign}.3f}]"
+
+
+def _left(result: dict[str, Any], method: str, metric: str) -> str:
+    best = next(name for name, served in DECISIONS.items() if served == metric)
+    return _figure(result["pairs"][f"{method}_minus_{best}"]["overall"][metric], "+")
+
+
+def _convergence_title(convergence: dict[str, Any]) -> str:
+    variation = convergence["variation_of_count"]
+    return (
+        f"Convergence: {convergence['replicates']} independent runs of {convergence['particles']} particles; their "
+        f"laws of the number of sources differ by {variation['median']:.3f} in total variation (median), "
+        f"{variation['largest']:.3f} at most"
+    )
+
+
+def _convergence_rows(convergence: dict[str, Any]) -> list[Row]:
+    def several(values: list[float]) -> str:
+        return ", ".join(f"{value:.3f}" for value in values)
+
+    return [
+        {
+            "metric": metric,
+            "the posterior expects": f"{convergence['expected'][name]:.3f}",
+            "each run alone expects": several(convergence["expected_by_replicate"][name]),
+            "each run alone reaches": several(convergence["reached_by_replicate"][name]),
+        }
+        for name, metric in DECISIONS.items()
+    ]
