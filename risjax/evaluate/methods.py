@@ -22,7 +22,7 @@ from risjax.estimators import (
     select_and_polish,
 )
 from risjax.linalg import normalise_trace
-from risjax.loss import covariance_nmse
+from risjax.loss import covariance_nmse, projector_distance
 from risjax.model import Params, make_inputs
 from risjax.physics.batches import over_surfaces
 from risjax.physics.measurement import require_common_field
@@ -65,7 +65,7 @@ class Found(NamedTuple):
 
     Attributes:
         estimates: sources.
-        factor: factor of the covariance that stands for R_pred in the metric ``nmse``; None where there is none.
+        factor: factor of the covariance that stands for R_pred in `covariance_metrics`; None where there is none.
     """
 
     estimates: Estimates
@@ -188,7 +188,17 @@ def _oracle(config: Config, physics: PhysicsConfig) -> Callable[[Batch], Found]:
 
 
 @jax.jit
-def nmse(found: Complex[Array, "B N rank"], label: Complex[Array, "B N K"]) -> Float[Array, " B"]:
-    """The metric ``nmse`` of each scene, as in training."""
+def covariance_metrics(
+    found: Complex[Array, "B N rank"], label: Complex[Array, "B N K"], num_sources: Int[Array, " B"]
+) -> dict[str, Float[Array, " B"]]:
+    """Of each scene ``nmse`` and ``subspace_overlap``, tr(P_hat P) / K of both matrices' K dominant eigenvectors."""
+
+    def one(factor: Array, label: Array, count: Array) -> dict[str, Array]:
+        alone = LowRankCovariance(factor, jnp.zeros((), factor.real.dtype))
+        return {
+            "nmse": covariance_nmse(factor, label),
+            "subspace_overlap": 1.0 - projector_distance(alone, label, count),
+        }
+
     with jax.default_matmul_precision("highest"):
-        return jax.vmap(covariance_nmse)(found, label)
+        return jax.vmap(one)(found, label, num_sources)

@@ -17,7 +17,7 @@ import numpy as np
 
 from risjax.config import Config, SourceConfig
 from risjax.config.evaluate import Method
-from risjax.evaluate.methods import COMMON_FIELD, LEARNED, ORACLE, TOLD_K, Batch, Found, make_method, nmse
+from risjax.evaluate.methods import COMMON_FIELD, LEARNED, ORACLE, TOLD_K, Batch, Found, covariance_metrics, make_method
 from risjax.evaluate.scenes import EvaluationScenes, bound_std, load_scenes
 from risjax.metrics import summarise
 from risjax.model import Params
@@ -29,6 +29,7 @@ from risjax.types import Estimates
 Arrays = dict[str, np.ndarray]
 Compiled = dict[Any, tuple[Callable[[Batch], Found], float]]
 """Programs and the seconds that they took to compile, by method, physics and shapes: sources may share them."""
+_PER_SCENE = ("nmse", "subspace_overlap")
 _SHOWN = ("nmse", "f1_3d", "f1_angle", "gospa_m")
 
 
@@ -108,7 +109,9 @@ def _evaluate_source(
         config.evaluate.tolerance,
         snr_db=scenes.snr_db,
         bound_std=bound_std(scenes),
-        per_scene={name: {"nmse": fields["nmse"]} for name, fields in done.items() if "nmse" in fields},
+        per_scene={
+            name: {metric: fields[metric] for metric in _PER_SCENE if metric in fields} for name, fields in done.items()
+        },
         draws=config.evaluate.bootstrap_draws,
         seed=config.run.seed,
     )
@@ -149,8 +152,10 @@ def _run_method(
         seconds.append((time.perf_counter() - started) / size)
         part = dict(zip(Estimates._fields, jax.device_get(found.estimates), strict=True))
         if found.factor is not None and scenes.label_factor is not None:
-            label = scenes.label_factor[_rows_at(start, size, num_scenes)]
-            part["nmse"] = np.asarray(nmse(found.factor, jnp.asarray(label)))
+            rows = _rows_at(start, size, num_scenes)
+            count = jnp.asarray(scenes.sources.active[rows].sum(1).astype(np.int32))
+            label = jnp.asarray(scenes.label_factor[rows])
+            part |= jax.device_get(covariance_metrics(found.factor, label, count))
         parts.append(part)
         bar.advance(min(size, num_scenes - start), method=method)
     arrays = {name: np.concatenate([part[name] for part in parts])[:num_scenes] for name in parts[0]}

@@ -27,6 +27,7 @@ _METRICS = {
     "gospa_missed": "GOSPA, missed (m²)",
     "gospa_false": "GOSPA, false (m²)",
     "nmse": "NMSE of R",
+    "subspace_overlap": "Overlap of the signal subspaces",
     "rmse_azimuth_deg": "RMSE azimuth (°)",
     "rmse_elevation_deg": "RMSE elevation (°)",
     "rmse_range_m": "RMSE range (m)",

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import get_args
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -22,7 +23,7 @@ from risjax.config import (
 from risjax.config.estimator import GreedyConfig, SparseConfig
 from risjax.config.evaluate import Method
 from risjax.evaluate import evaluate, run
-from risjax.evaluate.methods import make_method
+from risjax.evaluate.methods import covariance_metrics, make_method
 from risjax.evaluate.scenes import bound_std, load_scenes
 from risjax.pipeline import make_pipeline
 from risjax.run_directory import RunDirectory
@@ -151,3 +152,21 @@ def test_methods_of_one_coherent_field_are_left_out_where_there_is_none() -> Non
             make_method(config, config.physics, method, None)
     with pytest.raises(ValueError, match="backprojection needs one coherent field"):
         make_pipeline(config.physics, config.precision, config.model, config.estimator)
+
+
+def test_subspace_overlap_is_that_of_the_dominant_eigenvectors():
+    rng = np.random.default_rng(0)
+    counts = np.array([1, 2, 3])
+    found = rng.normal(size=(3, 12, 4)) + 1j * rng.normal(size=(3, 12, 4))
+    label = rng.normal(size=(3, 12, 3)) + 1j * rng.normal(size=(3, 12, 3))
+    found[2, :, :3] = 3 * label[2]  # nearly the label's own subspace
+    label = label * (np.arange(3)[None, None, :] < counts[:, None, None])
+    metrics = covariance_metrics(
+        jnp.asarray(found, jnp.complex64), jnp.asarray(label, jnp.complex64), jnp.asarray(counts)
+    )
+    for index, count in enumerate(counts):
+        dominant = np.linalg.eigh(found[index] @ found[index].conj().T)[1][:, -count:]
+        truth = np.linalg.svd(label[index])[0][:, :count]
+        overlap = np.linalg.norm(dominant.conj().T @ truth) ** 2 / count
+        np.testing.assert_allclose(metrics["subspace_overlap"][index], overlap, rtol=1e-4)
+    assert metrics["subspace_overlap"][2] > 0.9
