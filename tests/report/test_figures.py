@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from risjax.report import figures, read_run
 from risjax.report.drawing import Drawing
 from risjax.report.examples import matched_errors
-from risjax.report.figures import Points
+from risjax.report.figures import Points, scene
 from risjax.report.metrics_view import Interval, SourceMetrics, parse_slice
 from risjax.report.reading import Run
 from risjax.report.steps import StepTable, thin
@@ -151,6 +151,16 @@ def test_scene_shows_every_source_and_estimate_in_the_plane() -> None:
         for column in ("elevation_deg", "range_m"):
             assert is_drawn(figure, x, numbers([table[column][i] for i in rows]))
     np.testing.assert_allclose(numbers(table["z_m"])[0], 3 * np.cos(np.radians(10)) * np.cos(np.radians(5)))
+    space = next(axes for axes in figure.axes if axes.name == "3d")
+    assert len(space.collections) == 1  # an ellipsoid for the one estimate whose deviations are all known
+    columns = {name: np.asarray(values) for name, values in drawing.table.items()}
+    assert scene._ellipsoid(columns, 2, 9.0) is None
+    mesh = scene._ellipsoid(columns, 3, 9.0)
+    assert mesh is not None
+    reached = np.linalg.norm(mesh, axis=0)
+    np.testing.assert_allclose([reached.min(), reached.max()], [7.01 - 2 * 0.3, 7.01 + 2 * 0.3])
+    elevation = np.arcsin(mesh[1] / reached)
+    np.testing.assert_allclose([elevation.min(), elevation.max()], [0.01 - 2 * 0.02, 0.01 + 2 * 0.02], atol=1e-6)
 
 
 def test_error_curves_end_at_the_share_that_was_found() -> None:

@@ -50,7 +50,8 @@ def scene_view(
     """A scene in space, in direction (azimuth and elevation) and in range.
 
     Truth is a ring, an estimate a mark of its method's own, with bars of two standard deviations where the
-    method states them; in space the bar lies along the line of sight, where nearly all of the uncertainty is.
+    method states them; in space an ellipsoid of two standard deviations, mostly a needle along the line of sight, where
+    nearly all of the uncertainty is.
     The surface stands at the origin and looks along boresight.
 
     Args:
@@ -95,6 +96,7 @@ def _table(entries: Sequence[tuple[str, Points]]) -> dict[str, np.ndarray]:
         [np.full((len(p.position), 3), np.nan) if p.std is None else np.reshape(p.std, (-1, 3)) for _, p in entries]
     ).astype(float)
     azimuth, elevation, range_m = position.T
+    x_m, y_m, z_m = _cartesian(azimuth, elevation, range_m)
     return {
         "who": who,
         "azimuth_deg": np.degrees(azimuth),
@@ -103,10 +105,31 @@ def _table(entries: Sequence[tuple[str, Points]]) -> dict[str, np.ndarray]:
         "azimuth_std_deg": np.degrees(std[:, 0]),
         "elevation_std_deg": np.degrees(std[:, 1]),
         "range_std_m": std[:, 2],
-        "x_m": range_m * np.sin(azimuth) * np.cos(elevation),
-        "y_m": range_m * np.sin(elevation),
-        "z_m": range_m * np.cos(azimuth) * np.cos(elevation),
+        "x_m": x_m,
+        "y_m": y_m,
+        "z_m": z_m,
     }
+
+
+def _cartesian(azimuth: np.ndarray, elevation: np.ndarray, range_m: np.ndarray) -> np.ndarray:
+    """Horizontal, vertical and boresight coordinate."""
+    return range_m * np.stack(
+        [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]
+    )
+
+
+def _ellipsoid(table: dict[str, np.ndarray], row: int, reach: float) -> np.ndarray | None:
+    """Horizontal, vertical and boresight of a mesh, two standard deviations of azimuth, elevation and range around an
+    estimate; None where one of them is not known."""
+    spread = np.array([table[name][row] for name in ("azimuth_std_deg", "elevation_std_deg", "range_std_m")])
+    if not np.isfinite(spread).all():
+        return None
+    around, along = np.meshgrid(np.linspace(0, 2 * np.pi, 13), np.linspace(0, np.pi, 13))
+    sphere = np.stack([np.sin(along) * np.cos(around), np.sin(along) * np.sin(around), np.cos(along)])
+    names = ("azimuth_deg", "elevation_deg", "range_m")
+    centre = np.array([table[name][row] for name in names])
+    azimuth, elevation, range_m = centre[:, None, None] + _SIGMAS * spread[:, None, None] * sphere
+    return _cartesian(np.radians(azimuth), np.radians(elevation), np.clip(range_m, 0, 1.1 * reach))
 
 
 def _space(axes: Any, table: dict[str, np.ndarray], looks: dict[str, Look], reach: float) -> None:
@@ -119,17 +142,16 @@ def _space(axes: Any, table: dict[str, np.ndarray], looks: dict[str, Look], reac
     inside = (ahead >= 0) & (ahead <= reach) & (np.abs(across) <= wide) & (np.abs(up) <= -floor)
     marks = dict(zip(looks, itertools.cycle(_MARKS), strict=False))
     for who in (_TRUTH, *looks):
-        for i in np.flatnonzero((table["who"] == who) & inside):
+        for i in np.flatnonzero((table["who"] == who) & inside).tolist():
             if who == _TRUTH:
                 axes.plot([ahead[i]] * 2, [across[i]] * 2, [floor, up[i]], color=LINE, linewidth=0.8)
                 axes.plot([ahead[i]], [across[i]], [floor], marker=".", color=LINE, markersize=3)
                 axes.plot([ahead[i]], [across[i]], [up[i]], **_RING)
                 continue
-            bar = _SIGMAS * table["range_std_m"][i] / max(table["range_m"][i], 1e-9)
-            if np.isfinite(bar):
-                near, far = max(0.0, 1 - bar), min(1 + bar, reach / max(ahead[i], 1e-9))
-                ends = [[part[i] * near, part[i] * far] for part in (ahead, across, up)]
-                axes.plot(*ends, color=looks[who].color, linewidth=1.2, alpha=0.7)
+            mesh = _ellipsoid(table, i, reach)
+            if mesh is not None:
+                color = looks[who].color
+                axes.plot_surface(mesh[2], mesh[0], mesh[1], color=color, alpha=0.25, edgecolor=color, linewidth=0.4)
             axes.plot([ahead[i]], [across[i]], [up[i]], color=looks[who].color, **marks[who])
     axes.set(xlim=(0, reach), ylim=(-wide, wide), zlim=(floor, -floor))
     axes.set_box_aspect((reach, 2 * wide, -2 * floor), zoom=1.2)
