@@ -2,7 +2,13 @@
 
 import os
 import platform
+import sys
 from importlib.metadata import PackageNotFoundError, version
+
+try:
+    import resource
+except ImportError:  # Windows has none
+    resource = None
 
 _PACKAGES = ("risjax", "jax", "jaxlib", "flax", "optax", "chex", "jmp", "optuna", "numpy", "scipy")
 
@@ -18,6 +24,14 @@ def installed_environment() -> dict[str, str]:
     found["platform"] = platform.platform(terse=True)
     found["processor"] = _processor()
     return found
+
+
+def peak_memory_bytes() -> int | None:
+    """The most memory that this process has held since it began; None where the system does not say (Windows)."""
+    if resource is None:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _processor() -> str:

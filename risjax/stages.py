@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from risjax import processes
 from risjax.config.io import apply_overrides
 from risjax.config.root import Config
+from risjax.environment import peak_memory_bytes
 from risjax.opening import open_run_directory
 from risjax.run_directory import RunDirectory, RunDirectoryBusy
 from risjax.summary import summarise_run
@@ -103,7 +104,8 @@ def _run_stages(config: Config, directory: RunDirectory, terminal: Terminal) -> 
         started = time.monotonic()
         passed = _STAGES[stage](_winner(config, directory, stage), directory, terminal)
         seconds = time.monotonic() - started
-        directory.append_log({"kind": "stage", "stage": stage, "seconds": seconds, "passed": passed})
+        record = {"kind": "stage", "stage": stage, "seconds": seconds, "passed": passed}
+        directory.append_log({**record, "peak_memory_bytes": peak_memory_bytes()})
         if passed or stage in _LOOKS_ITSELF:
             directory.mark_done(stage)
         all_passed &= passed

@@ -144,3 +144,19 @@ def test_page_opens_in_a_browser_without_an_error(page: Path, tmp_path: Path, sc
     assert (sum(corner) > 600) == (scheme == "light"), corner
     assert colours is not None
     assert len(colours) > 200
+
+
+def test_the_stages_say_how_long_they_took_and_what_they_held(page: Path) -> None:
+    text = re.sub(r"<[^>]*>", " ", page.read_text(encoding="utf-8"))
+    assert "1 min 1 s" in text
+    assert "896 MiB" in text
+
+
+def test_the_limit_is_shown_where_it_was_sampled(page: Path, tmp_path: Path) -> None:
+    assert "limit" not in parse(page.read_text(encoding="utf-8")).ids
+    directory = RunDirectory(tmp_path)
+    directory.write_json("limit.json", {"tables": {"The title": [{"method": "learned_ml", "f1_3d": "0.806"}]}})
+    (section,) = [section for section in make_sections(read_run(directory)) if section.anchor == "limit"]
+    text = render_page(read_run(directory), [section], directory.figures)
+    assert "limit" in parse(text).ids
+    assert "0.806" in text

@@ -62,7 +62,7 @@ def _stages(run: Run) -> Grid | Missing:
     rows = []
     for stage in wanted:
         record = run.stage_records.get(stage, {})
-        seconds = record.get("seconds")
+        seconds, peak = record.get("seconds"), record.get("peak_memory_bytes")
         state = "failed" if record.get("passed") is False else "done" if stage in run.stages else "not finished"
         if stage == "report" and stage not in run.stages:
             state = "this page"
@@ -71,12 +71,14 @@ def _stages(run: Run) -> Grid | Missing:
                 stage,
                 Cell(state),
                 Cell(duration(seconds) if isinstance(seconds, int | float) else NOTHING),
+                Cell(f"{peak / 2**20:,.0f} MiB" if isinstance(peak, int | float) else NOTHING),
                 Cell(run.stages.get(stage, NOTHING).replace("T", " ")[:16]),
             ]
         )
-    return (
-        Grid(("Stage", "State", "Time taken", "Finished"), rows) if rows else Missing("Which stages ran is not known.")
-    )
+    if not rows:
+        return Missing("Which stages ran is not known.")
+    columns = ("Stage", "State", "Time taken", "Peak memory so far", "Finished")
+    return Grid(columns, rows, "Memory is the main process's, without an accelerator's.")
 
 
 def _physics(run: Run) -> list[tuple[str, str]]:
