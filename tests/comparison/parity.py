@@ -59,7 +59,7 @@ def same_scenes(config: Config) -> Same:
 def tensors_of(scene: Scene) -> dict[str, torch.Tensor]:
     """A batch of scenes as the baseline has it."""
     observation, truth = scene
-    arrays = (*observation, truth.label_factor, truth.sources.active.sum(-1))
+    arrays = (*observation[:3], truth.label_factor, truth.sources.active.sum(-1))
     return dict(zip(baseline.scenes.FIELDS, (torch.tensor(np.asarray(array)) for array in arrays), strict=True))
 
 
