@@ -5,9 +5,9 @@ it and gives them back afterwards, and the kernel zeroes tens of thousands of pa
 of the 208 ms of a training step at width 128, with 24,000 page faults; as set here, it is 164 ms and no faults. A
 process keeps its peak of memory until it ends; the peak itself is the same.
 
-More than two heaps would not help: those of further threads end at 64 MiB, and what is larger is mapped again (113 ms of
-the kernel's time a step at width 512, 18 with two). With a single one the threads wait for one another (40 ms a step
-at width 64, 35 with two or more).
+More than two heaps would not help: those of further threads end at 64 MiB, and what is larger is mapped again (113 ms
+of the kernel's time a step at width 512, 18 with two). With a single one the threads wait for one another (40 ms a
+step at width 64, 35 with two or more).
 """
 
 import ctypes
