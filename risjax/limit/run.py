@@ -4,15 +4,18 @@
 run goes on with the next one; ``limit.json`` is made from it and from the evaluation's ``estimates.npz``.
 """
 
+import functools
 import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from risjax.config import Config
+from risjax.config import Config, PhysicsConfig
+from risjax.config.limit import LimitConfig
 from risjax.evaluate import EvaluationScenes, load_scenes, stored_estimates
 from risjax.keys import Purpose, purpose_key
 from risjax.limit.decide import Ranked, decide_by_f1, decide_by_gospa, rank_by_matches
@@ -79,7 +82,7 @@ def _sample(config: Config, scenes: EvaluationScenes, directory: RunDirectory, t
     count, replicates = len(scenes.sources.active), config.limit.replicates
     path, mark = directory.path / SAMPLES_FILE, _fingerprint(config, scenes)
     stored = _read(path, mark)
-    sampler = jax.jit(lambda key, seen: sample_posterior(key, seen, scenes.physics, config.limit))
+    sampler = _sampler(scenes.physics, config.limit.model_copy(update={"scenes": 1}))  # pyright: ignore[reportArgumentType]  (frozen sections are hashable)
     with terminal.progress("limit", count * replicates, completed=len(stored) * replicates) as bar:
         for index in range(len(stored), count):
             seen: Observation = jax.tree.map(lambda leaf, row=index: leaf[row], scenes.observation)
@@ -91,6 +94,12 @@ def _sample(config: Config, scenes: EvaluationScenes, directory: RunDirectory, t
             stored.append({name: np.stack([getattr(one, name) for one in drawn]) for name in Samples._fields})
             _write(path, mark, stored)
     return _stack(stored)
+
+
+@functools.lru_cache(maxsize=2)
+def _sampler(physics: PhysicsConfig, settings: LimitConfig) -> Callable[[jax.Array, Observation], Samples]:
+    """The compiled sampler, the same one however many scenes are asked for."""
+    return jax.jit(lambda key, seen: sample_posterior(key, seen, physics, settings))
 
 
 def _stack(scenes: list[Arrays]) -> Arrays:

@@ -153,7 +153,7 @@ def spoiled_at_step_three(batch: Scene, step: jax.Array) -> Scene:
     return batch._replace(truth=batch.truth._replace(label_factor=jnp.where(step == 3, jnp.nan, label)))
 
 
-@pytest.mark.parametrize("is_on", [True, False])
+@pytest.mark.parametrize("is_on", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_a_stopped_training_tells_where_when_asked(tmp_path, monkeypatch, is_on):
     seen = []
 
