@@ -51,3 +51,19 @@ def two_lines(path: str) -> str:
     """A dotted path with its name on a line of its own."""
     section, _, name = path.rpartition(".")
     return f"{section}.\n{name}" if section else name
+
+
+def trials_by_setting(trials: Sequence[Mapping[str, Any]], metric: str) -> tuple[list[str], dict[str, Any]] | None:
+    """Names of the settings that were searched, and a table of the trials that have a value: number, state, settings
+    and the metric. None where there are fewer than two."""
+    valued = [trial for trial in trials if math.isfinite(trial_value(trial)) and isinstance(trial.get("params"), dict)]
+    if len(valued) < 2:
+        return None
+    names = list({name: None for trial in valued for name in trial["params"]})
+    table: dict[str, Any] = {
+        "trial": [trial["number"] for trial in valued],
+        "state": [str(trial.get("state")) for trial in valued],
+    }
+    table |= {name: [trial["params"].get(name) for trial in valued] for name in names}
+    table[metric] = np.array([trial_value(trial) for trial in valued])
+    return names, table

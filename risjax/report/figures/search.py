@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from risjax.report.drawing import Drawing
-from risjax.report.figures.coordinate import Coordinate, trial_value, two_lines
+from risjax.report.figures.coordinate import Coordinate, trial_value, trials_by_setting, two_lines
 from risjax.report.style import ALARM, LINE, MUTED, SURFACE, TEXT, series_look, tidy
 from risjax.report.words import arrow, metric_name
 
@@ -77,26 +77,19 @@ def parallel_coordinates(trials: Sequence[Mapping[str, Any]], metric: str, *, mi
     Returns:
         None where fewer than two trials have a value.
     """
-    valued = [trial for trial in trials if math.isfinite(trial_value(trial)) and isinstance(trial.get("params"), dict)]
-    if len(valued) < 2:
+    tabled = trials_by_setting(trials, metric)
+    if tabled is None:
         return None
-    names = list({name: None for trial in valued for name in trial["params"]})
-    table: dict = {"trial": [trial["number"] for trial in valued], "state": [str(t.get("state")) for t in valued]}
-    table |= {name: [trial["params"].get(name) for trial in valued] for name in names}
-    table[metric] = np.array([trial_value(trial) for trial in valued])
+    names, table = tabled
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
         scales = [Coordinate(table[name]) for name in names] + [Coordinate(table[metric])]
-        places = (
-            np.array([[scale.place(value) for scale in scales] for value in ()])
-            if not valued
-            else np.column_stack(
-                [
-                    [scale.place(value) for value in table[name]]
-                    for scale, name in zip(scales, [*names, metric], strict=True)
-                ]
-            )
+        places = np.column_stack(
+            [
+                [scale.place(value) for value in table[name]]
+                for scale, name in zip(scales, [*names, metric], strict=True)
+            ]
         )
         rank = np.argsort(np.argsort(table[metric] if minimise else -table[metric]))
         for row in np.argsort(-rank):

@@ -1,6 +1,5 @@
 """The search, one setting at a time."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from risjax.report.drawing import Drawing
-from risjax.report.figures.coordinate import Coordinate, trial_value, two_lines
+from risjax.report.figures.coordinate import Coordinate, trials_by_setting, two_lines
 from risjax.report.style import MUTED, series_look, tidy
 from risjax.report.words import arrow, metric_name
 
@@ -22,13 +21,10 @@ def slices(trials: Sequence[Mapping[str, Any]], metric: str, *, minimise: bool) 
     Returns:
         None where fewer than two trials have a value.
     """
-    valued = [trial for trial in trials if math.isfinite(trial_value(trial)) and isinstance(trial.get("params"), dict)]
-    if len(valued) < 2:
+    tabled = trials_by_setting(trials, metric)
+    if tabled is None:
         return None
-    names = list({name: None for trial in valued for name in trial["params"]})
-    table: dict = {"trial": [trial["number"] for trial in valued], "state": [str(t.get("state")) for t in valued]}
-    table |= {name: [trial["params"].get(name) for trial in valued] for name in names}
-    table[metric] = np.array([trial_value(trial) for trial in valued])
+    names, table = tabled
     rows = -(-len(names) // _COLUMNS)
 
     def paint(figure: Figure) -> None:
