@@ -182,6 +182,7 @@ def _convergence(
         "spread_of_log_evidence": float(np.median(np.ptp(samples["log_evidence"], axis=1))),
         "temperatures": float(samples["temperatures"].mean()),
         "acceptance": float(samples["acceptance"].mean()),
+        "ancestors": float(np.median(samples["ancestors"])),
         "replicates": replicates,
         "particles": samples["position"].shape[2],
     }

@@ -65,8 +65,7 @@ def sample_posterior(
 ) -> Samples:
     """Draws from p(sources, number of sources | snapshots) under the simulator's own laws.
 
-    Blind to everything but the observation. One scene; scenes follow one another in ``jax.lax.map``, since the work of
-    one fills a machine.
+    Blind to everything but the observation. One scene at a time: its particles are the batch.
 
     Args:
         key: of this run.
