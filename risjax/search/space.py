@@ -21,6 +21,10 @@ _DEAD = {
     "run": "it names the run, not what is learned",
     "search": "a search cannot search itself",
     "evaluate": "a trial is judged on the validation scenes, before any evaluation",
+    **dict.fromkeys(
+        ("limit", "simulate", "compare", "predict", "release", "export", "data", "weights"),
+        "it belongs to a stage that no trial runs",
+    ),
     "checks": "assertions do not change what is learned",
     "debug": "it explains a training that fails, and changes none",
     "distributed": "it says who trains, not how",

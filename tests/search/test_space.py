@@ -29,6 +29,8 @@ def config_of(space: dict[str, dict], **settings) -> Config:
         ({"estimator.greedy.penalty": {"uniform": (0.8, 1.2)}}, {"metric": "nmse"}, ["involves no estimator"]),
         ({"estimator.threshold_db": {"uniform": (6.0, 20.0)}}, {}, ["another method"]),
         ({"train.posterior.scenes": {"choice": (64, 128)}}, {}, ["no trial reads", "after the search"]),
+        ({"limit.particles": {"choice": (64, 128)}}, {}, ["limit.particles", "that no trial runs"]),
+        ({"predict.batch_size": {"choice": (8, 16)}}, {}, ["predict.batch_size", "that no trial runs"]),
         ({"precision.compute": {"choice": ("float32", "bf16")}}, {}, ["'bf16' is refused", "did you mean bfloat16"]),
         ({"train.batch_size": {"uniform": (16.0, 64.0)}}, {}, ["16.0 is refused", "an integer"]),
         ({"covariance.blend": {"uniform": (0.0, 1.5)}}, {}, ["1.5 is refused", "<= 1"]),
