@@ -8,9 +8,11 @@ from typing import get_args
 import pytest
 
 import risjax
-from risjax import cli, stages
+from risjax import cli
 from risjax.config.io import from_yaml
 from risjax.config.root import Stage
+from risjax.stages import StageError, run
+from risjax.stages.table import STAGES
 
 ROOT = Path(risjax.__file__).parents[1]
 
@@ -20,7 +22,7 @@ def ran(tmp_path, monkeypatch):
     """A working directory with ``mine.yaml``, and the list of stages that ran in it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text("stages: [train, evaluate]\n")
-    monkeypatch.setattr(stages, "_announce_duration", lambda *_: None)  # it would compile and measure
+    monkeypatch.setattr(run, "announce_duration", lambda *_: None)  # it would compile and measure
     calls = []
 
     def stand_in(name):
@@ -30,7 +32,8 @@ def ran(tmp_path, monkeypatch):
 
         return stage
 
-    monkeypatch.setattr(stages, "_STAGES", {name: stand_in(name) for name in stages._STAGES})
+    for name in STAGES:
+        monkeypatch.setitem(STAGES, name, stand_in(name))
     return calls
 
 
@@ -120,7 +123,7 @@ def test_ctrl_c_exits_130_and_says_how_to_go_on(ran, monkeypatch, capsys):
     def interrupted(config, directory, terminal):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(stages._STAGES, "train", interrupted)
+    monkeypatch.setitem(STAGES, "train", interrupted)
     arguments = ["--config", "mine.yaml", "search.storage=postgresql://ada:s3cret@host/db", "run.fresh=true"]
     assert cli.main(arguments) == 130
     err = capsys.readouterr().err
@@ -130,25 +133,25 @@ def test_ctrl_c_exits_130_and_says_how_to_go_on(ran, monkeypatch, capsys):
 
 def test_a_failed_stage_exits_1_and_goes_on_from_there(ran, monkeypatch, capsys):
     def failed(config, directory, terminal):
-        raise stages.StageError("train: the loss is not finite at step 7")
+        raise StageError("train: the loss is not finite at step 7")
 
-    working = stages._STAGES["train"]
-    monkeypatch.setitem(stages._STAGES, "train", failed)
+    working = STAGES["train"]
+    monkeypatch.setitem(STAGES, "train", failed)
     assert cli.main(["--config", "mine.yaml"]) == 1
     assert "error: train: the loss is not finite at step 7\nto go on from here: " in capsys.readouterr().err
-    monkeypatch.setitem(stages._STAGES, "train", working)
+    monkeypatch.setitem(STAGES, "train", working)
     assert cli.main(["--config", "mine.yaml"]) == 0
     assert [name for name, _ in ran] == ["train", "evaluate"]
 
 
 def test_a_failed_check_exits_1_and_is_not_done(ran, monkeypatch, capsys):
-    monkeypatch.setitem(stages._STAGES, "evaluate", lambda *_: False)
+    monkeypatch.setitem(STAGES, "evaluate", lambda *_: False)
     assert cli.main(["--config", "mine.yaml"]) == 1
     assert "train done, evaluate NOT done" in capsys.readouterr().out
 
 
 def test_every_stage_that_a_configuration_may_name_can_run():
-    assert set(stages._STAGES) == set(get_args(Stage))
+    assert set(STAGES) == set(get_args(Stage))
 
 
 def test_after_a_search_the_winner_is_trained_and_evaluated(ran, monkeypatch):
@@ -161,7 +164,7 @@ def test_after_a_search_the_winner_is_trained_and_evaluated(ran, monkeypatch):
         directory.write_json("search/trials.json", trials)
         return True
 
-    monkeypatch.setitem(stages._STAGES, "search", search)
+    monkeypatch.setitem(STAGES, "search", search)
     assert cli.main(["--config", "mine.yaml", "stages=[search, train, evaluate]"]) == 0
     rates = {name: config.train.learning_rate for name, config in ran}
     assert rates == {"search": 1e-3, "train": 0.25, "evaluate": 0.25}

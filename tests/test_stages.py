@@ -1,14 +1,16 @@
-"""What is left to do, how long it will take, and the closing words."""
+"""The table of stages, what is left to do, how long it will take, and the closing words."""
 
 import io
 from typing import Any
 
 import pytest
 
-from risjax import stages
 from risjax.config import Config
 from risjax.config.io import apply_overrides
 from risjax.run_directory import RunDirectory
+from risjax.stages import StageError
+from risjax.stages.duration import announce_duration, remaining_steps
+from risjax.stages.table import STAGES, Stage, find
 from risjax.summary import summarise_run
 from risjax.terminal import Terminal
 
@@ -25,15 +27,15 @@ def searching(**changes: Any) -> Config:
 
 def test_remaining_steps_count_down(directory):
     config = searching()
-    assert stages.remaining_steps(config, directory) == {"search": 150_000, "train": 25_000}
+    assert remaining_steps(config, directory) == {"search": 150_000, "train": 25_000}
     trials = [{"state": state} for state in ("complete", "pruned", "failed", "running")]
     directory.write_json("search/trials.json", trials)
     directory.append_log({"kind": "epoch", "epoch": 40})
-    assert stages.remaining_steps(config, directory) == {"search": 144_000, "train": 15_000}
+    assert remaining_steps(config, directory) == {"search": 144_000, "train": 15_000}
     directory.mark_done("search")
     directory.mark_done("train")
-    assert stages.remaining_steps(config, directory) == {}
-    assert stages.remaining_steps(searching(**{"search.steps_per_epoch": 1}), RunDirectory(directory.path / "new")) == {
+    assert remaining_steps(config, directory) == {}
+    assert remaining_steps(searching(**{"search.steps_per_epoch": 1}), RunDirectory(directory.path / "new")) == {
         "search": 600,
         "train": 25_000,
     }
@@ -44,7 +46,7 @@ def test_a_long_run_says_how_long_it_will_take(directory, monkeypatch):
 
     monkeypatch.setattr(risjax.train, "estimate_step_seconds", lambda config: 0.2)
     stream = io.StringIO()
-    stages._announce_duration(searching(), directory, Terminal(stream=stream))
+    announce_duration(searching(), directory, Terminal(stream=stream))
     text = stream.getvalue()
     assert "search: up to 150000 steps, about 8 h 20 min" in text
     assert "train: up to 25000 steps, about 1 h 23 min" in text
@@ -54,7 +56,7 @@ def test_a_long_run_says_how_long_it_will_take(directory, monkeypatch):
 def test_a_short_run_does_not_stop_to_measure(directory):
     stream = io.StringIO()
     short = searching(**{"search.trials": 1, "search.epochs": 1, "train.epochs": 1})
-    stages._announce_duration(short, directory, Terminal(stream=stream))
+    announce_duration(short, directory, Terminal(stream=stream))
     assert stream.getvalue() == ""
 
 
@@ -81,3 +83,56 @@ def test_the_closing_words_say_what_was_found_and_where_it_lies(directory):
 
 def test_an_empty_directory_has_closing_words_too(directory):
     assert "search NOT done, train NOT done" in "\n".join(summarise_run(searching(), directory))
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)
+def test_what_the_table_names_is_there(stage: Stage):
+    for package in stage.extras:
+        if package == "torch":
+            pytest.importorskip(package)
+    assert all(callable(find(place)) for place in stage.work)
+    assert all(issubclass(find(place), Exception) for place in stage.refusals)
+    assert set(stage.takes) <= {"config", "directory", "terminal"}
+
+
+def fine(directory):
+    directory.append("fine")
+    return {"found": 0}
+
+
+def refused(directory):
+    directory.append("refused")
+    return False
+
+
+def unreadable(directory):
+    raise FileNotFoundError("no such file")
+
+
+def without_torch(directory):
+    raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+
+def call(*work: str, **rest: Any) -> tuple[bool, list]:
+    done: list = []
+    places = tuple(f"{__name__}:{name}" for name in work)
+    stage = Stage("predict", places, takes=("directory",), **rest)
+    return stage(None, done, None), done  # pyright: ignore[reportArgumentType]
+
+
+def test_a_stage_does_all_its_work_and_fails_only_where_it_says_false():
+    assert call("fine", "fine") == (True, ["fine", "fine"])
+    assert call("refused", "fine") == (False, ["refused", "fine"])
+
+
+def test_a_stage_says_what_is_no_bug_and_lets_bugs_through():
+    with pytest.raises(StageError, match=r"^predict: no such file$"):
+        call("unreadable", refusals=("builtins:KeyError", "builtins:FileNotFoundError"))
+    with pytest.raises(FileNotFoundError):
+        call("unreadable", refusals=("builtins:KeyError",))
+    with pytest.raises(StageError, match=r"^predict: install it$"):
+        call("without_torch", extras={"torch": "install it"})
+    with pytest.raises(StageError, match=r"^predict: No module named 'torch'$"):
+        call("without_torch", extras={"torch": ""})
+    with pytest.raises(ModuleNotFoundError):
+        call("without_torch", extras={"tensorboardX": ""})

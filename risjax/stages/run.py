@@ -1,0 +1,114 @@
+"""The order of a run: what is done is not repeated, what was interrupted goes on."""
+
+import time
+
+from risjax import processes
+from risjax.config.io import apply_overrides
+from risjax.config.root import Config
+from risjax.environment import peak_memory_bytes
+from risjax.opening import open_run_directory
+from risjax.run_directory import RunDirectory, RunDirectoryBusy
+from risjax.stages.duration import announce_duration
+from risjax.stages.table import STAGES, StageError
+from risjax.summary import summarise_run
+from risjax.terminal import Terminal, duration_text
+
+_LOOKS_ITSELF = ("predict",)
+"""Stages that see for themselves whether their input is still the one they were done with."""
+
+
+def run_stages(config: Config, terminal: Terminal) -> int:
+    """Runs ``config.stages`` in its run directory, going on where an earlier run ended.
+
+    Of several processes (``distributed``) the first does all this, and the others take part in what it trains.
+
+    Returns:
+        0, or 1 where ``verify`` or ``audit`` found something wrong.
+
+    Raises:
+        ConfigError: the search's space does not fit the schema, or the devices that are asked for are not there;
+            nothing was changed.
+        RunDirectoryError: the directory cannot be used; nothing was changed.
+        StageError: a stage failed for a reason that is no bug.
+        KeyboardInterrupt: as it came; what is done stays done.
+    """
+    if "search" in config.stages:
+        from risjax.search.space import check_space
+
+        check_space(config)
+    processes.join(config.distributed)
+    if {"search", "train"}.intersection(config.stages) and (processes.several() or config.train.devices is not None):
+        from risjax.train.mesh import check_devices
+
+        check_devices(config)
+    if not processes.leads():
+        return _follow(terminal)
+    code = 1
+    try:
+        code = _lead(config, terminal)
+    finally:
+        processes.tell({"exit": code})
+    return code
+
+
+def _lead(config: Config, terminal: Terminal) -> int:
+    try:
+        directory = open_run_directory(config)
+    except RunDirectoryBusy as busy:
+        return _join_search(config, terminal, busy)
+    try:
+        return _run_stages(config, directory, terminal)
+    finally:
+        directory.unlock()
+
+
+def _follow(terminal: Terminal) -> int:
+    from risjax.train.follow import follow
+
+    terminal.say("this process follows: its devices train with those of process 0, which says the rest")
+    return follow()
+
+
+def _join_search(config: Config, terminal: Terminal, busy: RunDirectoryBusy) -> int:
+    """Helps the process that has the directory with its search; what follows the search is that process's own."""
+    directory = RunDirectory(config.run.directory or "")
+    if config.run.fresh or "search" not in config.stages or directory.is_done("search"):
+        raise busy
+    terminal.say(f"run directory: {directory.path}, which another process has: joining its search as a worker")
+    STAGES["search"](config, directory, terminal)
+    terminal.say("the search is finished; the other process goes on with the rest", always=True)
+    return 0
+
+
+def _run_stages(config: Config, directory: RunDirectory, terminal: Terminal) -> int:
+    terminal.say(f"run directory: {directory.path}")
+    announce_duration(config, directory, terminal)
+    all_passed = True
+    for stage in config.stages:
+        if directory.is_done(stage) and stage not in _LOOKS_ITSELF:
+            terminal.say(f"{stage}: already done")
+            continue
+        terminal.rule(stage)
+        started = time.monotonic()
+        passed = STAGES[stage](_winner(config, directory, stage), directory, terminal)
+        seconds = time.monotonic() - started
+        record = {"kind": "stage", "stage": stage, "seconds": seconds, "passed": passed}
+        directory.append_log({**record, "peak_memory_bytes": peak_memory_bytes()})
+        if passed or stage in _LOOKS_ITSELF:
+            directory.mark_done(stage)
+        all_passed &= passed
+        outcome = "done" if passed else "done, not everywhere" if stage in _LOOKS_ITSELF else "FAILED"
+        terminal.say(f"{stage}: {outcome} in {duration_text(seconds)}")
+    for line in summarise_run(config, directory):
+        terminal.say(line, always=True)
+    return 0 if all_passed else 1
+
+
+def _winner(config: Config, directory: RunDirectory, stage: str) -> Config:
+    """The configuration of a stage: the winner's where this run has searched before it."""
+    if "search" not in config.stages[: config.stages.index(stage)]:
+        return config
+    best = next((trial for trial in directory.read_json("search/trials.json", []) if trial["is_best"]), None)
+    if best is None:
+        raise StageError(f"the search is done, but {directory.search / 'trials.json'} names no best trial")
+    return apply_overrides(config, best["params"])

@@ -1,0 +1,103 @@
+"""The stages, in a table: where the work of each is, and which of its failures are no bugs.
+
+Everything stands here by name, so that a room is imported by the stage that needs it: a run with nothing left to do
+ends at once, and what is not installed is missed only by whoever wants it.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from risjax.config.root import Config
+from risjax.config.root import Stage as Name
+from risjax.run_directory import RunDirectory
+from risjax.terminal import Terminal
+
+
+class StageError(Exception):
+    """A stage that could not be finished; the message says why, and what was there before still is."""
+
+
+class Stage(NamedTuple):
+    """One stage; names are ``module:attribute``.
+
+    Attributes:
+        name: as a configuration has it.
+        work: functions, called in this order. One that judges returns False where something is wrong; all else that
+            they return is passed over.
+        refusals: exceptions whose message says all that a user needs.
+        extras: packages that need not be installed, and what to do where one is not; "" where the exception says it.
+        takes: what the functions are given.
+    """
+
+    name: Name
+    work: tuple[str, ...]
+    refusals: tuple[str, ...] = ()
+    extras: Mapping[str, str] = MappingProxyType({})
+    takes: tuple[str, ...] = ("config", "directory", "terminal")
+
+    def __call__(self, config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
+        """Does the work; returns whether nothing was found wrong.
+
+        Raises:
+            StageError: for a reason that is no bug.
+        """
+        given = {"config": config, "directory": directory, "terminal": terminal}
+        try:
+            results = [find(place)(*(given[name] for name in self.takes)) for place in self.work]
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name not in self.extras:
+                raise
+            raise StageError(f"{self.name}: {self.extras[error.name] or error}") from error
+        except Exception as error:
+            if not isinstance(error, tuple(map(find, self.refusals))):
+                raise
+            raise StageError(f"{self.name}: {error}") from error
+        return all(result is not False for result in results)
+
+
+def find(place: str) -> Any:
+    """What a ``module:attribute`` names."""
+    module, attribute = place.split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+_NO_FILE = "builtins:FileNotFoundError"
+_NO_NETWORK = ("risjax.train:CheckpointError", "risjax.release:WeightsError", _NO_FILE)
+
+_TABLE = (
+    Stage("simulate", ("risjax.data.simulate:simulate",), ("risjax.data.simulate:SceneDirectoryError",)),
+    Stage(
+        "search",
+        ("risjax.search.study:search",),
+        ("risjax.search.study:SearchError", "risjax.search.storage:StorageError"),
+    ),
+    Stage(
+        "train",
+        ("risjax.train:train", "risjax.train:train_posterior"),
+        ("risjax.train:NonFiniteTraining", "risjax.train:CheckpointError"),
+        extras={"tensorboardX": ""},
+    ),
+    Stage("evaluate", ("risjax.evaluate:evaluate",), _NO_NETWORK),
+    Stage("limit", ("risjax.limit:limit",), ("risjax.limit:LimitError",)),
+    Stage("audit", ("risjax.audit:run_audit",)),
+    Stage(
+        "compare",
+        ("risjax.compare:compare",),
+        ("risjax.compare.run:CompareError",),
+        extras={"torch": "PyTorch is not installed; pip install -e '.[torch]'"},
+    ),
+    Stage("report", ("risjax.report:write_report",), takes=("directory",)),
+    Stage("verify", ("risjax.verify:verify",)),
+    Stage("release", ("risjax.release:release",), _NO_NETWORK),
+    Stage(
+        "predict",
+        ("risjax.predict:predict",),
+        (*_NO_NETWORK, "risjax.data.layouts:SceneFileError", "risjax.predict:MeasurementError"),
+    ),
+    Stage("export", ("risjax.export:export",), _NO_NETWORK),
+)
+
+STAGES: dict[str, Callable[[Config, RunDirectory, Terminal], bool]] = {stage.name: stage for stage in _TABLE}
+"""Every stage, by its name."""
