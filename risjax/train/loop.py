@@ -23,7 +23,15 @@ from risjax.train.checkpoint import Checkpoints
 from risjax.train.follow import begin, share
 from risjax.train.health import NonFiniteTraining, find_culprits, locate
 from risjax.train.mesh import make_mesh, one_copy, replicate
-from risjax.train.records import counts, devices_used, epoch_lines, health_of, step_record
+from risjax.train.records import (
+    ALWAYS_SHOWN,
+    counts,
+    devices_used,
+    epoch_lines,
+    epoch_row,
+    health_of,
+    step_record,
+)
 from risjax.train.settings import LOG_INTERVAL_STEPS, total_steps
 from risjax.train.state import StepInfo, TrainState
 from risjax.train.trainer import Trainer
@@ -94,7 +102,10 @@ def train(
     done = metadata["epoch"] * config.train.steps_per_epoch
     events = EventFiles(directory.path / "tensorboard" if config.train.tensorboard else None, done)
     shown = terminal.progress("train", total=total_steps(config.train), completed=done)
-    with contextlib.closing(events), shown as progress:
+    table = terminal.growing_table("epochs", mark="best", keep=ALWAYS_SHOWN)
+    with contextlib.closing(events), shown as progress, table as rows:
+        for record in directory.read_log("epoch"):
+            rows.add(epoch_row(record, config.train.epochs), None, marked=record["best_epoch"] == record["epoch"])
         for epoch in range(metadata["epoch"] + 1, config.train.epochs + 1):
             with told():
                 started = time.perf_counter()
@@ -116,7 +127,8 @@ def train(
                 checkpoints.save(copy, metadata, best_epoch=metadata["best_epoch"])
                 directory.append_log(record)
                 events.add(record, epoch * config.train.steps_per_epoch)
-                terminal.say(epoch_lines(record, config.train.epochs))
+                row, lines = epoch_row(record, config.train.epochs), epoch_lines(record, config.train.epochs)
+                rows.add(row, lines, marked=metadata["best_epoch"] == epoch)
                 if on_epoch is not None:
                     on_epoch(record)
     return Outcome(

@@ -10,6 +10,10 @@ from risjax.config.metric import Metric
 from risjax.train.optimizer import schedule_count
 from risjax.train.state import StepInfo, TrainState
 
+_HEADINGS = {"nmse": "NMSE", "f1_3d": "F1 3-D", "f1_angle": "F1 angle", "gospa_m": "GOSPA m"}
+ALWAYS_SHOWN = ("epoch", "loss", *_HEADINGS.values(), "skipped")
+"""Columns of `epoch_row` for which every screen is wide enough."""
+
 
 def devices_used(mesh: Mesh | None) -> dict[str, Any]:
     """The kind and the number of the devices that train."""
@@ -51,8 +55,25 @@ def health_of(records: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def epoch_row(record: dict[str, Any], epochs: int) -> dict[str, str]:
+    """An epoch for people who watch: a row of a table."""
+
+    def text(value: float | None) -> str:  # (the log has no word for what is not finite)
+        return "-" if value is None else f"{value:.3f}"
+
+    return {
+        "epoch": f"{record['epoch']}/{epochs}",
+        "loss": text(record["loss"]),
+        **{name: text(value) for name, value in record["terms"].items()},
+        **{heading: text(record["validation"][name]) for name, heading in _HEADINGS.items()},
+        "skipped": str(record["skipped_steps"]),
+        "seconds": f"{record['seconds']:.1f}",
+        "scenes/s": f"{record['scenes_per_second']:.0f}",
+    }
+
+
 def epoch_lines(record: dict[str, Any], epochs: int) -> str:
-    """An epoch for people: two lines."""
+    """An epoch for people who read later: two lines."""
     terms = "  ".join(f"{name} {value:.3f}" for name, value in record["terms"].items())
     metrics = "  ".join(
         f"{name} {value:.3f}" for name, value in record["validation"].items() if name in get_args(Metric)

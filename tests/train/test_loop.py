@@ -15,6 +15,8 @@ from risjax.terminal import Terminal
 from risjax.train import CheckpointError, Checkpoints, NonFiniteTraining, Trainer, load_best, train
 from risjax.train import loop as loop_module
 from risjax.types import Scene
+from tests.screen import Shown
+from tests.test_terminal import Tty
 from tests.tiny import tiny_config
 
 QUIET = Terminal(quiet=True)
@@ -57,9 +59,15 @@ def test_a_training_logs_its_health_and_resumes_to_the_same_numbers(tmp_path):
         train(config, broken, QUIET, on_epoch=die)
     # What a kill in the middle of epoch 3 leaves behind: steps logged after the last checkpoint.
     broken.append_log({"kind": "step", "epoch": 3, "step": 12, "loss": 0.0})
-    resumed = train(config, broken, QUIET)
+    screen = Tty()
+    resumed = train(config, broken, Terminal(stream=screen))
 
     assert resumed == outcome
+    shown = Shown(screen.getvalue())
+    rows = [line.split() for line in shown.text.splitlines() if "/3 " in line]
+    assert [row[0] for row in rows] == ["1/3", "2/3", "3/3"], "the epochs before the break, too"
+    assert [row[-1] for row in rows].index("best") == outcome.best_epoch - 1
+    assert shown.cursor_is_visible
     for kind in ("step", "epoch"):
         assert without_times(records(broken, kind)) == without_times(records(unbroken, kind))
     chex.assert_trees_all_equal(load_best(config, broken), load_best(config, unbroken))

@@ -1,23 +1,20 @@
-"""What a person sees while something runs: the package's only importer of rich.
-
-On a terminal there are progress bars with rate and time left. Elsewhere (a file, a pipe, CI) every bar
-becomes one plain line when it ends, and one a minute while it lasts, without control characters.
-``quiet`` says nothing but warnings and what is said ``always``.
-"""
+"""One object that says things and shows progress, for whoever watches or does not."""
 
 import contextlib
 import io
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
+
+from risjax.terminal.live import GrowingRows, Screen
+from risjax.terminal.words import duration_text, rate_text, value_text
 
 _PLAIN_PERIOD_S = 60.0
 """How often a bar that nobody sees drawn says how far it is."""
@@ -57,6 +54,25 @@ class Bar:
         return [f"{name} {value_text(value)}" for name, value in self._fields.items()]
 
 
+class GrowingTable:
+    """A table that grows while something runs; `Terminal.growing_table` makes it."""
+
+    def __init__(self, terminal: "Terminal", rows: GrowingRows):
+        self._terminal, self._rows = terminal, rows
+
+    def add(self, row: Mapping[str, Any], line: str | None, *, marked: bool = False) -> None:
+        """A further row.
+
+        Args:
+            row: its cells; the first row's keys are the columns.
+            line: what is said of it where nothing is drawn; None says nothing.
+            marked: this row takes the mark.
+        """
+        self._rows.append(row, marked)
+        if line is not None and not self._terminal.is_drawn:
+            self._terminal.say(line)
+
+
 class Terminal:
     """Says things, draws progress. One for a process; every room is handed it."""
 
@@ -65,8 +81,8 @@ class Terminal:
         self._stream: Any = sys.stdout if stream is None else stream
         self.is_drawn = not quiet and self._stream.isatty() and os.environ.get("TERM") != "dumb"
         self._console = Console(file=self._stream, force_terminal=self.is_drawn, highlight=False)
-        self._progress: Progress | None = None
-        self._bars = 0
+        self._screen: Screen | None = None
+        self._users_of_screen = 0
 
     def say(self, text: str = "", *, always: bool = False) -> None:
         """One line (or several) of plain text; ``always`` says it under ``quiet`` too."""
@@ -105,6 +121,32 @@ class Terminal:
             self._print(f"  {text}".rstrip())
 
     @contextlib.contextmanager
+    def growing_table(self, title: str, *, mark: str, keep: Sequence[str] = ()) -> Iterator[GrowingTable]:
+        """A table that grows for the time of a ``with`` block; where nothing is drawn, a line a row.
+
+        While it grows its last rows are shown, and the marked one; when the block ends, however it does, the whole
+        table stays on the screen.
+
+        Args:
+            title: what its rows are.
+            mark: what stands beside the marked row.
+            keep: columns that stay however narrow the screen is; of the others the last is left out first.
+        """
+        rows = GrowingRows(title, mark, keep)
+        with contextlib.ExitStack() as stack:
+            if self.is_drawn:
+                growing = stack.enter_context(self._live()).growing
+                growing.append(rows)
+                stack.callback(self._leave, rows, growing)
+            yield GrowingTable(self, rows)
+
+    def _leave(self, rows: GrowingRows, growing: list[GrowingRows]) -> None:
+        growing.remove(rows)
+        table = rows.drawn(self._console)
+        if table is not None:
+            self._console.print(table)
+
+    @contextlib.contextmanager
     def progress(self, description: str, total: int, *, completed: int = 0) -> Iterator[Bar]:
         """A bar for the time of a ``with`` block; bars may be nested.
 
@@ -114,80 +156,43 @@ class Terminal:
             completed: how many were done before (a resumed run); they do not count towards the rate.
         """
         bar = Bar(self, description, total, completed)
-        if self.is_drawn:
-            self._begin(bar)
         try:
-            yield bar
+            with contextlib.ExitStack() as stack:
+                if self.is_drawn:
+                    screen = stack.enter_context(self._live())
+                    bar._task = screen.add_task(description, total=total, completed=completed, shown="")
+                    stack.callback(screen.remove_task, bar._task)
+                yield bar
         finally:
-            self._end(bar)
+            if not self.quiet:
+                self._print(bar.line())
+
+    @contextlib.contextmanager
+    def _live(self) -> Iterator[Screen]:
+        """The live display: begun by the first who draws on it, ended by the last."""
+        if self._screen is None:
+            self._screen = Screen(self._console)
+            self._screen.start()
+        self._users_of_screen += 1
+        try:
+            yield self._screen
+        finally:
+            self._users_of_screen -= 1
+            if not self._users_of_screen:
+                screen, self._screen = self._screen, None
+                screen.stop()
 
     def _print(self, text: str) -> None:
         # Console.print would break long lines at 80 columns where it cannot see the width.
-        if self._progress is not None:
+        if self._screen is not None:
             self._console.print(Text(text), soft_wrap=True)
         else:
             print(text, file=self._stream, flush=True)
 
-    def _begin(self, bar: Bar) -> None:
-        if self._progress is None:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=30),
-                MofNCompleteColumn(),
-                _RateColumn(),
-                TimeRemainingColumn(elapsed_when_finished=True),
-                TextColumn("{task.fields[shown]}"),
-            )
-            self._progress = Progress(*columns, console=self._console, speed_estimate_period=60.0)
-            self._progress.start()
-        self._bars += 1
-        bar._task = self._progress.add_task(bar._description, total=bar._total, completed=bar._completed, shown="")
-
     def _draw(self, bar: Bar) -> None:
-        if self._progress is not None and bar._task is not None:
+        if self._screen is not None and bar._task is not None:
             shown = "  ".join(bar._shown_fields())
-            self._progress.update(bar._task, completed=bar._completed, shown=shown)
+            self._screen.update(bar._task, completed=bar._completed, shown=shown)
         elif not self.quiet and time.monotonic() - bar._spoke > _PLAIN_PERIOD_S:
             bar._spoke = time.monotonic()
             self._print(bar.line())
-
-    def _end(self, bar: Bar) -> None:
-        if self._progress is not None and bar._task is not None:
-            self._progress.remove_task(bar._task)
-            self._bars -= 1
-            if self._bars == 0:
-                self._progress.stop()
-                self._progress = None
-        if not self.quiet:
-            self._print(bar.line())
-
-
-class _RateColumn(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(rate_text(task.speed) if task.speed else "")
-
-
-def rate_text(per_second: float | int) -> str:
-    """``20.3/s``, or ``3.2 s each`` where it is slow."""
-    return f"{per_second:.3g}/s" if per_second >= 1 else f"{1 / per_second:.3g} s each"
-
-
-def duration_text(seconds: float | int) -> str:
-    """A duration as a person says it: ``8 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d 4 h``."""
-    seconds = round(seconds)
-    for (big, big_name), (small, small_name) in (
-        ((86400, "d"), (3600, "h")),
-        ((3600, "h"), (60, "min")),
-        ((60, "min"), (1, "s")),
-    ):
-        if seconds >= big:
-            rest = seconds % big // small
-            return f"{seconds // big} {big_name}" + (f" {rest} {small_name}" if rest else "")
-    return f"{seconds} s"
-
-
-def value_text(value: Any) -> str:
-    """A number in four digits, a dash for nothing, anything else as it is."""
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

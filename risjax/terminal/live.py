@@ -1,0 +1,116 @@
+"""What is drawn again and again at the bottom of a terminal: bars, and tables that grow above them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.segment import Segments
+from rich.table import Table
+from rich.text import Text
+
+from risjax.terminal.words import rate_text, value_text
+
+MOST_ROWS = 12
+"""Rows of a growing table that are shown while it grows; a screen of few lines shows fewer."""
+
+_FRAME_LINES = 8
+"""Lines beside a growing table's rows: title, two of headings, rule, division under the marked row, three blank."""
+
+
+class GrowingRows:
+    """Rows that come one by one, one of them marked.
+
+    Args:
+        title: what they are.
+        mark: what stands beside the marked row.
+        keep: columns that stay however narrow the screen is; of the others the last is left out first.
+    """
+
+    def __init__(self, title: str, mark: str, keep: Sequence[str] = ()):
+        self._title, self._mark, self._keep = title, mark, tuple(keep)
+        self._rows: list[dict[str, str]] = []
+        self._marked = -1
+        self._picture: tuple[Any, Segments] | None = None
+
+    def append(self, row: Mapping[str, Any], marked: bool) -> None:
+        """A further row; the first one's keys are the columns, a word of theirs a line.
+
+        ``marked`` takes the mark from the row that had it.
+        """
+        self._rows.append({name: value_text(value) for name, value in row.items()})
+        self._marked = len(self._rows) - 1 if marked else self._marked
+
+    def drawn(self, console: Console, most: int | None = None) -> Table | None:
+        """A table of all rows, or of the last ``most`` with the marked one above them; None while there is none."""
+        if not self._rows:
+            return None
+        columns, endless = list(self._rows[0]), console.options.update_width(10_000)
+        table = self._of(columns, most)
+        for name in reversed([column for column in columns if column not in self._keep]):
+            if console.measure(table, options=endless).maximum <= console.width:
+                break
+            columns.remove(name)
+            table = self._of(columns, most)
+        return table
+
+    def picture(self, console: Console, most: int) -> Segments:
+        """The table as it is on the screen, made once for what it holds: ten times a second would take a tenth of a
+        core from the work that is watched."""
+        state = len(self._rows), self._marked, most, console.width
+        if self._picture is None or self._picture[0] != state:
+            table = self.drawn(console, most)
+            self._picture = state, Segments([] if table is None else console.render(table))
+        return self._picture[1]
+
+    def _of(self, columns: list[str], most: int | None) -> Table:
+        count = len(self._rows)
+        first = 0 if most is None else max(0, count - most)
+        shown = list(range(first, count))
+        if 0 <= self._marked < first:
+            shown = [self._marked, *shown[1:]]
+        table = Table(title=Text(self._title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, padding=0)
+        for name in columns:
+            table.add_column(Text(name.replace(" ", "\n")), justify="right", vertical="bottom")
+        table.add_column("")
+        for index in shown:
+            marked = index == self._marked
+            cells = [Text(self._rows[index].get(name, "")) for name in columns]
+            table.add_row(
+                *cells,
+                Text(self._mark if marked else ""),
+                style="bold" if marked else None,
+                end_section=marked and index < first,
+            )
+        return table
+
+
+class Screen(Progress):
+    """Bars under tables: one live display for both, since a terminal has room for one. It leaves nothing behind."""
+
+    def __init__(self, console: Console):
+        # (Progress asks for what there is to draw while it is made)
+        self.growing: list[GrowingRows] = []
+        self._where = console
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            _RateColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[shown]}"),
+        )
+        super().__init__(*columns, console=console, speed_estimate_period=60.0, transient=True)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """What is drawn, from top to bottom."""
+        room = self._where.height - _FRAME_LINES - len(self.tasks)
+        for rows in self.growing if room > 0 else ():
+            yield rows.picture(self._where, min(MOST_ROWS, room))
+        yield self.make_tasks_table(self.tasks)
+
+
+class _RateColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(rate_text(task.speed) if task.speed else "")

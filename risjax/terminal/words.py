@@ -1,0 +1,29 @@
+"""Numbers as a person says them."""
+
+from typing import Any
+
+
+def rate_text(per_second: float | int) -> str:
+    """``20.3/s``, or ``3.2 s each`` where it is slow."""
+    return f"{per_second:.3g}/s" if per_second >= 1 else f"{1 / per_second:.3g} s each"
+
+
+def duration_text(seconds: float | int) -> str:
+    """A duration as a person says it: ``8 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d 4 h``."""
+    seconds = round(seconds)
+    for (big, big_name), (small, small_name) in (
+        ((86400, "d"), (3600, "h")),
+        ((3600, "h"), (60, "min")),
+        ((60, "min"), (1, "s")),
+    ):
+        if seconds >= big:
+            rest = seconds % big // small
+            return f"{seconds // big} {big_name}" + (f" {rest} {small_name}" if rest else "")
+    return f"{seconds} s"
+
+
+def value_text(value: Any) -> str:
+    """A number in four digits, a dash for nothing, anything else as it is."""
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
