@@ -99,7 +99,8 @@ def _type(annotation: Any) -> str:
     if origin is Literal:
         return "one of " + ", ".join(f"`{value}`" for value in arguments) if len(arguments) > 1 else f"`{arguments[0]}`"
     if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(map(_type, arguments)))
+        words = list(dict.fromkeys(map(_type, arguments)))
+        return " or ".join("[low, high]" if word == f"[{words[0]}, {words[0]}]" else word for word in words)
     if origin is tuple and arguments[-1] is Ellipsis:
         return f"list of ({_type(arguments[0])})" if " " in _type(arguments[0]) else f"list of {_type(arguments[0])}"
     if origin is tuple:

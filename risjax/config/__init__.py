@@ -5,6 +5,7 @@ from risjax.config.debug import DebugConfig
 from risjax.config.distributed import DistributedConfig
 from risjax.config.estimator import EstimatorConfig, GridConfig, PosteriorConfig
 from risjax.config.evaluate import EvaluateConfig, SourceConfig, ToleranceConfig
+from risjax.config.impairments import ImpairmentsConfig
 from risjax.config.learning import (
     ChecksConfig,
     CovarianceConfig,
@@ -18,7 +19,6 @@ from risjax.config.physics import (
     ArrayConfig,
     ChannelConfig,
     CodebookConfig,
-    ImpairmentsConfig,
     PhysicsConfig,
     SceneConfig,
 )

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from risjax.config.impairments import ImpairmentsConfig
 from risjax.config.section import (
-    Fraction,
     FromList,
     Interval,
     NonNegativeFloat,
@@ -121,57 +121,6 @@ class CodebookConfig(Section):
         if (self.kind == "file") != (self.path is not None):
             raise ValueError(f"path goes with kind = file and only with it, got kind = {self.kind}, path = {self.path}")
         return self
-
-
-KnownImpairment = Literal[
-    "phase_error",
-    "amplitude_error",
-    "dead_elements",
-    "coupling",
-    "position_jitter",
-    "wavelength_error",
-    "spacing_error",
-]
-
-
-class ImpairmentsConfig(Section):
-    """What the hardware does that the nominal model does not say; all off by default.
-
-    The errors of ``known`` are in the codes and in the geometry that the receiver is given; all others are not. A
-    surface that is the same in every scene and was measured beforehand is ``array.elements_m``.
-    """
-
-    position_jitter: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
-    """Displacement of every element along both axes, uniform within +- this share of the spacing."""
-    wavelength_error: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
-    """Relative error of the wavelength, uniform within +- this."""
-    spacing_error: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
-    """Relative error of the spacing, uniform within +- this."""
-    phase_error_deg: NonNegativeFloat = 0.0
-    """Standard deviation of every element's phase offset, the same for all codes of a scene."""
-    amplitude_error_db: NonNegativeFloat = 0.0
-    """Standard deviation of every element's reflection amplitude in dB, the same for all codes of a scene."""
-    dead_elements: Fraction = 0.0
-    """Probability that an element reflects nothing."""
-    coupling_min_amplitude: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Least reflection amplitude of a phase shifter over its phase (see `risjax.physics.impairments.coupling`)."""
-    channel_error_db: float | None = None
-    """Power of the channel estimate's error over the channel's own; null is a perfect estimate."""
-    clutter_db: float | None = None
-    """Power of a diffuse field on the surface over the sources' own; null is none."""
-    known: Annotated[tuple[KnownImpairment, ...], FromList] = ()
-    """Impairments that the receiver has calibrated, scene by scene. Where one of the geometry is among them, all
-    searches, likelihoods and bounds use the scene's own surface; the network sees the image on the elements alone."""
-
-    @property
-    def is_geometry_known(self) -> bool:
-        """Whether scenes come with a geometry that the receiver knows."""
-        errors = {
-            "position_jitter": self.position_jitter,
-            "wavelength_error": self.wavelength_error,
-            "spacing_error": self.spacing_error,
-        }
-        return any(errors.get(name) for name in self.known)
 
 
 class UniformSnr(Section):

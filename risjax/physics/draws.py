@@ -17,8 +17,10 @@ from jaxtyping import Array, Complex, Float, Key, UInt32
 from risjax.config import SceneConfig
 from risjax.config.physics import ChoiceSnr, NormalSnr
 
+End = float | Float[Array, ""]
 
-def scale(unit: Float[Array, "*shape"], interval: tuple[float, float]) -> Float[Array, "*shape"]:
+
+def scale(unit: Float[Array, "*shape"], interval: tuple[End, End]) -> Float[Array, "*shape"]:
     """Draws uniform on [0, 1) as draws uniform on [low, high); a point interval gives that point."""
     return interval[0] + unit * (interval[1] - interval[0])
 

@@ -11,7 +11,8 @@ lambda' the real wavelength                                       []      m
 ======= ========================================================= ======= ====
 
 An impairment that is off draws nothing and costs nothing. Each has a key of its own, so that switching one on leaves
-the others, and the scene's sources, channel and noise, as they were.
+the others, and the scene's sources, channel and noise, as they were. A strength that is an interval has a further key:
+each scene's own strength scales the draws that it would have at any other.
 
 What is drawn comes in pairs: as the world has it, and as the receiver believes it to be. The receiver's is the nominal
 one plus the errors that ``physics.impairments.known`` names.
@@ -31,11 +32,16 @@ from risjax.physics.array import element_positions, steering
 from risjax.physics.draws import complex_normal, scale
 from risjax.types import Geometry
 
+Strength = float | Float[Array, ""]
+
 COUPLING_EXPONENT = 1.6
 COUPLING_PHASE_RAD = 0.43 * math.pi
 """Abeywickrama, Zhang, Wu, Yuen, "Intelligent reflecting surface: practical phase shift model and beamforming
 optimization", IEEE Trans. Commun. 68 (2020), eq. 5 and its measured example."""
 NUM_CLUTTER_WAVES = 32
+_RAD_PER_DEG = math.pi / 180
+_STRENGTH_KEYS = 100
+"""The strength of draw i has the key of this plus i."""
 
 
 class _Draw(enum.IntEnum):
@@ -47,6 +53,18 @@ class _Draw(enum.IntEnum):
     DEAD = 5
     CHANNEL = 6
     CLUTTER = 7
+    COUPLING = 8
+
+
+def _strength(
+    key: Key[Array, ""], draw: _Draw, setting: float | tuple[float, float] | None, dtype: DTypeLike = jnp.float32
+) -> Strength:
+    """How strong an impairment that is on is in this scene: the setting's number, or the scene's own draw."""
+    if isinstance(setting, tuple):
+        unit = jax.random.uniform(jax.random.fold_in(key, _STRENGTH_KEYS + draw), (), dtype)
+        return scale(unit, setting)
+    assert setting is not None
+    return setting
 
 
 def draw_geometry(
@@ -55,17 +73,18 @@ def draw_geometry(
     """The surface as it really is, and as the receiver believes it to be; None where that is the nominal one."""
     impairments, array = physics.impairments, physics.array
 
-    def uniform(draw: _Draw, limit: float, shape: tuple[int, ...] = ()) -> Array:
+    def uniform(draw: _Draw, name: str, unit: float = 1.0, shape: tuple[int, ...] = ()) -> Array:
+        limit = _strength(key, draw, getattr(impairments, name), dtype) * unit
         return scale(jax.random.uniform(jax.random.fold_in(key, draw), shape, dtype), (-limit, limit))
 
     errors: dict[str, Array] = {}
-    if impairments.spacing_error:
-        errors["spacing_error"] = 1 + uniform(_Draw.SPACING, impairments.spacing_error)
-    if impairments.position_jitter:
-        limit_m = impairments.position_jitter * array.spacing_m
-        errors["position_jitter"] = uniform(_Draw.JITTER, limit_m, (array.num_elements, 2))
-    if impairments.wavelength_error:
-        errors["wavelength_error"] = 1 + uniform(_Draw.WAVELENGTH, impairments.wavelength_error)
+    if impairments.is_on("spacing_error"):
+        errors["spacing_error"] = 1 + uniform(_Draw.SPACING, "spacing_error")
+    if impairments.is_on("position_jitter"):
+        every = (array.num_elements, 2)
+        errors["position_jitter"] = uniform(_Draw.JITTER, "position_jitter", array.spacing_m, every)
+    if impairments.is_on("wavelength_error"):
+        errors["wavelength_error"] = 1 + uniform(_Draw.WAVELENGTH, "wavelength_error")
     known = {name: error for name, error in errors.items() if name in impairments.known}
     return _geometry(errors, array, dtype), _geometry(known, array, dtype)
 
@@ -80,7 +99,7 @@ def _geometry(errors: Mapping[str, Array], array: ArrayConfig, dtype: DTypeLike)
     return Geometry(elements_m, wavelength_m) if errors else None
 
 
-def coupling(codes: Complex[Array, "L N"], min_amplitude: float) -> Float[Array, "L N"]:
+def coupling(codes: Complex[Array, "L N"], min_amplitude: Strength) -> Float[Array, "L N"]:
     """Reflection amplitude over phase, b(psi) = (1 - b_min) ((sin(psi - psi_0) + 1) / 2)^1.6 + b_min."""
     swing = (jnp.sin(jnp.angle(codes) - COUPLING_PHASE_RAD) + 1) / 2
     return (1 - min_amplitude) * jnp.maximum(swing, 0) ** COUPLING_EXPONENT + min_amplitude
@@ -90,19 +109,23 @@ def impair_codes(
     key: Key[Array, ""], impairments: ImpairmentsConfig, codes: Complex[Array, "L N"]
 ) -> tuple[Complex[Array, "L N"], Complex[Array, "L N"]]:
     """The codes as the surface applies them, and as the receiver believes them to be."""
-    dtype, num_elements = codes.real.dtype, codes.shape[-1]
+    dtype, shape = codes.real.dtype, (1, codes.shape[-1])
     factors: dict[str, Array] = {}
-    if impairments.coupling_min_amplitude < 1:
-        factors["coupling"] = coupling(codes, impairments.coupling_min_amplitude)
-    if impairments.phase_error_deg:
-        offset = jax.random.normal(jax.random.fold_in(key, _Draw.PHASE), (1, num_elements), dtype)
-        factors["phase_error"] = jnp.exp(1j * math.radians(impairments.phase_error_deg) * offset)
-    if impairments.amplitude_error_db:
-        offset_db = jax.random.normal(jax.random.fold_in(key, _Draw.AMPLITUDE), (1, num_elements), dtype)
-        factors["amplitude_error"] = 10 ** (impairments.amplitude_error_db * offset_db / 20)
-    if impairments.dead_elements:
-        chance = jax.random.uniform(jax.random.fold_in(key, _Draw.DEAD), (1, num_elements), dtype)
-        factors["dead_elements"] = (chance >= impairments.dead_elements).astype(dtype)
+
+    def strength(draw: _Draw, name: str) -> Strength:
+        return _strength(key, draw, getattr(impairments, name), dtype)
+
+    if impairments.is_on("coupling_min_amplitude"):
+        factors["coupling"] = coupling(codes, strength(_Draw.COUPLING, "coupling_min_amplitude"))
+    if impairments.is_on("phase_error_deg"):
+        offset = jax.random.normal(jax.random.fold_in(key, _Draw.PHASE), shape, dtype)
+        factors["phase_error"] = jnp.exp(1j * (strength(_Draw.PHASE, "phase_error_deg") * _RAD_PER_DEG) * offset)
+    if impairments.is_on("amplitude_error_db"):
+        offset_db = jax.random.normal(jax.random.fold_in(key, _Draw.AMPLITUDE), shape, dtype)
+        factors["amplitude_error"] = 10 ** (strength(_Draw.AMPLITUDE, "amplitude_error_db") * offset_db / 20)
+    if impairments.is_on("dead_elements"):
+        chance = jax.random.uniform(jax.random.fold_in(key, _Draw.DEAD), shape, dtype)
+        factors["dead_elements"] = (chance >= strength(_Draw.DEAD, "dead_elements")).astype(dtype)
     applied = believed = codes
     for name, factor in factors.items():
         applied = applied * factor
@@ -117,8 +140,10 @@ def estimate_channel(
     """The receiver's estimate H + E, E of independent entries and of the stated power over H's own."""
     if impairments.channel_error_db is None:
         return channel
-    error = complex_normal(jax.random.fold_in(key, _Draw.CHANNEL), channel.shape, channel.real.dtype)
-    power = jnp.mean(jnp.abs(channel) ** 2) * 10 ** (impairments.channel_error_db / 10)
+    dtype = channel.real.dtype
+    error = complex_normal(jax.random.fold_in(key, _Draw.CHANNEL), channel.shape, dtype)
+    error_db = _strength(key, _Draw.CHANNEL, impairments.channel_error_db, dtype)
+    power = jnp.mean(jnp.abs(channel) ** 2) * 10 ** (error_db / 10)
     return channel + jnp.sqrt(power) * error
 
 
@@ -148,5 +173,6 @@ def draw_clutter(
     position = jnp.stack([jnp.deg2rad(azimuth_deg), jnp.deg2rad(elevation_deg), far_m], axis=-1)
     waves = steering(physics.array, position, geometry)
     weights = complex_normal(weight_key, (NUM_CLUTTER_WAVES,), dtype) / math.sqrt(NUM_CLUTTER_WAVES)
-    power = mean_power * waves.shape[-1] * 10 ** (physics.impairments.clutter_db / 10)
+    clutter_db = _strength(key, _Draw.CLUTTER, physics.impairments.clutter_db, dtype)
+    power = mean_power * waves.shape[-1] * 10 ** (clutter_db / 10)
     return jnp.sqrt(power) * jnp.matmul(weights, waves, precision="highest")

@@ -109,13 +109,12 @@ def _limits(config: Config) -> list[str]:
         "One coherent field in all snapshots (a known pilot): symbols that change between snapshots do not fit.",
         "The channel H and the codes must be known to the receiver; more measurements than elements (L·M > N).",
     ]
-    impaired = {
-        name: value
-        for name, value in physics.impairments.model_dump().items()
-        if value not in (0.0, None, 1.0) and name != "known"
-    }
+    impairments = physics.impairments
+    impaired = {name: getattr(impairments, name) for name in impairments.strengths if impairments.is_on(name)}
     if impaired:
-        text = ", ".join(f"{name} {value:g}" for name, value in impaired.items())
+        text = ", ".join(
+            f"{name} {_span(value) if isinstance(value, tuple) else f'{value:g}'}" for name, value in impaired.items()
+        )
         limits.append(f"Hardware impairments beyond those of its training ({text}) were never seen.")
     else:
         limits.append("Trained on ideal hardware: jittered elements, phase errors and channel errors were never seen.")

@@ -232,6 +232,74 @@ def test_channel_error_and_clutter_have_the_stated_power():
     np.testing.assert_allclose(np.mean(np.abs(clutter) ** 2), 0.2, rtol=0.3)
 
 
+EVERY_STRENGTH = {
+    "position_jitter": (0.0, 0.2),
+    "spacing_error": (0.0, 0.02),
+    "wavelength_error": (0.0, 0.02),
+    "phase_error_deg": (0.0, 30.0),
+    "amplitude_error_db": (0.0, 3.0),
+    "dead_elements": (0.0, 0.3),
+    "coupling_min_amplitude": (0.2, 1.0),
+    "channel_error_db": (-40.0, -10.0),
+    "clutter_db": (-40.0, -10.0),
+}
+
+
+def test_every_strength_may_be_an_interval():
+    assert set(EVERY_STRENGTH) == set(ImpairmentsConfig().strengths)
+
+
+def test_an_interval_of_one_point_is_that_strength():
+    """Each scene's strength scales the draws that it would have at any other."""
+    fixed = _scenes(_with(impairments={name: low_high[1] for name, low_high in EVERY_STRENGTH.items()}), 20)
+    point = _scenes(_with(impairments={name: (high, high) for name, (_, high) in EVERY_STRENGTH.items()}), 20)
+    for one, other in zip(jax.tree.leaves(fixed), jax.tree.leaves(point), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * (np.abs(one).max() or 1))
+
+
+def test_a_strength_is_uniform_and_of_its_own_in_every_scene():
+    """Two impairments whose strength shows in the scene itself: uniform in their units, and independent."""
+    impairments = ImpairmentsConfig(channel_error_db=(-40.0, -10.0), phase_error_deg=(0.0, 30.0))
+    ones, channel = jnp.ones((1, 2000), jnp.complex64), jnp.ones((20, 200), jnp.complex64)
+
+    @jax.jit
+    @jax.vmap
+    def strengths(key):
+        error = estimate_channel(key, impairments, channel) - channel
+        phases = jnp.angle(impair_codes(key, impairments, ones)[0])
+        return 10 * jnp.log10(jnp.mean(jnp.abs(error) ** 2)), jnp.rad2deg(jnp.std(phases))
+
+    error_db, phase_deg = map(np.asarray, strengths(jax.random.split(jax.random.key(0), 400)))
+    assert stats.kstest((error_db + 40) / 30, "uniform").pvalue > SIGNIFICANCE
+    assert stats.kstest(phase_deg / 30, "uniform").pvalue > SIGNIFICANCE
+    assert abs(stats.spearmanr(error_db, phase_deg).statistic) < 4 / np.sqrt(400)
+
+
+def test_fixed_and_absent_strengths_draw_no_strength(nominal):
+    def draws(impairments: dict) -> int:
+        program = jax.make_jaxpr(lambda key: draw_scene(key, _with(impairments=impairments)))(jax.random.key(0))
+        return str(program).count("random_bits")
+
+    fixed = draws({"position_jitter": 0.1})
+    assert draws({}) == fixed - 1
+    assert draws({"position_jitter": (0.0, 0.1)}) == fixed + 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"phase_error_deg": (20.0, 0.0)}, "phase_error_deg must be .* low <= high"),
+        ({"position_jitter": (0.0, 0.5)}, "less than 0.5"),
+        ({"coupling_min_amplitude": (0.0, 1.0)}, "greater than 0"),
+        ({"dead_elements": (0.0, 1.0, 2.0)}, "at most 2 items"),
+        ({"clutter_db": "loud"}, "valid number"),
+    ],
+)
+def test_a_wrong_strength_is_refused(setting, message):
+    with pytest.raises(ValidationError, match=message):
+        ImpairmentsConfig(**setting)
+
+
 def test_a_scene_with_every_impairment_keeps_sources_and_noise_level_and_tells_no_one(nominal):
     everything = {
         "position_jitter": 0.05,
