@@ -17,6 +17,8 @@ Time runs as exp(+j omega t) backwards: a longer path d_n has the phase exp(-j k
 source than the phase reference has a positive phase. A code exp(-j phase of a_n) therefore focuses on the source.
 """
 
+import math
+
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
@@ -98,7 +100,7 @@ def steering(
         case "paraxial":
             path_difference_m = projection_m - squared_m2 / (2 * range_m)
     phase = (2 * np.pi / _wavelength_m(array, geometry, position.dtype)) * path_difference_m
-    wave = (jnp.cos(phase) + 1j * jnp.sin(phase)) / np.sqrt(phase.shape[-1])
+    wave = (jnp.cos(phase) + 1j * jnp.sin(phase)) / math.sqrt(phase.shape[-1])
     if _is_uniform(array):
         return wave
     amplitude = _amplitude(array, position, range_m, projection_m, squared_m2)
