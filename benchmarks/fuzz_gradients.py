@@ -26,7 +26,7 @@ import numpy as np
 
 from risjax.config import LossConfig, PrecisionConfig
 from risjax.covariance import CovarianceSettings
-from risjax.loss import Labels, active_weights, total_loss
+from risjax.loss import Labels, loss_settings, total_loss
 from risjax.precision import HALF_LIMIT, limit_cotangents
 from risjax.types import PackedComplex, Prediction
 
@@ -119,7 +119,7 @@ def draw_chunk(seed):
 
 @partial(jax.jit, static_argnames="is_limited")
 def is_finite(parts, labels, loading, scale, is_limited):
-    weights = {name: jnp.float32(weight) for name, weight in active_weights(LossConfig()).items()}
+    terms = jax.tree.map(jnp.float32, loss_settings(LossConfig()))
     settings = CovarianceSettings(blend=jnp.float32(0.1), shrinkage=jnp.float32(0.0), loading=loading)
 
     def loss(parts):
@@ -127,7 +127,7 @@ def is_finite(parts, labels, loading, scale, is_limited):
         prediction = Prediction(factor=PackedComplex(parts[0], parts[1]))
         if is_limited:  # as `risjax.train.step` does in float16
             prediction = limit_cotangents(prediction, HALF_LIMIT / BATCH * scale)
-        total = total_loss(prediction, labels, weights, settings, PrecisionConfig()).total
+        total = total_loss(prediction, labels, terms, settings, PrecisionConfig()).total
         return total * scale * (CHUNK / BATCH)
 
     value, gradient = jax.value_and_grad(loss)(parts)

@@ -29,7 +29,7 @@ from risjax.config.io import apply_overrides
 from risjax.covariance import CovarianceSettings
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
-from risjax.loss import active_weights, total_loss
+from risjax.loss import loss_settings, total_loss
 from risjax.model import build, make_inputs
 from risjax.model.patches import to_patches
 from risjax.precision import HALF_LIMIT, limit_cotangents
@@ -73,7 +73,7 @@ def make_run(dtype, is_limited):
     precision = PrecisionConfig(compute=dtype)
     network = build(CONFIG.physics.array, CONFIG.model, precision)
     params = network.init(jax.random.key(0))
-    weights = {name: jnp.float32(weight) for name, weight in active_weights(LossConfig()).items()}
+    terms = jax.tree.map(jnp.float32, loss_settings(LossConfig()))
 
     def emitted(prediction):
         """[..., T, 2 rank patch^2], what the last layer put out."""
@@ -92,7 +92,7 @@ def make_run(dtype, is_limited):
             prediction = limit_cotangents(prediction, HALF_LIMIT / BATCH * scale)
         label = jax.tree.map(lambda leaf: leaf[None], label)
         settings = CovarianceSettings(blend=jnp.float32(0.1), shrinkage=jnp.float32(0.0), loading=loading)
-        total = total_loss(prediction, label, weights, settings, precision).total
+        total = total_loss(prediction, label, terms, settings, precision).total
         return total * scale / BATCH, (is_finite, total)
 
     @jax.jit

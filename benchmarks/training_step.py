@@ -106,7 +106,7 @@ def parts_risjax(contest: Any) -> dict[str, float]:
     import jax
     import jax.numpy as jnp
 
-    from risjax.loss import active_weights, make_labels, total_loss
+    from risjax.loss import loss_settings, make_labels, total_loss
     from risjax.model import build, make_inputs
 
     config, trainer, params = contest.config, contest.trainer, contest.state.params
@@ -114,14 +114,15 @@ def parts_risjax(contest: Any) -> dict[str, float]:
     scenes = trainer.draw(contest.state.step)
     inputs = jax.jit(lambda seen: jax.vmap(lambda one: make_inputs(one, config.model))(seen))
     made = inputs(scenes.observation)
-    labels, weights = make_labels(scenes, made.sample), active_weights(config.loss)
+    terms = loss_settings(config.loss)
+    labels = make_labels(scenes, made.sample, array=config.physics.array, terms=terms.weights)
     prediction = jax.jit(network.apply)(params, made.features)
 
     def energy(params: Any) -> jax.Array:
         return sum((jnp.sum(part**2) for part in network.apply(params, made.features).factor), start=jnp.zeros(()))
 
     def loss(prediction: Any) -> jax.Array:
-        return total_loss(prediction, labels, weights, config.covariance, config.precision).total
+        return total_loss(prediction, labels, terms, config.covariance, config.precision).total
 
     network_gradient, loss_gradient = jax.jit(jax.grad(energy)), jax.jit(jax.grad(loss))
     wait = jax.block_until_ready
@@ -159,7 +160,7 @@ def parts_pytorch(contest: Any) -> dict[str, float]:
         baseline.synchronize(device)
 
     def loss() -> None:
-        total, _ = baseline.total_loss(prediction(leaves), labels, theirs.weights, config.covariance, theirs.options)
+        total, _ = baseline.total_loss(prediction(leaves), labels, theirs.terms, config.covariance, theirs.options)
         total.backward()
         baseline.synchronize(device)
 

@@ -44,7 +44,7 @@ def test_the_loss_judges_the_covariance_that_inference_uses(trained, monkeypatch
     prediction = trainer.program.network.apply(params, inputs.features)
     settings = make_settings(CONFIG)
     labels = make_labels(batch, inputs.sample)
-    seen = total_loss(prediction, labels, settings.loss_weights, settings.covariance, CONFIG.precision)
+    seen = total_loss(prediction, labels, settings.loss, settings.covariance, CONFIG.precision)
     _, effective = make_pipeline(*SECTIONS).covariance(params, batch.observation, CONFIG.covariance)
     expected = jax.vmap(fingerprint)(effective)
     np.testing.assert_allclose(seen.terms["projector"], expected, rtol=1e-4, atol=1e-3)

@@ -1,11 +1,11 @@
 """The loss in PyTorch: whole dictionaries upcast at the door, then the terms of `risjax.loss`, batched.
 
 ``prediction = {"factor": F [B, N, rank]}`` and ``labels = {"factor": B [B, N, K], "num_sources": [B],
-"sample": x_hat [B, N, 1]}``, complex tensors or `Packed` pairs.
+"sample": x_hat [B, N, 1], "peaks": of `risjax.baseline.peaks`}``, complex tensors or `Packed` pairs; peaks only where
+``contrast`` has a weight.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -13,7 +13,9 @@ from torch import Tensor
 from risjax.baseline.casting import join, upcast
 from risjax.baseline.options import BaselineOptions
 from risjax.baseline.projector import builtin_projector, signal_overlap, signal_projector
+from risjax.baseline.terms import peak_contrast, subspace_alignment
 from risjax.config import CovarianceConfig
+from risjax.loss import LossSettings
 
 GRADIENT_FLOOR = 1.0e-2
 """As in `risjax.linalg.scale`."""
@@ -22,11 +24,13 @@ GRADIENT_FLOOR = 1.0e-2
 def total_loss(
     prediction: dict[str, Any],
     labels: dict[str, Any],
-    weights: Mapping[str, float],
+    settings: LossSettings,
     covariance: CovarianceConfig,
     options: BaselineOptions,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted sum of the terms' means over scenes, [], and each term for each scene, {name: [B]}.
+
+    ``settings`` are Python numbers, of one moment: see `weights_at`.
 
     Raises:
         RuntimeError: by PyTorch, where ``options.cast`` leaves complex32 or mixed dtypes to an operation without them.
@@ -37,25 +41,51 @@ def total_loss(
         labels = upcast(labels)
     factor = join(prediction["factor"])
     # Labels that nobody cast keep their rounding, but the first operation with a wider prediction promotes them.
-    label, sample = (
-        value.to(torch.promote_types(value.dtype, factor.dtype))
-        for value in (join(labels["factor"]), join(labels["sample"]))
-    )
-    terms = {}
+    label, sample = _promoted(labels["factor"], factor), _promoted(labels["sample"], factor)
+    weights, terms = settings.weights, {}
     if "covariance" in weights:
-        terms["covariance"] = covariance_nmse(factor, label)
+        terms["covariance"] = covariance_nmse(factor, label, cast("float | None", settings.diagonal))
+    if "alignment" in weights:
+        terms["alignment"] = subspace_alignment(normalise_trace(factor), label, cast(float, settings.alignment_loading))
     if "projector" in weights:
         terms["projector"] = projector_distance(factor, label, sample, labels["num_sources"], covariance, options)
+    if "contrast" in weights:
+        vectors = {name: _promoted(labels["peaks"][name], factor) for name in ("source", "around")}
+        peaks = {**vectors, "counted": labels["peaks"]["counted"]}
+        effective, loading = effective_covariance(factor, sample, covariance)
+        terms["contrast"] = peak_contrast(effective, loading, peaks, cast(float, settings.contrast_margin_db))
     total = sum(
         (weight * terms[name].mean() for name, weight in weights.items()), start=torch.zeros((), device=factor.device)
     )
     return total, terms
 
 
-def covariance_nmse(factor: Tensor, label: Tensor) -> Tensor:
-    """||R_pred - R||_F^2 / ||R||_F^2 of covariances of trace N, [B]."""
+def weights_at(settings: LossSettings, progress: float) -> LossSettings:
+    """The settings of one moment, ``progress`` of all updates done: `risjax.loss.at_progress` in Python numbers."""
+    schedule = settings.schedule
+    if schedule is None:
+        return settings
+
+    def share(done: float, length: float) -> float:
+        return min(done / length, 1.0) if length > 0 else 1.0
+
+    early = 1.0 - share(progress, cast(float, schedule.warmup_fraction))
+    late = 1.0 - share(1.0 - progress, cast(float, schedule.final_fraction))
+    weights = {
+        name: weight * (1.0 + early * (schedule.warmup[name] - 1.0) + late * (schedule.final[name] - 1.0))
+        for name, weight in settings.weights.items()
+    }
+    return settings._replace(weights=weights, schedule=None)
+
+
+def covariance_nmse(factor: Tensor, label: Tensor, diagonal: float | None = None) -> Tensor:
+    """||R_pred - R||_F^2 / ||R||_F^2 of covariances of trace N, squares on the diagonal weighted, [B]."""
     target = _gram(normalise_trace(label))
-    return _energy(_gram(normalise_trace(factor)) - target) / _energy(target)
+    error = _gram(normalise_trace(factor)) - target
+    if diagonal is None:
+        return _energy(error) / _energy(target)
+    weight = torch.ones(error.shape[-2:], dtype=error.real.dtype, device=error.device).fill_diagonal_(diagonal**0.5)
+    return _energy(error * weight) / _energy(target * weight)
 
 
 def effective_covariance(factor: Tensor, sample: Tensor, settings: CovarianceConfig) -> tuple[Tensor, float]:
@@ -98,6 +128,11 @@ def normalise_trace(factor: Tensor) -> Tensor:
     scaled = factor.detach() / largest + (factor - factor.detach()) / slope
     trace = _energy(scaled)[..., None, None]
     return scaled * torch.sqrt(factor.shape[-2] / torch.where(usable, trace, 1.0))
+
+
+def _promoted(value: Any, factor: Tensor) -> Tensor:
+    value = join(value)
+    return value.to(torch.promote_types(value.dtype, factor.dtype))
 
 
 def _gram(factor: Tensor) -> Tensor:

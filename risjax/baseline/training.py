@@ -8,14 +8,15 @@ from torch import Tensor
 
 from risjax.baseline.casting import narrow
 from risjax.baseline.features import make_inputs
-from risjax.baseline.loss import total_loss
+from risjax.baseline.loss import total_loss, weights_at
 from risjax.baseline.network import build_network, prediction
 from risjax.baseline.optimizer import clip_by_global_norm, make_optimizer, update_average
 from risjax.baseline.options import BaselineOptions
+from risjax.baseline.peaks import check_surface, make_peaks
 from risjax.baseline.runtime import compile_network, set_matmul_precision
 from risjax.baseline.weights import to_flax, to_torch
 from risjax.config import Config
-from risjax.loss import active_weights
+from risjax.loss import loss_settings
 
 _HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -47,7 +48,8 @@ class Trainer:
         options: see `BaselineOptions`.
 
     Raises:
-        ValueError: another optimizer, or a matmul precision that PyTorch does not have.
+        ValueError: another optimizer, a matmul precision that PyTorch does not have, or ``loss.contrast`` on a surface
+            that `risjax.baseline.peaks` does not know.
     """
 
     def __init__(self, config: Config, params: Mapping[Any, Any] | None = None, options: BaselineOptions | None = None):
@@ -74,7 +76,9 @@ class Trainer:
             growth_interval=precision.loss_scale_period,
             enabled=self.half == torch.float16,
         )
-        self.weights = active_weights(config.loss)
+        self.terms = loss_settings(config.loss)
+        if "contrast" in self.terms.weights:
+            check_surface(config.physics)
         self.applied = self.skipped = 0
         self.compilation: dict[str, Any] | None = None
         self._forward: Any = self.network
@@ -108,7 +112,9 @@ class Trainer:
             parts = self._forward(features)
         if self.half is not None:
             parts = tuple(part.to(self.half) for part in parts)
-        return total_loss(prediction(parts), labels, self.weights, self.config.covariance, self.options)
+        train = self.config.train
+        now = weights_at(self.terms, self.applied / (train.epochs * train.steps_per_epoch))
+        return total_loss(prediction(parts), labels, now, self.config.covariance, self.options)
 
     def parameters(self, *, average: bool = False) -> dict[Any, Any]:
         """The parameters, or their moving average, as flax has them."""
@@ -135,6 +141,9 @@ class Trainer:
             "num_sources": moved["num_sources"],
             "sample": sample,
         }
+        if "contrast" in self.terms.weights:
+            active = moved["label_factor"].abs().sum(-2) > 0
+            labels["peaks"] = make_peaks(self.config.physics.array, moved["position"], active)
         if self.options.cast != "both" and self.half is not None:
             labels = narrow(labels, self.half)
         return features, labels

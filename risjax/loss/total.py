@@ -1,16 +1,19 @@
 """The loss: everything upcast at the door, then a weighted sum of terms, all under the scope ``loss``."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
-from risjax.config import CovarianceConfig, LossConfig, PrecisionConfig
+from risjax.config import ArrayConfig, CovarianceConfig, PrecisionConfig
 from risjax.covariance import CovarianceSettings, effective_covariance
 from risjax.loss.covariance_nmse import covariance_nmse
+from risjax.loss.peak_contrast import Peaks, make_peaks, peak_contrast
 from risjax.loss.projector_distance import projector_distance
+from risjax.loss.settings import LossSettings
+from risjax.loss.subspace_alignment import subspace_alignment
 from risjax.precision import check_upcast, upcast
 from risjax.types import Prediction, Scene
 
@@ -22,11 +25,14 @@ class Labels(NamedTuple):
         factor: B of the label covariance R = B B^H of trace N, [N, K].
         num_sources: K of the scene.
         sample: factor of R_sample, [N, 1]; no truth, but compared in full precision all the same.
+        peaks: where the spectrum should stand out, for the term ``contrast``; None without it, and no part of the
+            program.
     """
 
     factor: Complex[Array, "*batch N K"]
     num_sources: Int[Array, "*batch"]
     sample: Complex[Array, "*batch N one"]
+    peaks: Peaks | None = None
 
 
 class Loss(NamedTuple):
@@ -41,21 +47,37 @@ class Loss(NamedTuple):
     terms: dict[str, Float[Array, " batch"]]
 
 
-def make_labels(scene: Scene, sample: Complex[Array, "*batch N one"]) -> Labels:
-    """The labels of simulated scenes."""
-    return Labels(scene.truth.label_factor, scene.truth.num_sources, sample)
+def make_labels(
+    scene: Scene,
+    sample: Complex[Array, "*batch N one"],
+    *,
+    array: ArrayConfig | None = None,
+    terms: Collection[str] = (),
+) -> Labels:
+    """The labels of a batch of simulated scenes.
 
+    Args:
+        scene: the scenes.
+        sample: factors of their sample covariances.
+        array: the surface, where ``terms`` need it.
+        terms: names of the terms that will be computed: ``contrast`` needs more than the others.
 
-def active_weights(config: LossConfig) -> dict[str, float]:
-    """Weights of the terms that are part of the program, those above zero."""
-    weights = {name: getattr(config, name).weight for name in type(config).model_fields}
-    return {name: weight for name, weight in weights.items() if weight > 0}
+    Raises:
+        ValueError: ``contrast`` without an array.
+    """
+    labels = Labels(scene.truth.label_factor, scene.truth.num_sources, sample)
+    if "contrast" not in terms:
+        return labels
+    if array is None:
+        raise ValueError("the term 'contrast' looks at directions around the sources: pass make_labels the array")
+    around = jax.vmap(lambda sources, geometry: make_peaks(array, sources, geometry))
+    return labels._replace(peaks=around(scene.truth.sources, scene.observation.geometry))
 
 
 def total_loss(
     prediction: Prediction,
     labels: Labels,
-    weights: Mapping[str, float | Float[Array, ""]],
+    settings: LossSettings,
     covariance: CovarianceConfig | CovarianceSettings,
     precision: PrecisionConfig,
 ) -> Loss:
@@ -67,25 +89,42 @@ def total_loss(
     Args:
         prediction: a batch of the network's outputs, half precision welcome.
         labels: a batch of labels.
-        weights: weights of the terms, as of `active_weights`; a term without one is no part of the program.
+        settings: weights and numbers of the terms, of `risjax.loss.loss_settings`; a term without a weight is no part
+            of the program. Their schedule is not read: see `risjax.loss.at_progress`.
         covariance: how R_pred and R_sample become R_eff.
         precision: the matmul precision of the loss.
+
+    Raises:
+        ValueError: at trace time, labels without peaks where ``contrast`` has a weight.
     """
     with jax.named_scope("loss"), jax.default_matmul_precision(precision.loss_matmul):
         prediction, labels = upcast(prediction), upcast(labels)
         check_upcast(prediction, name="prediction")
         check_upcast(labels, name="labels")
-
-        def scene_terms(factor: Array, label: Labels) -> dict[str, Array]:
-            terms = {}
-            if "covariance" in weights:
-                terms["covariance"] = covariance_nmse(factor, label.factor)
-            if "projector" in weights:
-                effective = effective_covariance(factor, label.sample, covariance)
-                terms["projector"] = projector_distance(effective, label.factor, label.num_sources)
-            return terms
-
         factors = cast(Array, prediction.factor)  # the upcast has joined its real and imaginary parts
-        terms = jax.vmap(scene_terms)(factors, labels)
-        total = sum((weight * jnp.mean(terms[name]) for name, weight in weights.items()), start=jnp.zeros(()))
-        return Loss(total, terms)
+        terms = jax.vmap(lambda factor, label: _scene_terms(factor, label, settings, covariance))(factors, labels)
+        weighted = (weight * jnp.mean(terms[name]) for name, weight in settings.weights.items())
+        return Loss(sum(weighted, start=jnp.zeros(())), terms)
+
+
+def _scene_terms(
+    factor: Array, label: Labels, settings: LossSettings, covariance: CovarianceConfig | CovarianceSettings
+) -> dict[str, Array]:
+    """The terms that have a weight, of one scene."""
+    wanted, terms = settings.weights, {}
+    if "covariance" in wanted:
+        terms["covariance"] = covariance_nmse(factor, label.factor, settings.diagonal)
+    if "alignment" in wanted:
+        assert settings.alignment_loading is not None
+        terms["alignment"] = subspace_alignment(factor, label.factor, settings.alignment_loading)
+    if not {"projector", "contrast"} & set(wanted):
+        return terms
+    effective = effective_covariance(factor, label.sample, covariance)
+    if "projector" in wanted:
+        terms["projector"] = projector_distance(effective, label.factor, label.num_sources)
+    if "contrast" in wanted:
+        if label.peaks is None:
+            raise ValueError("the term 'contrast' needs labels with peaks: make_labels(..., array=..., terms=...)")
+        assert settings.contrast_margin_db is not None
+        terms["contrast"] = peak_contrast(effective, label.peaks, settings.contrast_margin_db)
+    return terms

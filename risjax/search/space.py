@@ -22,7 +22,7 @@ _DEAD = {
     "search": "a search cannot search itself",
     "evaluate": "a trial is judged on the validation scenes, before any evaluation",
     **dict.fromkeys(
-        ("limit", "simulate", "compare", "predict", "release", "export", "data", "weights"),
+        ("ablate", "limit", "simulate", "compare", "predict", "release", "export", "data", "weights"),
         "it belongs to a stage that no trial runs",
     ),
     "checks": "assertions do not change what is learned",
@@ -124,6 +124,8 @@ def _path_problem(config: Config, path: str) -> str | None:
     for dead, why in _DEAD.items():
         if path == dead or path.startswith(dead + "."):
             return f"no trial reads this setting: {why}"
+    if why := _absent_term(config, parts):
+        return f"no trial reads this setting: {why}"
     if path == "train.steps_per_epoch" and config.search.steps_per_epoch is not None:
         return "no trial reads this setting: search.steps_per_epoch takes its place"
     if path.startswith("estimator.") and config.search.metric == "nmse":
@@ -131,6 +133,23 @@ def _path_problem(config: Config, path: str) -> str | None:
     if path.startswith("estimator.") and not path.startswith(_LIVE_ESTIMATOR):
         return "no trial reads this setting: it belongs to another method than the one that trials are judged by"
     return None
+
+
+def _absent_term(config: Config, parts: tuple[str, ...]) -> str | None:
+    """Why a number of the loss is no part of any trial's program, or None."""
+    if parts[0] != "loss" or parts[-1] == "weight":
+        return None
+    searched, terms = config.search.space, config.loss.terms
+    if parts[1] in terms:
+        is_absent = terms[parts[1]].weight == 0 and f"loss.{parts[1]}.weight" not in searched
+        return f"loss.{parts[1]}.weight is 0" if is_absent else None
+    changing = [
+        name
+        for name, term in terms.items()
+        if (term.weight or f"loss.{name}.weight" in searched)
+        and ((term.warmup, term.final) != (1, 1) or {f"loss.{name}.warmup", f"loss.{name}.final"} & set(searched))
+    ]
+    return None if changing else "no term of the loss has a multiple (warmup, final) other than 1"
 
 
 def _refused_pairs(

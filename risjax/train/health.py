@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from risjax.loss import active_weights, make_labels, total_loss
+from risjax.loss import LossSettings, loss_settings, make_labels, total_loss
 from risjax.model import make_inputs
 from risjax.precision import upcast
 from risjax.train.locate import first_nonfinite
@@ -31,7 +31,8 @@ def find_culprits(trainer: Trainer, state: TrainState, batch: Scene) -> list[str
     config = trainer.config
     inputs = jax.vmap(lambda observation: make_inputs(observation, config.model))(batch.observation)
     prediction = upcast(trainer.program.network.apply(state.params, inputs.features))
-    labels = make_labels(batch, inputs.sample)
+    settings = loss_settings(config.loss)
+    labels = make_labels(batch, inputs.sample, array=config.physics.array, terms=settings.weights)
     lines = [
         f"{name}{jax.tree_util.keystr(path)}"
         for name, tree in (("params", state.params), ("opt_state", state.opt_state), ("ema", state.ema))
@@ -42,10 +43,11 @@ def find_culprits(trainer: Trainer, state: TrainState, batch: Scene) -> list[str
         for path, leaf in jax.tree.leaves_with_path(tree):
             if jnp.issubdtype(leaf.dtype, jnp.inexact):
                 lines += _line(f"{name}{jax.tree_util.keystr(path)}", leaf)
-    for name in active_weights(config.loss):
+    for name in settings.weights:
+        only = settings._replace(weights={name: 1.0})
 
-        def alone(prediction: Prediction, name: str = name) -> tuple[Array, Array]:
-            terms = total_loss(prediction, labels, {name: 1.0}, config.covariance, config.precision).terms
+        def alone(prediction: Prediction, name: str = name, only: LossSettings = only) -> tuple[Array, Array]:
+            terms = total_loss(prediction, labels, only, config.covariance, config.precision).terms
             return jnp.sum(terms[name]), terms[name]
 
         gradient, values = jax.grad(alone, has_aux=True)(prediction)

@@ -6,6 +6,7 @@ continuous settings only. Those are arguments of the program; everything else is
 
 from typing import Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
@@ -19,7 +20,7 @@ from risjax.config import (
     TrainConfig,
 )
 from risjax.covariance import CovarianceSettings
-from risjax.loss import active_weights
+from risjax.loss import LossSettings, loss_settings
 
 LOG_INTERVAL_STEPS = 10
 """Steps between visits of the host: reports are fetched, assertions waited for, lines written."""
@@ -37,7 +38,7 @@ class Settings(NamedTuple):
         weight_decay: AdamW's.
         clip_norm: global norm that gradients are clipped to.
         ema_decay: decay of the moving average of the parameters.
-        loss_weights: weight of each active term.
+        loss: weights and numbers of the active terms.
         covariance: blend, shrinkage and loading of R_eff.
     """
 
@@ -49,7 +50,7 @@ class Settings(NamedTuple):
     weight_decay: Float[Array, ""]
     clip_norm: Float[Array, ""]
     ema_decay: Float[Array, ""]
-    loss_weights: dict[str, Float[Array, ""]]
+    loss: LossSettings
     covariance: CovarianceSettings
 
 
@@ -69,7 +70,7 @@ def make_settings(config: Config) -> Settings:
         seed=jnp.asarray(config.run.seed, jnp.uint32),
         total_steps=jnp.asarray(total_steps(config.train), jnp.int32),
         **{name: scalar(getattr(config.train, name)) for name in _TRACED_TRAIN},
-        loss_weights={name: scalar(weight) for name, weight in active_weights(config.loss).items()},
+        loss=jax.tree.map(scalar, loss_settings(config.loss)),
         covariance=CovarianceSettings(
             *(scalar(getattr(config.covariance, name)) for name in CovarianceSettings._fields)
         ),
@@ -82,7 +83,7 @@ class ProgramKey(NamedTuple):
     physics: PhysicsConfig
     precision: PrecisionConfig
     model: ModelConfig
-    terms: tuple[str, ...]
+    loss: tuple[str, ...]
     optimizer: Literal["adamw", "muon"]
     batch_size: int
     dataset_scenes: int
@@ -96,7 +97,7 @@ def program_key(config: Config) -> ProgramKey:
         physics=config.physics,
         precision=config.precision,
         model=config.model,
-        terms=tuple(active_weights(config.loss)),
+        loss=loss_settings(config.loss).names,
         optimizer=config.train.optimizer,
         batch_size=config.train.batch_size,
         dataset_scenes=config.train.dataset_scenes,

@@ -5,7 +5,7 @@ counted, and in float16 it halves the loss scale. So that a single degenerate sc
 its batch, the gradient that enters the network is limited scene by scene (`risjax.precision.limit_cotangents`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -15,7 +15,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from risjax.checks import check_finite
-from risjax.loss import make_labels, total_loss
+from risjax.loss import at_progress, make_labels, total_loss
 from risjax.model import Network, Params, make_inputs
 from risjax.physics.batches import over_scenes
 from risjax.precision import HALF_LIMIT, LossScale, all_finite, limit_cotangents, select_tree, upcast
@@ -69,8 +69,8 @@ def _make_slope(
         prediction = network.apply(params, inputs.features)
         if key.precision.compute == "float16":
             prediction = limit_cotangents(prediction, HALF_LIMIT / key.batch_size * scale.value)
-        labels = make_labels(batch, inputs.sample)
-        loss = total_loss(prediction, labels, settings.loss_weights, settings.covariance, key.precision)
+        labels = make_labels(batch, inputs.sample, array=key.physics.array, terms=settings.loss.weights)
+        loss = total_loss(prediction, labels, settings.loss, settings.covariance, key.precision)
         seen = {"labels": upcast(labels), "prediction": upcast(prediction), "loss": (loss.total, loss.terms)}
         broken = {name: _nan_unless_finite(tree) for name, tree in seen.items()} if key.checks.finite else {}
         means = {name: jnp.mean(values) for name, values in loss.terms.items()}
@@ -113,7 +113,10 @@ def make_step(key: ProgramKey, network: Network, mesh: Mesh | None = None) -> St
     slope_of = _make_slope(key, network, mesh)
 
     def step(state: TrainState, batch: Scene, settings: Settings) -> tuple[TrainState, StepInfo]:
-        slope = slope_of(state.params, state.loss_scale, batch, settings)
+        applied = schedule_count(state.opt_state)
+        progress = (applied / settings.total_steps).astype(settings.learning_rate.dtype)
+        loss = at_progress(settings.loss, progress)
+        slope = slope_of(state.params, state.loss_scale, batch, settings._replace(loss=loss))
         for name in _SEEN if slope.broken else ():
             check_finite(slope.broken[name], name=name)
         gradient = state.loss_scale.unscale(slope.gradient)
@@ -121,7 +124,6 @@ def make_step(key: ProgramKey, network: Network, mesh: Mesh | None = None) -> St
         if key.checks.finite and not is_float16:
             check_finite(gradient, name="gradient")
 
-        applied = schedule_count(state.opt_state)
         updates, opt_state = make_optimizer(key.optimizer, settings).update(gradient, state.opt_state, state.params)
         params = cast(Params, optax.apply_updates(state.params, updates))
         ema = cast(Params, optax.incremental_update(params, state.ema, 1.0 - _ema_decay(settings, applied)))
@@ -143,6 +145,7 @@ def make_step(key: ProgramKey, network: Network, mesh: Mesh | None = None) -> St
         info = StepInfo(
             loss=slope.loss,
             terms=slope.terms,
+            weights=cast(Mapping[str, Array], loss.weights),
             grad_norm_backbone=optax.tree.norm(gradient["encoder"]),
             grad_norm_head=optax.tree.norm(gradient["head"]),
             update_norm=optax.tree.norm(jax.tree.map(jnp.subtract, params, state.params)),

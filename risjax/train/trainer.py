@@ -101,7 +101,10 @@ class Trainer:
         def make(state: TrainState, batch: Scene) -> dict[str, Any]:
             inputs = jax.vmap(lambda observation: make_inputs(observation, self.config.model))(batch.observation)
             prediction = self.program.network.apply(state.params, inputs.features)
-            return {"prediction": prediction, "labels": make_labels(batch, inputs.sample)}
+            labels = make_labels(
+                batch, inputs.sample, array=self.config.physics.array, terms=self.settings.loss.weights
+            )
+            return {"prediction": prediction, "labels": labels}
 
         state = jax.eval_shape(self.program.init, self.settings)
         before = jax.eval_shape(make, state, jax.eval_shape(self.program.draw, self.settings, state.step))

@@ -56,8 +56,8 @@ def careless(tree):
     return jax.tree.map(widen, tree, is_leaf=lambda node: isinstance(node, PackedComplex))
 
 
-def half_labels(scene, sample):
-    labels = make_labels(scene, sample)
+def half_labels(scene, sample, **arguments):
+    labels = make_labels(scene, sample, **arguments)
     half = PackedComplex(labels.factor.real.astype(jnp.float16), labels.factor.imag.astype(jnp.float16))
     return labels._replace(factor=half)
 

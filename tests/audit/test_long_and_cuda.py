@@ -11,7 +11,7 @@ from risjax.checks import drop_checks, wait_for_checks
 from risjax.config import CovarianceConfig, LossConfig, PrecisionConfig
 from risjax.config.io import load_config
 from risjax.linalg.hermitian import matmul
-from risjax.loss import Labels, active_weights, total_loss
+from risjax.loss import Labels, loss_settings, total_loss
 from risjax.train import Trainer
 from risjax.train.health import locate
 from risjax.types import PackedComplex, Prediction
@@ -94,8 +94,7 @@ def loss_and_gradient(device):
     arguments = jax.device_put((Prediction(factor=PackedComplex(real, imag)), labels), device)
 
     def loss(prediction, labels):
-        weights = active_weights(LossConfig())
-        return total_loss(prediction, labels, weights, CovarianceConfig(), PrecisionConfig()).total
+        return total_loss(prediction, labels, loss_settings(LossConfig()), CovarianceConfig(), PrecisionConfig()).total
 
     value, gradient = jax.jit(jax.value_and_grad(loss))(*arguments)
     return float(value), np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(gradient)])

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="comparing with PyTorch needs it: pi
 
 from risjax import baseline  # noqa: E402
 from risjax.baseline.network import prediction  # noqa: E402
-from risjax.loss import active_weights, make_labels, total_loss  # noqa: E402
+from risjax.loss import loss_settings, make_labels, total_loss  # noqa: E402
 from risjax.model import build, make_inputs  # noqa: E402
 from risjax.physics.images import NOISE_TO_SIGNAL_RANGE  # noqa: E402
 from risjax.physics.measurement import gram  # noqa: E402
@@ -52,7 +52,7 @@ def test_inputs_outputs_terms_and_every_gradient_leaf_agree(dtype, tolerance, en
 
         def objective(params):
             emitted = network.apply(params, inputs.features)
-            loss = total_loss(emitted, labels, active_weights(config.loss), config.covariance, config.precision)
+            loss = total_loss(emitted, labels, loss_settings(config.loss), config.covariance, config.precision)
             return loss.total, (emitted, loss.terms)
 
         ours, (emitted, terms) = jax.jit(jax.grad(objective, has_aux=True))(params)
@@ -70,7 +70,7 @@ def test_inputs_outputs_terms_and_every_gradient_leaf_agree(dtype, tolerance, en
             theirs.load_state_dict(baseline.to_torch(params))
             predicted = prediction(theirs(same))
             total, found = baseline.total_loss(
-                predicted, targets, active_weights(config.loss), config.covariance, eager(rule=rule)
+                predicted, targets, loss_settings(config.loss), config.covariance, eager(rule=rule)
             )
             total.backward()
             assert error(jax.lax.complex(*emitted.factor), torch.complex(*predicted["factor"]).detach()) <= tolerance
@@ -121,7 +121,7 @@ def test_half_precision_agrees_within_its_own_rounding(compute):
     inputs = jax.vmap(lambda observation: make_inputs(observation, config.model))(scene.observation)
     emitted = network.apply(params, inputs.features)
     labels = make_labels(scene, inputs.sample)
-    weights = active_weights(config.loss)
+    weights = loss_settings(config.loss)
     ours = total_loss(emitted, labels, weights, config.covariance, config.precision)
 
     theirs = baseline.Trainer(config, params, eager())

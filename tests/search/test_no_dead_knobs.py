@@ -14,6 +14,7 @@ from jax.interpreters.partial_eval import dce_jaxpr
 from jax.tree_util import keystr
 
 from risjax.config import Config
+from risjax.config.errors import ConfigError, setting_paths
 from risjax.config.io import apply_overrides, load_config
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
@@ -98,6 +99,45 @@ def moved(config: Config, path: str) -> Config:
 def test_the_objective_notices_every_searched_setting(reference, path):
     config, program = reference
     assert traced(moved(config, path)) != program, f"{path} is a dead knob"
+
+
+LOSS = [".".join(path) for path in setting_paths(Config) if path[0] == "loss" and len(path) == 3]
+WHOLE_LOSS = {
+    **{f"loss.{name}.weight": 0.5 for name in Config(stages=("train",)).loss.terms},
+    "loss.projector.warmup": 0.0,
+    "loss.projector.final": 0.5,
+    "loss.covariance.diagonal": 0.5,
+}
+
+
+@pytest.fixture(scope="module")
+def whole_loss() -> tuple[Config, str]:
+    config = apply_overrides(tiny(), WHOLE_LOSS)
+    return config, traced(config)
+
+
+@pytest.mark.parametrize("path", LOSS)
+def test_a_search_may_move_every_number_of_the_loss(whole_loss, path):
+    config, program = whole_loss
+    assert traced(apply_overrides(config, {path: 0.37})) != program, f"{path} is a dead knob"
+    space = {path: {"uniform": [0.1, 0.4]}}
+    assert check_space(apply_overrides(config, {"search.space": space})) == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("loss.contrast.margin_db", "loss.contrast.weight is 0"),
+        ("loss.alignment.warmup", "loss.alignment.weight is 0"),
+        ("loss.schedule.warmup_fraction", "no term of the loss has a multiple"),
+    ],
+)
+def test_a_number_of_the_loss_that_no_trial_reads_is_refused(path, why):
+    with pytest.raises(ConfigError, match=why):
+        check_space(apply_overrides(tiny(), {"search.space": {path: {"uniform": [0.1, 0.4]}}}))
+    term = {"loss.schedule.warmup_fraction": "loss.projector.warmup"}.get(path, f"{path.rpartition('.')[0]}.weight")
+    both = {name: {"uniform": [0.1, 0.4]} for name in (path, term)}
+    assert check_space(apply_overrides(tiny(), {"search.space": both})) == ()
 
 
 def test_the_test_notices_a_dead_knob(reference):

@@ -1,0 +1,115 @@
+"""The numbers of the loss where they are traced, and its terms' weights over a training.
+
+======== =========================================================================================
+symbol   meaning
+======== =========================================================================================
+t        share of all updates that are done, in [0, 1]
+w, f     ``loss.schedule.warmup_fraction`` and ``final_fraction``
+m(t)     multiple of a term's weight: linear from ``warmup`` at t = 0 to 1 at t = w, 1 until
+         t = 1 - f, linear to ``final`` at t = 1
+======== =========================================================================================
+
+What a configuration does not use is left out here, and so no part of the program: a term of weight zero, a diagonal
+weighted like the rest, a schedule that is constant. A term that is zero only at first is part of it, and costs its
+time.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from risjax.config import LossConfig
+
+Number = Float[Array, ""] | float
+
+
+class WeightSchedule(NamedTuple):
+    """How weights change.
+
+    Attributes:
+        warmup_fraction: w.
+        final_fraction: f.
+        warmup: multiple of each active term's weight at the first update.
+        final: multiple at the last.
+    """
+
+    warmup_fraction: Number
+    final_fraction: Number
+    warmup: Mapping[str, Number]
+    final: Mapping[str, Number]
+
+
+class LossSettings(NamedTuple):
+    """The numbers of `LossConfig` that its program reads, so that one program serves many configurations.
+
+    Attributes:
+        weights: weight of each term that is part of the program.
+        diagonal: ``covariance.diagonal``; None for 1.
+        alignment_loading: ``alignment.loading``; None without that term.
+        contrast_margin_db: ``contrast.margin_db``; None without that term.
+        schedule: None for constant weights.
+    """
+
+    weights: Mapping[str, Number]
+    diagonal: Number | None = None
+    alignment_loading: Number | None = None
+    contrast_margin_db: Number | None = None
+    schedule: WeightSchedule | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What of the loss is part of the program; two configurations with the same names can share one."""
+        return tuple(jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(self))
+
+
+def active_weights(config: LossConfig) -> dict[str, float]:
+    """Weights of the terms that are part of the program, those above zero."""
+    return {name: term.weight for name, term in config.terms.items() if term.weight > 0}
+
+
+def loss_settings(config: LossConfig) -> LossSettings:
+    """The settings of a configuration, as Python numbers."""
+    active = {name: term for name, term in config.terms.items() if term.weight > 0}
+    multiples = [(term.warmup, term.final) for term in active.values()]
+    return LossSettings(
+        weights=active_weights(config),
+        diagonal=config.covariance.diagonal if "covariance" in active and config.covariance.diagonal != 1 else None,
+        alignment_loading=config.alignment.loading if "alignment" in active else None,
+        contrast_margin_db=config.contrast.margin_db if "contrast" in active else None,
+        schedule=None
+        if all(pair == (1, 1) for pair in multiples)
+        else WeightSchedule(
+            warmup_fraction=config.schedule.warmup_fraction,
+            final_fraction=config.schedule.final_fraction,
+            warmup={name: term.warmup for name, term in active.items()},
+            final={name: term.final for name, term in active.items()},
+        ),
+    )
+
+
+def at_progress(settings: LossSettings, progress: Number) -> LossSettings:
+    """The settings with the weights of one moment, constant from there on.
+
+    Args:
+        settings: of the whole training.
+        progress: t; updates applied so far over all of them.
+    """
+    schedule = settings.schedule
+    if schedule is None:
+        return settings
+    begun = _ramp(progress, schedule.warmup_fraction)
+    left = _ramp(1.0 - progress, schedule.final_fraction)
+
+    def now(name: str, weight: Number) -> Number:
+        multiple = 1.0 + (schedule.warmup[name] - 1.0) * (1.0 - begun) + (schedule.final[name] - 1.0) * (1.0 - left)
+        return weight * multiple
+
+    return settings._replace(weights={name: now(name, w) for name, w in settings.weights.items()}, schedule=None)
+
+
+def _ramp(progress: Number, length: Number) -> Number:
+    """0 at no progress, linear to 1 at ``length``; 1 throughout a phase of no length."""
+    return jnp.where(jnp.asarray(length) > 0, jnp.clip(progress / jnp.where(length > 0, length, 1.0), 0.0, 1.0), 1.0)
