@@ -1,6 +1,17 @@
 """Evaluation: any methods on any scenes, the same scenes for each."""
 
+from risjax.evaluate.measure import Compiled, as_estimates, per_scene_metrics, read_estimates, run_methods
 from risjax.evaluate.run import evaluate, stored_estimates
 from risjax.evaluate.scenes import EvaluationScenes, load_scenes
 
-__all__ = ["EvaluationScenes", "evaluate", "load_scenes", "stored_estimates"]
+__all__ = [
+    "Compiled",
+    "EvaluationScenes",
+    "as_estimates",
+    "evaluate",
+    "load_scenes",
+    "per_scene_metrics",
+    "read_estimates",
+    "run_methods",
+    "stored_estimates",
+]

@@ -22,7 +22,7 @@ from risjax.config import (
 )
 from risjax.config.estimator import GreedyConfig, SparseConfig
 from risjax.config.evaluate import Method
-from risjax.evaluate import evaluate, run
+from risjax.evaluate import evaluate, measure
 from risjax.evaluate.methods import covariance_metrics, make_method
 from risjax.evaluate.scenes import bound_std, load_scenes
 from risjax.pipeline import make_pipeline
@@ -87,7 +87,7 @@ def test_what_is_done_is_not_done_again(
     def refuse(*_: object) -> None:
         raise AssertionError("ran a method that was done")
 
-    monkeypatch.setattr(run, "_run_method", refuse)
+    monkeypatch.setattr(measure, "_run_method", refuse)
     assert evaluate(config, directory, Terminal(quiet=True)) == result
 
 
@@ -145,7 +145,7 @@ def test_methods_of_one_coherent_field_are_left_out_where_there_is_none() -> Non
     scenes = load_scenes(config, config.evaluate.sources[0])
     assert any("scene.symbols = per_snapshot" in note for note in scenes.notes)
     assert bound_std(scenes) is None
-    refused = {method for method in config.evaluate.methods if run._refusal(config, scenes, method)}
+    refused = {method for method in config.evaluate.methods if measure._refusal(config, scenes, method)}
     assert set(config.evaluate.methods) - refused == {"sparse", "oracle_mvdr"}
     for method in refused:
         with pytest.raises(ValueError, match="needs one coherent field"):
