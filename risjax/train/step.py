@@ -114,7 +114,7 @@ def make_step(key: ProgramKey, network: Network, mesh: Mesh | None = None) -> St
 
     def step(state: TrainState, batch: Scene, settings: Settings) -> tuple[TrainState, StepInfo]:
         applied = schedule_count(state.opt_state)
-        progress = (applied / settings.total_steps).astype(settings.learning_rate.dtype)
+        progress = applied.astype(settings.learning_rate.dtype) / settings.total_steps
         loss = at_progress(settings.loss, progress)
         slope = slope_of(state.params, state.loss_scale, batch, settings._replace(loss=loss))
         for name in _SEEN if slope.broken else ():

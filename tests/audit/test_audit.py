@@ -7,6 +7,7 @@ import pytest
 import risjax.loss.total
 import risjax.train.step
 from risjax.audit import offences, operations, run_audit, trace_step
+from risjax.config import LossConfig
 from risjax.config.io import load_config
 from risjax.loss.covariance_nmse import covariance_nmse
 from risjax.loss.total import Labels, make_labels
@@ -32,6 +33,38 @@ def found(config):
 @pytest.mark.parametrize("compute", ["bfloat16", "float16", "float32"])
 def test_the_shipped_step_is_clean_for_every_policy(compute):
     assert found(load_config("quick.yaml", [f"precision.compute={compute}"])) == []
+
+
+WHOLE_LOSS = [
+    *(f"loss.{name}.weight=0.5" for name in LossConfig().terms),
+    "loss.covariance.diagonal=0.5",
+    "loss.projector.warmup=0.0",
+]
+
+
+def test_the_step_is_clean_with_every_term_of_the_loss_and_a_schedule():
+    config = load_config("quick.yaml", [*SMALL, *WHOLE_LOSS])
+    program = list(operations(trace_step(config)))
+    precision = config.precision
+    assert offences(program, compute=precision.compute, loss_matmul=precision.loss_matmul) == []
+    # and it saw them: linear algebra of each of the two that have some of their own, there and back
+    for file in ("subspace_alignment.py", "peak_contrast.py"):
+        seen = [operation for operation in program if operation.room == "loss" and file in operation.source]
+        assert {operation.is_backward for operation in seen} == {False, True}, file
+
+
+@pytest.mark.parametrize("term", ["subspace_alignment", "peak_contrast"])
+def test_half_precision_in_any_term_is_caught(term, monkeypatch):
+    config = load_config("quick.yaml", [*SMALL, *WHOLE_LOSS])
+    computed = getattr(risjax.loss.total, term)
+
+    def planted(*arguments):
+        return computed(*arguments).astype(jnp.bfloat16).astype(jnp.float32)
+
+    monkeypatch.setattr(risjax.loss.total, term, planted)
+    messages = [o.message for o in found(config)]
+    assert any("bfloat16 in the loss" in message for message in messages)
+    assert any("bfloat16 in the backward pass of the loss" in message for message in messages)
 
 
 def test_the_stage_prints_and_writes_its_proof(config, tmp_path, capsys):
@@ -94,7 +127,7 @@ def test_a_half_reduction_hidden_in_a_helper_is_caught_in_a_scan_inside_a_jit(co
             values,
         )[0]
 
-    def planted(predicted, label):
+    def planted(predicted, label, diagonal=None):
         return covariance_nmse(predicted, label) + hidden_mean(predicted.real).astype(jnp.float32)
 
     monkeypatch.setattr(risjax.loss.total, "covariance_nmse", planted)
@@ -102,7 +135,7 @@ def test_a_half_reduction_hidden_in_a_helper_is_caught_in_a_scan_inside_a_jit(co
 
 
 def test_default_matmul_precision_in_the_loss_is_caught_forward_and_backward(config, monkeypatch):
-    def planted(predicted, label):
+    def planted(predicted, label, diagonal=None):
         with jax.default_matmul_precision("default"):
             return covariance_nmse(predicted, label)
 

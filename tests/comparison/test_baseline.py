@@ -17,7 +17,7 @@ EPS = 1e-6
 """Step of the finite differences, in float64."""
 
 
-@pytest.mark.parametrize("encoder", ["backprojection", "snapshots"])
+@pytest.mark.parametrize("encoder", ["backprojection", "minimum_norm", "snapshots"])
 def test_weights_cross_over_and_come_back(encoder):
     config = configuration("float32", encoder)
     params = build(config.physics.array, config.model, config.precision).init(jax.random.key(0))

@@ -18,6 +18,7 @@ from tests.comparison.parity import (  # noqa: E402
     BUILTIN64,
     FLOAT32,
     FLOAT64,
+    WHOLE_LOSS,
     assert_trees_agree,
     configuration,
     eager,
@@ -33,6 +34,7 @@ from tests.comparison.parity import (  # noqa: E402
         ("float32", FLOAT32, "backprojection"),
         ("float64", FLOAT64, "backprojection"),
         ("float64", FLOAT64, "snapshots"),
+        ("float64", FLOAT64, "minimum_norm"),
     ],
 )
 def test_inputs_outputs_terms_and_every_gradient_leaf_agree(dtype, tolerance, encoder):
@@ -81,11 +83,11 @@ def test_inputs_outputs_terms_and_every_gradient_leaf_agree(dtype, tolerance, en
             assert_trees_agree(ours, gradients(theirs), allowed)
 
 
-@pytest.mark.parametrize(("dtype", "steps"), [("float64", 10), ("float32", 3)])
-def test_optimizer_steps_agree(dtype, steps):
-    """Features, network, loss, clipping, AdamW, decay, schedule and EMA, step after step."""
+@pytest.mark.parametrize(("dtype", "steps", "overrides"), [("float64", 10, WHOLE_LOSS), ("float32", 3, {})])
+def test_optimizer_steps_agree(dtype, steps, overrides):
+    """Features, network, loss, its schedule, clipping, AdamW, decay, schedule and EMA, step after step."""
     with jax.enable_x64(dtype == "float64"):
-        config, scene, tensors = same_scenes(configuration(dtype))
+        config, scene, tensors = same_scenes(configuration(dtype, **overrides))
         ours = Trainer(config)
         state = ours.init()
         start = state.params

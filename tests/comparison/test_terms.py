@@ -1,0 +1,134 @@
+"""Every term of the loss in both frameworks: its value and its gradient by the prediction, and the weights' course."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="comparing with PyTorch needs it: pip install -e '.[torch]'")
+
+from risjax import baseline  # noqa: E402
+from risjax.baseline.loss import weights_at  # noqa: E402
+from risjax.baseline.peaks import make_peaks  # noqa: E402
+from risjax.config import LossConfig  # noqa: E402
+from risjax.config.io import apply_overrides  # noqa: E402
+from risjax.loss import at_progress, loss_settings, make_labels, total_loss  # noqa: E402
+from risjax.loss import make_peaks as our_peaks  # noqa: E402
+from risjax.types import PackedComplex, Prediction  # noqa: E402
+from tests.comparison.parity import (  # noqa: E402
+    FLOAT32,
+    FLOAT64,
+    WHOLE_LOSS,
+    Same,
+    configuration,
+    eager,
+    error,
+    same_scenes,
+)
+
+TERMS = tuple(LossConfig().terms)
+TOLERANCE = {"float32": FLOAT32, "float64": FLOAT64}
+
+
+def predictions(dtype: str, scenes: int, size: int) -> np.ndarray:
+    return np.random.default_rng(7).normal(size=(2, scenes, size, 3)).astype(dtype)
+
+
+@functools.cache
+def both(dtype: str) -> tuple[dict, dict, dict, dict]:
+    """Terms and, for each term alone, gradients by (Re F, Im F): of risjax, then of PyTorch."""
+    with jax.enable_x64(dtype == "float64"):
+        same: Same = same_scenes(configuration(dtype, **WHOLE_LOSS))
+        config, scene, tensors = same
+        settings = loss_settings(config.loss)
+        assert set(settings.weights) == set(TERMS)
+        sample = jnp.asarray(np.random.default_rng(8).normal(size=(4, 36, 1)) + 0j, scene.truth.label_factor.dtype)
+        labels = make_labels(scene, sample, array=config.physics.array, terms=TERMS)
+        parts = predictions(dtype, 4, 36)
+
+        @jax.jit
+        def slope(parts, weights):
+            def total(parts):
+                emitted = Prediction(PackedComplex(parts[0], parts[1]))
+                loss = total_loss(
+                    emitted, labels, settings._replace(weights=weights), config.covariance, config.precision
+                )
+                return loss.total, loss.terms
+
+            return jax.grad(total, has_aux=True)(parts)
+
+        gradients, terms = {}, {}
+        for term in TERMS:
+            alone = {name: jnp.asarray(float(name == term), dtype) for name in TERMS}
+            gradients[term], terms = slope(jnp.asarray(parts), alone)
+
+        targets = {
+            "factor": tensors["label_factor"],
+            "num_sources": tensors["num_sources"],
+            "sample": torch.tensor(np.asarray(sample)),
+            "peaks": make_peaks(config.physics.array, tensors["position"], torch.tensor(_active(scene))),
+        }
+        their_gradients, found = {}, {}
+        for term in TERMS:
+            leaf = torch.tensor(parts).requires_grad_(True)
+            alone = settings._replace(weights={name: float(name == term) for name in TERMS}, schedule=None)
+            emitted = {"factor": torch.complex(leaf[0], leaf[1])}
+            total, found = baseline.total_loss(emitted, targets, alone, config.covariance, eager())
+            total.backward()
+            their_gradients[term] = leaf.grad.numpy()
+        return terms, gradients, {name: value.detach().numpy() for name, value in found.items()}, their_gradients
+
+
+def _active(scene) -> np.ndarray:
+    return np.array(scene.truth.sources.active)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("term", TERMS)
+def test_values_and_gradients_agree(term, dtype):
+    terms, gradients, their_terms, their_gradients = both(dtype)
+    assert set(terms) == set(their_terms) == set(TERMS)
+    assert error(terms[term], their_terms[term]) <= TOLERANCE[dtype]
+    assert np.abs(their_gradients[term]).max() > 1e-4
+    assert error(gradients[term], their_gradients[term]) <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("wavefront", ["spherical", "fresnel", "paraxial"])
+def test_neighbourhoods_agree(wavefront):
+    with jax.enable_x64(True):
+        config, scene, tensors = same_scenes(configuration("float64", physics__array__wavefront=wavefront))
+        ours = jax.vmap(lambda sources: our_peaks(config.physics.array, sources))(scene.truth.sources)
+        theirs = make_peaks(config.physics.array, tensors["position"], torch.tensor(_active(scene)))
+        for name in ("source", "around"):
+            assert error(getattr(ours, name), theirs[name].numpy()) <= FLOAT64
+        np.testing.assert_array_equal(ours.counted, theirs["counted"].numpy())
+        assert 0 < np.asarray(ours.counted).mean() < 1
+
+
+def test_weights_take_the_same_course():
+    settings = loss_settings(configuration("float64", **WHOLE_LOSS).loss)
+    course = []
+    with jax.enable_x64(True):
+        for progress in np.linspace(0.0, 1.0, 21):
+            ours, theirs = at_progress(settings, progress).weights, weights_at(settings, float(progress)).weights
+            assert {name: float(value) for name, value in ours.items()} == pytest.approx(theirs, rel=FLOAT64)
+            course.append(tuple(theirs.values()))
+    assert len(set(course)) > 10
+    constant = loss_settings(LossConfig())
+    assert weights_at(constant, 0.5) is constant
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"physics.array.pattern_exponent": 1.0},
+        {"physics.impairments.position_jitter": 0.05, "physics.impairments.known": ["position_jitter"]},
+    ],
+)
+def test_surfaces_that_the_baseline_does_not_know_are_refused(overrides):
+    config = apply_overrides(configuration("float32"), overrides)
+    assert baseline.Trainer(config, options=eager())
+    with pytest.raises(ValueError, match=r"set loss\.contrast\.weight = 0"):
+        baseline.Trainer(apply_overrides(config, {"loss.contrast.weight": 1.0}), options=eager())
