@@ -59,6 +59,8 @@ class PosteriorConfig(Section):
     """Where candidates are looked for, in the learned spectrum and in the residual; the joint fit moves them."""
     residual_rounds: NonNegativeInt = 2
     """Times that the weakest candidate is exchanged for the best point of the fit's residual, if that is better."""
+    shortlist: PositiveInt = 16
+    """Maxima of the residual's matched filter whose exact gain is reckoned before one of them is exchanged."""
     iterations: PositiveInt = 3
     """Levenberg-Marquardt steps of the first joint fit, and after an exchange."""
     elimination_iterations: PositiveInt = 2

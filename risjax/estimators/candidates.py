@@ -12,11 +12,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
 from risjax.config import PhysicsConfig, PosteriorConfig
-from risjax.estimators.grid import Grid
+from risjax.estimators.forward import joining_gain
+from risjax.estimators.grid import Grid, to_position
 from risjax.estimators.likelihood import Statistics, steering_and_derivatives
 from risjax.estimators.peaks import local_maxima
 from risjax.estimators.polish import Fit, maximise
 from risjax.estimators.spectrum import mvdr_cost, whitener
+from risjax.physics.array import steering
 from risjax.types import LowRankCovariance
 
 
@@ -43,24 +45,27 @@ def _from_spectrum(whitening: Complex[Array, "rank N"], grid: Grid, slots: int) 
     return peaks, heights > -jnp.inf
 
 
-def _exchange_weakest(data: Statistics, physics: PhysicsConfig, grid: Grid, fit: Fit) -> tuple[Array, Array]:
+def _exchange_weakest(
+    data: Statistics, physics: PhysicsConfig, grid: Grid, fit: Fit, shortlist: int
+) -> tuple[Array, Array]:
     """The candidates with the weakest, or an empty slot, given to the best point of the residual, where that gains.
 
-    The gain of a point is reckoned as |a^H r|^2 over the mean of a^H G a, tr G / N: its exact denominator costs
-    more than the joint fit.
+    The exact gain of a point has a^H G a in its denominator, which costs more over the whole grid than the joint fit.
+    So the matched filter of the residual, which takes it to be the same everywhere, proposes its highest maxima, and
+    the exact gain chooses among them.
     """
     vectors, _ = steering_and_derivatives(physics.array, fit.cosines, data.geometry)
     vectors = jnp.where(fit.active[None, :], vectors, 0)
     field = jnp.matmul(vectors, fit.amplitude[:, None], precision="highest")
     left = data.filtered[:, None] - jnp.matmul(data.gram, field, precision="highest")
     image = jnp.matmul(grid.steering.conj(), left, precision="highest")[:, 0]
-    scale = jnp.mean(jnp.diagonal(data.gram).real) + jnp.finfo(data.energy.dtype).tiny
-    gain = jnp.where(grid.inside.reshape(-1), (image.real**2 + image.imag**2) / scale, -jnp.inf)
+    places, heights = local_maxima(image.real**2 + image.imag**2, grid, shortlist)
+    there = steering(physics.array, to_position(places), data.geometry)
+    gain = jnp.where(heights > -jnp.inf, joining_gain(data, physics, fit, there), -jnp.inf)
     best = jnp.argmax(gain)
     weakest = jnp.argmin(jnp.where(fit.active, fit.contribution, -1.0))
     better = gain[best] > jnp.where(fit.active[weakest], fit.contribution[weakest], 0.0)
-    there = grid.cosines.reshape(-1, 3)[best]
-    cosines = fit.cosines.at[weakest].set(jnp.where(better, there, fit.cosines[weakest]))
+    cosines = fit.cosines.at[weakest].set(jnp.where(better, places[best], fit.cosines[weakest]))
     return cosines, fit.active.at[weakest].set(fit.active[weakest] | better)
 
 
@@ -86,7 +91,7 @@ def eliminate(
     fit = maximise(data, physics, cosines, active, iterations=posterior.iterations)
 
     def exchange(fit: Fit, _: None) -> tuple[Fit, None]:
-        cosines, active = _exchange_weakest(data, physics, grid, fit)
+        cosines, active = _exchange_weakest(data, physics, grid, fit, posterior.shortlist)
         return maximise(data, physics, cosines, active, iterations=posterior.iterations), None
 
     fit, _ = jax.lax.scan(exchange, fit, None, length=posterior.residual_rounds)

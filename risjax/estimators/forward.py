@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Complex, Float, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.estimators.grid import Grid, field_of_view
@@ -40,27 +40,47 @@ class Path(NamedTuple):
     residuals: Float[Array, " K1"]
 
 
-def search_energy(data: Statistics, grid: Grid) -> Float[Array, " G"]:
-    """a^H G a of every grid point."""
-    image = jnp.matmul(data.gram, grid.steering.T, precision="highest")
-    return jnp.sum((grid.steering.T.conj() * image).real, axis=0)
+def search_energy(data: Statistics, vectors: Complex[Array, "G N"]) -> Float[Array, " G"]:
+    """a^H G a of every steering vector."""
+    image = jnp.matmul(data.gram, vectors.T, precision="highest")
+    return jnp.sum((vectors.T.conj() * image).real, axis=0)
 
 
-def gain_on_grid(data: Statistics, physics: PhysicsConfig, fit: Fit, grid: Grid, energy: Array) -> Float[Array, " G"]:
-    """The decrease of the residual when a grid point joins the sources of ``fit``; -inf outside the field."""
-    vectors, _ = steering_and_derivatives(physics.array, fit.cosines, data.geometry)
-    vectors = jnp.where(fit.active[None, :], vectors, 0)
-    image = jnp.matmul(data.gram, vectors, precision="highest")
-    small = jnp.matmul(vectors.conj().T, image, precision="highest")
+def joining_gain(
+    data: Statistics,
+    physics: PhysicsConfig,
+    fit: Fit,
+    vectors: Complex[Array, "G N"],
+    energy: Float[Array, " G"] | None = None,
+) -> Float[Array, " G"]:
+    """The decrease of the residual when a source at a steering vector joins those of ``fit``, positions held.
+
+    Args:
+        data: of one scene.
+        physics: array.
+        fit: the sources that are there.
+        vectors: of the places in question.
+        energy: their `search_energy`, where it is at hand.
+    """
+    energy = search_energy(data, vectors) if energy is None else energy
+    held, _ = steering_and_derivatives(physics.array, fit.cosines, data.geometry)
+    held = jnp.where(fit.active[None, :], held, 0)
+    image = jnp.matmul(data.gram, held, precision="highest")
+    small = jnp.matmul(held.conj().T, image, precision="highest")
     scale = jnp.maximum(jnp.max(jnp.diagonal(data.gram).real), jnp.finfo(energy.dtype).tiny)
     small = small + jnp.diag(jnp.where(fit.active, 0, scale)).astype(small.dtype)
     residual = data.filtered - jnp.sum(image * fit.amplitude[None, :], axis=1)
-    both = jnp.matmul(grid.steering.conj(), jnp.concatenate([residual[:, None], image], axis=1), precision="highest")
+    both = jnp.matmul(vectors.conj(), jnp.concatenate([residual[:, None], image], axis=1), precision="highest")
     correlation, overlap = both[:, 0], both[:, 1:]
     explained = jnp.sum((overlap * solve_hermitian(small, overlap.conj().T).T).real, axis=1)
     left = jnp.maximum(energy - explained, 1e-2 * energy + jnp.finfo(energy.dtype).tiny)
     gain = (correlation.real**2 + correlation.imag**2) / left
-    return jnp.where(grid.inside.reshape(-1) & jnp.isfinite(gain), gain, -jnp.inf)
+    return jnp.where(jnp.isfinite(gain), gain, -jnp.inf)
+
+
+def gain_on_grid(data: Statistics, physics: PhysicsConfig, fit: Fit, grid: Grid, energy: Array) -> Float[Array, " G"]:
+    """`joining_gain` of every grid point; -inf outside the field."""
+    return jnp.where(grid.inside.reshape(-1), joining_gain(data, physics, fit, grid.steering, energy), -jnp.inf)
 
 
 def empty_fit(data: Statistics, physics: PhysicsConfig, dtype: jnp.dtype) -> Fit:
@@ -80,7 +100,7 @@ def empty_fit(data: Statistics, physics: PhysicsConfig, dtype: jnp.dtype) -> Fit
 def greedy_path(data: Statistics, physics: PhysicsConfig, estimator: EstimatorConfig, grid: Grid) -> Path:
     """Fits with 1 ... K_max sources, each started from the one before; ``grid`` is on the scene's own surface."""
     slots = physics.scene.max_sources
-    energy = search_energy(data, grid)
+    energy = search_energy(data, grid.steering)
     points = grid.cosines.reshape(-1, 3)
 
     def body(fit: Fit, index: Array) -> tuple[Fit, Fit]:

@@ -30,7 +30,7 @@ def localise_omp(
     """
     grid = grid_like(observation.snapshots, physics, estimator.greedy.grid, grid, observation.geometry)
     data = statistics(observation, physics)
-    energy = search_energy(data, grid)
+    energy = search_energy(data, grid.steering)
     points = grid.cosines.reshape(-1, 3)
     slots = physics.scene.max_sources
 

@@ -43,7 +43,7 @@ def spectra(observation: Observation, physics: PhysicsConfig, grid: Grid) -> dic
         data = statistics(observation, physics)
         grid = grid_for(grid, physics, data.geometry)
         fit = empty_fit(data, physics, grid.cosines.dtype)
-        gain = gain_on_grid(data, physics, fit, grid, search_energy(data, grid))
+        gain = gain_on_grid(data, physics, fit, grid, search_energy(data, grid.steering))
         factor = normalise_trace(regularised_images(observation, (1.0,)).field.T)
         return gain, mvdr_spectrum(LowRankCovariance(factor, jnp.asarray(1e-3)), grid.steering)
 

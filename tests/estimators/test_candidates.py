@@ -9,12 +9,14 @@ import pytest
 from risjax.config import PosteriorConfig
 from risjax.estimators.candidates import eliminate
 from risjax.estimators.evidence import describe, drops, num_features
+from risjax.estimators.forward import joining_gain
 from risjax.estimators.grid import make_grid, to_cosines, to_position
 from risjax.estimators.judged import existence_of_slots
 from risjax.estimators.likelihood import statistics
+from risjax.estimators.polish import maximise
 from risjax.physics.array import steering
 from risjax.types import LowRankCovariance
-from tests.estimators.scenes import observe, small_physics
+from tests.estimators.scenes import observe, small_physics, steer
 
 TRUTH = np.array([[-0.6, 0.2, 1.1], [0.4, -0.3, 2.5]], np.float32)
 AMPLITUDES = np.array([1.0, 0.7j])
@@ -98,3 +100,23 @@ def test_a_slots_probability_is_what_was_said_when_it_was_the_weakest(run):
     found, _ = run(observe(PHYSICS, TRUTH, AMPLITUDES, noise=0.05), covariance_of(TRUTH))
     said = jnp.linspace(0.9, 0.1, SLOTS)
     np.testing.assert_allclose(existence_of_slots(found, said)[found.weakest], said, atol=1e-6)
+
+
+def test_the_gain_of_a_place_is_what_least_squares_leaves_less():
+    observation = observe(PHYSICS, TRUTH, AMPLITUDES, noise=0.1)
+    data = statistics(observation, PHYSICS)
+    held = jnp.asarray([True, False, False])
+    start = to_cosines(jnp.asarray(np.concatenate([TRUTH, TRUTH[:1]])))
+    fit = maximise(data, PHYSICS, start, held, iterations=1)
+    places = np.array([TRUTH[1], [0.1, 0.2, 1.5], [-0.5, 0.25, 1.0]], np.float32)
+    y, channel, codes = (np.asarray(part, np.complex128) for part in observation[:3])
+    measurement = np.concatenate([channel * code for code in codes])
+
+    def residual(positions: np.ndarray) -> float:
+        columns = measurement @ np.asarray(steer(PHYSICS, positions), np.complex128)
+        return np.linalg.lstsq(columns, y.ravel(), rcond=None)[1][0]
+
+    there = np.asarray(to_position(fit.cosines))[:1]
+    expected = [residual(there) - residual(np.concatenate([there, place[None]])) for place in places]
+    gain = joining_gain(data, PHYSICS, fit, jnp.asarray(steer(PHYSICS, places)).T)
+    np.testing.assert_allclose(gain, expected, rtol=1e-3)
