@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from risjax.compare.tables import markdown, markdown_rows
+from risjax.compare.tables import markdown
+from risjax.tables import markdown_rows
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "comparison.md"

@@ -6,6 +6,7 @@ log.jsonl               one JSON object a line, each with its ``kind`` (step, ep
 metrics.json            the evaluation's figures
 estimates.npz           the evaluation's estimates, scene by scene
 checkpoints/            the training's state
+ablation/               a run directory a variant and seed; ablation.json, ablation.csv beside it
 search/                 the study, trials.json, best.yaml
 figures/, report.html   the report
 state.json              which stages are done
@@ -134,6 +135,12 @@ class RunDirectory:
     def is_done(self, stage: str) -> bool:
         """Whether `mark_done` was called for ``stage``."""
         return stage in self.read_json("state.json", {"done": {}})["done"]
+
+    def mark_undone(self, stage: str) -> None:
+        """Takes the mark of ``stage`` away, for what it was made of has changed; does nothing where there is none."""
+        state = self.read_json("state.json", {"done": {}})
+        if state["done"].pop(stage, None) is not None:
+            self.write_json("state.json", state)
 
     def lock(self) -> None:
         """Takes the directory for this process, until `unlock` or its end.

@@ -13,6 +13,7 @@ _FILES = (
     ("sources.parquet", "the same as a table"),
     ("bad_scenes.csv", "the scenes that could not be used, and why"),
     ("report.html", "the report, for a browser"),
+    ("ablation.csv", "what each variant is worth, a line a metric"),
     ("metrics.json", "every figure with its interval"),
     ("estimates.npz", "the estimates, scene by scene"),
     ("audit.json", "every operation of the training step with its dtype"),

@@ -1,11 +1,9 @@
 """``compare.json`` as tables: for the terminal, for ``compare.md``, for the documentation."""
 
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 from risjax.compare.nan_map import counts
-
-Row = dict[str, str]
+from risjax.tables import Row, interval_text, markdown_rows
 
 
 def make_tables(result: dict[str, Any]) -> dict[str, list[Row]]:
@@ -56,7 +54,7 @@ def metrics_table(result: dict[str, Any]) -> list[Row]:
             continue
         parts = {**final["networks"], "risjax minus pytorch": final["difference"]}
         for name, metrics in parts.items():
-            rows.append({"compute": compute, "network": name} | {key: _interval(v) for key, v in metrics.items()})
+            rows.append({"compute": compute, "network": name} | {key: interval_text(v) for key, v in metrics.items()})
     return _aligned(rows)
 
 
@@ -103,14 +101,6 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def markdown_rows(rows: Sequence[Row]) -> Iterator[str]:
-    """A Markdown table's lines."""
-    yield "| " + " | ".join(rows[0]) + " |"
-    yield "|" + "---|" * len(rows[0])
-    for row in rows:
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row.values()) + " |"
-
-
 def _aligned(rows: list[Row]) -> list[Row]:
     columns = list(dict.fromkeys(column for row in rows for column in row))
     return [{column: row.get(column, "-") for column in columns} for row in rows]
@@ -118,10 +108,3 @@ def _aligned(rows: list[Row]) -> list[Row]:
 
 def _mebibytes(value: float | None) -> str:
     return "-" if value is None else f"{value / 2**20:.0f}"
-
-
-def _interval(figure: dict[str, Any] | None) -> str:
-    if not figure or figure["value"] is None:
-        return "-"
-    ends = ("-" if figure[end] is None else f"{figure[end]:.3f}" for end in ("low", "high"))
-    return f"{figure['value']:.3f} [{', '.join(ends)}]"

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from risjax.config.ablate import AblateConfig
 from risjax.config.compare import CompareConfig
 from risjax.config.debug import DebugConfig
 from risjax.config.distributed import DistributedConfig
@@ -22,6 +23,7 @@ Stage = Literal[
     "simulate",
     "search",
     "train",
+    "ablate",
     "evaluate",
     "limit",
     "audit",
@@ -33,10 +35,10 @@ Stage = Literal[
     "export",
 ]
 
-LEARNING: frozenset[Stage] = frozenset({"search", "train", "audit", "verify", "compare"})
+LEARNING: frozenset[Stage] = frozenset({"search", "train", "ablate", "audit", "verify", "compare"})
 """Stages that make or try the training step."""
 
-TRAINING: frozenset[Stage] = frozenset({"search", "train", "verify", "release", "compare"})
+TRAINING: frozenset[Stage] = frozenset({"search", "train", "ablate", "verify", "release", "compare"})
 """Stages that make a network, or look at how it was made."""
 
 
@@ -75,6 +77,7 @@ class Config(Section):
     search: SearchConfig = SearchConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     limit: LimitConfig = LimitConfig()
+    ablate: AblateConfig = AblateConfig()
     simulate: SimulateConfig = SimulateConfig()
     compare: CompareConfig = CompareConfig()
     predict: PredictConfig = PredictConfig()

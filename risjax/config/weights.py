@@ -30,6 +30,7 @@ OWN_SECTIONS = frozenset(
         "loss",
         "train",
         "checks",
+        "ablate",
         "compare",
         "debug",
         "search",

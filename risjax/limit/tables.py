@@ -2,7 +2,8 @@
 
 from typing import Any
 
-Row = dict[str, str]
+from risjax.tables import Row, interval_text
+
 DECISIONS = {"bayes_3d": "f1_3d", "bayes_angle": "f1_angle", "bayes_gospa": "gospa_m"}
 """Each decision with the metric that it is the best one for."""
 _METRICS = tuple(DECISIONS.values())
@@ -28,16 +29,12 @@ def make_tables(result: dict[str, Any], source: str) -> dict[str, list[Row]]:
 
 
 def _cells(overall: dict[str, Any]) -> Row:
-    return {metric: _figure(overall[metric]) for metric in _METRICS}
-
-
-def _figure(entry: dict[str, float], sign: str = "") -> str:
-    return f"{entry['value']:{sign}.3f} [{entry['low']:{sign}.3f}, {entry['high']:{sign}.3f}]"
+    return {metric: interval_text(overall[metric]) for metric in _METRICS}
 
 
 def _left(result: dict[str, Any], method: str, metric: str) -> str:
     best = next(name for name, served in DECISIONS.items() if served == metric)
-    return _figure(result["pairs"][f"{method}_minus_{best}"]["overall"][metric], "+")
+    return interval_text(result["pairs"][f"{method}_minus_{best}"]["overall"][metric], "+")
 
 
 def _convergence_title(convergence: dict[str, Any]) -> str:

@@ -133,7 +133,7 @@ def parse_slice(key: str) -> Slice:
 
 def _read_source(name: str, entry: Mapping[str, Any]) -> SourceMetrics:
     methods = {
-        str(method): {parse_slice(str(key)): values for key, part in slices.items() if (values := _intervals(part))}
+        str(method): {parse_slice(str(key)): values for key, part in slices.items() if (values := read_intervals(part))}
         for method, slices in entry["methods"].items()
         if isinstance(slices, Mapping)
     }
@@ -152,12 +152,13 @@ def _pairs(entries: Any) -> Iterator[tuple[tuple[str, str], dict[str, Interval]]
     for name, entry in entries.items() if isinstance(entries, Mapping) else ():
         first, separator, second = str(name).partition("_minus_")
         if separator and isinstance(entry, Mapping):
-            values = _intervals(entry.get("overall")) or _intervals(entry)
+            values = read_intervals(entry.get("overall")) or read_intervals(entry)
             if values:
                 yield (first, second), values
 
 
-def _intervals(part: Any) -> dict[str, Interval]:
+def read_intervals(part: Any) -> dict[str, Interval]:
+    """The intervals of a mapping by name; whatever is none is left out."""
     if not isinstance(part, Mapping):
         return {}
     return {str(name): read for name, entry in part.items() if (read := _interval(entry)) is not None}

@@ -46,6 +46,7 @@ class Run:
         audit: the result of the stage ``audit``.
         compare: the result of the stage ``compare``.
         limit: the result of the stage ``limit``.
+        ablation: the result of the stage ``ablate``.
         notes: what is missing or unreadable, in words.
     """
 
@@ -66,6 +67,7 @@ class Run:
     audit: dict[str, Any] = field(default_factory=dict)
     compare: dict[str, Any] = field(default_factory=dict)
     limit: dict[str, Any] = field(default_factory=dict)
+    ablation: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -125,6 +127,7 @@ def read_run(directory: RunDirectory) -> Run:
     run.audit = _read_json(directory.path / "audit.json", dict, note)
     run.compare = _read_json(directory.path / "compare.json", dict, note)
     run.limit = _read_json(directory.path / "limit.json", dict, note)
+    run.ablation = _read_json(directory.path / "ablation.json", dict, note)
     done = _read_json(directory.path / "state.json", dict, note).get("done")
     run.stages = {str(stage): str(when) for stage, when in done.items()} if isinstance(done, dict) else {}
     return run

@@ -42,4 +42,8 @@ def remaining_steps(config: Config, directory: RunDirectory) -> Mapping[str, int
     if "train" in config.stages and not directory.is_done("train"):
         done = max((record["epoch"] for record in directory.read_log("epoch")), default=0)
         work["train"] = (config.train.epochs - done) * config.train.steps_per_epoch
+    if "ablate" in config.stages:
+        from risjax.ablate.variants import ahead
+
+        work["ablate"] = ahead(config, directory)
     return work

@@ -13,7 +13,7 @@ from risjax.stages.table import STAGES, StageError
 from risjax.summary import summarise_run
 from risjax.terminal import Terminal, duration_text
 
-_LOOKS_ITSELF = ("predict",)
+_LOOKS_ITSELF = ("predict", "ablate")
 """Stages that see for themselves whether their input is still the one they were done with."""
 
 
@@ -26,8 +26,8 @@ def run_stages(config: Config, terminal: Terminal) -> int:
         0, or 1 where ``verify`` or ``audit`` found something wrong.
 
     Raises:
-        ConfigError: the search's space does not fit the schema, or the devices that are asked for are not there;
-            nothing was changed.
+        ConfigError: the search's space or a variant does not fit the schema, or the devices that are asked for are
+            not there; nothing was changed.
         RunDirectoryError: the directory cannot be used; nothing was changed.
         StageError: a stage failed for a reason that is no bug.
         KeyboardInterrupt: as it came; what is done stays done.
@@ -36,8 +36,13 @@ def run_stages(config: Config, terminal: Terminal) -> int:
         from risjax.search.space import check_space
 
         check_space(config)
+    if "ablate" in config.stages:
+        from risjax.ablate.variants import read_variants
+
+        read_variants(config)
     processes.join(config.distributed)
-    if {"search", "train"}.intersection(config.stages) and (processes.several() or config.train.devices is not None):
+    trains = {"search", "train", "ablate"}.intersection(config.stages)
+    if trains and (processes.several() or config.train.devices is not None):
         from risjax.train.mesh import check_devices
 
         check_devices(config)

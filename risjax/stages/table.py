@@ -79,6 +79,7 @@ _TABLE = (
         ("risjax.train:NonFiniteTraining", "risjax.train:CheckpointError"),
         extras={"tensorboardX": ""},
     ),
+    Stage("ablate", ("risjax.ablate:ablate",), ("risjax.ablate:AblateError", "risjax.train:CheckpointError", _NO_FILE)),
     Stage("evaluate", ("risjax.evaluate:evaluate",), _NO_NETWORK),
     Stage("limit", ("risjax.limit:limit",), ("risjax.limit:LimitError",)),
     Stage("audit", ("risjax.audit:run_audit",)),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 from risjax.report.blocks import Section
 from risjax.report.reading import Run
+from risjax.report.sections.ablation import ablation_section
 from risjax.report.sections.checks import checks_section
 from risjax.report.sections.comparison import comparison_section
 from risjax.report.sections.evaluation import evaluation_sections
@@ -21,6 +22,7 @@ SECTIONS: tuple[Callable[[Run], Iterable[Section]], ...] = (
     search_section,
     evaluation_sections,
     limit_section,
+    ablation_section,
 )
 """A later room's section is added here."""
 
