@@ -11,16 +11,17 @@ machine was too busy for their times to mean anything.
 """
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
+
+from pages import rewrite
 
 from risjax.compare.tables import markdown
 from risjax.tables import markdown_rows
 
 HERE = Path(__file__).parent
-PAGE = HERE.parent / "docs" / "comparison.md"
+PAGE = "comparison.md"
 COMPARE, STEP = HERE / "compare.json", HERE / "training_step.json"
 PER_STEP = ("losses", "grad_norms", "seconds")
 
@@ -97,13 +98,7 @@ def main() -> None:
     """Copies, then rewrites the page."""
     if len(sys.argv) > 1:
         copy_result(Path(sys.argv[1]), trainings="--no-trainings" not in sys.argv)
-    text = PAGE.read_text()
-    for name, content in blocks().items():
-        pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
-        text, count = pattern.subn(lambda marks, content=content: f"{marks[1]}{content}\n{marks[2]}", text)
-        if count != 1:
-            raise SystemExit(f"{PAGE} should have one pair of marks {name!r}, found {count}")
-    PAGE.write_text(text)
+    rewrite(PAGE, blocks())
 
 
 if __name__ == "__main__":
