@@ -20,19 +20,27 @@ from risjax.estimators import localise_mvdr
 from risjax.estimators.candidates import Elimination, eliminate
 from risjax.estimators.cfar import stopping_penalty
 from risjax.estimators.evidence import Evidence, describe, drops, num_features
-from risjax.estimators.grid import grid_for, grid_like
-from risjax.estimators.judged import sources_by_posterior, sources_by_residual
+from risjax.estimators.grid import grid_for, grid_like, to_position
+from risjax.estimators.judged import sources_at_peaks, sources_by_posterior, sources_by_residual
 from risjax.estimators.likelihood import Statistics, statistics
+from risjax.estimators.mvdr import mvdr_peaks
+from risjax.estimators.peak_evidence import NUM_PEAK_FEATURES, describe_peaks
 from risjax.estimators.polish import Fit
+from risjax.estimators.search import Peaks
 from risjax.model import Params, build, make_inputs
-from risjax.model.posterior import Posterior, build_posterior
+from risjax.model.posterior import Posterior, build_peak_posterior, build_posterior
+from risjax.physics.array import steering
 from risjax.physics.batches import over_scenes, over_surfaces
+from risjax.physics.images import noise_to_signal
 from risjax.physics.measurement import require_common_field
 from risjax.precision import upcast
 from risjax.types import Estimates, Geometry, LowRankCovariance, Observation, Prediction
 
 POSTERIOR = "posterior"
-"""The group of parameters that belongs to the posterior head; the network's are the others."""
+"""The group of parameters of the posterior head that judges candidates; the network's are neither this nor ..."""
+PEAKS = "peaks"
+"""... that of the head that judges the spectrum's peaks."""
+HEADS = (POSTERIOR, PEAKS)
 
 
 class Proposals(NamedTuple):
@@ -55,8 +63,11 @@ class Pipeline(NamedTuple):
     Attributes:
         covariance: (parameters, observations, covariance settings) to the network's predictions in full precision
             and R_eff of each scene.
-        localise: (R_eff of each scene, the observations' geometry) to the peaks of its spectrum, blind to K, SNR and
-            noise variance.
+        localise: (R_eff of each scene, the observations' geometry) to the peaks of its spectrum within
+            ``estimator.threshold_db`` of the highest, blind to K, SNR and noise variance.
+        peaks: (observations, R_eff) to all peaks and their evidence.
+        spectral: (parameters, observations, R_eff) to sources at peaks of the spectrum, blind as `localise`: those that
+            the peaks' head takes for sources where the parameters hold one, else those of `localise`.
         propose: (observations, R_eff) to candidates.
         decide: (parameters, candidates) to sources: by the posterior head where the parameters hold one, else by the
             residual's criterion.
@@ -67,6 +78,8 @@ class Pipeline(NamedTuple):
         [Params, Observation, CovarianceConfig | CovarianceSettings], tuple[Prediction, LowRankCovariance]
     ]
     localise: Callable[[LowRankCovariance, Geometry | None], Estimates]
+    peaks: Callable[[Observation, LowRankCovariance], tuple[Peaks, Array]]
+    spectral: Callable[[Params, Observation, LowRankCovariance], Estimates]
     propose: Callable[[Observation, LowRankCovariance], Proposals]
     decide: Callable[[Params, Proposals], Estimates]
     sources: Callable[[Params, Observation, CovarianceConfig | CovarianceSettings], tuple[Prediction, Estimates]]
@@ -75,6 +88,11 @@ class Pipeline(NamedTuple):
 def make_posterior(physics: PhysicsConfig, model: ModelConfig) -> Posterior:
     """The posterior head of a configuration."""
     return build_posterior(num_features(physics.scene.max_sources), model)
+
+
+def make_peak_posterior(model: ModelConfig) -> Posterior:
+    """The head of a configuration that judges peaks."""
+    return build_peak_posterior(NUM_PEAK_FEATURES, model)
 
 
 def make_pipeline(
@@ -87,13 +105,13 @@ def make_pipeline(
     """
     require_common_field(physics.scene, f"model.encoder = {model.encoder}")
     network = build(physics.array, model, precision)
-    head = make_posterior(physics, model)
+    head, head_of_peaks = make_posterior(physics, model), make_peak_posterior(model)
 
     def covariance(
         params: Params, observation: Observation, settings: CovarianceConfig | CovarianceSettings
     ) -> tuple[Prediction, LowRankCovariance]:
         inputs = over_scenes(lambda scene: make_inputs(scene, model), observation)
-        of_network = {group: leaves for group, leaves in params.items() if group != POSTERIOR}
+        of_network = {group: leaves for group, leaves in params.items() if group not in HEADS}
         prediction = upcast(network.apply(of_network, inputs.features))
         blend = jax.vmap(lambda factor, sample: effective_covariance(factor, sample, settings))
         return prediction, blend(prediction.factor, inputs.sample)
@@ -103,6 +121,22 @@ def make_pipeline(
             return localise_mvdr(mine, physics, estimator, geometry=own)
 
         return over_surfaces(one, geometry, effective, geometry)
+
+    def peaks(observation: Observation, effective: LowRankCovariance) -> tuple[Peaks, Array]:
+        def one(scene: Observation, mine: LowRankCovariance) -> tuple[Peaks, Array]:
+            data, level = statistics(scene, physics), noise_to_signal(scene)
+            found = mvdr_peaks(mine, physics, estimator, geometry=scene.geometry)
+            vectors = steering(physics.array, to_position(found.cosines), scene.geometry)
+            return found, describe_peaks(found, vectors, mine, data, level, physics)
+
+        return over_surfaces(one, observation.geometry, observation, effective)
+
+    def spectral(params: Params, observation: Observation, effective: LowRankCovariance) -> Estimates:
+        if PEAKS not in params:
+            return localise(effective, observation.geometry)
+        found, features = peaks(observation, effective)
+        logits = head_of_peaks.apply(params[PEAKS], features, found.alive).existence
+        return jax.vmap(lambda mine, logit: sources_at_peaks(mine, logit, physics, estimator))(found, logits)
 
     def propose(observation: Observation, effective: LowRankCovariance) -> Proposals:
         grid = grid_like(observation.snapshots, physics, estimator.posterior.grid)
@@ -142,4 +176,4 @@ def make_pipeline(
         prediction, effective = covariance(params, observation, settings)
         return prediction, decide(params, propose(observation, effective))
 
-    return Pipeline(covariance, localise, propose, decide, sources)
+    return Pipeline(covariance, localise, peaks, spectral, propose, decide, sources)

@@ -16,7 +16,7 @@ from risjax.config.io import differences, from_yaml, to_yaml
 from risjax.evaluate import Compiled, EvaluationScenes, load_scenes, read_estimates, run_methods
 from risjax.metrics import scene_weights
 from risjax.model import Params
-from risjax.pipeline import POSTERIOR
+from risjax.pipeline import HEADS
 from risjax.run_directory import RunDirectory, write_atomically
 from risjax.terminal import Terminal
 from risjax.train import NonFiniteTraining, load_best, train, train_posterior
@@ -122,7 +122,7 @@ def _refuse_another(earlier: Config, config: Config, where: RunDirectory) -> Non
 def _weights(variant: Variant, trained: Config, where: RunDirectory) -> Params:
     params = load_best(trained, where)
     if variant.config.train.posterior.scenes == 0:
-        return {group: leaves for group, leaves in params.items() if group != POSTERIOR}
+        return {group: leaves for group, leaves in params.items() if group not in HEADS}
     return params
 
 

@@ -1,4 +1,4 @@
-"""Candidates with the posterior head's judgement, as sources."""
+"""Candidates, or peaks, with a posterior head's judgement, as sources."""
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from risjax.estimators.forward import count_by_residual
 from risjax.estimators.grid import field_of_view, to_position
 from risjax.estimators.likelihood import Statistics
 from risjax.estimators.polish import estimates_from_fit, keep_if
+from risjax.estimators.search import Peaks, estimates_from_peaks
 from risjax.types import Estimates
 
 
@@ -71,3 +72,23 @@ def sources_by_posterior(
         std=chosen.std.at[:, 2].set(ranged.std_m),
         existence=existence_of_slots(elimination, probability),
     )
+
+
+def sources_at_peaks(
+    peaks: Peaks, logit: Float[Array, " J"], physics: PhysicsConfig, estimator: EstimatorConfig
+) -> Estimates:
+    """The peaks of one scene that are likely to be sources, at most K_max, the likeliest.
+
+    Args:
+        peaks: of the scene's spectrum.
+        logit: of each peak's existence.
+        physics: slots.
+        estimator: ``posterior.existence``, the least probability.
+
+    Returns:
+        As `estimates_from_peaks`, with ``existence``; likeliest first.
+    """
+    probability = jnp.where(peaks.alive, jax.nn.sigmoid(logit), 0.0)
+    ranked, index = jax.lax.top_k(probability, physics.scene.max_sources)
+    active = peaks.alive[index] & (ranked >= estimator.posterior.existence)
+    return estimates_from_peaks(peaks.cosines[index], peaks.heights[index], active, ranked)

@@ -1,11 +1,13 @@
 """MVDR and Bartlett: beamformers' spectra of a covariance, their peaks, refined off the grid."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.estimators.grid import Grid, grid_like
-from risjax.estimators.search import search_cost
+from risjax.estimators.search import Cost, Peaks, find_peaks, search_cost
 from risjax.estimators.spectrum import bartlett_spectrum, mvdr_cost, whitener
 from risjax.types import Estimates, Geometry, LowRankCovariance
 
@@ -39,12 +41,31 @@ def localise_mvdr(
         gives an empty answer.
     """
     grid = grid_like(covariance.factor, physics, estimator.grid, grid, geometry)
+    cost, height = _mvdr(covariance)
+    return search_cost(cost, height, physics, estimator, num_sources, grid, geometry)
+
+
+def mvdr_peaks(
+    covariance: LowRankCovariance,
+    physics: PhysicsConfig,
+    estimator: EstimatorConfig,
+    *,
+    grid: Grid | None = None,
+    geometry: Geometry | None = None,
+) -> Peaks:
+    """The peaks that `localise_mvdr` chooses from, ``estimator.candidates`` slots; its arguments."""
+    grid = grid_like(covariance.factor, physics, estimator.grid, grid, geometry)
+    return find_peaks(*_mvdr(covariance), physics, estimator, grid, geometry)
+
+
+def _mvdr(covariance: LowRankCovariance) -> tuple[Cost, Callable[[Float[Array, " J"]], Float[Array, " J"]]]:
+    """The cost of a steering vector, and the height of the spectrum where it has a cost."""
     whitening = whitener(covariance)
 
     def cost(vectors: Complex[Array, "*shape N"]) -> Float[Array, "*shape"]:
         return mvdr_cost(whitening, vectors)
 
-    return search_cost(cost, lambda costs: covariance.loading / costs, physics, estimator, num_sources, grid, geometry)
+    return cost, lambda costs: covariance.loading / costs
 
 
 def localise_bartlett(

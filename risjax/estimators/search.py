@@ -4,6 +4,7 @@ What MVDR, MUSIC and Bartlett share; they differ in the cost alone.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Int
@@ -18,33 +19,41 @@ from risjax.types import Estimates, Geometry
 Cost = Callable[[Complex[Array, "*shape N"]], Float[Array, "*shape"]]
 
 
-def search_cost(
+class Peaks(NamedTuple):
+    """Separate peaks of a spectrum, refined off the grid, highest first.
+
+    Attributes:
+        cosines: (u, v, s), [J, 3].
+        heights: as a linear power, [J]; -inf where the slot holds no peak.
+        alive: which slots hold one, no higher peak being too close, [J].
+    """
+
+    cosines: Float[Array, "*batch J 3"]
+    heights: Float[Array, "*batch J"]
+    alive: Bool[Array, "*batch J"]
+
+
+def find_peaks(
     cost: Cost,
     height: Callable[[Float[Array, " J"]], Float[Array, " J"]],
     physics: PhysicsConfig,
     estimator: EstimatorConfig,
-    num_sources: Int[Array, ""] | None,
     grid: Grid,
     geometry: Geometry | None = None,
-) -> Estimates:
-    """The sources at the minima of ``cost``, one scene.
-
-    The grid gives `estimator.candidates` local minima; each is refined by Newton's method, suppressed when a better
-    one is too close, and kept when it is among the ``num_sources`` highest or, blind to K, within
-    ``estimator.threshold_db`` of the scene's highest.
+) -> Peaks:
+    """The minima of ``cost``, one scene: `estimator.candidates` local minima of the grid, refined by Newton's method,
+    suppressed when a better one is too close.
 
     Args:
         cost: of unit-norm steering vectors, least at a source, smooth.
         height: from the cost of a peak to its height as a linear power, positive.
-        physics: array, field of view, slots.
-        estimator: threshold, separation, refinement.
-        num_sources: K told, or None.
+        physics: array and field of view.
+        estimator: separation, refinement.
         grid: the search grid, on the scene's own surface.
         geometry: of that surface.
 
     Returns:
-        K_max slots, highest first; ``amplitude`` the root of the height, ``std`` inf, ``score`` the height in dB
-        below the scene's highest. Nothing where the cost is nowhere finite, has no height, or is the same everywhere.
+        Nothing where the cost is nowhere finite, has no height, or is the same everywhere.
     """
     costs = cost(grid.steering)
     spread, largest = jnp.max(costs) - jnp.min(costs), jnp.max(jnp.abs(costs))
@@ -58,26 +67,52 @@ def search_cost(
     usable = structured & (found > -jnp.inf) & jnp.isfinite(costs)
     heights = jnp.where(usable, height(jnp.where(usable, costs, 1.0)), -jnp.inf)
     heights = jnp.where(heights > 0, heights, -jnp.inf)
+    order = jnp.argsort(-heights)
+    refined, heights = refined[order], heights[order]
     alive = separate(
         refined,
         heights,
         min_separation=estimator.min_separation,
         min_range_separation=estimator.min_range_separation,
     )
+    return Peaks(refined, heights, alive)
+
+
+def search_cost(
+    cost: Cost,
+    height: Callable[[Float[Array, " J"]], Float[Array, " J"]],
+    physics: PhysicsConfig,
+    estimator: EstimatorConfig,
+    num_sources: Int[Array, ""] | None,
+    grid: Grid,
+    geometry: Geometry | None = None,
+) -> Estimates:
+    """The sources at the minima of ``cost``, one scene: of the peaks of `find_peaks`, whose arguments it takes, the
+    ``num_sources`` highest or, blind to K (None), those within ``estimator.threshold_db`` of the scene's highest.
+
+    Returns:
+        K_max slots, highest first; ``amplitude`` the root of the height, ``std`` inf, ``score`` the height in dB
+        below the scene's highest.
+    """
+    peaks = find_peaks(cost, height, physics, estimator, grid, geometry)
     index, active = choose(
-        heights,
-        alive,
+        peaks.heights,
+        peaks.alive,
         num_slots=physics.scene.max_sources,
         threshold_db=estimator.threshold_db,
         num_sources=num_sources,
     )
-    return estimates_from_peaks(refined[index], heights[index], active)
+    return estimates_from_peaks(peaks.cosines[index], peaks.heights[index], active)
 
 
 def estimates_from_peaks(
-    cosines: Float[Array, "K 3"], powers: Float[Array, " K"], active: Bool[Array, " K"]
+    cosines: Float[Array, "K 3"],
+    powers: Float[Array, " K"],
+    active: Bool[Array, " K"],
+    existence: Float[Array, " K"] | None = None,
 ) -> Estimates:
-    """Peaks as `Estimates`: powers to amplitudes and to a score in dB, inactive slots zeroed."""
+    """Peaks as `Estimates`: powers to amplitudes and to a score in dB, inactive slots zeroed; with probabilities of
+    existence where there are any."""
     powers = jnp.where(active, powers, 0.0)
     tiny = jnp.finfo(powers.dtype).tiny
     highest = jnp.maximum(jnp.max(powers), tiny)
@@ -89,5 +124,5 @@ def estimates_from_peaks(
         active=active,
         std=jnp.full_like(position, jnp.inf),
         score=jnp.where(active, score, 0.0),
-        existence=jnp.full_like(score, jnp.nan),
+        existence=jnp.full_like(score, jnp.nan) if existence is None else jnp.where(active, existence, 0.0),
     )

@@ -162,7 +162,7 @@ def _learned(config: Config, physics: PhysicsConfig, params: Params, *, likeliho
             prediction, estimates = pipeline.sources(params, batch.observation, config.covariance)
         else:
             prediction, effective = pipeline.covariance(params, batch.observation, config.covariance)
-            estimates = pipeline.localise(effective, batch.observation.geometry)
+            estimates = pipeline.spectral(params, batch.observation, effective)
         return Found(estimates, cast(Array, prediction.factor))  # the pipeline's upcast has joined its two parts
 
     return run

@@ -1,7 +1,8 @@
-"""The posterior head: from the evidence of candidates to probabilities of existence and log-priors of range.
+"""The posterior heads: from the evidence of candidates, or of a spectrum's peaks, to probabilities of existence and,
+for candidates, log-priors of range.
 
-A candidate is judged beside the others of its fit: what they are enters as the mean and the largest of their
-features. All of it is small and runs in float32 whatever the network's compute dtype.
+A candidate is judged beside the others of its fit, a peak beside the others of its scene: what they are enters as the
+mean and the largest of their features. All of it is small and runs in float32 whatever the network's compute dtype.
 """
 
 from collections.abc import Callable
@@ -23,7 +24,7 @@ class Judgement(NamedTuple):
 
     Attributes:
         existence: logit of the candidate being a source, [K].
-        log_range: log-prior over range at `risjax.estimators.decision.knots`, up to a constant, [K, B].
+        log_range: log-prior over range at `risjax.estimators.decision.knots`, up to a constant, [K, B]; B = 0 of peaks.
     """
 
     existence: Float[Array, "*batch K"]
@@ -33,14 +34,13 @@ class Judgement(NamedTuple):
 class PosteriorNetwork(nnx.Module):
     """Two hidden layers a candidate. Before training every range is as likely as every other."""
 
-    def __init__(self, num_features: int, config: ModelConfig, *, rngs: nnx.Rngs):
-        width, knots = config.posterior_width, config.posterior_knots
+    def __init__(self, num_features: int, width: int, knots: int, *, rngs: nnx.Rngs):
         self.mean = nnx.Param(jnp.zeros(num_features))
         self.scale = nnx.Param(jnp.ones(num_features))
         self.first = nnx.Linear(3 * num_features, width, rngs=rngs)
         self.second = nnx.Linear(width, width, rngs=rngs)
         self.existence = nnx.Linear(width, 1, rngs=rngs)
-        self.range = nnx.Linear(width, knots, kernel_init=nnx.initializers.zeros, rngs=rngs)
+        self.range = nnx.Linear(width, knots, kernel_init=nnx.initializers.zeros, rngs=rngs) if knots else None
 
     def __call__(self, features: Float[Array, "*batch K F"], active: Bool[Array, "*batch K"]) -> Judgement:
         mean, scale = (jax.lax.stop_gradient(leaf[...]) for leaf in (self.mean, self.scale))
@@ -54,7 +54,8 @@ class PosteriorNetwork(nnx.Module):
         others = [jnp.broadcast_to(pooled, standard.shape) for pooled in (mean_of, largest)]
         hidden = jax.nn.gelu(self.first(jnp.concatenate([standard, *others], axis=-1)))
         hidden = jax.nn.gelu(self.second(hidden))
-        return Judgement(self.existence(hidden)[..., 0], self.range(hidden))
+        log_range = hidden[..., :0] if self.range is None else self.range(hidden)
+        return Judgement(self.existence(hidden)[..., 0], log_range)
 
 
 class Posterior(NamedTuple):
@@ -70,10 +71,20 @@ class Posterior(NamedTuple):
 
 
 def build_posterior(num_features: int, config: ModelConfig) -> Posterior:
-    """Builds the head; nnx lives only inside the two functions returned."""
+    """Builds the head that judges candidates: whether they exist, and their ranges."""
+    return _build(num_features, config.posterior_width, config.posterior_knots)
+
+
+def build_peak_posterior(num_features: int, config: ModelConfig) -> Posterior:
+    """Builds the head that judges a spectrum's peaks: whether they exist."""
+    return _build(num_features, config.posterior_width, 0)
+
+
+def _build(num_features: int, width: int, knots: int) -> Posterior:
+    """nnx lives only inside the two functions returned."""
 
     def make(key: Key[Array, ""]) -> PosteriorNetwork:
-        return PosteriorNetwork(num_features, config, rngs=nnx.Rngs(params=key))
+        return PosteriorNetwork(num_features, width, knots, rngs=nnx.Rngs(params=key))
 
     graph = nnx.graphdef(nnx.eval_shape(lambda: make(jax.random.key(0))))
 

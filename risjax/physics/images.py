@@ -33,6 +33,18 @@ class FieldImages(NamedTuple):
     noise_to_signal: Float[Array, "*batch"]
 
 
+def noise_to_signal(observation: Observation) -> Float[Array, ""]:
+    """Estimated noise energy over estimated signal energy in the snapshots of one scene, within bounds."""
+    snapshots = observation.snapshots
+    energy = jnp.sum(snapshots.real**2 + snapshots.imag**2)
+    noise_energy = noise_variance(observation) * snapshots.size
+    low, high = NOISE_TO_SIGNAL_RANGE
+    # Clipped before the division: a scene of pure noise has no signal energy by this balance.
+    signal_energy = jnp.maximum(energy - noise_energy, noise_energy / high)
+    ratio = noise_energy / jnp.where(signal_energy > 0, signal_energy, 1.0)
+    return jnp.clip(ratio, low, high)
+
+
 def regularised_images(observation: Observation, multiples: tuple[float, ...]) -> FieldImages:
     """Images of one scene's field at ridge weights ``multiples`` times the data's own noise-to-signal estimate.
 
@@ -41,16 +53,10 @@ def regularised_images(observation: Observation, multiples: tuple[float, ...]) -
         multiples: rho, one an image.
     """
     snapshots = observation.snapshots
-    energy = jnp.sum(snapshots.real**2 + snapshots.imag**2)
-    noise_energy = noise_variance(observation) * snapshots.size
-    low, high = NOISE_TO_SIGNAL_RANGE
-    # Clipped before the division: a scene of pure noise has no signal energy by this balance.
-    signal_energy = jnp.maximum(energy - noise_energy, noise_energy / high)
-    ratio = noise_energy / jnp.where(signal_energy > 0, signal_energy, 1.0)
-    noise_to_signal = jnp.clip(ratio, low, high)
+    ratio = noise_to_signal(observation)
     # tr(Phi^H Phi) / (L M) = ||H||_F^2 / M for codes of unit modulus; exact for impaired ones too:
     trace = jnp.sum(
         jnp.sum(jnp.abs(observation.channel) ** 2, axis=0) * jnp.sum(jnp.abs(observation.codes) ** 2, axis=0)
     )
-    ridge = jnp.asarray(multiples, energy.dtype) * (noise_to_signal * trace / snapshots.size)
-    return FieldImages(jax.vmap(lambda alpha: back_projection(observation, alpha))(ridge), noise_to_signal)
+    ridge = jnp.asarray(multiples, ratio.dtype) * (ratio * trace / snapshots.size)
+    return FieldImages(jax.vmap(lambda alpha: back_projection(observation, alpha))(ridge), ratio)

@@ -8,8 +8,9 @@ from risjax.config.errors import ConfigError
 from risjax.config.io import differences, from_yaml
 from risjax.config.weights import WEIGHTS_NAME, Found, find_weights, no_weights_text
 from risjax.estimators.evidence import num_features
+from risjax.estimators.peak_evidence import NUM_PEAK_FEATURES
 from risjax.model import Params, build
-from risjax.pipeline import POSTERIOR, make_posterior
+from risjax.pipeline import PEAKS, POSTERIOR, make_peak_posterior, make_posterior
 from risjax.precision import make_policy
 from risjax.run_directory import RunDirectory
 from risjax.train import load_best
@@ -71,12 +72,16 @@ def _refuse_mismatch(config: Config, trained: Config, found: Found) -> None:
 
 
 def _refuse_other_shapes(config: Config, params: Params, found: Found) -> None:
-    """The leaves of the network, and of the posterior head where there is one, must be there with their shapes."""
+    """The leaves of the network, and of the posterior heads that are there, must be there with their shapes."""
     like = jax.eval_shape(build(config.physics.array, config.model, config.precision).init, jax.random.key(0))
-    if POSTERIOR in params:
-        each = jax.ShapeDtypeStruct((num_features(config.physics.scene.max_sources),), jnp.float32)
-        init = make_posterior(config.physics, config.model).init
-        like = {**like, POSTERIOR: jax.eval_shape(init, jax.random.key(0), each, each)}
+    heads = {
+        POSTERIOR: (make_posterior(config.physics, config.model), num_features(config.physics.scene.max_sources)),
+        PEAKS: (make_peak_posterior(config.model), NUM_PEAK_FEATURES),
+    }
+    for name, (head, count) in heads.items():
+        if name in params:
+            each = jax.ShapeDtypeStruct((count,), jnp.float32)
+            like = {**like, name: jax.eval_shape(head.init, jax.random.key(0), each, each)}
     expected, held = flat_shapes(like), flat_shapes(params)
     of_network = {name: shape for name, shape in held.items() if name.split(".")[0] in like}
     wrong = [name for name in {**expected, **of_network} if expected.get(name) != of_network.get(name)]

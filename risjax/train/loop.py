@@ -15,7 +15,6 @@ from risjax.config.metric import lower_is_better
 from risjax.environment import installed_environment
 from risjax.events import EventFiles
 from risjax.model import Params
-from risjax.pipeline import POSTERIOR
 from risjax.processes import told
 from risjax.run_directory import RunDirectory
 from risjax.terminal import Bar, Terminal
@@ -140,8 +139,8 @@ def train(
 
 
 def load_best(config: Config, directory: RunDirectory) -> Params:
-    """The EMA parameters of the best epoch of a finished or unfinished training, and the posterior head's where it
-    has been trained.
+    """The EMA parameters of the best epoch of a finished or unfinished training, and the posterior heads' where they
+    have been trained.
 
     Raises:
         CheckpointError: there is no sound checkpoint.
@@ -154,7 +153,7 @@ def load_best(config: Config, directory: RunDirectory) -> Params:
     params = checkpoints.load(last.metadata["best_epoch"], like).state.ema
     if not directory.posterior_path.exists():
         return params
-    return {**params, POSTERIOR: read_weights(directory.posterior_path)[0]}
+    return {**params, **read_weights(directory.posterior_path)[0]}
 
 
 def _run_epoch(

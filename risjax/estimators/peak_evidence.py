@@ -1,0 +1,83 @@
+"""What a spectrum's peaks say, as numbers that a small network can weigh: is a peak a source?
+
+A threshold below the highest peak cannot tell a weak source from a lobe. What can: how far the peak stands above the
+noise once it has gone through the measurement, how it compares with its neighbours in height and place, and where in
+the field of view it lies. All of it is scale-free and known to the receiver.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
+
+from risjax.config import PhysicsConfig
+from risjax.estimators.forward import search_energy
+from risjax.estimators.grid import field_of_view
+from risjax.estimators.likelihood import Statistics
+from risjax.estimators.search import Peaks
+from risjax.estimators.spectrum import bartlett_spectrum
+from risjax.types import LowRankCovariance
+
+NUM_PEAK_FEATURES = 17
+_NEAR = 2.76
+"""12 dB, as a logarithm."""
+
+
+def describe_peaks(
+    peaks: Peaks,
+    vectors: Complex[Array, "J N"],
+    covariance: LowRankCovariance,
+    data: Statistics,
+    noise_to_signal: Float[Array, ""],
+    physics: PhysicsConfig,
+) -> Float[Array, "J F"]:
+    """The evidence of every peak, F = `NUM_PEAK_FEATURES` numbers; zero in slots that hold none.
+
+    Args:
+        peaks: of `risjax.estimators.mvdr.mvdr_peaks`.
+        vectors: steering vectors of the peaks.
+        covariance: R_eff, whose spectrum they are peaks of.
+        data: of the scene; G tells how much of a source arrives.
+        noise_to_signal: of `risjax.physics.images.FieldImages`.
+        physics: field of view.
+    """
+    field, tiny = field_of_view(physics), jnp.finfo(noise_to_signal.dtype).tiny
+    alive, slots = peaks.alive, peaks.alive.shape[0]
+
+    def log(x: Array) -> Array:
+        return jnp.log(jnp.maximum(x, tiny))
+
+    height = jnp.where(alive, peaks.heights, 0.0)
+    arriving = search_energy(data, vectors)
+    columns = covariance.factor.T
+    modelled = jnp.sum(search_energy(data, columns)) + covariance.loading * jnp.trace(data.gram).real
+    share = height * arriving / jnp.maximum(modelled, tiny)
+    highest = jnp.maximum(jnp.max(height), tiny)
+    below = jnp.where(alive, log(height / highest), 0.0)
+    # Heights of the neighbours in order of height; the slots are sorted, suppressed ones stand between the others.
+    lower = jnp.max(jnp.where(height[None, :] < height[:, None], height[None, :], 0.0), axis=1)
+    higher = jnp.min(jnp.where(height[None, :] > height[:, None], height[None, :], jnp.inf), axis=1)
+    apart = peaks.cosines[:, None, :2] - peaks.cosines[None, :, :2]
+    distance = jnp.sqrt(jnp.sum(apart**2, axis=-1))
+    nearest = jnp.min(jnp.where(alive[None, :] & (height[None, :] > height[:, None]), distance, 2.0), axis=1)
+    s = peaks.cosines[:, 2]
+    shown = [
+        below,
+        log(height),
+        log(share * data.num_measurements / noise_to_signal),
+        log(arriving * slots / jnp.maximum(jnp.sum(arriving), tiny)),
+        log(bartlett_spectrum(covariance, vectors) / jnp.maximum(height, tiny)),
+        log(height / jnp.maximum(lower, 1e-3 * highest)),
+        log(jnp.where(jnp.isfinite(higher), higher, height) / jnp.maximum(height, tiny)),
+        log(nearest),
+        (jnp.cumsum(alive) - 1.0) / slots,
+        jnp.full(slots, log(noise_to_signal)),
+        jnp.full(slots, jnp.sum(alive & (below > -_NEAR)) / slots),
+        log(s),
+        (s - field.s[0]) / (field.s[1] - field.s[0]),
+        peaks.cosines[:, 0],
+        peaks.cosines[:, 1],
+        jnp.abs(peaks.cosines[:, 0]),
+        jnp.abs(peaks.cosines[:, 1]),
+    ]
+    features = jnp.stack([column.astype(height.dtype) for column in shown], axis=1)
+    held = alive & jnp.all(jnp.isfinite(features), axis=1)
+    return jnp.where(held[:, None], features, 0.0)

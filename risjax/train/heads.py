@@ -1,0 +1,140 @@
+"""What the second stage does alike for both posterior heads: collect examples once, fit, say how calibrated it is.
+
+The network's answers do not change any more, so each scene passes through it once; a head, which is small, then sees
+the same examples many times. A fifth of the scenes is held out and says whether its probabilities mean what they say.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float
+
+from risjax.config import Config
+from risjax.data.stream import scene_batch
+from risjax.keys import Purpose, purpose_key
+from risjax.metrics import expected_calibration_error
+from risjax.model import Params
+from risjax.model.posterior import Posterior
+from risjax.terminal import Terminal
+from risjax.types import Scene
+
+_BATCH = 256
+_HELD_OUT = 0.25
+"""Scenes held out, over the scenes trained on."""
+
+Examples = TypeVar("Examples")
+Head = dict[str, Any]
+
+
+def _num_held_out(config: Config) -> int:
+    return max(1, round(_HELD_OUT * config.train.posterior.scenes))
+
+
+def collect(
+    config: Config,
+    params: Params,
+    propose: Callable[[Params, Scene], Any],
+    label: Callable[[Any], Examples],
+    terminal: Terminal,
+    title: str,
+) -> Examples:
+    """Examples of ``train.posterior.scenes`` scenes and of those held out, a leading axis of scenes.
+
+    Args:
+        config: of the run.
+        params: of the network.
+        propose: (parameters, batch of scenes) to arrays with a leading axis of scenes; jitted here.
+        label: from what was proposed, on the host, to examples.
+        terminal: where progress is shown.
+        title: of the progress bar.
+    """
+    scenes = config.train.posterior.scenes + _num_held_out(config)
+    size = min(config.train.batch_size, scenes)
+
+    @jax.jit
+    def run(params: Params, index: Array) -> Any:
+        return propose(params, scene_batch(config.physics, config.run.seed, Purpose.POSTERIOR_SCENES, index, size))
+
+    parts = []
+    with terminal.progress(title, scenes) as bar:
+        for index in range(-(-scenes // size)):
+            parts.append(label(jax.device_get(run(params, jnp.asarray(index)))))
+            bar.advance(min(size, scenes - index * size))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:scenes], *parts)
+
+
+def split(config: Config, examples: Examples) -> tuple[Examples, Examples]:
+    """The examples to train on, and those held out."""
+    held_out = _num_held_out(config)
+    train = jax.tree.map(lambda leaf: jnp.asarray(leaf[held_out:]), examples)
+    return train, jax.tree.map(lambda leaf: jnp.asarray(leaf[:held_out]), examples)
+
+
+def fit_head(
+    config: Config,
+    head: Posterior,
+    loss: Callable[[Head, Any], Any],
+    train: Any,
+    standard: tuple[Float[Array, "*examples F"], Bool[Array, "*examples"]],
+    terminal: Terminal,
+    *,
+    weight_decay: float,
+) -> tuple[Head, Head]:
+    """The head before and after ``train.posterior.epochs`` passes over the examples.
+
+    Args:
+        config: of the run.
+        head: what is fitted.
+        loss: (parameters, batch of examples) to a scalar.
+        train: examples, a leading axis of scenes.
+        standard: their features, and which of them count: those that the standardisation is taken from.
+        terminal: where progress is shown.
+        weight_decay: AdamW's.
+    """
+    settings, scenes = config.train.posterior, len(jax.tree.leaves(train)[0])
+    features = np.asarray(standard[0])[np.asarray(standard[1])]
+    key = purpose_key(config.run.seed, Purpose.POSTERIOR_INIT)
+    start = head.init(key, jnp.asarray(features.mean(0)), jnp.asarray(features.std(0)))
+    size = min(_BATCH, scenes)
+    steps = scenes // size
+    schedule = optax.cosine_decay_schedule(settings.learning_rate, settings.epochs * steps)
+    adamw = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=weight_decay))
+    standardisation = {name: name in ("mean", "scale") for name in start}
+    optimizer = optax.chain(adamw, optax.masked(optax.set_to_zero(), standardisation))
+
+    @partial(jax.jit, donate_argnums=0)
+    def epoch(state: tuple, examples: Any, index: Array) -> tuple[tuple, Array]:
+        order = jax.random.permutation(purpose_key(config.run.seed, Purpose.POSTERIOR_ORDER, index), scenes)
+
+        def step(state: tuple, rows: Array) -> tuple[tuple, Array]:
+            params, opt_state = state
+            batch = jax.tree.map(lambda leaf: leaf[rows], examples)
+            value, gradient = jax.value_and_grad(loss)(params, batch)
+            updates, opt_state = optimizer.update(gradient, opt_state, params)
+            return (optax.apply_updates(params, updates), opt_state), value
+
+        state, values = jax.lax.scan(step, state, order[: steps * size].reshape(steps, size))
+        return state, jnp.mean(values)
+
+    state = jax.tree.map(jnp.copy, (start, optimizer.init(start)))
+    with terminal.progress("posterior: training", settings.epochs) as bar:
+        for index in range(settings.epochs):
+            state, value = epoch(state, train, jnp.asarray(index))
+            bar.advance(1, loss=f"{float(value):.3f}")
+    return start, state[0]
+
+
+def calibration(
+    logit: Float[Array, "*examples"], real: Bool[Array, "*examples"], held: Bool[Array, "*examples"], noun: str
+) -> dict[str, float]:
+    """``ece``, the expected calibration error of existence, and under ``noun`` the number that it was taken over."""
+    probability, counted = np.asarray(jax.nn.sigmoid(logit)), np.asarray(held)
+    return {
+        "ece": expected_calibration_error(probability[counted], np.asarray(real)[counted]),
+        noun: int(counted.sum()),
+    }

@@ -1,0 +1,87 @@
+"""The head that judges the peaks of the learned spectrum: which are sources, and which lobes and ghosts."""
+
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from risjax.config import Config, ToleranceConfig
+from risjax.estimators.grid import to_position
+from risjax.estimators.search import Peaks
+from risjax.loss.posterior import existence_loss
+from risjax.metrics import match
+from risjax.model import Params
+from risjax.pipeline import make_peak_posterior, make_pipeline
+from risjax.terminal import Terminal
+from risjax.train.heads import calibration, collect, fit_head, split
+from risjax.train.settings import make_settings
+from risjax.types import Scene, Sources
+
+_WEIGHT_DECAY = 0.1
+
+
+class PeakExamples(NamedTuple):
+    """Peaks with the truth, a leading axis of scenes S.
+
+    Attributes:
+        features: their evidence, [S, J, F].
+        alive: which slots hold a peak, [S, J].
+        real: which peaks are sources, matched in angle, [S, J].
+    """
+
+    features: Float[Array, "S J F"]
+    alive: Bool[Array, "S J"]
+    real: Bool[Array, "S J"]
+
+
+def fit_peaks(config: Config, params: Params, terminal: Terminal) -> tuple[dict[str, Any], dict[str, float]]:
+    """Trains the head that judges peaks, for a trained network.
+
+    Args:
+        config: ``train.posterior`` and what the network was trained with.
+        params: of the network.
+        terminal: where progress is shown.
+
+    Returns:
+        The head's parameters, and how it did on the scenes held out: ``existence_nats``, and ``ece`` over ``peaks``
+        peaks.
+    """
+    train, test = split(config, _collect(config, params, terminal))
+    head = make_peak_posterior(config.model)
+
+    def loss(posterior: dict[str, Any], batch: PeakExamples) -> Array:
+        judged = head.apply(posterior, batch.features, batch.alive)
+        return existence_loss(judged.existence, batch.real, batch.alive)
+
+    _, fitted = fit_head(config, head, loss, train, (train.features, train.alive), terminal, weight_decay=_WEIGHT_DECAY)
+    logit = head.apply(fitted, test.features, test.alive).existence
+    return fitted, {
+        "existence_nats": float(jax.jit(loss)(fitted, test)),
+        **calibration(logit, test.real, test.alive, "peaks"),
+    }
+
+
+def _collect(config: Config, params: Params, terminal: Terminal) -> PeakExamples:
+    pipeline = make_pipeline(config.physics, config.precision, config.model, config.estimator)
+    covariance = make_settings(config).covariance
+
+    def propose(params: Params, batch: Scene) -> tuple[Peaks, Array, Sources]:
+        _, effective = pipeline.covariance(params, batch.observation, covariance)
+        peaks, features = pipeline.peaks(batch.observation, effective)
+        return peaks, features, batch.truth.sources
+
+    def label(proposed: tuple[Peaks, Any, Sources]) -> PeakExamples:
+        return _label(*proposed, config.evaluate.tolerance)
+
+    return collect(config, params, propose, label, terminal, "posterior: peaks")
+
+
+def _label(peaks: Peaks, features: Any, sources: Sources, tolerance: ToleranceConfig) -> PeakExamples:
+    """Which peaks are sources: matched with the truth by the metrics' own rule, in angle."""
+    position = np.asarray(to_position(jnp.asarray(peaks.cosines)))
+    alive = np.asarray(peaks.alive)
+    truth = np.asarray(sources.position), np.asarray(sources.active)
+    matches = match(position, alive, *truth, tolerance, gate_range=False)
+    return PeakExamples(features, peaks.alive, cast(Any, matches.taken(alive.shape[1])))
