@@ -1,4 +1,4 @@
-"""The second stage of training: a posterior head beside the network, used by the pipeline and by nobody's order."""
+"""The second stage of training: posterior heads beside the network, used by the pipeline and by nobody's order."""
 
 import chex
 import jax
@@ -8,10 +8,11 @@ import pytest
 
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
-from risjax.pipeline import POSTERIOR, make_pipeline
+from risjax.pipeline import HEADS, PEAKS, POSTERIOR, make_pipeline
 from risjax.run_directory import RunDirectory
 from risjax.terminal import Terminal
 from risjax.train import Trainer, load_best, train, train_posterior
+from risjax.train.peaks import fit_peaks
 from risjax.train.posterior import fit_posterior
 from tests.tiny import tiny_config
 
@@ -26,26 +27,34 @@ def run(tmp_path_factory):
     return directory
 
 
-def test_the_head_is_stored_beside_the_network_and_loaded_with_it(run):
+def test_the_heads_are_stored_beside_the_network_and_loaded_with_it(run):
     params = load_best(CONFIG, run)
-    assert set(params) == {"encoder", "head", POSTERIOR}
+    assert set(params) == {"encoder", "head", POSTERIOR, PEAKS}
     chex.assert_tree_all_finite(params)
-    record = next(iter(run.read_log("posterior")))
-    assert 0 <= record["ece"] <= 1
-    assert record["candidates"] > 0
+    for kind, noun in (("posterior", "candidates"), ("peaks", "peaks")):
+        record = next(iter(run.read_log(kind)))
+        assert 0 <= record["ece"] <= 1
+        assert record[noun] > 0
 
 
 def test_sources_come_with_probabilities_of_existence(run):
     params = load_best(CONFIG, run)
     pipeline = make_pipeline(CONFIG.physics, CONFIG.precision, CONFIG.model, CONFIG.estimator)
     batch = scene_batch(CONFIG.physics, 0, Purpose.TEST_SCENES, 0, 4)
-    _, found = jax.jit(lambda p, o: pipeline.sources(p, o, CONFIG.covariance))(params, batch.observation)
-    existence, active = np.asarray(found.existence), np.asarray(found.active)
-    assert ((existence >= 0) & (existence <= 1)).all()
-    assert (existence[~active] == 0).all()
-    network_only = {group: leaves for group, leaves in params.items() if group != POSTERIOR}
-    _, without = jax.jit(lambda p, o: pipeline.sources(p, o, CONFIG.covariance))(network_only, batch.observation)
-    assert np.isnan(np.asarray(without.existence)).all()
+
+    @jax.jit
+    def both(params, observation):
+        _, effective = pipeline.covariance(params, observation, CONFIG.covariance)
+        _, fitted = pipeline.sources(params, observation, CONFIG.covariance)
+        return fitted, pipeline.spectral(params, observation, effective)
+
+    for found in both(params, batch.observation):
+        existence, active = np.asarray(found.existence), np.asarray(found.active)
+        assert ((existence >= 0) & (existence <= 1)).all()
+        assert (existence[~active] == 0).all()
+    network_only = {group: leaves for group, leaves in params.items() if group not in HEADS}
+    for without in both(network_only, batch.observation):
+        assert np.isnan(np.asarray(without.existence)).all()
 
 
 def test_it_is_the_same_head_every_time_and_it_learns():
@@ -58,6 +67,15 @@ def test_it_is_the_same_head_every_time_and_it_learns():
     assert better["existence_nats"] < report["existence_nats"]
     np.testing.assert_array_equal(first["mean"], trained["mean"], "the standardisation is not trained")
     assert float(jnp.abs(first["first"]["kernel"] - trained["first"]["kernel"]).max()) > 0
+
+
+def test_the_head_of_peaks_is_deterministic_and_learns():
+    params = Trainer(CONFIG).init().params
+    first, report = fit_peaks(CONFIG, params, Terminal(quiet=True))
+    second, _ = fit_peaks(CONFIG, params, Terminal(quiet=True))
+    chex.assert_trees_all_equal(first, second)
+    longer = tiny_config(train__posterior__scenes=64, train__posterior__epochs=40)
+    assert fit_peaks(longer, params, Terminal(quiet=True))[1]["existence_nats"] < report["existence_nats"]
 
 
 def test_no_scenes_no_head(tmp_path):
