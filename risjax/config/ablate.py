@@ -22,7 +22,8 @@ class VariantConfig(Section):
 
 
 class AblateConfig(Section):
-    """The variants, each trained under the same seeds and measured on the same scenes."""
+    """The variants, each trained under the same seeds and measured on the same scenes: the run's own, whatever physics
+    a variant is trained on."""
 
     variants: Annotated[tuple[VariantConfig, ...], FromList] = ()
     """The rows; the first is the one that all others are compared with."""
