@@ -72,7 +72,9 @@ CURVES = {
         (5.0, 10.0, 20.0, 30.0),
         "phase offset of an element, deg",
         10.0,
-        "10° rms in the error budget of the reference Solar Power Satellite (Space Solar Power Review 3, 1982); "
+        "phase states of 0° and 180° ± 20° in a 1-bit surface that was built (arXiv:2604.04625), 11.5° rms if "
+        "uniform; 10° rms in the error budget of the reference Solar Power Satellite (Space Solar Power Review 3, "
+        "1982); "
         "manufacturing spread of phase shifters of ±5 to 10° before calibration (rfessentials.com, phased-array "
         "calibration)",
     ),

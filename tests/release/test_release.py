@@ -14,7 +14,7 @@ from risjax import cli
 from risjax.config.errors import ConfigError
 from risjax.config.io import apply_overrides, differences, from_yaml, load_config, to_yaml
 from risjax.config.weights import find_weights
-from risjax.release import WeightsError, load_params, read_weights, release, write_weights
+from risjax.release import WeightsError, card, load_params, read_weights, release, write_weights
 from risjax.run_directory import RunDirectory, write_atomically
 from risjax.terminal import Terminal
 from risjax.train import Checkpoints, Trainer, load_best
@@ -198,3 +198,9 @@ def test_there_is_nothing_to_release_before_training(tmp_path: Path, capsys: pyt
     assert "run the stage `train` first" in capsys.readouterr().err
     with pytest.raises(FileNotFoundError, match="weights is null"):
         load_params(tiny_config(), None)
+
+
+def test_a_card_names_the_impairments_of_the_training() -> None:
+    drawn = {"physics__impairments__phase_error_deg": [0.0, 20.0], "physics__impairments__dead_elements": 0.1}
+    assert any("(phase_error_deg 0 … 20, dead_elements 0.1)" in limit for limit in card._limits(tiny_config(**drawn)))
+    assert any("Trained on ideal hardware" in limit for limit in card._limits(tiny_config()))
