@@ -61,7 +61,9 @@ RUNS = {
 @jax.jit
 def draw_features(index):
     scenes = scene_batch(CONFIG.physics, 0, Purpose.TRAIN_SCENES, index, CHUNK)
-    return jax.vmap(lambda observation: make_inputs(observation, CONFIG.model).features)(scenes.observation)
+    return jax.vmap(lambda observation: make_inputs(observation, CONFIG.model, CONFIG.physics).features)(
+        scenes.observation
+    )
 
 
 def with_kernel(params, kernel):

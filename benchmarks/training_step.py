@@ -112,7 +112,7 @@ def parts_risjax(contest: Any) -> dict[str, float]:
     config, trainer, params = contest.config, contest.trainer, contest.state.params
     network = build(config.physics.array, config.model, config.precision)
     scenes = trainer.draw(contest.state.step)
-    inputs = jax.jit(lambda seen: jax.vmap(lambda one: make_inputs(one, config.model))(seen))
+    inputs = jax.jit(lambda seen: jax.vmap(lambda one: make_inputs(one, config.model, config.physics))(seen))
     made = inputs(scenes.observation)
     terms = loss_settings(config.loss)
     labels = make_labels(scenes, made.sample, array=config.physics.array, terms=terms.weights)

@@ -6,6 +6,9 @@ differ in blend, shrinkage, loading or peak search.
 
 Where the receiver knows a scene's own surface, candidates, fits and spectra are on that surface. The network is blind
 to it: it maps the image on the elements to a covariance of the elements, without a word of where these are.
+
+Where symbols change from snapshot to snapshot no field is common to all, so no candidate can be fitted to the raw
+snapshots and nothing judged by their likelihood: the sources are then the peaks of the learned spectrum.
 """
 
 from collections.abc import Callable
@@ -71,7 +74,9 @@ class Pipeline(NamedTuple):
         propose: (observations, R_eff) to candidates.
         decide: (parameters, candidates) to sources: by the posterior head where the parameters hold one, else by the
             residual's criterion.
-        sources: all of it, (parameters, observations, covariance settings) to predictions and sources.
+        sources: all of it, (parameters, observations, covariance settings) to predictions and sources; without
+            `has_likelihood` those of `localise`.
+        has_likelihood: whether `propose` and `decide` can be called: all snapshots share one coherent field.
     """
 
     covariance: Callable[
@@ -83,6 +88,7 @@ class Pipeline(NamedTuple):
     propose: Callable[[Observation, LowRankCovariance], Proposals]
     decide: Callable[[Params, Proposals], Estimates]
     sources: Callable[[Params, Observation, CovarianceConfig | CovarianceSettings], tuple[Prediction, Estimates]]
+    has_likelihood: bool
 
 
 def make_posterior(physics: PhysicsConfig, model: ModelConfig) -> Posterior:
@@ -101,16 +107,18 @@ def make_pipeline(
     """The pipeline of a configuration's sections.
 
     Raises:
-        ValueError: symbols that change from snapshot to snapshot, of which no image of the field can be made.
+        ValueError: an encoder of one coherent field's image on symbols that change from snapshot to snapshot.
     """
-    require_common_field(physics.scene, f"model.encoder = {model.encoder}")
+    if model.needs_common_field:
+        require_common_field(physics.scene, f"model.encoder = {model.encoder}")
+    has_likelihood = physics.scene.symbols == "constant"
     network = build(physics.array, model, precision)
     head, head_of_peaks = make_posterior(physics, model), make_peak_posterior(model)
 
     def covariance(
         params: Params, observation: Observation, settings: CovarianceConfig | CovarianceSettings
     ) -> tuple[Prediction, LowRankCovariance]:
-        inputs = over_scenes(lambda scene: make_inputs(scene, model), observation)
+        inputs = over_scenes(lambda scene: make_inputs(scene, model, physics), observation)
         of_network = {group: leaves for group, leaves in params.items() if group not in HEADS}
         prediction = upcast(network.apply(of_network, inputs.features))
         blend = jax.vmap(lambda factor, sample: effective_covariance(factor, sample, settings))
@@ -139,6 +147,7 @@ def make_pipeline(
         return jax.vmap(lambda mine, logit: sources_at_peaks(mine, logit, physics, estimator))(found, logits)
 
     def propose(observation: Observation, effective: LowRankCovariance) -> Proposals:
+        require_common_field(physics.scene, "a fit of candidates to the snapshots")
         grid = grid_like(observation.snapshots, physics, estimator.posterior.grid)
 
         def one(scene: Observation, mine: LowRankCovariance) -> Proposals:
@@ -174,6 +183,8 @@ def make_pipeline(
         params: Params, observation: Observation, settings: CovarianceConfig | CovarianceSettings
     ) -> tuple[Prediction, Estimates]:
         prediction, effective = covariance(params, observation, settings)
+        if not has_likelihood:
+            return prediction, spectral(params, observation, effective)
         return prediction, decide(params, propose(observation, effective))
 
-    return Pipeline(covariance, localise, peaks, spectral, propose, decide, sources)
+    return Pipeline(covariance, localise, peaks, spectral, propose, decide, sources, has_likelihood)

@@ -40,7 +40,7 @@ def test_the_loss_judges_the_covariance_that_inference_uses(trained, monkeypatch
 
     monkeypatch.setattr(total_module, "projector_distance", fingerprint)
     trainer = Trainer(CONFIG)
-    inputs = jax.vmap(lambda observation: make_inputs(observation, CONFIG.model))(batch.observation)
+    inputs = jax.vmap(lambda observation: make_inputs(observation, CONFIG.model, CONFIG.physics))(batch.observation)
     prediction = trainer.program.network.apply(params, inputs.features)
     settings = make_settings(CONFIG)
     labels = make_labels(batch, inputs.sample)

@@ -5,28 +5,93 @@ Full precision whatever autocast says, without gradients. Scenes are dictionarie
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from risjax.config import ModelConfig
+from risjax.config import ArrayConfig, ModelConfig, PhysicsConfig
+from risjax.model.features import middle_elements
 from risjax.physics.images import NOISE_TO_SIGNAL_RANGE
+from risjax.physics.snapshot_images import WHITE_RATIOS_DB
+from risjax.physics.view import view_factor
 
 Scenes = dict[str, Tensor]
 
 
 @torch.no_grad()
-def make_inputs(scenes: Scenes, config: ModelConfig) -> tuple[dict[str, Tensor], Tensor]:
-    """Features of a batch, and the factor x_hat of its sample covariances, [B, N, 1]."""
+def make_inputs(scenes: Scenes, config: ModelConfig, physics: PhysicsConfig) -> tuple[dict[str, Tensor], Tensor]:
+    """Features of a batch, and the factor of its sample covariances, [B, N, 1] or, of snapshots' images, [B, N, L]."""
     with torch.autocast(scenes["snapshots"].device.type, enabled=False):
         if config.encoder == "snapshots":
             return _snapshot_features(scenes), _images(scenes, (1.0,))[0][:, 0, :, None]
-        images, noise_to_signal = _images(scenes, (1.0, *config.extra_regularisation))
+        multiples = (1.0, *config.extra_regularisation)
+        if config.encoder == "minimum_norm":
+            return _second_order(scenes, multiples, config.rank, physics)
+        images, noise_to_signal = _images(scenes, multiples)
         power = _squared(images).mean(-1)
         positive = torch.where(power > 0, power, 1.0)
         unit = images * positive.rsqrt()[..., None]
         elements = torch.cat([unit.real, unit.imag], dim=1).mT
-        shrink = 0.5 * torch.log10(positive[:, 0] / positive[:, -1])
-        context = torch.stack([torch.log10(noise_to_signal), shrink], dim=-1)
+        context = _context(noise_to_signal, positive)
         return {"elements": elements.contiguous(), "context": context}, images[:, 0, :, None]
+
+
+def _context(noise_to_signal: Tensor, power: Tensor) -> Tensor:
+    return torch.stack([torch.log10(noise_to_signal), 0.5 * torch.log10(power[:, 0] / power[:, -1])], dim=-1)
+
+
+def _second_order(
+    scenes: Scenes, multiples: tuple[float, ...], rank: int, physics: PhysicsConfig
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Principal components of the covariances of the snapshots' images."""
+    fields, noise_to_signal = _snapshot_images(scenes, multiples, physics)
+    power = _squared(fields).mean((-2, -1))
+    positive = torch.where(power > 0, power, 1.0)
+    components = _principal(fields * positive.rsqrt()[..., None, None], rank, physics.array)
+    energy = _squared(components).mean((-2, -1))
+    components = components * torch.where(energy > 0, energy, 1.0).rsqrt()[..., None, None]
+    columns = components.flatten(1, 2)
+    elements = torch.cat([columns.real, columns.imag], dim=1).mT
+    context = _context(noise_to_signal, positive)
+    return {"elements": elements.contiguous(), "context": context}, fields[:, 0].mT / fields.shape[2] ** 0.5
+
+
+def _principal(images: Tensor, count: int, array: ArrayConfig) -> Tensor:
+    """The strongest eigenvectors of sum_l x_l x_l^H, each times the root of its eigenvalue, [B, A, count, N]."""
+    mixtures = torch.linalg.eigh(images.conj() @ images.mT).eigenvectors
+    strongest = mixtures.flip(-1)[..., :count]
+    components = strongest.mT @ images
+    middle = torch.as_tensor(middle_elements(array), device=images.device).to(images.dtype)
+    mean = components @ middle
+    modulus = _squared(mean).sqrt()
+    phase = torch.where(modulus > 0, mean.conj() / torch.where(modulus > 0, modulus, 1.0), 1.0)
+    return nn.functional.pad(components * phase[..., None], (0, 0, 0, count - strongest.shape[-1]))
+
+
+def _snapshot_images(scenes: Scenes, multiples: tuple[float, ...], physics: PhysicsConfig) -> tuple[Tensor, Tensor]:
+    """Images of the snapshots, [B, A, L, N], and the noise-to-signal ratio of a white field, [B]."""
+    snapshots, channel, codes = scenes["snapshots"], scenes["channel"], scenes["codes"]
+    prior = torch.as_tensor(view_factor(physics), device=snapshots.device).to(snapshots.dtype)
+    through = (channel[:, None] * codes[:, :, None, :]) @ prior
+    grams = through @ through.mH
+    level = grams.diagonal(dim1=-2, dim2=-1).real.mean((-2, -1))
+    values, vectors = torch.linalg.eigh(channel @ channel.mH)
+    values = values.clamp_min(0.0)
+    mean_value = values.mean(-1, keepdim=True)
+    energies = _squared(snapshots @ vectors.conj()).mean(1)
+    noise_to_signal = _white_ratio(values / torch.where(mean_value > 0, mean_value, 1.0), energies)
+    weights = torch.tensor(multiples, dtype=level.dtype, device=level.device)
+    ridges = weights * (noise_to_signal * torch.where(level > 0, level, 1.0))[:, None]
+    solved = _solve(grams.flatten(0, 1), snapshots.flatten(0, 1), ridges.repeat_interleave(snapshots.shape[1], dim=0))
+    solved = solved.unflatten(0, snapshots.shape[:2]).transpose(1, 2)
+    within = (solved[..., None, :] @ through.conj()[:, None])[..., 0, :]
+    return within @ prior.mT, noise_to_signal
+
+
+def _white_ratio(values: Tensor, energies: Tensor) -> Tensor:
+    ratios = 10 ** (torch.tensor(WHITE_RATIOS_DB, dtype=values.dtype, device=values.device) / 10)
+    means = values[:, None, :] + ratios[:, None]
+    total = (energies[:, None, :] / means).sum(-1)
+    misfit = means.log().sum(-1) + values.shape[-1] * torch.where(total > 0, total, 1.0).log()
+    return ratios[misfit.argmin(-1)]
 
 
 def _snapshot_features(scenes: Scenes) -> dict[str, Tensor]:

@@ -11,17 +11,18 @@ from risjax.baseline.blocks import Block, layer_norm
 from risjax.baseline.casting import Packed
 from risjax.baseline.snapshots import SnapshotEncoder, SnapshotHead
 from risjax.config import ArrayConfig, ModelConfig
+from risjax.model.features import num_channels
 
 Features = dict[str, Tensor]
 
 
 class BackprojectionEncoder(nn.Module):
-    """A transformer over patches of the field's images."""
+    """A transformer over patches of what the images show of each element."""
 
     def __init__(self, array: ArrayConfig, config: ModelConfig):
         super().__init__()
         self.grid = (array.num_vertical, array.num_horizontal, config.patch)
-        channels = 2 * (1 + len(config.extra_regularisation)) * config.patch**2
+        channels = num_channels(config) * config.patch**2
         patches = array.num_elements // config.patch**2
         self.embed = nn.Linear(channels, config.width)
         self.context = nn.Linear(2, config.width)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from risjax.baseline.features import make_inputs
-from risjax.config import ModelConfig
+from risjax.config import ModelConfig, PhysicsConfig
 
 FIELDS = ("snapshots", "channel", "codes", "label_factor", "num_sources")
 """y [L, M], H [M, N], c [L, N], the label covariance's factor [N, K], K []. Where the loss has the term ``contrast``
@@ -41,12 +41,12 @@ class MadeScenes(Dataset[Batch]):
         chosen = torch.as_tensor(indices)
         return {name: values.index_select(0, chosen) for name, values in self.tensors.items()}
 
-    def with_features(self, config: ModelConfig, *, batch_size: int = 256) -> "MadeScenes":
+    def with_features(self, config: ModelConfig, physics: PhysicsConfig, *, batch_size: int = 256) -> "MadeScenes":
         """The same scenes with the network's inputs made ahead, once: the generous case of the benchmarks."""
         parts = []
         for start in range(0, len(self), batch_size):
             scenes = {name: values[start : start + batch_size] for name, values in self.tensors.items()}
-            features, sample = make_inputs(scenes, config)
+            features, sample = make_inputs(scenes, config, physics)
             parts.append({f"feature_{name}": value for name, value in features.items()} | {"sample": sample})
         made = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         return MadeScenes({**self.tensors, **made})

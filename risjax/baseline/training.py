@@ -135,7 +135,7 @@ class Trainer:
             }
             sample = moved["sample"]
         else:
-            features, sample = make_inputs(moved, self.config.model)
+            features, sample = make_inputs(moved, self.config.model, self.config.physics)
         labels: dict[str, Any] = {
             "factor": moved["label_factor"],
             "num_sources": moved["num_sources"],

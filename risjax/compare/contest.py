@@ -92,7 +92,7 @@ class Contest:
         if self._left == 0:
             scenes = made_scenes(self.trainer, len(self.records["risjax"]), _CHUNK_STEPS)
             if self._features_ahead:
-                scenes = scenes.with_features(self.config.model)
+                scenes = scenes.with_features(self.config.model, self.config.physics)
             loader = baseline.make_loader(scenes, self.config.train.batch_size, device=self.theirs.options.device)
             self._batches, self._left = iter(loader), _CHUNK_STEPS
         self._left -= 1

@@ -38,10 +38,12 @@ class PrecisionConfig(Section):
 class ModelConfig(Section):
     """The network: an encoder and a head that emits the covariance's low-rank factor."""
 
-    encoder: Literal["backprojection", "snapshots"] = "backprojection"
+    encoder: Literal["backprojection", "minimum_norm", "snapshots"] = "backprojection"
     """``backprojection``: a transformer over patches of the regularised image of the field on the surface.
-    ``snapshots``: the original pipeline's shape, raw snapshots with codes and H c pooled apart, for comparison; it
-    reads neither ``patch`` nor ``extra_regularisation``."""
+    ``minimum_norm``: the same transformer over patches of the ``rank`` strongest principal components of the snapshots'
+    own images, which ask for no field common to all snapshots. ``snapshots``: the original pipeline's shape, raw
+    snapshots with codes and H c pooled apart, for comparison; it reads neither ``patch`` nor
+    ``extra_regularisation``."""
     width: PositiveInt = 128
     """Channels of a token."""
     layers: PositiveInt = 4
@@ -61,6 +63,11 @@ class ModelConfig(Section):
     """Hidden channels of the posterior head, which judges candidates."""
     posterior_knots: Annotated[int, Field(ge=2)] = 8
     """Ranges at which the posterior head gives its log-prior."""
+
+    @property
+    def needs_common_field(self) -> bool:
+        """Whether the encoder sees images of one coherent field in all snapshots, as ``constant`` symbols make it."""
+        return self.encoder != "minimum_norm"
 
     @model_validator(mode="after")
     def _heads_divide(self) -> "ModelConfig":

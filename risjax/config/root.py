@@ -105,16 +105,25 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _learnable(self) -> "Config":
-        """No image of the field without one field in all snapshots (`risjax.physics.measurement`)."""
+        """Without one field in all snapshots there is neither its image nor a likelihood of candidates
+        (`risjax.physics.measurement`)."""
         needing = [stage for stage in self.stages if stage in LEARNING]
-        if needing and self.physics.scene.symbols != "constant":
-            got = self.physics.scene.symbols
+        got = self.physics.scene.symbols
+        if needing and got != "constant" and self.model.needs_common_field:
             raise _problem(
                 ("physics", "scene", "symbols"),
                 got,
                 f"got {got}, expected constant: model.encoder = {self.model.encoder}, of the stages "
-                f"{', '.join(needing)}, makes an image of one coherent field in all snapshots; "
-                "set symbols to constant, or leave these stages out and evaluate the methods sparse and oracle_mvdr",
+                f"{', '.join(needing)}, makes an image of one coherent field in all snapshots; set symbols to "
+                "constant or model.encoder to minimum_norm, or leave these stages out and evaluate the methods sparse "
+                "and oracle_mvdr",
+            )
+        if "train" in self.stages and got != "constant" and self.train.posterior.scenes:
+            raise _problem(
+                ("train", "posterior", "scenes"),
+                self.train.posterior.scenes,
+                f"got {self.train.posterior.scenes}, expected 0: the posterior head judges fits of one coherent field "
+                f"to all snapshots, and physics.scene.symbols = {got} have none; set it to 0",
             )
         return self
 

@@ -17,7 +17,16 @@ import numpy as np
 
 from risjax.config import Config, PhysicsConfig
 from risjax.config.evaluate import Method
-from risjax.evaluate.methods import COMMON_FIELD, LEARNED, ORACLE, TOLD_K, Batch, Found, covariance_metrics, make_method
+from risjax.evaluate.methods import (
+    LEARNED,
+    ORACLE,
+    TOLD_K,
+    Batch,
+    Found,
+    covariance_metrics,
+    make_method,
+    needs_common_field,
+)
 from risjax.evaluate.scenes import EvaluationScenes
 from risjax.model import Params
 from risjax.run_directory import RunDirectory, write_atomically
@@ -151,7 +160,7 @@ def _refusal(config: Config, scenes: EvaluationScenes, method: Method) -> str | 
     if method in ORACLE and scenes.label_factor is None:
         return "the true covariance is not known"
     symbols = scenes.physics.scene.symbols
-    if method in COMMON_FIELD and symbols != "constant":
+    if needs_common_field(method, config.model) and symbols != "constant":
         return f"it needs one coherent field in all snapshots, got scene.symbols = {symbols}"
     if method in LEARNED:
         mine, theirs = config.physics.array, scenes.physics.array

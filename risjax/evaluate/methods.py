@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
-from risjax.config import Config, EstimatorConfig, GridConfig, PhysicsConfig
+from risjax.config import Config, EstimatorConfig, GridConfig, ModelConfig, PhysicsConfig
 from risjax.config.evaluate import Method
 from risjax.covariance import effective_covariance
 from risjax.estimators import (
@@ -33,17 +33,17 @@ LEARNED: frozenset[str] = frozenset({"learned_mvdr", "learned_ml"})
 """Methods that need a trained network."""
 ORACLE: frozenset[str] = frozenset({"oracle_mvdr"})
 """Methods that are given the true covariance."""
-COMMON_FIELD: frozenset[str] = LEARNED | {
-    "sample_mvdr",
-    "sample_music",
-    "sample_bartlett",
-    "greedy_ml",
-    "greedy_ml_told_k",
-    "omp_ml",
-}
-"""Methods that need one field in all snapshots, for its image or for its likelihood: constant symbols."""
+IMAGES: frozenset[str] = frozenset({"learned_mvdr", "sample_mvdr", "sample_music", "sample_bartlett"})
+"""Methods that see what the network's encoder sees, and no likelihood."""
+LIKELIHOOD: frozenset[str] = frozenset({"learned_ml", "greedy_ml", "greedy_ml_told_k", "omp_ml"})
+"""Methods whose likelihood is of one field in all snapshots: constant symbols."""
 TOLD_K: frozenset[str] = frozenset({"oracle_mvdr", "greedy_ml_told_k"})
 """Methods that are told K."""
+
+
+def needs_common_field(name: str, model: ModelConfig) -> bool:
+    """Whether a method asks for one field in all snapshots, for its likelihood or for its image: constant symbols."""
+    return name in LIKELIHOOD or (name in IMAGES and model.needs_common_field)
 
 
 class Batch(NamedTuple):
@@ -84,9 +84,9 @@ def make_method(
         params: of the network, for the methods of `LEARNED`.
 
     Raises:
-        ValueError: a learned method without parameters, or a method of `COMMON_FIELD` on per-snapshot symbols.
+        ValueError: a learned method without parameters, or one that `needs_common_field` on per-snapshot symbols.
     """
-    if name in COMMON_FIELD:
+    if needs_common_field(name, config.model):
         require_common_field(physics.scene, f"the method {name}")
     if name in LEARNED:
         if params is None:
@@ -145,7 +145,7 @@ def _on_sample(localise: Callable[..., Estimates], config: Config, physics: Phys
 
     def run(batch: Batch) -> Found:
         def one(observation: Observation) -> tuple[Estimates, Array]:
-            factor = make_inputs(observation, config.model).sample
+            factor = make_inputs(observation, config.model, physics).sample
             covariance = effective_covariance(factor, factor, alone)
             return localise(covariance, physics, estimator, grid=grid, geometry=observation.geometry), factor
 

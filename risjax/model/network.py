@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from risjax.config import ArrayConfig, ModelConfig
 from risjax.model.blocks import Block
-from risjax.model.features import Features
+from risjax.model.features import Features, num_channels
 from risjax.model.patches import from_patches, num_patches, to_patches
 from risjax.model.products import linear, plus
 from risjax.types import PackedComplex, Prediction
@@ -15,12 +15,11 @@ CONTEXT_SCALARS = 2
 
 
 class BackprojectionEncoder(nnx.Module):
-    """A transformer over patches of the field's images; every token also sees the scene's context."""
+    """A transformer over patches of what the images show of each element; every token also sees the scene's context."""
 
     def __init__(self, array: ArrayConfig, config: ModelConfig, *, rngs: nnx.Rngs):
         self.array, self.patch = array, config.patch
-        channels = 2 * (1 + len(config.extra_regularisation)) * config.patch**2
-        self.embed = linear(channels, config.width, rngs=rngs)
+        self.embed = linear(num_channels(config) * config.patch**2, config.width, rngs=rngs)
         self.context = linear(CONTEXT_SCALARS, config.width, rngs=rngs)
         place = nnx.initializers.normal(0.02)(rngs.params(), (num_patches(array, config.patch), config.width))
         self.place = nnx.Param(place)

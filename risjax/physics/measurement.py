@@ -126,5 +126,5 @@ def require_common_field(scene: SceneConfig, purpose: str) -> None:
     if scene.symbols != "constant":
         raise ValueError(
             f"{purpose} needs one coherent field in all snapshots, got scene.symbols = {scene.symbols}; use "
-            "symbols = constant, or per-snapshot images (minimum_norm_images)"
+            "symbols = constant, or what needs none: model.encoder = minimum_norm, the method sparse"
         )

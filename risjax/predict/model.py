@@ -109,13 +109,13 @@ class Model:
                 f"got measurements of N = {num_elements} elements; the network {self.name!r} was trained for "
                 f"{array.num_horizontal} x {array.num_vertical} = {array.num_elements}"
             )
-        if num_snapshots * num_antennas <= num_elements:
+        if self.config.model.needs_common_field and num_snapshots * num_antennas <= num_elements:
             raise MeasurementError(
                 f"got L * M = {num_snapshots} * {num_antennas} = {num_snapshots * num_antennas} measurements for N = "
                 f"{num_elements} unknowns of the field; it takes more than N, as from more codes or antennas"
             )
         expected = (physics.codebook.num_snapshots, physics.channel.num_antennas)
-        if encoder != "backprojection" and (num_snapshots, num_antennas) != expected:
+        if encoder == "snapshots" and (num_snapshots, num_antennas) != expected:
             raise MeasurementError(
                 f"got L = {num_snapshots} snapshots of M = {num_antennas} antennas; the network {self.name!r} takes "
                 f"{expected[0]} of {expected[1]} (model.encoder = {encoder})"

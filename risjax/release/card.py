@@ -94,6 +94,12 @@ def _interval(figure: Mapping[str, Any] | None, *, sign: bool = False) -> str:
     return f"{text} [{form.format(figure['low'])}, {form.format(figure['high'])}]"
 
 
+def _symbols(config: Config) -> str:
+    if config.physics.scene.symbols == "constant":
+        return "One coherent field in all snapshots (a known pilot): symbols that change between snapshots do not fit."
+    return "Symbols that change from snapshot to snapshot: no standard deviations and no probabilities of existence."
+
+
 def _limits(config: Config) -> list[str]:
     """What the network cannot do, as far as its configuration tells."""
     physics, scene, array = config.physics, config.physics.scene, config.physics.array
@@ -106,8 +112,9 @@ def _limits(config: Config) -> list[str]:
         f"Sources outside azimuth {_span(scene.azimuth_deg)}°, elevation {_span(scene.elevation_deg)}° or range "
         f"{_span(scene.range_m)} m were never seen; estimates are held inside.",
         f"Signal-to-noise ratios outside {_span(scene.snr_db)} dB were never seen.",
-        "One coherent field in all snapshots (a known pilot): symbols that change between snapshots do not fit.",
-        "The channel H and the codes must be known to the receiver; more measurements than elements (L·M > N).",
+        _symbols(config),
+        "The channel H and the codes must be known to the receiver"
+        + ("; more measurements than elements (L·M > N)." if config.model.needs_common_field else "."),
     ]
     impairments = physics.impairments
     impaired = {name: getattr(impairments, name) for name in impairments.strengths if impairments.is_on(name)}

@@ -29,7 +29,7 @@ def find_culprits(trainer: Trainer, state: TrainState, batch: Scene) -> list[str
         One line a culprit, such as ``loss term 'projector': gradient of scenes 3, 17``.
     """
     config = trainer.config
-    inputs = jax.vmap(lambda observation: make_inputs(observation, config.model))(batch.observation)
+    inputs = jax.vmap(lambda observation: make_inputs(observation, config.model, config.physics))(batch.observation)
     prediction = upcast(trainer.program.network.apply(state.params, inputs.features))
     settings = loss_settings(config.loss)
     labels = make_labels(batch, inputs.sample, array=config.physics.array, terms=settings.weights)

@@ -65,7 +65,7 @@ def _make_slope(
     shares = 1 if mesh is None else mesh.size
 
     def scaled_loss(params: Params, scale: LossScale, batch: Scene, settings: Settings) -> tuple[Any, Any]:
-        inputs = over_scenes(lambda observation: make_inputs(observation, key.model), batch.observation)
+        inputs = over_scenes(lambda observation: make_inputs(observation, key.model, key.physics), batch.observation)
         prediction = network.apply(params, inputs.features)
         if key.precision.compute == "float16":
             prediction = limit_cotangents(prediction, HALF_LIMIT / key.batch_size * scale.value)

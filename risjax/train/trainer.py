@@ -99,7 +99,8 @@ class Trainer:
         after the upcast."""
 
         def make(state: TrainState, batch: Scene) -> dict[str, Any]:
-            inputs = jax.vmap(lambda observation: make_inputs(observation, self.config.model))(batch.observation)
+            seen = self.config.model, self.config.physics
+            inputs = jax.vmap(lambda observation: make_inputs(observation, *seen))(batch.observation)
             prediction = self.program.network.apply(state.params, inputs.features)
             labels = make_labels(
                 batch, inputs.sample, array=self.config.physics.array, terms=self.settings.loss.weights

@@ -23,7 +23,8 @@ Measure = Callable[[Params, Scene, CovarianceSettings], tuple[Estimates, jax.Arr
 
 
 def make_validation(config: Config) -> Callable[[Params], dict[str, float]]:
-    """A function from parameters to metrics: ``nmse`` of R_pred, and F1 and GOSPA of the full pipeline, blind.
+    """A function from parameters to metrics: ``nmse`` of R_pred, and F1 and GOSPA of the full pipeline, blind: of
+    all that the symbols allow (`risjax.pipeline.Pipeline.sources`).
 
     The last batch is cut where the number of scenes asks for it.
     """

@@ -40,7 +40,7 @@ def test_the_loader_hands_out_whole_batches_in_order_and_features_made_ahead():
     assert len(batches) == 2
     assert torch.equal(torch.cat([batch["snapshots"] for batch in batches]), tensors["snapshots"])
     trainer = baseline.Trainer(config, options=eager())
-    ahead = next(iter(baseline.make_loader(scenes.with_features(config.model, batch_size=3), 4)))
+    ahead = next(iter(baseline.make_loader(scenes.with_features(config.model, config.physics, batch_size=3), 4)))
     torch.testing.assert_close(trainer.loss(ahead)[0], trainer.loss(tensors)[0], rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="scenes lack label_factor"):
         baseline.MadeScenes({name: tensors[name] for name in ("snapshots", "channel", "codes", "num_sources")})

@@ -42,10 +42,10 @@ def test_inputs_outputs_terms_and_every_gradient_leaf_agree(dtype, tolerance, en
         config, scene, tensors = same_scenes(configuration(dtype, encoder))
         network = build(config.physics.array, config.model, config.precision)
         params = network.init(jax.random.key(0))
-        inputs = jax.vmap(lambda observation: make_inputs(observation, config.model))(scene.observation)
+        inputs = jax.vmap(lambda observation: make_inputs(observation, config.model, config.physics))(scene.observation)
         labels = make_labels(scene, inputs.sample)
 
-        features, sample = baseline.make_inputs(tensors, config.model)
+        features, sample = baseline.make_inputs(tensors, config.model, config.physics)
         # The ridge leaves at most cond(G) = 1 / its least value, and a solve loses as many digits.
         spread = np.linalg.cond(np.asarray(gram(jax.tree.map(lambda leaf: leaf[0], scene.observation))))
         conditioning = min(spread, 36 / NOISE_TO_SIGNAL_RANGE[0]) * np.finfo(dtype).eps
@@ -120,7 +120,7 @@ def test_half_precision_agrees_within_its_own_rounding(compute):
     config, scene, tensors = same_scenes(configuration("float32", precision__compute=compute))
     network = build(config.physics.array, config.model, config.precision)
     params = network.init(jax.random.key(1))
-    inputs = jax.vmap(lambda observation: make_inputs(observation, config.model))(scene.observation)
+    inputs = jax.vmap(lambda observation: make_inputs(observation, config.model, config.physics))(scene.observation)
     emitted = network.apply(params, inputs.features)
     labels = make_labels(scene, inputs.sample)
     weights = loss_settings(config.loss)
@@ -131,7 +131,7 @@ def test_half_precision_agrees_within_its_own_rounding(compute):
     total.backward()
     assert total.dtype == torch.float32, "the loss runs in full precision"
     assert {p.grad.dtype for p in theirs.network.parameters()} == {torch.float32}
-    features, _ = baseline.make_inputs(tensors, config.model)
+    features, _ = baseline.make_inputs(tensors, config.model, config.physics)
     with torch.autocast("cpu", dtype=getattr(torch, compute)):
         parts = theirs.network(features)
     assert {part.dtype for part in parts} == {getattr(torch, compute)}

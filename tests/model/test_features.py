@@ -21,7 +21,7 @@ def observations() -> Observation:
 
 
 def test_shapes_dtypes_unit_rms_and_invariance_to_the_received_power(observations):
-    inputs = jax.jit(jax.vmap(lambda scene: make_inputs(scene, CONFIG.model)))
+    inputs = jax.jit(jax.vmap(lambda scene: make_inputs(scene, CONFIG.model, CONFIG.physics)))
     seen = inputs(observations)
     channels = 2 * (1 + len(CONFIG.model.extra_regularisation))
     chex.assert_shape(seen.features.elements, (4, 36, channels))
@@ -36,6 +36,6 @@ def test_shapes_dtypes_unit_rms_and_invariance_to_the_received_power(observation
 def test_an_observation_of_mismatched_shapes_is_refused_by_name(observations):
     scene = jax.tree.map(lambda leaf: leaf[0], observations)
     with pytest.raises(AssertionError, match="codes must be"):
-        make_inputs(scene._replace(codes=scene.codes[:-1]), CONFIG.model)
+        make_inputs(scene._replace(codes=scene.codes[:-1]), CONFIG.model, CONFIG.physics)
     with pytest.raises(AssertionError, match="vmap over a batch"):
-        make_inputs(observations, CONFIG.model)
+        make_inputs(observations, CONFIG.model, CONFIG.physics)

@@ -18,7 +18,9 @@ BATCH = 3
 @pytest.fixture(scope="module")
 def inputs():
     scenes = scene_batch(CONFIG.physics, 0, Purpose.TRAIN_SCENES, 0, BATCH)
-    return scenes.observation, jax.vmap(lambda observation: make_inputs(observation, CONFIG.model))(scenes.observation)
+    return scenes.observation, jax.vmap(lambda observation: make_inputs(observation, CONFIG.model, CONFIG.physics))(
+        scenes.observation
+    )
 
 
 def test_features_are_the_scaled_snapshots_and_the_channel_behind_each_code(inputs):
@@ -35,7 +37,7 @@ def test_features_are_the_scaled_snapshots_and_the_channel_behind_each_code(inpu
 
 def test_an_empty_scene_has_finite_features(inputs):
     one = jax.tree.map(lambda leaf: leaf[0], inputs[0])
-    features = make_inputs(one._replace(snapshots=jnp.zeros_like(one.snapshots)), CONFIG.model).features
+    features = make_inputs(one._replace(snapshots=jnp.zeros_like(one.snapshots)), CONFIG.model, CONFIG.physics).features
     assert all(np.isfinite(leaf).all() for leaf in features)
 
 

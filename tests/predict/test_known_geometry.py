@@ -58,6 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, setting: Setting) -> Path:
 
 def missed_deg(azimuth_deg: np.ndarray, elevation_deg: np.ndarray, scenes: SceneFile) -> np.ndarray:
     """Of each scene's one source, how far the nearest estimate is away; [S, K] estimates, NaN where there is none."""
+    assert scenes.sources is not None
     truth = np.degrees(scenes.sources.position[:, :1])
     miss = np.maximum(np.abs(azimuth_deg - truth[..., 0]), np.abs(elevation_deg - truth[..., 1]))
     return np.nanmin(miss, axis=1)
@@ -84,7 +85,8 @@ def test_the_stage_and_the_api_find_what_is_there_and_need_the_geometry(
         assert cli.main(["--config", "mine.yaml", *arguments]) == 0
         found = predicted_deg(folder / f"{name}-run")
         missed[name] = missed_deg(*found, scenes)
-        one = setting.model.localise(*(scenes.observation if name == "shards" else scenes.observation[:3]))
+        y, channel, codes, geometry = scenes.observation
+        one = setting.model.localise(y, channel, codes, geometry if name == "shards" else None)
         for stage, api in zip(found, (one.azimuth_deg, one.elevation_deg), strict=True):
             np.testing.assert_allclose(stage, api, atol=1e-3, err_msg=name)
     assert np.median(missed["shards"]) < 0.3
