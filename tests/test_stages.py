@@ -95,44 +95,43 @@ def test_what_the_table_names_is_there(stage: Stage):
     assert set(stage.takes) <= {"config", "directory", "terminal"}
 
 
-def fine(directory):
-    directory.append("fine")
+def fine(directory: RunDirectory) -> dict:
+    directory.append_log({"kind": "work", "what": "fine"})
     return {"found": 0}
 
 
-def refused(directory):
-    directory.append("refused")
+def refused(directory: RunDirectory) -> bool:
+    directory.append_log({"kind": "work", "what": "refused"})
     return False
 
 
-def unreadable(directory):
+def unreadable(directory: RunDirectory) -> None:
     raise FileNotFoundError("no such file")
 
 
-def without_torch(directory):
+def without_torch(directory: RunDirectory) -> None:
     raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
 
-def call(*work: str, **rest: Any) -> tuple[bool, list]:
-    done: list = []
-    places = tuple(f"{__name__}:{name}" for name in work)
-    stage = Stage("predict", places, takes=("directory",), **rest)
-    return stage(None, done, None), done  # pyright: ignore[reportArgumentType]
+def call(directory: RunDirectory, *work: str, **rest: Any) -> bool:
+    stage = Stage("predict", tuple(f"{__name__}:{name}" for name in work), takes=("directory",), **rest)
+    return stage(searching(), directory, Terminal(quiet=True))
 
 
-def test_a_stage_does_all_its_work_and_fails_only_where_it_says_false():
-    assert call("fine", "fine") == (True, ["fine", "fine"])
-    assert call("refused", "fine") == (False, ["refused", "fine"])
+@pytest.mark.parametrize(("work", "passed"), [(("fine", "fine"), True), (("refused", "fine"), False)])
+def test_a_stage_does_all_its_work_and_fails_only_where_it_says_false(directory, work, passed):
+    assert call(directory, *work) is passed
+    assert tuple(record["what"] for record in directory.read_log("work")) == work
 
 
-def test_a_stage_says_what_is_no_bug_and_lets_bugs_through():
+def test_a_stage_says_what_is_no_bug_and_lets_bugs_through(directory):
     with pytest.raises(StageError, match=r"^predict: no such file$"):
-        call("unreadable", refusals=("builtins:KeyError", "builtins:FileNotFoundError"))
+        call(directory, "unreadable", refusals=("builtins:KeyError", "builtins:FileNotFoundError"))
     with pytest.raises(FileNotFoundError):
-        call("unreadable", refusals=("builtins:KeyError",))
+        call(directory, "unreadable", refusals=("builtins:KeyError",))
     with pytest.raises(StageError, match=r"^predict: install it$"):
-        call("without_torch", extras={"torch": "install it"})
+        call(directory, "without_torch", extras={"torch": "install it"})
     with pytest.raises(StageError, match=r"^predict: No module named 'torch'$"):
-        call("without_torch", extras={"torch": ""})
+        call(directory, "without_torch", extras={"torch": ""})
     with pytest.raises(ModuleNotFoundError):
-        call("without_torch", extras={"tensorboardX": ""})
+        call(directory, "without_torch", extras={"tensorboardX": ""})
