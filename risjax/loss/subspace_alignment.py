@@ -42,7 +42,7 @@ def subspace_alignment(
     leakage = _energy_outside(factor, orthonormal_basis(label).vectors) / factor.shape[0]
 
     energy = jnp.sum(label.real**2 + label.imag**2, axis=0)
-    active = energy != 0  # NaN is no zero: a broken label stays visible
+    active = energy > 0
     unit = label / jnp.sqrt(jnp.where(active, energy, 1.0))[None, :]
     loaded = LowRankCovariance(factor, jnp.asarray(loading, energy.dtype))
     missed = loaded.loading * inverse_quadratic_form(loaded, unit.T)

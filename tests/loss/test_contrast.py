@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from risjax.config import ArrayConfig, PhysicsConfig
-from risjax.estimators.grid import to_cosines
+from risjax.estimators.grid import to_cosines, to_position
 from risjax.estimators.spectrum import mvdr_spectrum
 from risjax.loss import make_peaks, peak_contrast
 from risjax.loss.peak_contrast import DIRECTIONS, RINGS
@@ -78,10 +78,11 @@ def test_other_sources_beams_invisible_directions_and_empty_slots_are_left_out()
 
 def test_it_looks_through_the_receivers_own_surface():
     elements = np.random.default_rng(0).normal(size=(144, 2)).astype(np.float32)
-    seen = sources((20.0, 10.0, 1.5))
-    own = peaks_of(ARRAY, seen, Geometry(elements_m=jnp.asarray(elements)))
-    expected = steering(ARRAY, seen.position[0], Geometry(elements_m=jnp.asarray(elements)))
-    np.testing.assert_allclose(own.source[0], expected, atol=1e-5)
+    seen, geometry = sources((20.0, 10.0, 1.5)), Geometry(elements_m=jnp.asarray(elements))
+    own = peaks_of(ARRAY, seen, geometry)
+    to_the_right = to_position(to_cosines(seen.position[0]) + jnp.asarray([RINGS[0] * BEAM, 0.0, 0.0]))
+    np.testing.assert_allclose(own.source[0], steering(ARRAY, seen.position[0], geometry), atol=1e-5)
+    np.testing.assert_allclose(own.around[0, 0], steering(ARRAY, to_the_right, geometry), atol=1e-5)
     assert np.abs(np.asarray(own.source[0] - peaks_of(ARRAY, seen).source[0])).max() > 0.01
 
 
