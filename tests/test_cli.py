@@ -96,7 +96,7 @@ def test_a_changed_configuration_exits_2(ran, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "--config NAME.yaml is missing; there are audit.yaml"),
+        ([], "--config NAME.yaml is missing; there are ablation.yaml"),
         (["--confg", "mine.yaml"], "did you mean --config?"),
         (["--conf", "mine.yaml"], "did you mean --config?"),
         (["--config", "mine.yaml", "--train.epochs=3"], "settings take no dashes: train.epochs=3"),
