@@ -257,22 +257,55 @@ def test_an_interval_of_one_point_is_that_strength():
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * (np.abs(one).max() or 1))
 
 
-def test_a_strength_is_uniform_and_of_its_own_in_every_scene():
-    """Two impairments whose strength shows in the scene itself: uniform in their units, and independent."""
-    impairments = ImpairmentsConfig(channel_error_db=(-40.0, -10.0), phase_error_deg=(0.0, 30.0))
-    ones, channel = jnp.ones((1, 2000), jnp.complex64), jnp.ones((20, 200), jnp.complex64)
+def _measured_strengths(key: jax.Array) -> dict[str, jax.Array]:
+    """How strong each impairment is in the scene of a key: its draws over those that a strength known gives."""
+    drawn, known = (
+        _with(impairments=dict(strengths)).model_copy(update={"codebook": SMALL.codebook})
+        for strengths in (EVERY_STRENGTH, {name: (low + high) / 2 for name, (low, high) in EVERY_STRENGTH.items()})
+    )
+    ones, channel = jnp.ones((1, 3000), jnp.complex64), jnp.ones((8, 36), jnp.complex64)
 
-    @jax.jit
-    @jax.vmap
-    def strengths(key):
-        error = estimate_channel(key, impairments, channel) - channel
-        phases = jnp.angle(impair_codes(key, impairments, ones)[0])
-        return 10 * jnp.log10(jnp.mean(jnp.abs(error) ** 2)), jnp.rad2deg(jnp.std(phases))
+    def each(physics: PhysicsConfig) -> dict[str, jax.Array]:
+        def codes_of(name: str) -> jax.Array:
+            alone = ImpairmentsConfig(**{name: getattr(physics.impairments, name)})
+            return impair_codes(key, alone, ones)[0][0]
 
-    error_db, phase_deg = map(np.asarray, strengths(jax.random.split(jax.random.key(0), 400)))
-    assert stats.kstest((error_db + 40) / 30, "uniform").pvalue > SIGNIFICANCE
-    assert stats.kstest(phase_deg / 30, "uniform").pvalue > SIGNIFICANCE
-    assert abs(stats.spearmanr(error_db, phase_deg).statistic) < 4 / np.sqrt(400)
+        def surface_of(name: str):
+            alone = ImpairmentsConfig(**{name: getattr(physics.impairments, name)})
+            return draw_geometry(key, physics.model_copy(update={"impairments": alone}))[0]
+
+        nominal = jnp.asarray(element_positions(physics.array), jnp.float32)
+        error = estimate_channel(key, physics.impairments, channel) - channel
+        return {
+            "position_jitter": (surface_of("position_jitter").elements_m - nominal)[0, 0],
+            "spacing_error": surface_of("spacing_error").elements_m[0, 0] / nominal[0, 0] - 1,
+            "wavelength_error": surface_of("wavelength_error").wavelength_m / 0.3 - 1,
+            "phase_error_deg": jnp.std(jnp.angle(codes_of("phase_error_deg"))),
+            "amplitude_error_db": jnp.std(jnp.log(jnp.abs(codes_of("amplitude_error_db")))),
+            "dead_elements": jnp.mean(codes_of("dead_elements") == 0),
+            "coupling_min_amplitude": 1 - jnp.abs(codes_of("coupling_min_amplitude")[0]),
+            "channel_error_db": jnp.abs(error[0, 0]),
+            "clutter_db": jnp.abs(draw_clutter(key, physics, jnp.asarray(1.0))[0]),
+        }
+
+    found, reference = each(drawn), each(known)
+    strengths = {}
+    for name, (low, high) in EVERY_STRENGTH.items():
+        ratio, middle = found[name] / reference[name], (low + high) / 2
+        if name.endswith("_db") and low < 0:
+            strengths[name] = middle + 20 * jnp.log10(ratio)
+        else:  # proportional to the strength, or to what it takes from 1
+            strengths[name] = 1 - ratio * (1 - middle) if name == "coupling_min_amplitude" else ratio * middle
+    return strengths
+
+
+def test_every_strength_is_uniform_and_of_its_own_in_every_scene():
+    strengths = jax.jit(jax.vmap(_measured_strengths))(jax.random.split(jax.random.key(0), 400))
+    for name, (low, high) in EVERY_STRENGTH.items():
+        unit = (np.asarray(strengths[name]) - low) / (high - low)
+        assert stats.kstest(unit, "uniform").pvalue > SIGNIFICANCE, name
+    correlation = np.asarray(stats.spearmanr(np.stack(list(strengths.values()), axis=1)).statistic)
+    assert np.abs(correlation - np.eye(len(correlation))).max() < 4 / np.sqrt(400)
 
 
 def test_fixed_and_absent_strengths_draw_no_strength(nominal):
