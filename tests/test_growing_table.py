@@ -62,7 +62,8 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Terminal, Tty
 def refresh(terminal: Terminal) -> None:
     """Draws now what the display would draw within a tenth of a second."""
     assert terminal._screen is not None
-    terminal._screen.refresh()
+    with terminal._screen.lock:
+        terminal._screen.refresh()
 
 
 @pytest.mark.parametrize(

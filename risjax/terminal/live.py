@@ -1,5 +1,6 @@
 """What is drawn again and again at the bottom of a terminal: bars, and tables that grow above them."""
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from risjax.terminal.words import rate_text, value_text
 
 MOST_ROWS = 12
 """Rows of a growing table that are shown while it grows; a screen of few lines shows fewer."""
+
+_PERIOD_S = 0.1
+"""Between two drawings."""
 
 _FRAME_LINES = 8
 """Lines beside a growing table's rows: title, two of headings, rule, division under the marked row, three blank."""
@@ -87,12 +91,19 @@ class GrowingRows:
 
 
 class Screen(Progress):
-    """Bars under tables: one live display for both, since a terminal has room for one. It leaves nothing behind."""
+    """Bars under tables: one live display for both, since a terminal has room for one. It leaves nothing behind.
+
+    Whoever prints above it holds its ``lock``: where the display changes its height while a print is under way, rich
+    (15.0) moves the cursor by the old height and rubs out what was said before.
+    """
 
     def __init__(self, console: Console):
         # (Progress asks for what there is to draw while it is made)
         self.growing: list[GrowingRows] = []
         self._where = console
+        self.lock = threading.RLock()
+        self._ended = threading.Event()
+        self._redrawing = threading.Thread(target=self._redraw, daemon=True)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
@@ -101,7 +112,24 @@ class Screen(Progress):
             TimeRemainingColumn(elapsed_when_finished=True),
             TextColumn("{task.fields[shown]}"),
         )
-        super().__init__(*columns, console=console, speed_estimate_period=60.0, transient=True)
+        super().__init__(*columns, console=console, speed_estimate_period=60.0, transient=True, auto_refresh=False)
+
+    def start(self) -> None:
+        """Begins to draw."""
+        super().start()
+        self._redrawing.start()
+
+    def stop(self) -> None:
+        """Ends drawing; the cursor is visible again."""
+        self._ended.set()
+        if self._redrawing.ident is not None:
+            self._redrawing.join()
+        super().stop()
+
+    def _redraw(self) -> None:
+        while not self._ended.wait(_PERIOD_S):
+            with self.lock:
+                self.refresh()
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """What is drawn, from top to bottom."""

@@ -96,7 +96,8 @@ class Terminal:
     def rule(self, title: str) -> None:
         """A heading."""
         if self.is_drawn:
-            self._console.print(Rule(Text(title, style="bold"), align="left"))
+            with self._undisturbed():
+                self._console.print(Rule(Text(title, style="bold"), align="left"))
         elif not self.quiet:
             self._print(f"== {title}")
 
@@ -112,7 +113,8 @@ class Terminal:
                 table.add_column(Text(column))
             for line in cells:
                 table.add_row(*map(Text, line))
-            self._console.print(table)
+            with self._undisturbed():
+                self._console.print(table)
             return
         widths = [max(len(line[i]) for line in [columns, *cells]) for i in range(len(columns))]
         self._print(title)
@@ -141,10 +143,11 @@ class Terminal:
             yield GrowingTable(self, rows)
 
     def _leave(self, rows: GrowingRows, growing: list[GrowingRows]) -> None:
-        growing.remove(rows)
         table = rows.drawn(self._console)
-        if table is not None:
-            self._console.print(table)
+        with self._undisturbed():
+            growing.remove(rows)
+            if table is not None:
+                self._console.print(table)
 
     @contextlib.contextmanager
     def progress(self, description: str, total: int, *, completed: int = 0) -> Iterator[Bar]:
@@ -182,10 +185,15 @@ class Terminal:
                 screen, self._screen = self._screen, None
                 screen.stop()
 
+    def _undisturbed(self) -> contextlib.AbstractContextManager[Any]:
+        """Nothing is drawn again meanwhile."""
+        return contextlib.nullcontext() if self._screen is None else self._screen.lock
+
     def _print(self, text: str) -> None:
         # Console.print would break long lines at 80 columns where it cannot see the width.
         if self._screen is not None:
-            self._console.print(Text(text), soft_wrap=True)
+            with self._undisturbed():
+                self._console.print(Text(text), soft_wrap=True)
         else:
             print(text, file=self._stream, flush=True)
 
