@@ -26,7 +26,7 @@ def gaussian_targets(
         width: standard deviations of the Gaussian in (u, v, s); those of a grid cell leave the nearest point well
             above its neighbours.
     """
-    offset = (cosines[None] - sources[:, None, None, None, :]) / width
+    offset = (cosines[None] - sources[:, None, None, None, :]) / width[None, None, None, None, :]
     distance = jnp.where(active[:, None, None, None], jnp.sum(offset**2, axis=-1), jnp.inf)
     nearest = distance.reshape(active.shape[0], -1).argmin(axis=1)
     centres = jnp.zeros(distance[0].size, bool).at[nearest].max(active).reshape(distance.shape[1:])
