@@ -1,5 +1,5 @@
-"""From snapshots to sources: scene -> network -> R_eff -> candidates -> joint fits -> sources, one function for
-every stage.
+"""From snapshots to sources: scene -> network -> R_eff (-> refiner) -> candidates -> joint fits -> sources, one
+function for every stage.
 
 Training's validation, evaluation, prediction and export all call what stands here, so that they cannot
 differ in blend, shrinkage, loading or peak search.
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from risjax.config import CovarianceConfig, EstimatorConfig, ModelConfig, PhysicsConfig, PrecisionConfig
@@ -30,8 +31,10 @@ from risjax.estimators.mvdr import mvdr_peaks
 from risjax.estimators.peak_evidence import NUM_PEAK_FEATURES, describe_peaks
 from risjax.estimators.polish import Fit
 from risjax.estimators.search import Peaks
+from risjax.estimators.spectrum import mvdr_cost, whitener
 from risjax.model import Params, build, make_inputs
 from risjax.model.posterior import Posterior, build_peak_posterior, build_posterior
+from risjax.model.refiner import Refiner, build_refiner
 from risjax.physics.array import steering
 from risjax.physics.batches import over_scenes, over_surfaces
 from risjax.physics.images import noise_to_signal
@@ -42,8 +45,12 @@ from risjax.types import Estimates, Geometry, LowRankCovariance, Observation, Pr
 POSTERIOR = "posterior"
 """The group of parameters of the posterior head that judges candidates; the network's are neither this nor ..."""
 PEAKS = "peaks"
-"""... that of the head that judges the spectrum's peaks."""
+"""... that of the head that judges the spectrum's peaks, nor ..."""
+REFINER = "refiner"
+"""... that of the refiner."""
 HEADS = (POSTERIOR, PEAKS)
+AFTER_NETWORK = (*HEADS, REFINER)
+"""Groups of parameters that are trained after the network, on what it says."""
 
 
 class Proposals(NamedTuple):
@@ -68,10 +75,14 @@ class Pipeline(NamedTuple):
             and R_eff of each scene.
         localise: (R_eff of each scene, the observations' geometry) to the peaks of its spectrum within
             ``estimator.threshold_db`` of the highest, blind to K, SNR and noise variance.
-        peaks: (observations, R_eff) to all peaks and their evidence.
+        spectra: (R_eff, the observations' geometry) to log10 of the spectra over ``estimator.posterior.grid``, in units
+            of the loading, [batch, Gu, Gv, Gs]: what the refiner is shown.
+        peaks: (parameters, observations, R_eff) to all peaks and their evidence; looked for in the refiner's map where
+            the parameters hold one.
         spectral: (parameters, observations, R_eff) to sources at peaks of the spectrum, blind as `localise`: those that
             the peaks' head takes for sources where the parameters hold one, else those of `localise`.
-        propose: (observations, R_eff) to candidates.
+        propose: (parameters, observations, R_eff) to candidates, the first of which come from the refiner's map where
+            the parameters hold one.
         decide: (parameters, candidates) to sources: by the posterior head where the parameters hold one, else by the
             residual's criterion.
         sources: all of it, (parameters, observations, covariance settings) to predictions and sources; without
@@ -83,9 +94,10 @@ class Pipeline(NamedTuple):
         [Params, Observation, CovarianceConfig | CovarianceSettings], tuple[Prediction, LowRankCovariance]
     ]
     localise: Callable[[LowRankCovariance, Geometry | None], Estimates]
-    peaks: Callable[[Observation, LowRankCovariance], tuple[Peaks, Array]]
+    spectra: Callable[[LowRankCovariance, Geometry | None], Array]
+    peaks: Callable[[Params, Observation, LowRankCovariance], tuple[Peaks, Array]]
     spectral: Callable[[Params, Observation, LowRankCovariance], Estimates]
-    propose: Callable[[Observation, LowRankCovariance], Proposals]
+    propose: Callable[[Params, Observation, LowRankCovariance], Proposals]
     decide: Callable[[Params, Proposals], Estimates]
     sources: Callable[[Params, Observation, CovarianceConfig | CovarianceSettings], tuple[Prediction, Estimates]]
     has_likelihood: bool
@@ -99,6 +111,11 @@ def make_posterior(physics: PhysicsConfig, model: ModelConfig) -> Posterior:
 def make_peak_posterior(model: ModelConfig) -> Posterior:
     """The head of a configuration that judges peaks."""
     return build_peak_posterior(NUM_PEAK_FEATURES, model)
+
+
+def make_refiner(model: ModelConfig, estimator: EstimatorConfig, precision: PrecisionConfig) -> Refiner:
+    """The refiner of a configuration that has one."""
+    return build_refiner(estimator.posterior.grid.num_range, model, precision)
 
 
 def make_pipeline(
@@ -119,7 +136,7 @@ def make_pipeline(
         params: Params, observation: Observation, settings: CovarianceConfig | CovarianceSettings
     ) -> tuple[Prediction, LowRankCovariance]:
         inputs = over_scenes(lambda scene: make_inputs(scene, model, physics), observation)
-        of_network = {group: leaves for group, leaves in params.items() if group not in HEADS}
+        of_network = {group: leaves for group, leaves in params.items() if group not in AFTER_NETWORK}
         prediction = upcast(network.apply(of_network, inputs.features))
         blend = jax.vmap(lambda factor, sample: effective_covariance(factor, sample, settings))
         return prediction, blend(prediction.factor, inputs.sample)
@@ -130,29 +147,50 @@ def make_pipeline(
 
         return over_surfaces(one, geometry, effective, geometry)
 
-    def peaks(observation: Observation, effective: LowRankCovariance) -> tuple[Peaks, Array]:
-        def one(scene: Observation, mine: LowRankCovariance) -> tuple[Peaks, Array]:
+    def spectra(effective: LowRankCovariance, geometry: Geometry | None) -> Array:
+        grid = grid_like(effective.factor, physics, estimator.posterior.grid)
+
+        def one(mine: LowRankCovariance, own: Geometry | None) -> Array:
+            vectors = grid_for(grid, physics, own).steering
+            return -jnp.log10(mvdr_cost(whitener(mine), vectors)).reshape(grid.inside.shape)
+
+        return over_surfaces(one, geometry, effective, geometry)
+
+    def ranking(params: Params, effective: LowRankCovariance, geometry: Geometry | None) -> Array | None:
+        """What peaks are looked for in, [batch, G]: the refiner's map, or None for the spectrum itself."""
+        if REFINER not in params:
+            return None
+        maps = make_refiner(model, estimator, precision).apply(params[REFINER], spectra(effective, geometry))
+        return maps.reshape(len(maps), -1)
+
+    def peaks(params: Params, observation: Observation, effective: LowRankCovariance) -> tuple[Peaks, Array]:
+        looked_at = ranking(params, effective, observation.geometry)
+        points = estimator.grid if looked_at is None else estimator.posterior.grid
+        grid = grid_like(effective.factor, physics, points)
+
+        def one(scene: Observation, mine: LowRankCovariance, rank: Array | None) -> tuple[Peaks, Array]:
             data, level = statistics(scene, physics), noise_to_signal(scene)
-            found = mvdr_peaks(mine, physics, estimator, geometry=scene.geometry)
+            found = mvdr_peaks(mine, physics, estimator, grid=grid, geometry=scene.geometry, ranking=rank)
             vectors = steering(physics.array, to_position(found.cosines), scene.geometry)
             return found, describe_peaks(found, vectors, mine, data, level, physics)
 
-        return over_surfaces(one, observation.geometry, observation, effective)
+        return over_surfaces(one, observation.geometry, observation, effective, looked_at)
 
     def spectral(params: Params, observation: Observation, effective: LowRankCovariance) -> Estimates:
         if PEAKS not in params:
             return localise(effective, observation.geometry)
-        found, features = peaks(observation, effective)
+        found, features = peaks(params, observation, effective)
         logits = head_of_peaks.apply(params[PEAKS], features, found.alive).existence
         return jax.vmap(lambda mine, logit: sources_at_peaks(mine, logit, physics, estimator))(found, logits)
 
-    def propose(observation: Observation, effective: LowRankCovariance) -> Proposals:
+    def propose(params: Params, observation: Observation, effective: LowRankCovariance) -> Proposals:
         require_common_field(physics.scene, "a fit of candidates to the snapshots")
         grid = grid_like(observation.snapshots, physics, estimator.posterior.grid)
 
-        def one(scene: Observation, mine: LowRankCovariance) -> Proposals:
+        def one(scene: Observation, mine: LowRankCovariance, rank: Array | None) -> Proposals:
             data = statistics(scene, physics)
-            elimination = eliminate(data, mine, physics, estimator.posterior, grid_for(grid, physics, data.geometry))
+            own = grid_for(grid, physics, data.geometry)
+            elimination = eliminate(data, mine, physics, estimator.posterior, own, rank)
             drop = drops(elimination, data)
 
             def of_fit(fit: Fit, level: Array) -> Evidence:
@@ -160,7 +198,8 @@ def make_pipeline(
 
             return Proposals(elimination, jax.vmap(of_fit)(elimination.fits, elimination.level), data)
 
-        return over_surfaces(one, observation.geometry, observation, effective)
+        looked_at = ranking(params, effective, observation.geometry)
+        return over_surfaces(one, observation.geometry, observation, effective, looked_at)
 
     def decide(params: Params, proposals: Proposals) -> Estimates:
         elimination, evidence, data = proposals
@@ -185,6 +224,6 @@ def make_pipeline(
         prediction, effective = covariance(params, observation, settings)
         if not has_likelihood:
             return prediction, spectral(params, observation, effective)
-        return prediction, decide(params, propose(observation, effective))
+        return prediction, decide(params, propose(params, observation, effective))
 
-    return Pipeline(covariance, localise, peaks, spectral, propose, decide, sources, has_likelihood)
+    return Pipeline(covariance, localise, spectra, peaks, spectral, propose, decide, sources, has_likelihood)

@@ -19,7 +19,7 @@ from risjax.model import Params
 from risjax.pipeline import HEADS
 from risjax.run_directory import RunDirectory, write_atomically
 from risjax.terminal import Terminal
-from risjax.train import NonFiniteTraining, load_best, train, train_posterior
+from risjax.train import NonFiniteTraining, load_best, train, train_posterior, train_refiner
 
 FILE, CSV_FILE, FAILED_FILE = "ablation.json", "ablation.csv", "failed.json"
 
@@ -103,6 +103,7 @@ def _train(config: Config, where: RunDirectory, terminal: Terminal) -> None:
     terminal.say(f"training {where.path}")
     try:
         train(config, where, terminal)
+        train_refiner(config, where, terminal)
         train_posterior(config, where, terminal)
     except NonFiniteTraining as error:
         where.write_json(FAILED_FILE, {"reason": str(error)})

@@ -61,6 +61,9 @@ class ModelConfig(Section):
     noise-to-signal estimate)."""
     posterior_width: PositiveInt = 64
     """Hidden channels of the posterior head, which judges candidates."""
+    refiner_width: NonNegativeInt = 0
+    """Channels of the refiner, a U-Net that turns the learned spectrum into a map of sources; peaks and candidates are
+    looked for in the map then. 0 leaves it out."""
     posterior_knots: Annotated[int, Field(ge=2)] = 8
     """Ranges at which the posterior head gives its log-prior."""
 
@@ -178,6 +181,15 @@ class PosteriorTrainConfig(Section):
     """Peak of AdamW's cosine."""
 
 
+class RefinerTrainConfig(Section):
+    """Between the network and the posterior heads: the refiner, on spectra of the frozen network."""
+
+    steps: PositiveInt = 1000
+    """Steps of ``batch_size`` fresh scenes."""
+    learning_rate: PositiveFloat = 3.0e-3
+    """Peak of AdamW's cosine."""
+
+
 class TrainConfig(Section):
     """The optimizer, the schedule and the length of a training."""
 
@@ -213,6 +225,7 @@ class TrainConfig(Section):
     """Steps with a non-finite gradient in a row that stop the run."""
     tensorboard: bool = False
     """TensorBoard event files beside the log, in the run's folder ``tensorboard``; needs the extra of that name."""
+    refiner: RefinerTrainConfig = RefinerTrainConfig()
     posterior: PosteriorTrainConfig = PosteriorTrainConfig()
     dataset_scenes: NonNegativeInt = 0
     """0 streams fresh scenes for ever; otherwise so many scenes, whole batches of the stream, are repeated."""

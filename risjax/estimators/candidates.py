@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Float, Int
 
 from risjax.config import PhysicsConfig, PosteriorConfig
 from risjax.estimators.forward import joining_gain
@@ -39,9 +39,9 @@ class Elimination(NamedTuple):
     residuals: Float[Array, "*batch K1"]
 
 
-def _from_spectrum(whitening: Complex[Array, "rank N"], grid: Grid, slots: int) -> tuple[Array, Array]:
-    """(u, v, s) of the learned spectrum's highest peaks [K, 3], and which slots hold one [K]."""
-    peaks, heights = local_maxima(-mvdr_cost(whitening, grid.steering), grid, slots)
+def _highest(ranking: Float[Array, " G"], grid: Grid, slots: int) -> tuple[Array, Array]:
+    """(u, v, s) of the highest peaks over the grid [K, 3], and which slots hold one [K]."""
+    peaks, heights = local_maxima(ranking, grid, slots)
     return peaks, heights > -jnp.inf
 
 
@@ -75,6 +75,7 @@ def eliminate(
     physics: PhysicsConfig,
     posterior: PosteriorConfig,
     grid: Grid,
+    ranking: Float[Array, " G"] | None = None,
 ) -> Elimination:
     """Candidates of one scene and their backward elimination.
 
@@ -84,10 +85,12 @@ def eliminate(
         physics: array, field of view, slots.
         posterior: rounds and iterations.
         grid: of ``posterior.grid``, on the scene's own surface.
+        ranking: a map over the grid whose highest peaks are the first candidates; None takes the learned spectrum.
     """
     slots = physics.scene.max_sources
     whitening = whitener(effective)
-    cosines, active = _from_spectrum(whitening, grid, slots)
+    ranking = -mvdr_cost(whitening, grid.steering) if ranking is None else ranking
+    cosines, active = _highest(ranking, grid, slots)
     fit = maximise(data, physics, cosines, active, iterations=posterior.iterations)
 
     def exchange(fit: Fit, _: None) -> tuple[Fit, None]:

@@ -52,10 +52,20 @@ def mvdr_peaks(
     *,
     grid: Grid | None = None,
     geometry: Geometry | None = None,
+    ranking: Float[Array, " G"] | None = None,
 ) -> Peaks:
-    """The peaks that `localise_mvdr` chooses from, ``estimator.candidates`` slots; its arguments."""
+    """The peaks that `localise_mvdr` chooses from, ``estimator.candidates`` slots; its arguments.
+
+    Args:
+        covariance: as there.
+        physics: as there.
+        estimator: as there.
+        grid: as there.
+        geometry: as there.
+        ranking: a map over the grid, such as the refiner's, whose maxima are looked at in place of the spectrum's.
+    """
     grid = grid_like(covariance.factor, physics, estimator.grid, grid, geometry)
-    return find_peaks(*_mvdr(covariance), physics, estimator, grid, geometry)
+    return find_peaks(*_mvdr(covariance), physics, estimator, grid, geometry, ranking)
 
 
 def _mvdr(covariance: LowRankCovariance) -> tuple[Cost, Callable[[Float[Array, " J"]], Float[Array, " J"]]]:

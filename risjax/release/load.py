@@ -10,7 +10,7 @@ from risjax.config.weights import WEIGHTS_NAME, Found, find_weights, no_weights_
 from risjax.estimators.evidence import num_features
 from risjax.estimators.peak_evidence import NUM_PEAK_FEATURES
 from risjax.model import Params, build
-from risjax.pipeline import PEAKS, POSTERIOR, make_peak_posterior, make_posterior
+from risjax.pipeline import PEAKS, POSTERIOR, REFINER, make_peak_posterior, make_posterior, make_refiner
 from risjax.precision import make_policy
 from risjax.run_directory import RunDirectory
 from risjax.train import load_best
@@ -72,7 +72,7 @@ def _refuse_mismatch(config: Config, trained: Config, found: Found) -> None:
 
 
 def _refuse_other_shapes(config: Config, params: Params, found: Found) -> None:
-    """The leaves of the network, and of the posterior heads that are there, must be there with their shapes."""
+    """The leaves of the network, and of the heads and the refiner that are there, must be there with their shapes."""
     like = jax.eval_shape(build(config.physics.array, config.model, config.precision).init, jax.random.key(0))
     heads = {
         POSTERIOR: (make_posterior(config.physics, config.model), num_features(config.physics.scene.max_sources)),
@@ -82,6 +82,9 @@ def _refuse_other_shapes(config: Config, params: Params, found: Found) -> None:
         if name in params:
             each = jax.ShapeDtypeStruct((count,), jnp.float32)
             like = {**like, name: jax.eval_shape(head.init, jax.random.key(0), each, each)}
+    if REFINER in params and config.model.refiner_width:
+        refiner = make_refiner(config.model, config.estimator, config.precision)
+        like = {**like, REFINER: jax.eval_shape(refiner.init, jax.random.key(0))}
     expected, held = flat_shapes(like), flat_shapes(params)
     of_network = {name: shape for name, shape in held.items() if name.split(".")[0] in like}
     wrong = [name for name in {**expected, **of_network} if expected.get(name) != of_network.get(name)]

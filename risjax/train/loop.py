@@ -139,8 +139,8 @@ def train(
 
 
 def load_best(config: Config, directory: RunDirectory) -> Params:
-    """The EMA parameters of the best epoch of a finished or unfinished training, and the posterior heads' where they
-    have been trained.
+    """The EMA parameters of the best epoch of a finished or unfinished training, and the refiner's and the posterior
+    heads' where they have been trained.
 
     Raises:
         CheckpointError: there is no sound checkpoint.
@@ -151,9 +151,10 @@ def load_best(config: Config, directory: RunDirectory) -> Params:
     if last is None:
         raise FileNotFoundError(f"no checkpoint in {directory.checkpoints}: run the stage `train` first")
     params = checkpoints.load(last.metadata["best_epoch"], like).state.ema
-    if not directory.posterior_path.exists():
-        return params
-    return {**params, **read_weights(directory.posterior_path)[0]}
+    for path in (directory.refiner_path, directory.posterior_path):
+        if path.exists():
+            params = {**params, **read_weights(path)[0]}
+    return params
 
 
 def _run_epoch(

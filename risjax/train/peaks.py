@@ -69,7 +69,7 @@ def _collect(config: Config, params: Params, terminal: Terminal) -> PeakExamples
 
     def propose(params: Params, batch: Scene) -> tuple[Peaks, Array, Sources]:
         _, effective = pipeline.covariance(params, batch.observation, covariance)
-        peaks, features = pipeline.peaks(batch.observation, effective)
+        peaks, features = pipeline.peaks(params, batch.observation, effective)
         return peaks, features, batch.truth.sources
 
     def label(proposed: tuple[Peaks, Any, Sources]) -> PeakExamples:

@@ -52,10 +52,9 @@ class Examples(NamedTuple):
 def train_posterior(config: Config, directory: RunDirectory, terminal: Terminal) -> None:
     """Trains the posterior heads of a run's network, unless ``train.posterior.scenes`` is 0, and writes them.
 
-    Deterministic; minutes at most, so an interrupted one starts again. Symbols that change from snapshot to snapshot
-    have no candidates and no noise level to judge by, and get no heads.
+    Deterministic; minutes at most, so an interrupted one starts again.
     """
-    if config.train.posterior.scenes == 0 or config.physics.scene.symbols != "constant":
+    if config.train.posterior.scenes == 0:
         return
     directory.posterior_path.unlink(missing_ok=True)  # of an earlier network; `load_best` would take it for this one's
     network = load_best(config, directory)
@@ -111,7 +110,7 @@ def _collect(config: Config, params: Params, terminal: Terminal) -> Examples:
 
     def propose(params: Params, batch: Scene) -> tuple[Evidence, Array, Array, Sources]:
         _, effective = pipeline.covariance(params, batch.observation, covariance)
-        elimination, evidence, _ = pipeline.propose(batch.observation, effective)
+        elimination, evidence, _ = pipeline.propose(params, batch.observation, effective)
         return evidence, elimination.weakest, to_position(elimination.fits.cosines), batch.truth.sources
 
     def label(proposed: tuple[Evidence, Any, Any, Sources]) -> Examples:

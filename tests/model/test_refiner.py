@@ -1,0 +1,49 @@
+"""The refiner's network: shapes, dtypes, where its map starts, and that it sees its surroundings."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from risjax.config import ModelConfig, PrecisionConfig
+from risjax.model.refiner import build_refiner
+
+MODEL = ModelConfig(refiner_width=4)
+
+
+@pytest.mark.parametrize("compute", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("size", [(9, 5), (8, 6)])
+def test_maps_are_as_large_as_spectra_in_full_precision_and_start_empty(compute: str, size: tuple[int, int]):
+    refiner = build_refiner(3, MODEL, PrecisionConfig(compute=compute))
+    params = refiner.init(jax.random.key(0))
+    chex.assert_tree_all_finite(params)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    spectrum = jax.random.uniform(jax.random.key(1), (2, *size, 3)) * 5
+    logits = jax.jit(refiner.apply)(params, spectrum)
+    chex.assert_shape(logits, (2, *size, 3))
+    chex.assert_type(logits, jnp.float32)
+    assert np.abs(np.asarray(jax.nn.sigmoid(logits)) - 0.01).max() < 0.05
+    inside = jax.make_jaxpr(refiner.apply)(params, spectrum)
+    assert (
+        f"{np.dtype(jnp.dtype(compute)).name[0]}{jnp.dtype(compute).itemsize * 8}" in str(inside)
+        or compute == "bfloat16"
+    )
+
+
+def test_every_parameter_counts_and_a_point_sees_beyond_its_neighbours():
+    refiner = build_refiner(3, MODEL, PrecisionConfig(compute="float32"))
+    params = refiner.init(jax.random.key(0))
+    spectrum = jax.random.uniform(jax.random.key(1), (2, 16, 12, 3)) * 5
+    slopes = jax.jit(jax.grad(lambda p: jnp.sum(jnp.sin(refiner.apply(p, spectrum)))))(params)
+    dead = [jax.tree_util.keystr(path) for path, leaf in jax.tree.leaves_with_path(slopes) if not jnp.any(leaf)]
+    assert not dead
+    seen = jax.jit(jax.grad(lambda image: refiner.apply(params, image)[0, 8, 6, 1]))(spectrum)
+    assert not np.asarray(seen[1]).any(), "scenes do not see one another"
+    reach = np.argwhere(np.asarray(seen[0]).any(-1))
+    assert np.abs(reach - [8, 6]).max() >= 6
+
+
+def test_no_refiner_without_channels():
+    with pytest.raises(ValueError, match="refiner_width is 0"):
+        build_refiner(3, ModelConfig(), PrecisionConfig())
