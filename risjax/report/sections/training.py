@@ -17,14 +17,20 @@ def training_section(run: Run) -> Iterator[Section]:
         return
     section.add(Facts("In short", _summary(run)))
     if run.steps is not None:
-        weights = run.trained_setting("loss")
-        weights = {name: term["weight"] for name, term in weights.items()} if isinstance(weights, dict) else None
-        section.add(loss_curves(run.steps, weights), gradient_norms(run.steps))
+        section.add(loss_curves(run.steps, _weights(run)), gradient_norms(run.steps))
     section.add(validation_curves(run.epochs, run.trained_setting("train.best_metric")))
     if run.steps is not None:
         section.add(optimizer_curves(run.steps))
     section.add(_dtypes(run))
     yield section
+
+
+def _weights(run: Run) -> dict[str, float] | None:
+    """Of the loss's terms; the section ``loss`` also holds their schedule, which has no weight."""
+    terms = run.trained_setting("loss")
+    if not isinstance(terms, dict):
+        return None
+    return {name: term["weight"] for name, term in terms.items() if isinstance(term, dict) and "weight" in term}
 
 
 def _summary(run: Run) -> list[tuple[str, str]]:
