@@ -69,6 +69,7 @@ def test_it_is_the_same_head_every_time_and_it_learns():
     assert float(jnp.abs(first["first"]["kernel"] - trained["first"]["kernel"]).max()) > 0
 
 
+@pytest.mark.slow
 def test_the_head_of_peaks_is_deterministic_and_learns():
     params = Trainer(CONFIG).init().params
     first, report = fit_peaks(CONFIG, params, Terminal(quiet=True))
