@@ -13,7 +13,7 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 MOST_MEMORY = 3 * 2**30
-"""Bytes that the process may hold when a file of tests ends: every compiled program is kept, and a thousand are many."""
+"""Bytes that the process may hold when a file of tests ends: every compiled program is kept, and they are many."""
 
 
 def _resident_bytes() -> int:
