@@ -6,7 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from risjax.config import ModelConfig, PrecisionConfig
+from risjax.config import Config, ModelConfig, PrecisionConfig
+from risjax.config.errors import ConfigError
+from risjax.config.io import apply_overrides
 from risjax.model.refiner import build_refiner
 
 MODEL = ModelConfig(refiner_width=4)
@@ -47,3 +49,14 @@ def test_every_parameter_counts_and_a_point_sees_beyond_its_neighbours():
 def test_no_refiner_without_channels():
     with pytest.raises(ValueError, match="refiner_width is 0"):
         build_refiner(3, ModelConfig(), PrecisionConfig())
+
+
+def test_a_refiner_that_nobody_would_read_is_refused():
+    settings = {
+        "physics.scene.symbols": "per_snapshot",
+        "model.encoder": "minimum_norm",
+        "train.posterior.scenes": 0,
+        "model.refiner_width": 8,
+    }
+    with pytest.raises(ConfigError, match="refiner_width"):
+        apply_overrides(Config(stages=("train",)), settings)
