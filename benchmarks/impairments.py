@@ -62,7 +62,7 @@ class Curve(NamedTuple):
 CURVES = {
     "position_jitter": Curve(
         (0.02, 0.05, 0.1, 0.2),
-        "element position, ± share of the spacing",
+        "element position, ± of the spacing",
         0.05,
         "what the original pipeline's generator assumes (its scenes in data/original)",
     ),
@@ -213,12 +213,12 @@ def drawing(result: dict[str, Any]) -> Drawing:
                     axes.fill_between(x, low, high, color=look.color, alpha=0.15, linewidth=0)
             curve = CURVES[name]
             axes.set_xticks(range(1 + len(curve.strengths)), ["none", *map("{:g}".format, curve.strengths)])
-            axes.set_title(curve.label, fontsize=9)
+            axes.set_title(curve.label, fontsize=8)
             tidy(axes)
         for axes in panels[len(names) :]:
             axes.set_axis_off()
         panels[0].set_ylabel("F1")
-        panels[0].legend(fontsize=7)
+        panels[0].legend(fontsize=7, handlelength=4)
 
     caption = "F1 with its 95 % interval against the strength of each impairment, on the same scenes."
     height = 0.6 + 2.4 * -(-len(names) // 3)
