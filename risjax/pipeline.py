@@ -86,7 +86,7 @@ class Pipeline(NamedTuple):
         decide: (parameters, candidates) to sources: by the posterior head where the parameters hold one, else by the
             residual's criterion.
         sources: all of it, (parameters, observations, covariance settings) to predictions and sources; without
-            `has_likelihood` those of `localise`.
+            `has_likelihood` those of `spectral`.
         has_likelihood: whether `propose` and `decide` can be called: all snapshots share one coherent field.
     """
 
