@@ -66,6 +66,10 @@ class ModelConfig(Section):
     looked for in the map then. 0 leaves it out."""
     posterior_knots: Annotated[int, Field(ge=2)] = 8
     """Ranges at which the posterior head gives its log-prior."""
+    geometry_slots: NonNegativeInt = 0
+    """Slots of the geometry head, which names sources itself, each with a probability and a position; what
+    ``loss.geometry`` trains and the method ``learned_geometry`` reports. At least ``physics.scene.max_sources``; 0
+    leaves the head out."""
 
     @property
     def needs_common_field(self) -> bool:
@@ -78,6 +82,15 @@ class ModelConfig(Section):
             raise ValueError(
                 f"heads must divide width, got width = {self.width} and heads = {self.heads}; "
                 f"try heads = {next(h for h in range(self.heads, 0, -1) if self.width % h == 0)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tokens_to_look_at(self) -> "ModelConfig":
+        if self.geometry_slots and self.encoder == "snapshots":
+            raise ValueError(
+                f"geometry_slots must be 0 with encoder = snapshots, got {self.geometry_slots}: its one vector a scene "
+                "leaves slots nothing to attend to; take backprojection or minimum_norm"
             )
         return self
 
@@ -123,6 +136,17 @@ class ContrastTermConfig(TermConfig):
     """How far the source is to stand above its neighbourhood."""
 
 
+class GeometryTermConfig(TermConfig):
+    """Set loss of the geometry head: its slots optimally matched with the true sources, binary cross-entropy of
+    existence plus the position errors of matched slots. Needs ``model.geometry_slots``."""
+
+    position: PositiveFloat = 5.0
+    """Weight of a matched slot's error in position over existence, in the loss and in the matching."""
+    width: PositiveFloat = 0.05
+    """Share of the field of view up to which an error in sin(azimuth), sin(elevation) or inverse range counts squared,
+    and beyond which it counts as it is."""
+
+
 class LossScheduleConfig(Section):
     """Three phases of the terms' weights, as shares of all updates. Every weight goes linearly from its ``warmup``
     multiple to ``weight`` itself, stays there, and goes linearly to its ``final`` multiple. All multiples are 1 by
@@ -150,6 +174,7 @@ class LossConfig(Section):
     projector: ProjectorTermConfig = ProjectorTermConfig(weight=0.5)
     alignment: AlignmentTermConfig = AlignmentTermConfig(weight=0.0)
     contrast: ContrastTermConfig = ContrastTermConfig(weight=0.0)
+    geometry: GeometryTermConfig = GeometryTermConfig(weight=0.0)
     schedule: LossScheduleConfig = LossScheduleConfig()
 
     @property

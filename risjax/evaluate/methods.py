@@ -29,11 +29,13 @@ from risjax.physics.measurement import require_common_field
 from risjax.pipeline import make_pipeline
 from risjax.types import Estimates, Geometry, LowRankCovariance, Observation
 
-LEARNED: frozenset[str] = frozenset({"learned_mvdr", "learned_ml"})
+LEARNED: frozenset[str] = frozenset({"learned_mvdr", "learned_ml", "learned_geometry"})
 """Methods that need a trained network."""
 ORACLE: frozenset[str] = frozenset({"oracle_mvdr"})
 """Methods that are given the true covariance."""
-IMAGES: frozenset[str] = frozenset({"learned_mvdr", "sample_mvdr", "sample_music", "sample_bartlett"})
+IMAGES: frozenset[str] = frozenset(
+    {"learned_mvdr", "learned_geometry", "sample_mvdr", "sample_music", "sample_bartlett"}
+)
 """Methods that see what the network's encoder sees, and no likelihood."""
 LIKELIHOOD: frozenset[str] = frozenset({"learned_ml", "greedy_ml", "greedy_ml_told_k", "omp_ml"})
 """Methods whose likelihood is of one field in all snapshots: constant symbols."""
@@ -84,14 +86,17 @@ def make_method(
         params: of the network, for the methods of `LEARNED`.
 
     Raises:
-        ValueError: a learned method without parameters, or one that `needs_common_field` on per-snapshot symbols.
+        ValueError: a learned method without parameters, ``learned_geometry`` of a network without that head, or a
+            method that `needs_common_field` on per-snapshot symbols.
     """
     if needs_common_field(name, config.model):
         require_common_field(physics.scene, f"the method {name}")
     if name in LEARNED:
         if params is None:
             raise ValueError(f"{name} needs the parameters of a trained network")
-        return _learned(config, physics, params, likelihood=name == "learned_ml")
+        if name == "learned_geometry" and not config.model.geometry_slots:
+            raise ValueError(f"{name} reports the geometry head, and the network has none (model.geometry_slots = 0)")
+        return _learned(config, physics, params, name)
     match name:
         case "greedy_ml" | "greedy_ml_told_k":
             return _on_snapshots(localise_greedy, physics, config.estimator, config.estimator.greedy.grid)
@@ -154,15 +159,18 @@ def _on_sample(localise: Callable[..., Estimates], config: Config, physics: Phys
     return run
 
 
-def _learned(config: Config, physics: PhysicsConfig, params: Params, *, likelihood: bool) -> Callable[[Batch], Found]:
+def _learned(config: Config, physics: PhysicsConfig, params: Params, name: Method) -> Callable[[Batch], Found]:
     pipeline = make_pipeline(physics, config.precision, config.model, config.estimator)
 
     def run(batch: Batch) -> Found:
-        if likelihood:
+        if name == "learned_ml":
             prediction, estimates = pipeline.sources(params, batch.observation, config.covariance)
         else:
             prediction, effective = pipeline.covariance(params, batch.observation, config.covariance)
-            estimates = pipeline.spectral(params, batch.observation, effective)
+            if name == "learned_mvdr":
+                estimates = pipeline.spectral(params, batch.observation, effective)
+            else:
+                estimates = pipeline.in_slots(prediction)
         return Found(estimates, cast(Array, prediction.factor))  # the pipeline's upcast has joined its two parts
 
     return run
