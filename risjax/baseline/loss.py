@@ -1,8 +1,9 @@
 """The loss in PyTorch: whole dictionaries upcast at the door, then the terms of `risjax.loss`, batched.
 
 ``prediction = {"factor": F [B, N, rank]}`` and ``labels = {"factor": B [B, N, K], "num_sources": [B],
-"sample": x_hat [B, N, 1], "peaks": of `risjax.baseline.peaks`}``, complex tensors or `Packed` pairs; peaks only where
-``contrast`` has a weight.
+"sample": x_hat [B, N, 1], "peaks": of `risjax.baseline.peaks`, "places": of `risjax.baseline.geometry`}``, complex
+tensors or `Packed` pairs; peaks only where ``contrast`` has a weight, places only where ``geometry`` has one, and then
+the prediction has ``existence`` [B, J] and ``place`` [B, J, 3], too.
 """
 
 from typing import Any, cast
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from risjax.baseline.casting import join, upcast
+from risjax.baseline.geometry import geometry_set
 from risjax.baseline.options import BaselineOptions
 from risjax.baseline.projector import builtin_projector, signal_overlap, signal_projector
 from risjax.baseline.terms import peak_contrast, subspace_alignment
@@ -54,6 +56,9 @@ def total_loss(
         peaks = {**vectors, "counted": labels["peaks"]["counted"]}
         effective, loading = effective_covariance(factor, sample, covariance)
         terms["contrast"] = peak_contrast(effective, loading, peaks, cast(float, settings.contrast_margin_db))
+    if "geometry" in weights:
+        numbers = cast(float, settings.geometry_position), cast(float, settings.geometry_width)
+        terms["geometry"] = geometry_set(prediction["existence"], prediction["place"], labels["places"], *numbers)
     total = sum(
         (weight * terms[name].mean() for name, weight in weights.items()), start=torch.zeros((), device=factor.device)
     )

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from risjax.baseline.blocks import Block, layer_norm
 from risjax.baseline.casting import Packed
+from risjax.baseline.geometry import GeometryHead
 from risjax.baseline.snapshots import SnapshotEncoder, SnapshotHead
 from risjax.config import ArrayConfig, ModelConfig
 from risjax.model.features import num_channels
@@ -40,17 +41,18 @@ class BackprojectionEncoder(nn.Module):
 
 
 class CovarianceHead(nn.Module):
-    """Each token emits the rows of F that belong to its elements."""
+    """Each token emits the rows of F that belong to its elements; slots, where there are any, come beside it."""
 
     def __init__(self, array: ArrayConfig, config: ModelConfig):
         super().__init__()
         self.grid = (array.num_vertical, array.num_horizontal, config.patch)
         self.rows = nn.Linear(config.width, 2 * config.rank * config.patch**2)
+        self.geometry = GeometryHead(config) if config.geometry_slots else None
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens to the real and imaginary parts of F, [B, N, rank] each."""
+    def forward(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        """Tokens to the real and imaginary parts of F, [B, N, rank] each, and to what slots say."""
         real, imag = from_patches(self.rows(tokens), *self.grid).chunk(2, dim=-1)
-        return real, imag
+        return (real, imag, *(() if self.geometry is None else self.geometry(tokens)))
 
 
 class CovarianceNetwork(nn.Module):
@@ -62,8 +64,9 @@ class CovarianceNetwork(nn.Module):
         self.encoder = (SnapshotEncoder if snapshots else BackprojectionEncoder)(array, config)
         self.head = (SnapshotHead if snapshots else CovarianceHead)(array, config)
 
-    def forward(self, features: Features) -> tuple[Tensor, Tensor]:
-        """The real and imaginary parts of F, [B, N, rank] each, in the dtype of the last product."""
+    def forward(self, features: Features) -> tuple[Tensor, ...]:
+        """The real and imaginary parts of F, [B, N, rank] each, in the dtype of the last product; of a network with a
+        geometry head also logits of existence [B, J] and of place [B, J, 3]."""
         return self.head(self.encoder(features))
 
 
@@ -74,9 +77,9 @@ def build_network(
     return CovarianceNetwork(array, config).to(dtype=dtype, device=device)
 
 
-def prediction(parts: tuple[Tensor, Tensor]) -> dict[str, Packed]:
+def prediction(parts: tuple[Tensor, ...]) -> dict[str, Packed | Tensor]:
     """The prediction dictionary of a network's output."""
-    return {"factor": Packed(*parts)}
+    return {"factor": Packed(*parts[:2]), **dict(zip(("existence", "place"), parts[2:], strict=False))}
 
 
 def to_patches(elements: Tensor, rows: int, columns: int, patch: int) -> Tensor:

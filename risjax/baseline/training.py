@@ -8,6 +8,7 @@ from torch import Tensor
 
 from risjax.baseline.casting import narrow
 from risjax.baseline.features import make_inputs
+from risjax.baseline.geometry import make_places
 from risjax.baseline.loss import total_loss, weights_at
 from risjax.baseline.network import build_network, prediction
 from risjax.baseline.optimizer import clip_by_global_norm, make_optimizer, update_average
@@ -141,9 +142,11 @@ class Trainer:
             "num_sources": moved["num_sources"],
             "sample": sample,
         }
+        active = moved["label_factor"].abs().sum(-2) > 0
         if "contrast" in self.terms.weights:
-            active = moved["label_factor"].abs().sum(-2) > 0
             labels["peaks"] = make_peaks(self.config.physics.array, moved["position"], active)
+        if "geometry" in self.terms.weights:
+            labels["places"] = make_places(self.config.physics, moved["position"], active)
         if self.options.cast != "both" and self.half is not None:
             labels = narrow(labels, self.half)
         return features, labels

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
-from risjax.config import ArrayConfig, CovarianceConfig, PhysicsConfig, PrecisionConfig
+from risjax.config import CovarianceConfig, PhysicsConfig, PrecisionConfig
 from risjax.covariance import CovarianceSettings, effective_covariance
 from risjax.loss.covariance_nmse import covariance_nmse
 from risjax.loss.geometry import Places, geometry_set, make_places
@@ -54,7 +54,6 @@ def make_labels(
     scene: Scene,
     sample: Complex[Array, "*batch N one"],
     *,
-    array: ArrayConfig | None = None,
     physics: PhysicsConfig | None = None,
     terms: Collection[str] = (),
 ) -> Labels:
@@ -63,7 +62,6 @@ def make_labels(
     Args:
         scene: the scenes.
         sample: factors of their sample covariances.
-        array: the surface alone, where ``terms`` need no more.
         physics: surface and field of view, where ``terms`` need them.
         terms: names of the terms that will be computed: ``contrast`` and ``geometry`` need more than the others.
 
@@ -74,13 +72,13 @@ def make_labels(
     where = sorted({"contrast", "geometry"} & set(terms))
     if not where:
         return labels
-    array, sources = array if physics is None else physics.array, scene.truth.sources
-    if array is None or (physics is None and "geometry" in where):
+    if physics is None:
         raise ValueError(f"the terms {where} look at where the sources are: pass make_labels the physics")
+    array, sources = physics.array, scene.truth.sources
     if "contrast" in where:
         around = jax.vmap(lambda true, geometry: make_peaks(array, true, geometry))
         labels = labels._replace(peaks=around(sources, scene.observation.geometry))
-    if physics is not None and "geometry" in where:
+    if "geometry" in where:
         labels = labels._replace(places=jax.vmap(lambda true: make_places(physics, true))(sources))
     return labels
 

@@ -32,7 +32,7 @@ def find_culprits(trainer: Trainer, state: TrainState, batch: Scene) -> list[str
     inputs = jax.vmap(lambda observation: make_inputs(observation, config.model, config.physics))(batch.observation)
     prediction = upcast(trainer.program.network.apply(state.params, inputs.features))
     settings = loss_settings(config.loss)
-    labels = make_labels(batch, inputs.sample, array=config.physics.array, terms=settings.weights)
+    labels = make_labels(batch, inputs.sample, physics=config.physics, terms=settings.weights)
     lines = [
         f"{name}{jax.tree_util.keystr(path)}"
         for name, tree in (("params", state.params), ("opt_state", state.opt_state), ("ema", state.ema))

@@ -69,7 +69,7 @@ def _make_slope(
         prediction = network.apply(params, inputs.features)
         if key.precision.compute == "float16":
             prediction = limit_cotangents(prediction, HALF_LIMIT / key.batch_size * scale.value)
-        labels = make_labels(batch, inputs.sample, array=key.physics.array, terms=settings.loss.weights)
+        labels = make_labels(batch, inputs.sample, physics=key.physics, terms=settings.loss.weights)
         loss = total_loss(prediction, labels, settings.loss, settings.covariance, key.precision)
         seen = {"labels": upcast(labels), "prediction": upcast(prediction), "loss": (loss.total, loss.terms)}
         broken = {name: _nan_unless_finite(tree) for name, tree in seen.items()} if key.checks.finite else {}

@@ -103,7 +103,7 @@ class Trainer:
             inputs = jax.vmap(lambda observation: make_inputs(observation, *seen))(batch.observation)
             prediction = self.program.network.apply(state.params, inputs.features)
             labels = make_labels(
-                batch, inputs.sample, array=self.config.physics.array, terms=self.settings.loss.weights
+                batch, inputs.sample, physics=self.config.physics, terms=self.settings.loss.weights
             )
             return {"prediction": prediction, "labels": labels}
 

@@ -10,13 +10,15 @@ import pytest
 torch = pytest.importorskip("torch", reason="comparing with PyTorch needs it: pip install -e '.[torch]'")
 
 from risjax import baseline  # noqa: E402
+from risjax.baseline.geometry import make_places  # noqa: E402
 from risjax.baseline.loss import weights_at  # noqa: E402
 from risjax.baseline.peaks import make_peaks  # noqa: E402
 from risjax.config import LossConfig  # noqa: E402
 from risjax.config.io import apply_overrides  # noqa: E402
 from risjax.loss import at_progress, loss_settings, make_labels, total_loss  # noqa: E402
 from risjax.loss import make_peaks as our_peaks  # noqa: E402
-from risjax.types import PackedComplex, Prediction  # noqa: E402
+from risjax.loss import make_places as our_places  # noqa: E402
+from risjax.types import PackedComplex, Prediction, Slots  # noqa: E402
 from tests.comparison.parity import (  # noqa: E402
     FLOAT32,
     FLOAT64,
@@ -45,13 +47,14 @@ def both(dtype: str) -> tuple[dict, dict, dict, dict]:
         settings = loss_settings(config.loss)
         assert set(settings.weights) == set(TERMS)
         sample = jnp.asarray(np.random.default_rng(8).normal(size=(4, 36, 1)) + 0j, scene.truth.label_factor.dtype)
-        labels = make_labels(scene, sample, array=config.physics.array, terms=TERMS)
+        labels = make_labels(scene, sample, physics=config.physics, terms=TERMS)
         parts = predictions(dtype, 4, 36)
 
         @jax.jit
         def slope(parts, weights):
             def total(parts):
-                emitted = Prediction(PackedComplex(parts[0], parts[1]))
+                slots = Slots(parts[0, :, :3, 0], parts[1, :, :3])
+                emitted = Prediction(PackedComplex(parts[0], parts[1]), slots)
                 loss = total_loss(
                     emitted, labels, settings._replace(weights=weights), config.covariance, config.precision
                 )
@@ -69,12 +72,14 @@ def both(dtype: str) -> tuple[dict, dict, dict, dict]:
             "num_sources": tensors["num_sources"],
             "sample": torch.tensor(np.asarray(sample)),
             "peaks": make_peaks(config.physics.array, tensors["position"], torch.tensor(_active(scene))),
+            "places": make_places(config.physics, tensors["position"], torch.tensor(_active(scene))),
         }
         their_gradients, found = {}, {}
         for term in TERMS:
             leaf = torch.tensor(parts).requires_grad_(True)
             alone = settings._replace(weights={name: float(name == term) for name in TERMS}, schedule=None)
-            emitted = {"factor": torch.complex(leaf[0], leaf[1])}
+            slots = {"existence": leaf[0, :, :3, 0], "place": leaf[1, :, :3]}
+            emitted = {"factor": torch.complex(leaf[0], leaf[1]), **slots}
             total, found = baseline.total_loss(emitted, targets, alone, config.covariance, eager())
             total.backward()
             their_gradients[term] = leaf.grad.numpy()
@@ -105,6 +110,16 @@ def test_neighbourhoods_agree(wavefront):
             assert error(getattr(ours, name), theirs[name].numpy()) <= FLOAT64
         np.testing.assert_array_equal(ours.counted, theirs["counted"].numpy())
         assert 0 < np.asarray(ours.counted).mean() < 1
+
+
+def test_places_agree():
+    with jax.enable_x64(True):
+        config, scene, tensors = same_scenes(configuration("float64"))
+        ours = jax.vmap(lambda sources: our_places(config.physics, sources))(scene.truth.sources)
+        theirs = make_places(config.physics, tensors["position"], torch.tensor(_active(scene)))
+        assert error(ours.share, theirs["share"].numpy()) <= FLOAT64
+        np.testing.assert_array_equal(ours.active, theirs["active"].numpy())
+        assert 0 < np.asarray(ours.active).mean() < 1
 
 
 def test_weights_take_the_same_course():
