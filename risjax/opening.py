@@ -12,9 +12,9 @@ from risjax.config.io import differences, from_yaml, to_yaml
 from risjax.config.root import Config
 from risjax.run_directory import LOCK_NAME, RunDirectory, RunDirectoryError, write_atomically
 
-_FREE = ("train.devices", "distributed.", "ablate.")
-"""Settings in which a run may differ from the one that it goes on with: on what it trains, since an interrupted one may
-go on on other devices, and what it compares, since every variant knows its own settings."""
+_FREE = ("train.devices", "train.accumulation", "distributed.", "ablate.")
+"""Settings in which a run may differ from the one that it goes on with: on what it trains and in how many parts, since
+an interrupted one may go on on other devices, and what it compares, since every variant knows its own settings."""
 
 
 def open_run_directory(config: Config) -> RunDirectory:
@@ -22,8 +22,8 @@ def open_run_directory(config: Config) -> RunDirectory:
 
     A directory that holds the same configuration is resumed. ``run.fresh`` moves an old one aside, to its own
     name with the date, and never deletes it. `run.directory` and `run.fresh` may differ, since they change no
-    result, the devices that train, which change its last digits only, and the variants of an ablation; so may
-    ``stages`` where one list continues the other, which then keeps the longer one.
+    result, the devices that train and the parts of their batches, which change its last digits only, and the variants
+    of an ablation; so may ``stages`` where one list continues the other, which then keeps the longer one.
 
     Raises:
         RunDirectoryError: another process has the directory, it holds another configuration (the differing

@@ -112,7 +112,8 @@ def _train(config: Config, where: RunDirectory, terminal: Terminal) -> None:
 
 
 def _refuse_another(earlier: Config, config: Config, where: RunDirectory) -> None:
-    changed = [name for name in differences(earlier, config) if name not in ("run.directory", "train.devices")]
+    free = ("run.directory", "train.devices", "train.accumulation")
+    changed = [name for name in differences(earlier, config) if name not in free]
     if changed:
         raise AblateError(
             f"{where.path} holds a training of other settings ({', '.join(changed)} differ); give the variant another "

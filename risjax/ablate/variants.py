@@ -15,6 +15,7 @@ _SHARED = {
     "physics.array": "all variants are measured on the same scenes, which the run's own surface receives",
     "physics.scene.max_sources": "all variants are measured on the same scenes, which have the run's own slots",
     "train.devices": "it says where a variant trains, not how",
+    "train.accumulation": "it says in how much memory a variant trains, not how",
     "train.tensorboard": "it shows a training, and changes none",
 }
 _AFTER_TRAINING = ("covariance", "estimator", "precision.compute", "precision.output")

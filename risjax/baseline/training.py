@@ -85,11 +85,16 @@ class Trainer:
         self._forward: Any = self.network
 
     def step(self, batch: Mapping[str, Tensor]) -> StepReport:
-        """One step on a batch of `risjax.baseline.scenes`; the first one compiles."""
-        loss, terms = self.loss(batch)
+        """One step on a batch of `risjax.baseline.scenes`, in ``train.accumulation`` parts; the first one compiles."""
         self.optimizer.zero_grad(set_to_none=True)
         scale = self.scaler.get_scale()
-        self.scaler.scale(loss).backward()
+        parts = self.config.train.accumulation
+        losses, means = [], []
+        for part in range(parts):
+            loss, terms = self.loss({name: value.chunk(parts)[part] for name, value in batch.items()})
+            self.scaler.scale(loss / parts).backward()
+            losses.append(loss.detach())
+            means.append({name: values.detach().mean() for name, values in terms.items()})
         self.scaler.unscale_(self.optimizer)
         norm = clip_by_global_norm(self.network.parameters(), self.config.train.clip_norm)
         finite = bool(torch.isfinite(norm))
@@ -101,8 +106,8 @@ class Trainer:
         else:
             self.skipped += 1
         self.scaler.update()
-        means = {name: values.detach().mean().item() for name, values in terms.items()}
-        return StepReport(loss.item(), means, norm.item(), finite, scale)
+        whole = {name: sum(part[name].item() for part in means) / parts for name in means[0]}
+        return StepReport(sum(loss.item() for loss in losses) / parts, whole, norm.item(), finite, scale)
 
     def loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch and its terms, differentiable by the network's parameters."""

@@ -73,7 +73,7 @@ class Contest:
         }
 
     def _step_risjax(self) -> dict[str, Any]:
-        self.state, info = self.trainer.step(self.state, self.trainer.draw(self.state.step))
+        self.state, info = self.trainer.advance(self.state)
         info = jax.block_until_ready(info)
         jax.block_until_ready(self.state)
         return {

@@ -55,7 +55,7 @@ def main(framework: str, config_path: str, scenes_path: str, mode: str) -> None:
         for step in range(2 * _STEPS):
             if step == _STEPS:
                 _forget_peak()
-            state, _ = trainer.step(state, trainer.draw(state.step))
+            state, _ = trainer.advance(state)
             int(state.step)  # waits
     else:
         with np.load(scenes_path) as file:

@@ -238,6 +238,10 @@ class TrainConfig(Section):
     """Devices that share every batch, each with a copy of the parameters and ``batch_size / devices`` scenes, which it
     draws itself. null takes all that there are, or the largest number of them that divides the batch. Results differ
     by rounding only. Several processes (``distributed``) always train on all of their devices."""
+    accumulation: PositiveInt = 1
+    """Equal parts that a device works on its ``batch_size / devices`` scenes in, one after the other, adding up their
+    gradients, before it takes the one step of the batch: activations and scenes of one part are in memory at a time.
+    Results differ by rounding only."""
     steps_per_epoch: PositiveInt = 250
     """Steps between two validations."""
     epochs: PositiveInt = 12
@@ -277,6 +281,20 @@ class TrainConfig(Section):
                 f"try devices = {fewer} or batch_size = {-(-batch_size // devices) * devices}"
             )
         return devices
+
+    @field_validator("accumulation")
+    @classmethod
+    def _equal_parts(cls, accumulation: int, info: Any) -> int:
+        batch_size, devices = info.data.get("batch_size"), info.data.get("devices") or 1
+        share = (batch_size or 0) // devices  # of a batch that was refused itself there are no parts to speak of
+        if share % accumulation:
+            fewer = next(parts for parts in range(accumulation, 0, -1) if share % parts == 0)
+            more = -(-share // accumulation) * accumulation * devices
+            raise ValueError(
+                f"accumulation must divide the {share} scenes of a device's batch (batch_size / devices), got "
+                f"{accumulation}; try accumulation = {fewer} or batch_size = {more}"
+            )
+        return accumulation
 
 
 class ChecksConfig(Section):

@@ -29,6 +29,7 @@ _DEAD = {
     "debug": "it explains a training that fails, and changes none",
     "distributed": "it says who trains, not how",
     "train.devices": "it says where a trial trains, not how",
+    "train.accumulation": "it says in how much memory a trial trains, not how",
     "train.epochs": "a trial trains search.epochs epochs",
     "train.best_metric": "a trial's value is the best epoch by search.metric",
     "train.validation_scenes": "all trials must be judged on the same scenes",

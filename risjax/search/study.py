@@ -31,6 +31,7 @@ _FREE = (
     "search.heartbeat_s",
     "search.seeds",
     "train.devices",
+    "train.accumulation",
     "distributed",
     "evaluate.sources",
     "evaluate.methods",

@@ -58,7 +58,7 @@ def _epoch(trainer: Trainer, state: TrainState) -> TrainState:
     steps = trainer.config.train.steps_per_epoch
     for number in range(1, steps + 1):
         try:
-            state, info = trainer.step(state, trainer.draw(state.step))
+            state, info = trainer.advance(state)
             if number % LOG_INTERVAL_STEPS and number < steps:
                 continue
             wait_for_checks()

@@ -1,5 +1,7 @@
 """What to do when a training is not healthy: stop, and say which loss term and which scenes."""
 
+import operator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,26 +25,43 @@ class NonFiniteTraining(RuntimeError):
 def find_culprits(trainer: Trainer, state: TrainState, batch: Scene) -> list[str]:
     """Which leaves, terms and scenes are not finite, in value or in gradient by the predictions.
 
-    Un-jitted work on the host's time, each term alone over the whole batch: for a run that is stopping.
+    Un-jitted work on the host's time, each term alone over all scenes of a part of the batch (``train.accumulation``):
+    for a run that is stopping.
 
     Returns:
         One line a culprit, such as ``loss term 'projector': gradient of scenes 3, 17``.
     """
-    config = trainer.config
-    inputs = jax.vmap(lambda observation: make_inputs(observation, config.model, config.physics))(batch.observation)
-    prediction = upcast(trainer.program.network.apply(state.params, inputs.features))
-    settings = loss_settings(config.loss)
-    labels = make_labels(batch, inputs.sample, physics=config.physics, terms=settings.weights)
+    parts = trainer.config.train.accumulation
+    size = batch.truth.snr_db.shape[0] // parts
+    cuts = [slice(part * size, (part + 1) * size) for part in range(parts)]
+    found = [_spoilt_scenes(trainer, state, jax.tree.map(operator.itemgetter(cut), batch)) for cut in cuts]
     lines = [
         f"{name}{jax.tree_util.keystr(path)}"
         for name, tree in (("params", state.params), ("opt_state", state.opt_state), ("ema", state.ema))
         for path, leaf in jax.tree.leaves_with_path(tree)
         if jnp.issubdtype(leaf.dtype, jnp.inexact) and not jnp.isfinite(leaf).all()
     ]
-    for name, tree in (("prediction", prediction), ("labels", labels)):
-        for path, leaf in jax.tree.leaves_with_path(tree):
-            if jnp.issubdtype(leaf.dtype, jnp.inexact):
-                lines += _line(f"{name}{jax.tree_util.keystr(path)}", leaf)
+    for what in found[0]:
+        scenes = np.flatnonzero(np.concatenate([part[what] for part in found]))
+        lines += [f"{what} of scenes {', '.join(map(str, scenes))}"] if scenes.size else []
+    return lines or [
+        "every term and its gradient by the predictions is finite: the network's own backward pass overflows"
+    ]
+
+
+def _spoilt_scenes(trainer: Trainer, state: TrainState, batch: Scene) -> dict[str, np.ndarray]:
+    """Which scenes are not finite, in every leaf of predictions and labels, and in every term and its gradient."""
+    config = trainer.config
+    inputs = jax.vmap(lambda observation: make_inputs(observation, config.model, config.physics))(batch.observation)
+    prediction = upcast(trainer.program.network.apply(state.params, inputs.features))
+    settings = loss_settings(config.loss)
+    labels = make_labels(batch, inputs.sample, physics=config.physics, terms=settings.weights)
+    found = {
+        f"{name}{jax.tree_util.keystr(path)}": _spoilt(leaf)
+        for name, tree in (("prediction", prediction), ("labels", labels))
+        for path, leaf in jax.tree.leaves_with_path(tree)
+        if jnp.issubdtype(leaf.dtype, jnp.inexact)
+    }
     for name in settings.weights:
         only = settings._replace(weights={name: 1.0})
 
@@ -51,12 +70,9 @@ def find_culprits(trainer: Trainer, state: TrainState, batch: Scene) -> list[str
             return jnp.sum(terms[name]), terms[name]
 
         gradient, values = jax.grad(alone, has_aux=True)(prediction)
-        lines += _line(f"loss term {name!r}: value", values)
-        for leaf in jax.tree.leaves(gradient):
-            lines += _line(f"loss term {name!r}: gradient", leaf)
-    return lines or [
-        "every term and its gradient by the predictions is finite: the network's own backward pass overflows"
-    ]
+        found[f"loss term {name!r}: value"] = _spoilt(values)
+        found[f"loss term {name!r}: gradient"] = np.any([_spoilt(leaf) for leaf in jax.tree.leaves(gradient)], axis=0)
+    return found
 
 
 def locate(trainer: Trainer, state: TrainState, batch: Scene) -> list[str]:
@@ -73,6 +89,5 @@ def locate(trainer: Trainer, state: TrainState, batch: Scene) -> list[str]:
     return lines or ["evaluated operation by operation, the step is finite: the compiled program's own rounding did it"]
 
 
-def _line(what: str, values: jax.Array) -> list[str]:
-    bad = np.flatnonzero(~np.isfinite(np.asarray(values)).reshape(values.shape[0], -1).all(axis=1))
-    return [f"{what} of scenes {', '.join(map(str, bad))}"] if bad.size else []
+def _spoilt(values: jax.Array) -> np.ndarray:
+    return ~np.isfinite(np.asarray(values)).reshape(values.shape[0], -1).all(axis=1)

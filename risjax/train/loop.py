@@ -167,7 +167,7 @@ def _run_epoch(
     for _ in range(trainer.config.train.steps_per_epoch):
         try:
             with jax.transfer_guard("disallow"):
-                state, info = trainer.step(state, trainer.draw(state.step))
+                state, info = trainer.advance(state)
             pending.append(info)
             if len(pending) < LOG_INTERVAL_STEPS and len(records) + len(pending) < trainer.config.train.steps_per_epoch:
                 continue
@@ -205,8 +205,8 @@ def _explain(
     trainer, state, before = Trainer(trainer.config), one_copy(state), None if before is None else one_copy(before)
     culprits = find_culprits(trainer, state, trainer.draw(jnp.asarray(bad)))
     if before is not None:
-        for step in range(first, bad):
-            before, _ = trainer.step(before, trainer.draw(jnp.asarray(step)))
+        for _ in range(first, bad):
+            before, _ = trainer.advance(before)
         culprits += locate(trainer, before, trainer.draw(jnp.asarray(bad)))
     return "\n  ".join([f"training stopped at step {bad} (the {bad}th batch of the stream): {reason}", *culprits])
 

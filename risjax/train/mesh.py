@@ -26,7 +26,7 @@ def make_mesh(config: TrainConfig) -> Mesh | None:
     """The devices of a training, or None for a single one.
 
     ``train.devices`` of them; where it is null all that there are, or the largest number of them that divides
-    ``train.batch_size``. Several processes always train on all devices of all.
+    ``train.batch_size / train.accumulation``. Several processes always train on all devices of all.
 
     Raises:
         ConfigError: there are not so many devices, or those of several processes do not divide the batch.
@@ -73,15 +73,18 @@ def _count(config: TrainConfig, devices: Sequence[Any]) -> int:
         if asked not in (None, available):
             text = f"got {asked}, but {jax.process_count()} processes train on all of their {available} devices"
             raise ConfigError([Problem("train.devices", "", text)])
-        if config.batch_size % available:
+        if config.batch_size % (available * config.accumulation):
+            parts = f", in {config.accumulation} parts each," if config.accumulation > 1 else ""
+            whole = available * config.accumulation
             text = (
-                f"the {available} devices of {jax.process_count()} processes must divide it, got {config.batch_size}; "
-                f"try {-(-config.batch_size // available) * available}"
+                f"the {available} devices of {jax.process_count()} processes{parts} must divide it, got "
+                f"{config.batch_size}; try {-(-config.batch_size // whole) * whole}"
             )
             raise ConfigError([Problem("train.batch_size", "", text)])
         return available
     if asked is None:
-        return next(count for count in range(available, 0, -1) if config.batch_size % count == 0)
+        parts = config.batch_size // config.accumulation
+        return next(count for count in range(available, 0, -1) if parts % count == 0)
     if asked > available:
         text = f"got {asked}, but there are {available} here ({devices[0].device_kind})"
         raise ConfigError([Problem("train.devices", "", text)])

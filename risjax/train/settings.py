@@ -86,6 +86,7 @@ class ProgramKey(NamedTuple):
     loss: tuple[str, ...]
     optimizer: Literal["adamw", "muon"]
     batch_size: int
+    accumulation: int
     dataset_scenes: int
     estimator: EstimatorConfig
     checks: ChecksConfig
@@ -100,6 +101,7 @@ def program_key(config: Config) -> ProgramKey:
         loss=loss_settings(config.loss).names,
         optimizer=config.train.optimizer,
         batch_size=config.train.batch_size,
+        accumulation=config.train.accumulation,
         dataset_scenes=config.train.dataset_scenes,
         estimator=config.estimator,
         checks=config.checks,

@@ -6,47 +6,27 @@ its batch, the gradient that enters the network is limited scene by scene (`risj
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, cast
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from risjax.checks import check_finite
-from risjax.loss import at_progress, make_labels, total_loss
-from risjax.model import Network, Params, make_inputs
-from risjax.physics.batches import over_scenes
-from risjax.precision import HALF_LIMIT, LossScale, all_finite, limit_cotangents, select_tree, upcast
-from risjax.train.mesh import AXIS
+from risjax.loss import at_progress
+from risjax.model import Network, Params
+from risjax.precision import all_finite, select_tree
 from risjax.train.optimizer import learning_rate, make_optimizer, schedule_count
 from risjax.train.settings import ProgramKey, Settings
+from risjax.train.slope import Scenes, make_slope
 from risjax.train.state import StepInfo, TrainState
-from risjax.types import Scene
 
-Step = Callable[[TrainState, Scene, Settings], tuple[TrainState, StepInfo]]
-
+Step = Callable[[TrainState, Scenes, Settings], tuple[TrainState, StepInfo]]
 
 _SEEN = ("labels", "prediction", "loss")
 """What is asserted of a batch, causes first: the first that fails is the one named (and a pytree sorts its keys)."""
-
-
-class Slope(NamedTuple):
-    """What a batch says.
-
-    Attributes:
-        gradient: of the scaled loss by the parameters.
-        loss: the weighted sum.
-        terms: mean of each term over the batch.
-        broken: 0 for each of ``labels``, ``prediction`` and ``loss`` that is finite in every scene, else NaN; empty
-            without ``checks.finite``.
-    """
-
-    gradient: Params
-    loss: Float[Array, ""]
-    terms: dict[str, Float[Array, ""]]
-    broken: dict[str, Float[Array, ""]]
 
 
 def _ema_decay(settings: Settings, applied: Int[Array, ""]) -> Float[Array, ""]:
@@ -54,51 +34,10 @@ def _ema_decay(settings: Settings, applied: Int[Array, ""]) -> Float[Array, ""]:
     return jnp.minimum(settings.ema_decay, (1.0 + applied) / (10.0 + applied))
 
 
-def _make_slope(
-    key: ProgramKey, network: Network, mesh: Mesh | None
-) -> Callable[[Params, LossScale, Scene, Settings], Slope]:
-    """The loss of a batch and its gradient; with a mesh, of the shares that its devices hold, summed over them.
-
-    The devices' shares are equal, so that the mean of their means is the batch's. Each divides its own by their number
-    before it differentiates: a scene enters with the weight that it has in the whole batch, to float16's limits too.
-    """
-    shares = 1 if mesh is None else mesh.size
-
-    def scaled_loss(params: Params, scale: LossScale, batch: Scene, settings: Settings) -> tuple[Any, Any]:
-        inputs = over_scenes(lambda observation: make_inputs(observation, key.model, key.physics), batch.observation)
-        prediction = network.apply(params, inputs.features)
-        if key.precision.compute == "float16":
-            prediction = limit_cotangents(prediction, HALF_LIMIT / key.batch_size * scale.value)
-        labels = make_labels(batch, inputs.sample, physics=key.physics, terms=settings.loss.weights)
-        loss = total_loss(prediction, labels, settings.loss, settings.covariance, key.precision)
-        seen = {"labels": upcast(labels), "prediction": upcast(prediction), "loss": (loss.total, loss.terms)}
-        broken = {name: _nan_unless_finite(tree) for name, tree in seen.items()} if key.checks.finite else {}
-        means = {name: jnp.mean(values) for name, values in loss.terms.items()}
-        value, terms = (loss.total, means) if shares == 1 else jax.tree.map(lambda x: x / shares, (loss.total, means))
-        return scale.scale(value), (value, terms, broken)
-
-    def slope(params: Params, scale: LossScale, batch: Scene, settings: Settings) -> Slope:
-        gradient, (loss, terms, broken) = jax.grad(scaled_loss, has_aux=True)(params, scale, batch, settings)
-        return Slope(gradient, loss, terms, broken)
-
-    def summed(params: Params, scale: LossScale, batch: Scene, settings: Settings) -> Slope:
-        return jax.lax.psum(slope(params, scale, batch, settings), AXIS)
-
-    if mesh is None:
-        return slope
-    everywhere, shared = PartitionSpec(), PartitionSpec(AXIS)
-    # Without the check of what varies from device to device, gradients are each device's own until the sum above.
-    return jax.shard_map(
-        summed, mesh=mesh, in_specs=(everywhere, everywhere, shared, everywhere), out_specs=everywhere, check_vma=False
-    )
-
-
-def _nan_unless_finite(tree: Any) -> Float[Array, ""]:
-    return jnp.where(all_finite(tree), 0.0, jnp.nan)
-
-
-def make_step(key: ProgramKey, network: Network, mesh: Mesh | None = None) -> Step:
+def make_step(key: ProgramKey, network: Network, mesh: Mesh | None = None, *, draws: bool = False) -> Step:
     """The step of a program, to be jitted by the caller.
+
+    The ``accumulation`` parts of a batch make one gradient, and whatever follows happens once.
 
     With ``checks.finite`` it holds chex value assertions and must run under `risjax.checks.chexified`: the
     upcast labels and predictions, the loss, every term and, after the skip, the new state are finite; so is
@@ -108,15 +47,17 @@ def make_step(key: ProgramKey, network: Network, mesh: Mesh | None = None) -> St
         key: the program.
         network: its network.
         mesh: the devices that share the batch; None for one. The state is on all of them.
+        draws: the step takes its index in the stream in place of its scenes, and draws each part's when its turn has
+            come, so that the scenes of one part are in memory at a time.
     """
     is_float16 = key.precision.compute == "float16"
-    slope_of = _make_slope(key, network, mesh)
+    slope_of = make_slope(key, network, mesh, draws=draws)
 
-    def step(state: TrainState, batch: Scene, settings: Settings) -> tuple[TrainState, StepInfo]:
+    def step(state: TrainState, scenes: Scenes, settings: Settings) -> tuple[TrainState, StepInfo]:
         applied = schedule_count(state.opt_state)
         progress = applied.astype(settings.learning_rate.dtype) / settings.total_steps
         loss = at_progress(settings.loss, progress)
-        slope = slope_of(state.params, state.loss_scale, batch, settings._replace(loss=loss))
+        slope = slope_of(state.params, state.loss_scale, scenes, settings._replace(loss=loss))
         for name in _SEEN if slope.broken else ():
             check_finite(slope.broken[name], name=name)
         gradient = state.loss_scale.unscale(slope.gradient)

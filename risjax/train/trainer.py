@@ -12,13 +12,12 @@ from jaxtyping import Array, Int
 
 from risjax.checks import chexified
 from risjax.config import Config
-from risjax.data.stream import scene_batch
-from risjax.keys import Purpose
 from risjax.loss import make_labels
 from risjax.model import Network, build, make_inputs
 from risjax.precision import upcast
 from risjax.train.mesh import AXIS, make_mesh, replicate
 from risjax.train.settings import ProgramKey, Settings, make_settings, program_key
+from risjax.train.slope import train_scenes
 from risjax.train.state import StepInfo, TrainState, init_state
 from risjax.train.step import make_step
 from risjax.types import Scene
@@ -32,12 +31,15 @@ class Program(NamedTuple):
         init: settings to the state before the first step.
         draw: (settings, step) to the step's batch.
         step: (state, batch, settings) to (state, info), with its assertions where the configuration wants them.
+        stream: (state, index of the batch, settings) to the same as ``step``; it draws each part of the batch when its
+            turn has come.
     """
 
     network: Network
     init: Callable[[Settings], TrainState]
     draw: Callable[[Settings, Int[Array, ""]], Scene]
     step: Callable[[TrainState, Scene, Settings], tuple[TrainState, StepInfo]]
+    stream: Callable[[TrainState, Int[Array, ""], Settings], tuple[TrainState, StepInfo]]
 
 
 @functools.lru_cache(maxsize=8)
@@ -47,15 +49,15 @@ def make_program(key: ProgramKey, mesh: Mesh | None = None) -> Program:
     share = key.batch_size if mesh is None else key.batch_size // mesh.size
 
     def draw(settings: Settings, step: Int[Array, ""]) -> Scene:
-        index = step % (key.dataset_scenes // key.batch_size) if key.dataset_scenes else step
         first = 0 if mesh is None else jax.lax.axis_index(AXIS) * share
-        return scene_batch(key.physics, settings.seed, Purpose.TRAIN_SCENES, index, share, first=first)
+        return train_scenes(key, settings, step, first=first, count=share)
 
     def init(settings: Settings) -> TrainState:
         return init_state(key, network, settings)
 
     if mesh is None:
-        made = jax.jit(init), jax.jit(draw), jax.jit(make_step(key, network))
+        made = jax.jit(init), jax.jit(draw)
+        steps = [jax.jit(make_step(key, network, draws=draws)) for draws in (False, True)]
     else:
         everywhere, shared = PartitionSpec(), PartitionSpec(AXIS)
         drawn = jax.shard_map(draw, mesh=mesh, in_specs=everywhere, out_specs=shared, check_vma=False)
@@ -64,9 +66,12 @@ def make_program(key: ProgramKey, mesh: Mesh | None = None) -> Program:
         made = (
             jax.jit(init, out_shardings=NamedSharding(mesh, everywhere)),
             jax.jit(drawn, out_shardings=NamedSharding(mesh, shared)),
-            jax.jit(make_step(key, network, mesh), out_shardings=NamedSharding(mesh, everywhere)),
         )
-    return Program(network, made[0], made[1], chexified(made[2]) if key.checks.finite else made[2])
+        steps = [
+            jax.jit(make_step(key, network, mesh, draws=draws), out_shardings=NamedSharding(mesh, everywhere))
+            for draws in (False, True)
+        ]
+    return Program(network, *made, *(map(chexified, steps) if key.checks.finite else steps))
 
 
 class Trainer:
@@ -91,8 +96,15 @@ class Trainer:
         return self.program.draw(self.settings, step)
 
     def step(self, state: TrainState, batch: Scene) -> tuple[TrainState, StepInfo]:
-        """One training step."""
+        """One training step on a batch."""
         return self.program.step(state, batch, self.settings)
+
+    def advance(self, state: TrainState) -> tuple[TrainState, StepInfo]:
+        """One training step on the state's own batch of the stream, of whose ``train.accumulation`` parts no more than
+        one is in memory at a time."""
+        if self.config.train.accumulation == 1:
+            return self.step(state, self.draw(state.step))
+        return self.program.stream(state, state.step, self.settings)
 
     def dtypes(self) -> dict[str, dict[str, str]]:
         """The dtype of every leaf of the predictions, as the network emits them, and of the labels, before and
@@ -102,9 +114,7 @@ class Trainer:
             seen = self.config.model, self.config.physics
             inputs = jax.vmap(lambda observation: make_inputs(observation, *seen))(batch.observation)
             prediction = self.program.network.apply(state.params, inputs.features)
-            labels = make_labels(
-                batch, inputs.sample, physics=self.config.physics, terms=self.settings.loss.weights
-            )
+            labels = make_labels(batch, inputs.sample, physics=self.config.physics, terms=self.settings.loss.weights)
             return {"prediction": prediction, "labels": labels}
 
         state = jax.eval_shape(self.program.init, self.settings)
@@ -119,7 +129,7 @@ def estimate_step_seconds(config: Config) -> float:
     seconds = []
     for _ in range(4):
         started = time.perf_counter()
-        state, _ = jax.block_until_ready(trainer.step(state, trainer.draw(state.step)))
+        state, _ = jax.block_until_ready(trainer.advance(state))
         seconds.append(time.perf_counter() - started)
     return float(np.median(seconds[1:]))
 

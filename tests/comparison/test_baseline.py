@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch", reason="the PyTorch baseline needs it: pip 
 from risjax import baseline  # noqa: E402
 from risjax.baseline.casting import Packed, join, narrow  # noqa: E402
 from risjax.baseline.runtime import set_matmul_precision  # noqa: E402
+from risjax.config.io import apply_overrides  # noqa: E402
 from risjax.model import build  # noqa: E402
 from tests.comparison.parity import configuration, eager, gradients, same_scenes  # noqa: E402
 
@@ -177,3 +178,16 @@ def test_type_promotion_is_what_the_documentation_says():
     assert jax.numpy.promote_types("complex64", "float16") == jax.numpy.complex64
     with pytest.raises(RuntimeError, match="dtype"):
         torch.ones(2, 2) @ torch.ones(2, 2, dtype=torch.float16)
+
+
+def test_a_batch_in_parts_is_the_step_of_the_whole():
+    """As in risjax: `train.accumulation` parts make one gradient."""
+    config, _, tensors = same_scenes(configuration("float32"))
+    in_parts = apply_overrides(config, {"train.accumulation": 2})
+    params = build(config.physics.array, config.model, config.precision).init(jax.random.key(0))
+    one, two = (baseline.Trainer(each, params, options=eager()) for each in (config, in_parts))
+    for _ in range(2):
+        expected, found = one.step(tensors), two.step(tensors)
+        assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+        assert found.terms == pytest.approx(expected.terms, rel=1e-5)
+        assert found.grad_norm == pytest.approx(expected.grad_norm, rel=1e-5)

@@ -35,7 +35,7 @@ def take_steps(config: Config, compilations: list[str]) -> dict[str, Any]:
     for _ in range(STEPS):
         before = len(compilations)
         batch = trainer.draw(state.step)
-        state, info = trainer.step(state, batch)
+        state, info = trainer.advance(state)
         wait_for_checks()
         compiled.append(len(compilations) - before)
         losses.append(float(info.loss))
@@ -60,7 +60,11 @@ def steps(compute: str) -> dict[str, Any]:
             compilations.append(event)
 
     jax.monitoring.register_event_duration_secs_listener(listen)
-    return {devices: take_steps(config_of(compute, train__devices=int(devices)), compilations) for devices in "14"}
+    found = {devices: take_steps(config_of(compute, train__devices=int(devices)), compilations) for devices in "14"}
+    if compute == "float32":
+        in_parts = config_of(compute, train__devices=4, train__accumulation=2)
+        found["4 in parts"] = take_steps(in_parts, compilations)
+    return found
 
 
 class Killed(Exception):

@@ -51,6 +51,11 @@ def test_four_devices_train_as_one(compute):
     assert four["replicated"]
     assert four["losses"] == pytest.approx(one["losses"], rel=RELATIVE[compute])
     assert four["terms"] == pytest.approx(one["terms"], rel=RELATIVE[compute])
+    if compute == "float32":
+        in_parts = found["4 in parts"]
+        assert in_parts["losses"] == pytest.approx(one["losses"], rel=RELATIVE[compute])
+        assert in_parts["terms"] == pytest.approx(one["terms"], rel=RELATIVE[compute])
+        assert sum(in_parts["compiled"][1:]) == 0
     assert four["grad_norm"] == pytest.approx(one["grad_norm"], rel=10 * RELATIVE[compute])
     assert len(set(one["losses"])) == len(one["losses"]), "the loss moves, so the comparison says something"
     assert one["compiled"][0] > 0

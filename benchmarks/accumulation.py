@@ -1,0 +1,38 @@
+"""What gradient accumulation saves: memory of the compiled training step, for 1 to 8 parts of a batch.
+
+XLA's own plan for the step, exact and the same on an idle and on a busy machine: bytes of temporaries, and of the
+arguments (the state, and the batch where it is not drawn within). Nothing is run.
+
+    python benchmarks/accumulation.py [CONFIG.yaml] [section.key=value ...]       (default: base.yaml)
+"""
+
+import sys
+
+import jax
+
+from risjax.config.io import apply_overrides, load_config
+from risjax.train.settings import make_settings, program_key
+from risjax.train.trainer import make_program
+
+
+def main(arguments: list[str]) -> None:
+    """Prints a line a number of parts."""
+    name = arguments.pop(0) if arguments and "=" not in arguments[0] else "base.yaml"
+    config = load_config(name, [*arguments, "checks.finite=false"])
+    print(f"{name}: batch {config.train.batch_size}, {config.precision.compute}, {jax.devices()[0].device_kind}")
+    first = None
+    for parts in (1, 2, 4, 8):
+        split = apply_overrides(config, {"train.accumulation": parts})
+        program, settings = make_program(program_key(split)), make_settings(split)
+        state = jax.eval_shape(program.init, settings)
+        scenes = state.step if parts > 1 else jax.eval_shape(program.draw, settings, state.step)
+        step = program.stream if parts > 1 else program.step
+        plan = step.lower(state, scenes, settings).compile().memory_analysis()  # pyright: ignore[reportFunctionMemberAccess]
+        temporaries, held = plan.temp_size_in_bytes, plan.argument_size_in_bytes
+        first = first or temporaries
+        share = f"{temporaries / 2**20:.1f} MiB ({temporaries / first:.2f})"
+        print(f"{parts} parts: temporaries {share}, arguments {held / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,120 @@
+"""What a batch says of the parameters: loss and gradient, in parts and on several devices where the program has them.
+
+The parts of a batch, like the devices' shares of it, are equal, so that the mean of their means is the batch's. Each
+divides its own by their number before it differentiates: a scene enters with the weight that it has in the whole batch,
+to float16's limits too. A sum over parts then differs from one pass over the batch by the order of its additions.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float, Int
+
+from risjax.data.stream import scene_batch
+from risjax.keys import Purpose
+from risjax.loss import make_labels, total_loss
+from risjax.model import Network, Params, make_inputs
+from risjax.physics.batches import over_scenes
+from risjax.precision import HALF_LIMIT, LossScale, all_finite, limit_cotangents, upcast
+from risjax.train.mesh import AXIS
+from risjax.train.settings import ProgramKey, Settings
+from risjax.types import Scene
+
+
+class Slope(NamedTuple):
+    """What a batch says.
+
+    Attributes:
+        gradient: of the scaled loss by the parameters.
+        loss: the weighted sum.
+        terms: mean of each term over the batch.
+        broken: 0 for each of ``labels``, ``prediction`` and ``loss`` that is finite in every scene, else NaN; empty
+            without ``checks.finite``.
+    """
+
+    gradient: Params
+    loss: Float[Array, ""]
+    terms: dict[str, Float[Array, ""]]
+    broken: dict[str, Float[Array, ""]]
+
+
+Scenes = Scene | Int[Array, ""]
+"""A batch, or the step of the stream whose batch is to be drawn part by part."""
+
+SlopeOf = Callable[[Params, LossScale, Scenes, Settings], Slope]
+
+
+def train_scenes(
+    key: ProgramKey, settings: Settings, step: Int[Array, ""], *, first: int | Int[Array, ""], count: int
+) -> Scene:
+    """``count`` scenes of the batch that a step trains on, from position ``first`` on."""
+    index = step % (key.dataset_scenes // key.batch_size) if key.dataset_scenes else step
+    return scene_batch(key.physics, settings.seed, Purpose.TRAIN_SCENES, index, count, first=first)
+
+
+def make_slope(key: ProgramKey, network: Network, mesh: Mesh | None, *, draws: bool = False) -> SlopeOf:
+    """The loss of a batch and its gradient; with a mesh, of the shares that its devices hold, summed over them.
+
+    Args:
+        key: the program; ``accumulation`` parts are worked on one after the other.
+        network: its network.
+        mesh: the devices that share the batch; None for one.
+        draws: take a step's index for its scenes, and draw those of each part when its turn has come.
+    """
+    shares = key.accumulation * (1 if mesh is None else mesh.size)
+    size = key.batch_size // shares
+
+    def scaled_loss(params: Params, scale: LossScale, batch: Scene, settings: Settings) -> tuple[Any, Any]:
+        inputs = over_scenes(lambda observation: make_inputs(observation, key.model, key.physics), batch.observation)
+        prediction = network.apply(params, inputs.features)
+        if key.precision.compute == "float16":
+            prediction = limit_cotangents(prediction, HALF_LIMIT / key.batch_size * scale.value)
+        labels = make_labels(batch, inputs.sample, physics=key.physics, terms=settings.loss.weights)
+        loss = total_loss(prediction, labels, settings.loss, settings.covariance, key.precision)
+        seen = {"labels": upcast(labels), "prediction": upcast(prediction), "loss": (loss.total, loss.terms)}
+        broken = {name: _nan_unless_finite(tree) for name, tree in seen.items()} if key.checks.finite else {}
+        means = {name: jnp.mean(values) for name, values in loss.terms.items()}
+        value, terms = (loss.total, means) if shares == 1 else jax.tree.map(lambda x: x / shares, (loss.total, means))
+        return scale.scale(value), (value, terms, broken)
+
+    def slope(params: Params, scale: LossScale, batch: Scene, settings: Settings) -> Slope:
+        gradient, (loss, terms, broken) = jax.grad(scaled_loss, has_aux=True)(params, scale, batch, settings)
+        return Slope(gradient, loss, terms, broken)
+
+    def part_of(scenes: Scenes, part: Int[Array, ""], settings: Settings) -> Scene:
+        if isinstance(scenes, Scene):
+            return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, part * size, size), scenes)
+        device = 0 if mesh is None else jax.lax.axis_index(AXIS)
+        first = (device * key.accumulation + part) * size
+        return train_scenes(key, settings, scenes, first=first, count=size)
+
+    def in_parts(params: Params, scale: LossScale, scenes: Scenes, settings: Settings) -> Slope:
+        def one(part: Int[Array, ""]) -> Slope:
+            return slope(params, scale, part_of(scenes, part, settings), settings)
+
+        def add(total: Slope, part: Int[Array, ""]) -> tuple[Slope, None]:
+            return jax.tree.map(jnp.add, total, one(part)), None
+
+        parts = jnp.arange(key.accumulation)
+        nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(one, parts[0]))
+        return jax.lax.scan(add, nothing, parts)[0]
+
+    # One part is no loop: the program is then the one that knows of no parts.
+    own = in_parts if draws or key.accumulation > 1 else slope
+    if mesh is None:
+        return own
+
+    def summed(params: Params, scale: LossScale, scenes: Scenes, settings: Settings) -> Slope:
+        return jax.lax.psum(own(params, scale, scenes, settings), AXIS)
+
+    everywhere, shared = PartitionSpec(), PartitionSpec(AXIS)
+    specs = (everywhere, everywhere, everywhere if draws else shared, everywhere)
+    # Without the check of what varies from device to device, gradients are each device's own until the sum above.
+    return jax.shard_map(summed, mesh=mesh, in_specs=specs, out_specs=everywhere, check_vma=False)
+
+
+def _nan_unless_finite(tree: Any) -> Float[Array, ""]:
+    return jnp.where(all_finite(tree), 0.0, jnp.nan)
