@@ -19,10 +19,11 @@ from risjax.config.limit import LimitConfig
 from risjax.evaluate import EvaluationScenes, load_scenes, stored_estimates
 from risjax.keys import Purpose, purpose_key
 from risjax.limit.decide import Ranked, decide_by_f1, decide_by_gospa, rank_by_matches
+from risjax.limit.expectation import expectations, pool
 from risjax.limit.prior import require_sampled_laws
 from risjax.limit.sampler import Samples, sample_posterior
 from risjax.limit.tables import DECISIONS, make_tables
-from risjax.metrics import summarise
+from risjax.metrics import scene_weights, summarise
 from risjax.run_directory import RunDirectory, write_atomically
 from risjax.terminal import Terminal
 from risjax.types import Estimates, Observation
@@ -40,7 +41,7 @@ def limit(config: Config, directory: RunDirectory, terminal: Terminal) -> dict[s
 
     Returns:
         What ``limit.json`` holds: `risjax.metrics.summarise` of the evaluation's methods and the decisions on the same
-        scenes, and ``convergence``.
+        scenes, ``expected`` (`risjax.limit.expectation.expectations`) and ``convergence``.
 
     Raises:
         LimitError: scenes of a file, or of a law whose prior is not supported.
@@ -112,7 +113,9 @@ def _summarise(
     """The table of methods and decisions; decisions are made from the draws of all replicates together."""
     count = len(scenes.sources.active)
     methods = {name: jax.tree.map(lambda leaf: leaf[:count], estimates) for name, estimates in methods.items()}
-    decisions, expected = _decide(_pool(samples["position"]), _pool(samples["active"]), config)
+    position, active = samples["position"], samples["active"]
+    decisions, expected = _decide(pool(position), pool(active), config)
+    alone = [_decide(position[:, one], active[:, one], config) for one in range(position.shape[1])]
     summary = summarise(
         methods | decisions,
         scenes.sources,
@@ -121,7 +124,13 @@ def _summarise(
         draws=config.evaluate.bootstrap_draws,
         seed=config.run.seed,
     )
-    return {**summary, "convergence": _convergence(config, scenes, samples, expected)}
+    weights = scene_weights(count, config.evaluate.bootstrap_draws, config.run.seed)
+    found = [one for one, _ in alone]
+    return {
+        **summary,
+        "expected": expectations(methods, decisions, found, position, active, config.evaluate.tolerance, weights),
+        "convergence": _convergence(config, scenes, samples, expected, alone),
+    }
 
 
 def _decide(position: np.ndarray, active: np.ndarray, config: Config) -> tuple[dict[str, Estimates], dict[str, float]]:
@@ -159,7 +168,11 @@ def _as_estimates(positions: list[np.ndarray], slots: int) -> Estimates:
 
 
 def _convergence(
-    config: Config, scenes: EvaluationScenes, samples: Arrays, expected: dict[str, float]
+    config: Config,
+    scenes: EvaluationScenes,
+    samples: Arrays,
+    expected: dict[str, float],
+    decided: list[tuple[dict[str, Estimates], dict[str, float]]],
 ) -> dict[str, Any]:
     """How far independent runs agree, and the posterior's own expectation with what its decisions reached."""
     replicates, _, slots = samples["active"].shape[1:]
@@ -168,8 +181,7 @@ def _convergence(
     variation = 0.5 * np.abs(laws - laws.mean(1, keepdims=True)).sum(-1).max(1)
     alone: dict[str, list[float]] = {name: [] for name in DECISIONS}
     reached: dict[str, list[float]] = {name: [] for name in DECISIONS}
-    for replicate in range(replicates):
-        found, expectation = _decide(samples["position"][:, replicate], samples["active"][:, replicate], config)
+    for found, expectation in decided:
         summary = summarise(found, scenes.sources, config.evaluate.tolerance, draws=2, seed=config.run.seed)
         for name, metric in DECISIONS.items():
             alone[name].append(expectation[name])
@@ -186,10 +198,6 @@ def _convergence(
         "replicates": replicates,
         "particles": samples["position"].shape[2],
     }
-
-
-def _pool(values: np.ndarray) -> np.ndarray:
-    return values.reshape(len(values), -1, *values.shape[3:])
 
 
 def _fingerprint(config: Config, scenes: EvaluationScenes) -> str:

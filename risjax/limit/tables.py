@@ -6,14 +6,16 @@ from risjax.tables import Row, interval_text
 
 DECISIONS = {"bayes_3d": "f1_3d", "bayes_angle": "f1_angle", "bayes_gospa": "gospa_m"}
 """Each decision with the metric that it is the best one for."""
+BOUNDS = ("above", "below")
+"""Of the limit: judged by the draws that a decision was made from, and by those of the other runs."""
 _METRICS = tuple(DECISIONS.values())
 
 
 def make_tables(result: dict[str, Any], source: str) -> dict[str, list[Row]]:
-    """Three tables, {title: rows}.
+    """Four tables, {title: rows}.
 
     Args:
-        result: of `risjax.limit.limit`, with ``methods``, ``pairs`` and ``convergence``.
+        result: of `risjax.limit.limit`, with ``methods``, ``pairs``, ``expected`` and ``convergence``.
         source: name of the scenes.
     """
     methods = result["methods"]
@@ -24,6 +26,7 @@ def make_tables(result: dict[str, Any], source: str) -> dict[str, list[Row]]:
     return {
         title: rows,
         "Paired difference from the decision that is best for the metric": left,
+        "In the posterior's expectation, without the luck of the true draw": _expected(result["expected"]),
         _convergence_title(result["convergence"]): _convergence_rows(result["convergence"]),
     }
 
@@ -35,6 +38,21 @@ def _cells(overall: dict[str, Any]) -> Row:
 def _left(result: dict[str, Any], method: str, metric: str) -> str:
     best = next(name for name, served in DECISIONS.items() if served == metric)
     return interval_text(result["pairs"][f"{method}_minus_{best}"]["overall"][metric], "+")
+
+
+def _expected(expected: dict[str, Any]) -> list[Row]:
+    """Every method as the posterior expects it, the limit from both sides, and what lies between them."""
+    limit, left = expected["limit"], expected["minus_limit"]
+    rows = [{"": name} | _cells(figures) for name, figures in expected["methods"].items()]
+    for end in BOUNDS:
+        rows.append(
+            {"": f"the limit, bounded from {end}"} | {name: interval_text(limit[name][end]) for name in _METRICS}
+        )
+    for method, figures in left.items():
+        for end in BOUNDS:
+            cells = {name: interval_text(figures[name][end], "+") for name in _METRICS}
+            rows.append({"": f"{method} minus the limit from {end}"} | cells)
+    return rows
 
 
 def _convergence_title(convergence: dict[str, Any]) -> str:

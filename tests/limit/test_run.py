@@ -40,6 +40,9 @@ def test_interrupted_it_goes_on_to_the_same_numbers(config, tmp_path, monkeypatc
     assert again == whole
     assert set(whole["methods"]) == {"bayes_3d", "bayes_angle", "bayes_gospa"}
     assert whole["convergence"]["particles"] == 32
+    assert all(len({tuple(row) for row in rows}) <= 1 for rows in whole["tables"].values())  # one header a table
+    labels = [row[""] for row in whole["tables"]["In the posterior's expectation, without the luck of the true draw"]]
+    assert labels[0] == "the limit, bounded from above"  # no estimates were stored here
     draws = [np.load(tmp_path / name / stage.SAMPLES_FILE)["position"] for name in ("whole", "torn")]
     np.testing.assert_array_equal(*draws)
 
