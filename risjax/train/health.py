@@ -90,4 +90,4 @@ def locate(trainer: Trainer, state: TrainState, batch: Scene) -> list[str]:
 
 
 def _spoilt(values: jax.Array) -> np.ndarray:
-    return ~np.isfinite(np.asarray(values)).reshape(values.shape[0], -1).all(axis=1)
+    return np.any(~np.isfinite(np.asarray(values)).reshape(values.shape[0], -1), axis=1)

@@ -84,8 +84,8 @@ def make_slope(key: ProgramKey, network: Network, mesh: Mesh | None, *, draws: b
         gradient, (loss, terms, broken) = jax.grad(scaled_loss, has_aux=True)(params, scale, batch, settings)
         return Slope(gradient, loss, terms, broken)
 
-    def part_of(scenes: Scenes, part: Int[Array, ""], settings: Settings) -> Scene:
-        if isinstance(scenes, Scene):
+    def part_of(scenes: Any, part: Int[Array, ""], settings: Settings) -> Scene:
+        if not draws:
             return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, part * size, size), scenes)
         device = 0 if mesh is None else jax.lax.axis_index(AXIS)
         first = (device * key.accumulation + part) * size
@@ -103,7 +103,7 @@ def make_slope(key: ProgramKey, network: Network, mesh: Mesh | None, *, draws: b
         return jax.lax.scan(add, nothing, parts)[0]
 
     # One part is no loop: the program is then the one that knows of no parts.
-    own = in_parts if draws or key.accumulation > 1 else slope
+    own: Callable[..., Slope] = in_parts if draws or key.accumulation > 1 else slope
     if mesh is None:
         return own
 
