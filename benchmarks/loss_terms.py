@@ -25,7 +25,7 @@ from risjax.config import Config
 from risjax.config.io import apply_overrides, load_config
 from risjax.loss import Labels, loss_settings, make_labels, total_loss
 from risjax.train import Trainer
-from risjax.types import PackedComplex, Prediction
+from risjax.types import PackedComplex, Prediction, Slots
 
 VARIANTS = {
     "default": {},
@@ -33,6 +33,7 @@ VARIANTS = {
     "diagonal": {"loss.covariance.diagonal": 0.5},
     "alignment": {"loss.alignment.weight": 0.5},
     "contrast": {"loss.contrast.weight": 0.5},
+    "geometry": {"loss.geometry.weight": 0.5, "model.geometry_slots": 5},  # the step has the head, too
     "schedule": {"loss.projector.warmup": 0.0},
 }
 ROUNDS = 15
@@ -42,14 +43,16 @@ def loss_alone(config: Config, trainer: Trainer) -> Callable[[], Any]:
     """The loss of a batch with its gradient by healthy predictions."""
     scenes = trainer.draw(jnp.asarray(0))
     settings = loss_settings(config.loss)
-    labels = make_labels(scenes, scenes.truth.label_factor[..., :1], array=config.physics.array, terms=settings.weights)
+    labels = make_labels(scenes, scenes.truth.label_factor[..., :1], physics=config.physics, terms=settings.weights)
     shape = (2, config.train.batch_size, config.physics.array.num_elements, config.model.rank)
     parts = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
 
     @jax.jit
     def slope(parts: jax.Array, labels: Labels) -> Any:
         def total(parts: jax.Array) -> jax.Array:
-            prediction = Prediction(PackedComplex(parts[0], parts[1]))
+            numbers = parts[0, :, :5, :4] if config.model.geometry_slots else None
+            slots = None if numbers is None else Slots(numbers[..., 0], numbers[..., 1:])
+            prediction = Prediction(PackedComplex(parts[0], parts[1]), slots)
             return total_loss(prediction, labels, settings, config.covariance, config.precision).total
 
         return jax.value_and_grad(total)(parts)

@@ -62,11 +62,13 @@ def make_places(physics: PhysicsConfig, position: Tensor, active: Tensor) -> dic
     return {"share": torch.where(active[..., None], share, 0.5), "active": active}
 
 
-def geometry_set(existence: Tensor, place: Tensor, places: dict[str, Tensor], position: float, width: float) -> Tensor:
+def geometry_set(
+    existence: Tensor, place: Tensor, places: dict[str, Tensor], position: float, smoothing: float
+) -> Tensor:
     """Binary cross-entropy of existence plus position errors, the least over all matchings, [B]."""
     active = places["active"]
     offset = place.sigmoid()[:, :, None, :] - places["share"][:, None, :, :]
-    error = (offset.square() / ((width**2 + offset.square()).sqrt() + width)).sum(-1)
+    error = (offset.square() / ((smoothing**2 + offset.square()).sqrt() + smoothing)).sum(-1)
     weight = position / active.sum(-1).clamp_min(1).to(error.dtype)
     chosen = optimal_assignment(weight[:, None, None] * error - existence[..., None] / existence.shape[1], active)
     charged = _softplus(torch.where(chosen.any(-1), -existence, existence)).mean(-1)

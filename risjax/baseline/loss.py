@@ -57,7 +57,7 @@ def total_loss(
         effective, loading = effective_covariance(factor, sample, covariance)
         terms["contrast"] = peak_contrast(effective, loading, peaks, cast(float, settings.contrast_margin_db))
     if "geometry" in weights:
-        numbers = cast(float, settings.geometry_position), cast(float, settings.geometry_width)
+        numbers = cast(float, settings.geometry_position), cast(float, settings.geometry_smoothing)
         terms["geometry"] = geometry_set(prediction["existence"], prediction["place"], labels["places"], *numbers)
     total = sum(
         (weight * terms[name].mean() for name, weight in weights.items()), start=torch.zeros((), device=factor.device)

@@ -142,7 +142,7 @@ class GeometryTermConfig(TermConfig):
 
     position: PositiveFloat = 5.0
     """Weight of a matched slot's error in position over existence, in the loss and in the matching."""
-    width: PositiveFloat = 0.05
+    smoothing: PositiveFloat = 0.05
     """Share of the field of view up to which an error in sin(azimuth), sin(elevation) or inverse range counts squared,
     and beyond which it counts as it is."""
 

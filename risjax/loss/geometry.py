@@ -50,7 +50,7 @@ def make_places(physics: PhysicsConfig, sources: Sources) -> Places:
 
 
 def geometry_set(
-    slots: Slots, places: Places, position: Float[Array, ""] | float, width: Float[Array, ""] | float
+    slots: Slots, places: Places, position: Float[Array, ""] | float, smoothing: Float[Array, ""] | float
 ) -> Float[Array, ""]:
     """The module's equation, for one scene.
 
@@ -61,14 +61,14 @@ def geometry_set(
         slots: of the head, in full precision.
         places: of `make_places`.
         position: p.
-        width: w > 0.
+        smoothing: w > 0.
 
     Raises:
         ValueError: at trace time, with fewer slots than sources.
     """
     offset = jax.nn.sigmoid(slots.place)[:, None, :] - places.share[None, :, :]
     # (sqrt(w^2 + d^2) - w, which would cancel for small d)
-    error = jnp.sum(offset**2 / (jnp.sqrt(width**2 + offset**2) + width), axis=-1)
+    error = jnp.sum(offset**2 / (jnp.sqrt(smoothing**2 + offset**2) + smoothing), axis=-1)
     weight = position / jnp.maximum(jnp.sum(places.active), 1)
     # A slot that is matched is charged softplus(-l) instead of softplus(l), which is l less.
     cost = weight * error - slots.existence[:, None] / slots.existence.shape[0]

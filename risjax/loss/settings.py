@@ -51,7 +51,7 @@ class LossSettings(NamedTuple):
         alignment_loading: ``alignment.loading``; None without that term.
         contrast_margin_db: ``contrast.margin_db``; None without that term.
         geometry_position: ``geometry.position``; None without that term.
-        geometry_width: ``geometry.width``; None without that term.
+        geometry_smoothing: ``geometry.smoothing``; None without that term.
         schedule: None for constant weights.
     """
 
@@ -60,7 +60,7 @@ class LossSettings(NamedTuple):
     alignment_loading: Number | None = None
     contrast_margin_db: Number | None = None
     geometry_position: Number | None = None
-    geometry_width: Number | None = None
+    geometry_smoothing: Number | None = None
     schedule: WeightSchedule | None = None
 
     @property
@@ -84,7 +84,7 @@ def loss_settings(config: LossConfig) -> LossSettings:
         alignment_loading=config.alignment.loading if "alignment" in active else None,
         contrast_margin_db=config.contrast.margin_db if "contrast" in active else None,
         geometry_position=config.geometry.position if "geometry" in active else None,
-        geometry_width=config.geometry.width if "geometry" in active else None,
+        geometry_smoothing=config.geometry.smoothing if "geometry" in active else None,
         schedule=None
         if all(pair == (1, 1) for pair in multiples)
         else WeightSchedule(

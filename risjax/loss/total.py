@@ -156,5 +156,5 @@ def _geometry(slots: Slots | None, places: Places | None, settings: LossSettings
     if places is None:
         raise ValueError("the term 'geometry' needs labels with places: make_labels(..., physics=..., terms=...)")
     assert settings.geometry_position is not None
-    assert settings.geometry_width is not None
-    return geometry_set(slots, places, settings.geometry_position, settings.geometry_width)
+    assert settings.geometry_smoothing is not None
+    return geometry_set(slots, places, settings.geometry_position, settings.geometry_smoothing)

@@ -22,6 +22,7 @@ from risjax.config import (
 )
 from risjax.config.estimator import GreedyConfig, SparseConfig
 from risjax.config.evaluate import Method
+from risjax.config.learning import GeometryTermConfig
 from risjax.evaluate import evaluate, measure
 from risjax.evaluate.methods import covariance_metrics, make_method
 from risjax.evaluate.scenes import bound_std, load_scenes
@@ -121,12 +122,13 @@ def test_a_learned_method_without_a_network_says_what_to_do(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_every_method_on_the_same_scenes(tmp_path: Path) -> None:
-    """Compiles ten programs. The network is untrained: that its methods run and are scored is what is looked at."""
+    """Compiles eleven programs. The network is untrained: that its methods run and are scored is what is looked at."""
     methods = get_args(Method)
     config = small_config(methods)
-    model = config.model.model_copy(update={"width": 8, "layers": 1, "heads": 1})
+    model = config.model.model_copy(update={"width": 8, "layers": 1, "heads": 1, "geometry_slots": 2})
     train = config.train.model_copy(update={"steps_per_epoch": 1, "epochs": 1, "batch_size": 4, "validation_scenes": 4})
-    config = config.model_copy(update={"model": model, "train": train})
+    loss = config.loss.model_copy(update={"geometry": GeometryTermConfig()})
+    config = config.model_copy(update={"model": model, "train": train, "loss": loss})
     directory, terminal = RunDirectory(tmp_path), Terminal(quiet=True)
     train_network(config, directory, terminal)
     entry = evaluate(config, directory, terminal)["sources"]["held_out"]

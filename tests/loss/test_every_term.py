@@ -151,7 +151,7 @@ def test_numbers_of_absent_terms_are_no_settings():
             "covariance": {"weight": 0.0, "diagonal": 0.3, "warmup": 0.0},
             "alignment": {"weight": 0.0, "loading": 0.5, "final": 3.0},
             "contrast": {"weight": 0.0, "margin_db": 3.0, "warmup": 2.0},
-            "geometry": {"weight": 0.0, "position": 2.0, "width": 0.2},
+            "geometry": {"weight": 0.0, "position": 2.0, "smoothing": 0.2},
             "schedule": {"warmup_fraction": 0.5, "final_fraction": 0.5},
         }
     )

@@ -107,6 +107,7 @@ WHOLE_LOSS = {
     "loss.projector.warmup": 0.0,
     "loss.projector.final": 0.5,
     "loss.covariance.diagonal": 0.5,
+    "model.geometry_slots": 5,
 }
 
 
@@ -128,6 +129,7 @@ def test_a_search_may_move_every_number_of_the_loss(whole_loss, path):
     ("path", "why"),
     [
         ("loss.contrast.margin_db", "loss.contrast.weight is 0"),
+        ("loss.geometry.position", "loss.geometry.weight is 0"),
         ("loss.alignment.warmup", "loss.alignment.weight is 0"),
         ("loss.schedule.warmup_fraction", "no term of the loss has a multiple"),
     ],
