@@ -5,6 +5,7 @@ elimination orders what is left: the weakest candidate goes, the others are fitt
 on the way is kept: `risjax.estimators.evidence` describes them, and the decision takes one of them.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from risjax.config import PhysicsConfig, PosteriorConfig
-from risjax.estimators.forward import joining_gain
+from risjax.estimators.forward import empty_fit, joining_gain
 from risjax.estimators.grid import Grid, to_position
 from risjax.estimators.likelihood import Statistics, steering_and_derivatives
 from risjax.estimators.peaks import local_maxima
@@ -69,6 +70,39 @@ def _exchange_weakest(
     return cosines, fit.active.at[weakest].set(fit.active[weakest] | better)
 
 
+def _backward(data: Statistics, physics: PhysicsConfig, fit: Fit, iterations: int) -> tuple[Fit, Int[Array, " K"]]:
+    """The fits with 1 ... K candidates, and the slot of the weakest of each.
+
+    A fit of k candidates is computed in k slots, so that what has been dropped costs nothing more: an evaluation of the
+    likelihood takes time in proportion to its slots. Empty slots are dropped before any candidate is.
+    """
+    slots = fit.active.shape[0]
+    none = empty_fit(data, physics, fit.cosines.dtype)
+    held = jnp.arange(slots)  # where each slot of the shrinking fit stands in the whole one
+    kept = []
+    for count in range(slots, 0, -1):
+        placed = jax.tree.map(functools.partial(jnp.where, jnp.all(fit.active)), _in_slots(fit, held, none), none)
+        dropped = jnp.argmin(jnp.where(fit.active, fit.contribution, -1.0))
+        kept.append((placed, held[dropped]))
+        if count > 1:
+            others = jnp.arange(count - 1)
+            others = others + (others >= dropped)
+            held = held[others]
+            fit = maximise(data, physics, fit.cosines[others], fit.active[others], iterations=iterations)
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves[::-1]), *kept)
+
+
+def _in_slots(fit: Fit, held: Int[Array, " k"], none: Fit) -> Fit:
+    """A fit of k slots as one of K, its slots at ``held``, the others as in ``none``."""
+    rows = (3 * held[:, None] + jnp.arange(3)[None, :]).reshape(-1)
+    per_slot = {
+        name: getattr(none, name).at[held].set(getattr(fit, name))
+        for name in ("cosines", "active", "amplitude", "contribution", "gradient")
+    }
+    curvature = none.curvature.at[rows[:, None], rows[None, :]].set(fit.curvature)
+    return Fit(**per_slot, residual=fit.residual, curvature=curvature)
+
+
 def eliminate(
     data: Statistics,
     effective: LowRankCovariance,
@@ -99,16 +133,7 @@ def eliminate(
 
     fit, _ = jax.lax.scan(exchange, fit, None, length=posterior.residual_rounds)
 
-    def drop(fit: Fit, _: None) -> tuple[Fit, tuple[Fit, Array]]:
-        weakest = jnp.argmin(jnp.where(fit.active, fit.contribution, jnp.inf))
-        left = fit.active & (jnp.arange(slots) != weakest)
-        return maximise(data, physics, fit.cosines, left, iterations=posterior.elimination_iterations), (fit, weakest)
-
-    _, (fits, weakest) = jax.lax.scan(drop, fit, None, length=slots)
-    # In ascending order; a scene with fewer candidates than slots has empty fits, which go to the end.
-    counts = jnp.sum(fits.active, axis=1)
-    order = jnp.argsort(jnp.where(counts > 0, counts, slots + 1))
-    fits, weakest = jax.tree.map(lambda leaf: leaf[order], (fits, weakest))
+    fits, weakest = _backward(data, physics, fit, posterior.elimination_iterations)
     vectors = jax.vmap(lambda x: steering_and_derivatives(physics.array, x, data.geometry)[0].T)(fits.cosines)
     level = jnp.where(fits.active, jnp.log10(mvdr_cost(whitening, vectors)), 0.0)
     return Elimination(fits, weakest, level, jnp.concatenate([data.energy[None], fits.residual]))

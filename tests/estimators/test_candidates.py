@@ -12,7 +12,7 @@ from risjax.estimators.evidence import describe, drops, num_features
 from risjax.estimators.forward import joining_gain
 from risjax.estimators.grid import make_grid, to_cosines, to_position
 from risjax.estimators.judged import existence_of_slots
-from risjax.estimators.likelihood import statistics
+from risjax.estimators.likelihood import linearise, statistics
 from risjax.estimators.polish import maximise
 from risjax.physics.array import steering
 from risjax.types import LowRankCovariance
@@ -67,6 +67,31 @@ def test_each_fit_holds_the_candidates_of_the_next_but_the_weakest(run):
         kept[weakest[k]] = False
         np.testing.assert_array_equal(kept, active[k - 1])
     assert len(set(weakest.tolist())) == SLOTS
+
+
+def test_a_fit_stands_in_its_own_slots(run):
+    """Fits are computed in as many slots as they have candidates: what is stored is what all slots would have given."""
+    observation = observe(PHYSICS, TRUTH, AMPLITUDES, noise=0.05)
+    found, _ = run(observation, covariance_of(TRUTH))
+    data = statistics(observation, PHYSICS)
+    again = jax.vmap(lambda x, on: linearise(data, PHYSICS.array, x, on))(found.fits.cosines, found.fits.active)
+    for name in again._fields:
+        expected = np.asarray(getattr(again, name))
+        np.testing.assert_allclose(getattr(found.fits, name), expected, rtol=2e-3, atol=1e-4 * np.abs(expected).max())
+
+
+def test_fewer_candidates_than_slots_leave_the_larger_fits_empty():
+    observation = observe(PHYSICS, TRUTH, AMPLITUDES, noise=0.05)
+    data = statistics(observation, PHYSICS)
+    settings = SETTINGS.model_copy(update={"residual_rounds": 0})
+    grid = make_grid(PHYSICS, settings.grid)
+    distance = jnp.sum((grid.cosines.reshape(-1, 3) - to_cosines(jnp.asarray(TRUTH[0]))[None, :]) ** 2, axis=1)
+    found = eliminate(data, covariance_of(TRUTH), PHYSICS, settings, grid, ranking=-distance)  # one peak
+    active = np.asarray(found.fits.active)
+    assert active.sum(1).tolist() == [1] + [0] * (SLOTS - 1)
+    assert active[0, int(found.weakest[0])]
+    np.testing.assert_array_equal(found.residuals[2:], np.full(SLOTS - 1, data.energy))
+    assert found.residuals[1] < data.energy
 
 
 def test_evidence_is_free_of_scale_and_finite(run):
