@@ -17,7 +17,7 @@ CONFIG = tiny_config()
 
 @pytest.fixture(scope="module")
 def observations() -> Observation:
-    return scene_batch(CONFIG.physics, 0, Purpose.TEST_SCENES, 0, 4).observation
+    return jax.jit(lambda: scene_batch(CONFIG.physics, 0, Purpose.TEST_SCENES, 0, 4).observation)()
 
 
 def test_shapes_dtypes_unit_rms_and_invariance_to_the_received_power(observations):

@@ -1,5 +1,8 @@
 """The network behind its functional boundary."""
 
+import functools
+from typing import Any, NamedTuple
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -7,7 +10,7 @@ import numpy as np
 import pytest
 
 from risjax.config import ArrayConfig, ModelConfig, PrecisionConfig
-from risjax.model import Features, build
+from risjax.model import Features, Network, Params, build
 from risjax.types import PackedComplex
 
 ARRAY = ArrayConfig(num_horizontal=4, num_vertical=4)
@@ -20,11 +23,24 @@ def some_features(batch: int = 5) -> Features:
     return Features(jax.random.normal(keys[0], (batch, 16, channels)), jax.random.normal(keys[1], (batch, 2)))
 
 
+class Made(NamedTuple):
+    """A network, its parameters, and its two functions compiled."""
+
+    network: Network
+    params: Params
+    apply: Any
+
+
+@functools.cache
+def made(compute: str) -> Made:
+    network = build(ARRAY, MODEL, PrecisionConfig(compute=compute))
+    return Made(network, jax.jit(network.init)(jax.random.key(1)), jax.jit(network.apply))
+
+
 @pytest.mark.parametrize("compute", ["bfloat16", "float16", "float32"])
 def test_shapes_and_dtypes(compute):
-    network = build(ARRAY, MODEL, PrecisionConfig(compute=compute))
-    params = network.init(jax.random.key(1))
-    prediction = jax.jit(network.apply)(params, some_features())
+    _, params, apply = made(compute)
+    prediction = apply(params, some_features())
     assert isinstance(prediction.factor, PackedComplex)
     chex.assert_shape(list(prediction.factor), (5, 16, 3))
     chex.assert_type(list(prediction.factor), jnp.float32)
@@ -34,8 +50,7 @@ def test_shapes_and_dtypes(compute):
 
 @pytest.mark.parametrize("compute", ["bfloat16", "float16", "float32"])
 def test_every_product_runs_in_the_compute_dtype(compute):
-    network = build(ARRAY, MODEL, PrecisionConfig(compute=compute))
-    params = network.init(jax.random.key(1))
+    network, params, _ = made(compute)
     jaxpr = jax.make_jaxpr(network.apply)(params, some_features())
     kernels = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == "dot_general"]
     assert kernels
@@ -46,8 +61,8 @@ def test_half_precision_agrees_with_float32_within_its_rounding():
     features = some_features()
     outputs = {}
     for compute in ("float32", "bfloat16", "float16"):
-        network = build(ARRAY, MODEL, PrecisionConfig(compute=compute))
-        outputs[compute] = np.stack(network.apply(network.init(jax.random.key(1)), features).factor)
+        _, params, apply = made(compute)
+        outputs[compute] = np.stack(apply(params, features).factor)
     scale = np.abs(outputs["float32"]).max()
     for compute in ("bfloat16", "float16"):
         # A dozen roundings in a row (two blocks and the embeddings), each of half an eps, add up in quadrature.
@@ -57,16 +72,20 @@ def test_half_precision_agrees_with_float32_within_its_rounding():
 
 
 def test_batch_entries_do_not_mix():
-    network = build(ARRAY, MODEL, PrecisionConfig(compute="float32"))
-    params, features = network.init(jax.random.key(1)), some_features()
-    whole = network.apply(params, features)
-    single = network.apply(params, jax.tree.map(lambda leaf: leaf[2:3], features))
+    _, params, apply = made("float32")
+    features = some_features()
+    whole, single = apply(params, features), apply(params, jax.tree.map(lambda leaf: leaf[2:3], features))
     chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[2:3], whole), single, atol=1e-5)
 
 
 def test_every_parameter_moves_the_output():
-    network = build(ARRAY, MODEL, PrecisionConfig(compute="float32"))
-    params = network.init(jax.random.key(1))
-    gradient = jax.grad(lambda p: sum(jnp.sum(leaf**2) for leaf in network.apply(p, some_features()).factor))(params)
+    network, params, _ = made("float32")
+
+    @jax.jit
+    @jax.grad
+    def slope(params):
+        return sum(jnp.sum(leaf**2) for leaf in network.apply(params, some_features()).factor)
+
+    gradient = slope(params)
     dead = [jax.tree_util.keystr(path) for path, leaf in jax.tree.leaves_with_path(gradient) if not jnp.any(leaf != 0)]
     assert not dead

@@ -17,10 +17,13 @@ BATCH = 3
 
 @pytest.fixture(scope="module")
 def inputs():
-    scenes = scene_batch(CONFIG.physics, 0, Purpose.TRAIN_SCENES, 0, BATCH)
-    return scenes.observation, jax.vmap(lambda observation: make_inputs(observation, CONFIG.model, CONFIG.physics))(
-        scenes.observation
-    )
+    @jax.jit
+    def make():
+        observations = scene_batch(CONFIG.physics, 0, Purpose.TRAIN_SCENES, 0, BATCH).observation
+        made = jax.vmap(lambda observation: make_inputs(observation, CONFIG.model, CONFIG.physics))(observations)
+        return observations, made
+
+    return make()
 
 
 def test_features_are_the_scaled_snapshots_and_the_channel_behind_each_code(inputs):
@@ -37,15 +40,16 @@ def test_features_are_the_scaled_snapshots_and_the_channel_behind_each_code(inpu
 
 def test_an_empty_scene_has_finite_features(inputs):
     one = jax.tree.map(lambda leaf: leaf[0], inputs[0])
-    features = make_inputs(one._replace(snapshots=jnp.zeros_like(one.snapshots)), CONFIG.model, CONFIG.physics).features
+    empty = one._replace(snapshots=jnp.zeros_like(one.snapshots))
+    features = jax.jit(lambda scene: make_inputs(scene, CONFIG.model, CONFIG.physics).features)(empty)
     assert all(np.isfinite(leaf).all() for leaf in features)
 
 
 @pytest.mark.parametrize("compute", ["float32", "float16"])
 def test_shapes_dtypes_and_no_dead_parameter(inputs, compute):
     network = build(CONFIG.physics.array, CONFIG.model, CONFIG.precision.model_copy(update={"compute": compute}))
-    params = network.init(jax.random.key(1))
-    prediction = network.apply(params, inputs[1].features)
+    params = jax.jit(network.init)(jax.random.key(1))
+    prediction = jax.jit(network.apply)(params, inputs[1].features)
     chex.assert_shape(list(prediction.factor), (BATCH, 36, CONFIG.model.rank))
     chex.assert_type(list(prediction.factor), jnp.float32)
     assert set(params) == {"encoder", "head"}
@@ -54,13 +58,13 @@ def test_shapes_dtypes_and_no_dead_parameter(inputs, compute):
         return sum(jnp.sum(part**2) for part in network.apply(params, inputs[1].features).factor)
 
     if compute == "float32":  # half of the original's parameters never got a gradient
-        gradient = jax.grad(energy)(params)
+        gradient = jax.jit(jax.grad(energy))(params)
         assert all(bool(jnp.any(leaf != 0)) for leaf in jax.tree.leaves(gradient))
 
 
 def test_codes_and_snapshots_are_pooled_apart(inputs):
     """Snapshots in one order and their codes in another: the same answer, which is why it cannot learn to invert H."""
     network = build(CONFIG.physics.array, CONFIG.model, CONFIG.precision.model_copy(update={"compute": "float32"}))
-    params, features = network.init(jax.random.key(1)), inputs[1].features
+    params, features, apply = jax.jit(network.init)(jax.random.key(1)), inputs[1].features, jax.jit(network.apply)
     other = features._replace(codes=features.codes[:, ::-1], passed=features.passed[:, ::-1])
-    chex.assert_trees_all_close(network.apply(params, features), network.apply(params, other), atol=1e-5)
+    chex.assert_trees_all_close(apply(params, features), apply(params, other), atol=1e-5)
