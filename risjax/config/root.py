@@ -154,7 +154,7 @@ class Config(Section):
                 ("model", "geometry_slots"),
                 slots,
                 f"got {slots}, expected 0: nothing trains the geometry head (loss.geometry.weight = 0); set that "
-                "weight to 0.5, or the slots to 0",
+                "weight to 0.1, or the slots to 0",
             )
         if learning and slots and not slots >= sources <= MOST_MATCHED:
             raise _problem(

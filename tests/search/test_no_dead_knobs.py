@@ -129,7 +129,6 @@ def test_a_search_may_move_every_number_of_the_loss(whole_loss, path):
     ("path", "why"),
     [
         ("loss.contrast.margin_db", "loss.contrast.weight is 0"),
-        ("loss.geometry.position", "loss.geometry.weight is 0"),
         ("loss.alignment.warmup", "loss.alignment.weight is 0"),
         ("loss.schedule.warmup_fraction", "no term of the loss has a multiple"),
     ],
