@@ -33,10 +33,13 @@ def whitener(covariance: LowRankCovariance) -> Complex[Array, "rank N"]:
 
 def mvdr_cost(whitening: Complex[Array, "rank N"], vectors: Complex[Array, "*shape N"]) -> Float[Array, "*shape"]:
     """q = delta a^H R^-1 a for unit-norm ``vectors``; the MVDR spectrum is delta / q."""
-    # rank x points, not points x rank: under vmap over scenes this is 1.8 times faster on a CPU.
-    image = jnp.einsum("rn,...n->r...", whitening, vectors, precision="highest")
-    floor = 4 * jnp.finfo(image.real.dtype).eps
-    return jnp.maximum(1.0 - jnp.sum(image.real**2 + image.imag**2, axis=0), floor)
+    # In real numbers: XLA's complex product of these shapes takes 1.4 times as long on a CPU. And rank x points, not
+    # points x rank: under vmap over scenes that is 1.8 times faster there.
+    rows = jnp.block([[whitening.real, -whitening.imag], [whitening.imag, whitening.real]])
+    columns = jnp.concatenate([vectors.real, vectors.imag], axis=-1)
+    image = jnp.einsum("rn,...n->r...", rows, columns, precision="highest")
+    floor = 4 * jnp.finfo(image.dtype).eps
+    return jnp.maximum(1.0 - jnp.sum(image**2, axis=0), floor)
 
 
 def mvdr_spectrum(covariance: LowRankCovariance, vectors: Complex[Array, "*shape N"]) -> Float[Array, "*shape"]:
