@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array
 
 from risjax.loss import LossSettings, loss_settings, make_labels, total_loss
-from risjax.model import make_inputs
+from risjax.model import Params, make_inputs
 from risjax.precision import upcast
 from risjax.train.locate import first_nonfinite
 from risjax.train.settings import program_key
@@ -25,8 +25,8 @@ class NonFiniteTraining(RuntimeError):
 def find_culprits(trainer: Trainer, state: TrainState, batch: Scene) -> list[str]:
     """Which leaves, terms and scenes are not finite, in value or in gradient by the predictions.
 
-    Un-jitted work on the host's time, each term alone over all scenes of a part of the batch (``train.accumulation``):
-    for a run that is stopping.
+    Each term alone, over all scenes of a part of the batch (``train.accumulation``), in a program of its own: for a run
+    that is stopping.
 
     Returns:
         One line a culprit, such as ``loss term 'projector': gradient of scenes 3, 17``.
@@ -52,27 +52,34 @@ def find_culprits(trainer: Trainer, state: TrainState, batch: Scene) -> list[str
 def _spoilt_scenes(trainer: Trainer, state: TrainState, batch: Scene) -> dict[str, np.ndarray]:
     """Which scenes are not finite, in every leaf of predictions and labels, and in every term and its gradient."""
     config = trainer.config
-    inputs = jax.vmap(lambda observation: make_inputs(observation, config.model, config.physics))(batch.observation)
-    prediction = upcast(trainer.program.network.apply(state.params, inputs.features))
-    settings = loss_settings(config.loss)
-    labels = make_labels(batch, inputs.sample, physics=config.physics, terms=settings.weights)
-    found = {
-        f"{name}{jax.tree_util.keystr(path)}": _spoilt(leaf)
-        for name, tree in (("prediction", prediction), ("labels", labels))
-        for path, leaf in jax.tree.leaves_with_path(tree)
-        if jnp.issubdtype(leaf.dtype, jnp.inexact)
-    }
-    for name in settings.weights:
-        only = settings._replace(weights={name: 1.0})
 
-        def alone(prediction: Prediction, name: str = name, only: LossSettings = only) -> tuple[Array, Array]:
-            terms = total_loss(prediction, labels, only, config.covariance, config.precision).terms
-            return jnp.sum(terms[name]), terms[name]
+    @jax.jit  # operation by operation, each would be compiled by itself, which takes longer
+    def look(params: Params, batch: Scene) -> list[dict[str, Array]]:
+        inputs = jax.vmap(lambda observation: make_inputs(observation, config.model, config.physics))(batch.observation)
+        prediction = upcast(trainer.program.network.apply(params, inputs.features))
+        settings = loss_settings(config.loss)
+        labels = make_labels(batch, inputs.sample, physics=config.physics, terms=settings.weights)
+        found = [
+            {
+                f"{name}{jax.tree_util.keystr(path)}": _spoilt(leaf)
+                for path, leaf in jax.tree.leaves_with_path(tree)
+                if jnp.issubdtype(leaf.dtype, jnp.inexact)
+            }
+            for name, tree in (("prediction", prediction), ("labels", labels))
+        ]
+        for name in settings.weights:
+            only = settings._replace(weights={name: 1.0})
 
-        gradient, values = jax.grad(alone, has_aux=True)(prediction)
-        found[f"loss term {name!r}: value"] = _spoilt(values)
-        found[f"loss term {name!r}: gradient"] = np.any([_spoilt(leaf) for leaf in jax.tree.leaves(gradient)], axis=0)
-    return found
+            def alone(prediction: Prediction, name: str = name, only: LossSettings = only) -> tuple[Array, Array]:
+                terms = total_loss(prediction, labels, only, config.covariance, config.precision).terms
+                return jnp.sum(terms[name]), terms[name]
+
+            gradient, values = jax.grad(alone, has_aux=True)(prediction)
+            either = jnp.any(jnp.stack([_spoilt(leaf) for leaf in jax.tree.leaves(gradient)]), axis=0)
+            found.append({f"loss term {name!r}: value": _spoilt(values), f"loss term {name!r}: gradient": either})
+        return found
+
+    return {what: np.asarray(bad) for found in look(state.params, batch) for what, bad in found.items()}
 
 
 def locate(trainer: Trainer, state: TrainState, batch: Scene) -> list[str]:
@@ -89,5 +96,5 @@ def locate(trainer: Trainer, state: TrainState, batch: Scene) -> list[str]:
     return lines or ["evaluated operation by operation, the step is finite: the compiled program's own rounding did it"]
 
 
-def _spoilt(values: jax.Array) -> np.ndarray:
-    return np.any(~np.isfinite(np.asarray(values)).reshape(values.shape[0], -1), axis=1)
+def _spoilt(values: Array) -> Array:
+    return ~jnp.isfinite(values).reshape(values.shape[0], -1).all(axis=1)

@@ -123,7 +123,7 @@ def test_overfit_gate(tmp_path):
         train__batch_size=8,
         train__learning_rate=4e-3,
         train__epochs=1,
-        train__steps_per_epoch=600,
+        train__steps_per_epoch=200,
         model__width=64,
         model__layers=2,
         model__heads=4,
