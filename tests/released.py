@@ -1,25 +1,30 @@
 """A tiny network as a release, untrained: what loading, predicting and exporting need, in a second."""
 
+import functools
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 
-from risjax.config import Config
+from risjax.config import ArrayConfig, Config, ModelConfig, PrecisionConfig
 from risjax.estimators.evidence import num_features
-from risjax.model import build
+from risjax.model import Params, build
 from risjax.pipeline import POSTERIOR, make_posterior
 from risjax.release.write import write_release
 from risjax.run_directory import RunDirectory
 from tests.tiny import tiny_config
 
 
+@functools.lru_cache
+def _untrained(array: ArrayConfig, model: ModelConfig, precision: PrecisionConfig) -> Params:
+    return jax.jit(build(array, model, precision).init)(jax.random.key(0))
+
+
 def tiny_release(folder: Path, *, posterior: bool = True, **overrides: object) -> tuple[Path, Config]:
     """The folder of a release under ``folder``, and the configuration that it was made with."""
     config = tiny_config(**overrides)
-    network = build(config.physics.array, config.model, config.precision)
     key, zeros = jax.random.key(0), jnp.zeros(num_features(config.physics.scene.max_sources))
-    params = jax.jit(network.init)(key)
+    params = dict(_untrained(config.physics.array, config.model, config.precision))
     if posterior:
         head = make_posterior(config.physics, config.model).init(key, zeros, zeros + 1)
         head["existence"]["bias"] = jnp.full(1, 2.0)  # it believes in what it is shown

@@ -28,7 +28,7 @@ SECTIONS = CONFIG.physics, CONFIG.precision, CONFIG.model, CONFIG.estimator
 @pytest.fixture(scope="module")
 def trained():
     params = Trainer(CONFIG).init().params
-    return params, scene_batch(CONFIG.physics, 0, Purpose.TEST_SCENES, 0, 4)
+    return params, jax.jit(lambda: scene_batch(CONFIG.physics, 0, Purpose.TEST_SCENES, 0, 4))()
 
 
 def test_the_loss_judges_the_covariance_that_inference_uses(trained, monkeypatch):
@@ -40,13 +40,21 @@ def test_the_loss_judges_the_covariance_that_inference_uses(trained, monkeypatch
 
     monkeypatch.setattr(total_module, "projector_distance", fingerprint)
     trainer = Trainer(CONFIG)
-    inputs = jax.vmap(lambda observation: make_inputs(observation, CONFIG.model, CONFIG.physics))(batch.observation)
-    prediction = trainer.program.network.apply(params, inputs.features)
     settings = make_settings(CONFIG)
-    labels = make_labels(batch, inputs.sample)
-    seen = total_loss(prediction, labels, settings.loss, settings.covariance, CONFIG.precision)
-    _, effective = make_pipeline(*SECTIONS).covariance(params, batch.observation, CONFIG.covariance)
-    expected = jax.vmap(fingerprint)(effective)
+
+    @jax.jit
+    def of_the_loss(params, batch):
+        inputs = jax.vmap(lambda observation: make_inputs(observation, CONFIG.model, CONFIG.physics))(batch.observation)
+        prediction = trainer.program.network.apply(params, inputs.features)
+        labels = make_labels(batch, inputs.sample)
+        return total_loss(prediction, labels, settings.loss, settings.covariance, CONFIG.precision)
+
+    @jax.jit
+    def of_the_pipeline(params, batch):
+        _, effective = make_pipeline(*SECTIONS).covariance(params, batch.observation, CONFIG.covariance)
+        return jax.vmap(fingerprint)(effective)
+
+    seen, expected = of_the_loss(params, batch), of_the_pipeline(params, batch)
     np.testing.assert_allclose(seen.terms["projector"], expected, rtol=1e-4, atol=1e-3)
     assert np.ptp(expected) > 1.0, "the probe tells scenes apart"
 
