@@ -16,6 +16,7 @@ SHRUNK = [
     "train.epochs=2",
     "train.batch_size=4",
     "train.validation_scenes=4",
+    "train.posterior={scenes: 64, epochs: 4}",
     "search.trials=2",
     "search.epochs=1",
     "search.steps_per_epoch=2",
