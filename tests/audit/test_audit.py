@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 import risjax.loss.total
-import risjax.train.step
+import risjax.train.slope
 from risjax.audit import offences, operations, run_audit, trace_step
 from risjax.config import LossConfig
 from risjax.config.io import load_config
@@ -36,6 +36,7 @@ def test_the_shipped_step_is_clean_for_every_policy(compute):
 
 
 WHOLE_LOSS = [
+    "model.geometry_slots=5",
     *(f"loss.{name}.weight=0.5" for name in LossConfig().terms),
     "loss.covariance.diagonal=0.5",
     "loss.projector.warmup=0.0",
@@ -47,8 +48,8 @@ def test_the_step_is_clean_with_every_term_of_the_loss_and_a_schedule():
     program = list(operations(trace_step(config)))
     precision = config.precision
     assert offences(program, compute=precision.compute, loss_matmul=precision.loss_matmul) == []
-    # and it saw them: linear algebra of each of the two that have some of their own, there and back
-    for file in ("subspace_alignment.py", "peak_contrast.py"):
+    # and it saw them: the arithmetic of each of those that have some of their own, there and back
+    for file in ("subspace_alignment.py", "peak_contrast.py", "geometry.py"):
         seen = [operation for operation in program if operation.room == "loss" and file in operation.source]
         assert {operation.is_backward for operation in seen} == {False, True}, file
 
@@ -96,14 +97,14 @@ def half_labels(scene, sample, **arguments):
 
 
 def test_labels_left_in_float16_are_caught(config, monkeypatch):
-    monkeypatch.setattr(risjax.train.step, "make_labels", half_labels)
+    monkeypatch.setattr(risjax.train.slope, "make_labels", half_labels)
     assert found(config) == []  # half labels are fine where the door widens them
     monkeypatch.setattr(risjax.loss.total, "upcast", careless)
     assert any("float16 in the loss" in o.message and "careless" in o.source for o in found(config))
 
 
 def test_labels_left_in_float16_stop_at_the_door(config, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(risjax.train.step, "make_labels", half_labels)
+    monkeypatch.setattr(risjax.train.slope, "make_labels", half_labels)
     monkeypatch.setattr(risjax.loss.total, "upcast", lambda tree: tree if isinstance(tree, Labels) else upcast(tree))
     assert not run_audit(config, RunDirectory(tmp_path), Terminal(quiet=True))
     assert "labels still holds a PackedComplex of float16" in capsys.readouterr().out

@@ -86,7 +86,8 @@ def test_fewer_candidates_than_slots_leave_the_larger_fits_empty():
     settings = SETTINGS.model_copy(update={"residual_rounds": 0})
     grid = make_grid(PHYSICS, settings.grid)
     distance = jnp.sum((grid.cosines.reshape(-1, 3) - to_cosines(jnp.asarray(TRUTH[0]))[None, :]) ** 2, axis=1)
-    found = eliminate(data, covariance_of(TRUTH), PHYSICS, settings, grid, ranking=-distance)  # one peak
+    one_peak = jax.jit(lambda data, effective: eliminate(data, effective, PHYSICS, settings, grid, ranking=-distance))
+    found = one_peak(data, covariance_of(TRUTH))
     active = np.asarray(found.fits.active)
     assert active.sum(1).tolist() == [1] + [0] * (SLOTS - 1)
     assert active[0, int(found.weakest[0])]
