@@ -26,8 +26,11 @@ except ImportError:  # Windows
     fcntl = None
 
 
-_PAUSES_S = (0.2, 0.5, 1.0, 0.0)
-"""Between tries to connect: workers that start together race to create an empty database's tables."""
+_PAUSES_S = (0.2, 0.5, 1.0)
+"""Between tries to connect."""
+_MAX_LOST_RACES = 20
+"""Workers that start together race to create an empty database's 13 tables and the rows of two. A lost race is no
+failed try: it leaves one thing less to create. (MySQL commits table by table, PostgreSQL all of them at once.)"""
 
 
 class StorageError(Exception):
@@ -114,20 +117,14 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         journal = folder / "study.journal"
         lock = JournalFileOpenLock(str(journal)) if fcntl is None else JournalLock(journal)
         return JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))  # type: ignore[arg-type]
-    error = None
-    for pause_s in _PAUSES_S:
-        try:
-            return _connect(url)
-        except Exception as caught:  # noqa: BLE001  (drivers raise what they like, with the URL in it)
-            error = caught
-            if not hasattr(caught, "connection_invalidated"):  # no database's error: a driver or a scheme is missing
-                break
-            time.sleep(pause_s)
-    raise StorageError(
-        f"search.storage {mask(url)} cannot be opened: {mask(str(error)).splitlines()[0]}; is the server "
-        "reachable, the password given, the driver installed (pip install -e '.[postgres]' for PostgreSQL, '.[grpc]' "
-        "for the gRPC proxy)?"
-    ) from None
+    try:
+        return _connect_patiently(url)
+    except Exception as error:  # noqa: BLE001  (drivers raise what they like, with the URL in it)
+        raise StorageError(
+            f"search.storage {mask(url)} cannot be opened: {mask(str(error)).splitlines()[0]}; is the server "
+            "reachable, the password given, the driver installed (pip install -e '.[postgres]' for postgresql://, "
+            "'.[mysql]' for mysql+pymysql://, '.[grpc]' for the gRPC proxy)?"
+        ) from None
 
 
 def close_storage(storage: BaseStorage) -> None:
@@ -138,12 +135,38 @@ def close_storage(storage: BaseStorage) -> None:
         engine.dispose()
 
 
+def _connect_patiently(url: str) -> BaseStorage:
+    """`_connect`, tried again where the error is a database's; another is a missing driver or scheme."""
+    pauses_s, lost_races = iter(_PAUSES_S), 0
+    while True:
+        try:
+            return _connect(url)
+        except Exception as error:
+            pause_s = None
+            if _lost_race(error) and lost_races < _MAX_LOST_RACES:
+                lost_races, pause_s = lost_races + 1, _PAUSES_S[0]
+            elif hasattr(error, "connection_invalidated"):
+                pause_s = next(pauses_s, None)
+            if pause_s is None:
+                raise
+            time.sleep(pause_s)
+
+
+def _lost_race(error: Exception) -> bool:
+    """Whether another worker has just created what this one was about to."""
+    return hasattr(error, "connection_invalidated") and (
+        type(error).__name__ == "IntegrityError" or "already exists" in str(error)
+    )
+
+
 def _connect(url: str) -> BaseStorage:
     if url.startswith("grpc://"):
         host, _, port = url.removeprefix("grpc://").rstrip("/").partition(":")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.storages.GrpcStorageProxy(host=host, port=int(port or 13000))
+    if url.startswith("mariadb"):  # Optuna looks before each use whether a connection still lives, under "mysql" alone
+        url = "mysql" + url.removeprefix("mariadb")
     return _sqlite(url) if url.startswith("sqlite:") else optuna.storages.get_storage(url)
 
 

@@ -27,6 +27,8 @@ from risjax.terminal import Terminal, value_text
 
 REASON = "reason"
 """Attribute of a trial that ended without a value: why."""
+_REASON_CHARACTERS = 4000
+"""More of a reason is cut off. MySQL's columns take 65,535 bytes, and Optuna writes up to twelve for a character."""
 _POLL_S = 1.0
 
 
@@ -194,7 +196,7 @@ class Worker:
         """Ends a trial with its verdict."""
         search = self.config.search
         if verdict.reason is not None:
-            member.trial.set_user_attr(REASON, mask(verdict.reason))
+            member.trial.set_user_attr(REASON, _told(verdict.reason))
         self.study.tell(member.trial, verdict.value, state=verdict.state, skip_if_finished=True)
         self.bar.advance(1)
         told = f"{search.metric} {verdict.value:.4g}" if verdict.value is not None else f"pruned: {verdict.reason}"
@@ -208,7 +210,7 @@ class Worker:
     def fail(self, trial: optuna.Trial | FrozenTrial, end: str, reason: str) -> None:
         """Ends an attempt without a result; does nothing where somebody else ended it before."""
         try:
-            for key, value in ((END, end), (REASON, mask(reason))):
+            for key, value in ((END, end), (REASON, _told(reason))):
                 self.study._storage.set_trial_user_attr(trial._trial_id, key, value)
             self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         except UpdateFinishedTrialError:
@@ -224,6 +226,12 @@ class Worker:
             self.best = write_records(self.directory, self.config, records, written=self.best)
             drop_checkpoints(self.directory, read_slots(self.study.get_trials(deepcopy=False)), self.best)
         return records
+
+
+def _told(reason: str) -> str:
+    """A reason as the study takes it: without passwords, which half a URL would no longer be known to hold, and cut."""
+    reason = mask(reason)
+    return reason if len(reason) <= _REASON_CHARACTERS else reason[: _REASON_CHARACTERS - 2] + " …"
 
 
 def _short(values: Mapping[str, Any]) -> str:

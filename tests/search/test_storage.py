@@ -8,6 +8,7 @@ import time
 
 import optuna
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from risjax.run_directory import RunDirectory
 from risjax.search import StorageError, search
@@ -95,3 +96,29 @@ def test_a_storage_that_cannot_be_opened_says_so_without_the_password(tmp_path, 
     assert "s3cret" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+def test_a_race_for_an_empty_database_is_no_failed_try(tmp_path, monkeypatch):
+    """Every table may be lost to another worker once, which on a slow server takes longer than all tries."""
+    races, failures = iter(range(10)), iter(range(2))
+
+    def connect(url):
+        for table in races:
+            raise OperationalError("CREATE TABLE", None, Exception(f"Table '{table}' already exists"))
+        for _ in failures:
+            raise OperationalError("SELECT", None, Exception("gone away"))
+        return optuna.storages.InMemoryStorage()
+
+    monkeypatch.setattr("risjax.search.storage._connect", connect)
+    monkeypatch.setattr("risjax.search.storage._PAUSES_S", (0.01, 0.01))
+    open_storage("mysql+pymysql://host/db", tmp_path)
+
+
+def test_what_always_exists_already_is_given_up(tmp_path, monkeypatch):
+    def connect(url):
+        raise OperationalError("CREATE TABLE", None, Exception("Table 'studies' already exists"))
+
+    monkeypatch.setattr("risjax.search.storage._connect", connect)
+    monkeypatch.setattr("risjax.search.storage._PAUSES_S", (0.01, 0.01))
+    with pytest.raises(StorageError, match="already exists"):
+        open_storage("mysql+pymysql://host/db", tmp_path)
