@@ -17,6 +17,8 @@ SECRET = "pa@ss:w/rd"
         ("postgresql+psycopg://ada:pa@ss:w/rd@host/db", "postgresql+psycopg://ada:***@host/db"),
         ("mysql://:s3cret@host/db", "mysql://:***@host/db"),
         ("postgresql://host/db?user=ada&password=s3cret&x=1", "postgresql://host/db?user=ada&password=***&x=1"),
+        ("postgresql://host/db?sslkey=k.pem&sslpassword=s3cret", "postgresql://host/db?sslkey=k.pem&sslpassword=***"),
+        ("mysql://host/db?ssl_key_password=s3cret", "mysql://host/db?ssl_key_password=***"),
         ("sqlite:///runs/study.db", "sqlite:///runs/study.db"),
         ("postgresql://ada@host/db", "postgresql://ada@host/db"),
         ("grpc://host:13000", "grpc://host:13000"),
