@@ -19,11 +19,13 @@ from risjax.config import Config, PhysicsConfig
 from risjax.config.evaluate import Method
 from risjax.evaluate.methods import (
     LEARNED,
+    LIKELIHOOD,
     ORACLE,
     TOLD_K,
     Batch,
     Found,
     covariance_metrics,
+    factor_of_sources,
     make_method,
     needs_common_field,
 )
@@ -36,7 +38,7 @@ from risjax.types import Estimates
 Arrays = dict[str, np.ndarray]
 Compiled = dict[Any, tuple[Callable[[Params | None, Batch], Found], float]]
 """Programs and the seconds that they took to compile, by method, physics and shapes: sources may share them."""
-_PER_SCENE = ("nmse", "subspace_overlap")
+_PER_SCENE = ("nmse", "subspace_overlap", "nmse_of_sources", "subspace_overlap_of_sources")
 
 
 def run_methods(
@@ -129,15 +131,25 @@ def _run_method(
         found = jax.block_until_ready(function(network, batch))
         seconds.append((time.perf_counter() - started) / size)
         part = dict(zip(Estimates._fields, jax.device_get(found.estimates), strict=True))
-        if found.factor is not None and scenes.label_factor is not None:
-            rows = _rows_at(start, size, num_scenes)
-            count = jnp.asarray(scenes.sources.active[rows].sum(1).astype(np.int32))
-            label = jnp.asarray(scenes.label_factor[rows])
-            part |= jax.device_get(covariance_metrics(found.factor, label, count))
-        parts.append(part)
+        parts.append(part | _compare(scenes, method, found, _rows_at(start, size, num_scenes)))
         bar.advance(min(size, num_scenes - start), method=method)
     arrays = {name: np.concatenate([part[name] for part in parts])[:num_scenes] for name in parts[0]}
     return arrays | {"seconds": np.array([compile_s, np.median(seconds)])}
+
+
+def _compare(scenes: EvaluationScenes, method: Method, found: Found, rows: np.ndarray) -> Arrays:
+    """How far the covariances that a method stands for are from the true ones of some scenes."""
+    if scenes.label_factor is None:
+        return {}
+    label = jnp.asarray(scenes.label_factor[rows])
+    count = jnp.asarray(scenes.sources.active[rows].sum(1).astype(np.int32))
+    compared = {} if found.factor is None else covariance_metrics(found.factor, label, count)
+    if method in LIKELIHOOD:
+        geometry = jax.tree.map(lambda leaf: leaf[rows], scenes.observation.geometry)
+        factor = factor_of_sources(found.estimates, scenes.physics, geometry)
+        of_sources = covariance_metrics(factor, label, count)
+        compared = compared | {f"{name}_of_sources": values for name, values in of_sources.items()}
+    return jax.device_get(compared)
 
 
 def _compile(

@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from risjax.config import ToleranceConfig
-from risjax.limit.tables import BOUNDS, DECISIONS
+from risjax.limit.subspace import Overlaps
+from risjax.limit.tables import BOUNDS, DECISIONS, OVERLAP
 from risjax.metrics import Ratio, draw_ratios, score
 from risjax.metrics.bootstrap import Drawn, difference
 from risjax.types import Estimates, Sources
@@ -54,6 +55,7 @@ def expectations(
     active: Bool[np.ndarray, "S R P K"],
     tolerance: ToleranceConfig,
     weights: Float[np.ndarray, "D S"],
+    spans: Overlaps,
 ) -> dict[str, Any]:
     """Methods and limit, as the posterior expects them.
 
@@ -65,14 +67,18 @@ def expectations(
         active: which of them are sources.
         tolerance: gates and GOSPA's constants.
         weights: of the resampled scenes.
+        spans: the overlap of subspaces, of the same methods and draws.
 
     Returns:
         ``{"methods": {name: {metric: interval}}, "limit": {metric: {"above", "below"}}, "minus_limit": {name: {metric:
         {"above", "below"}}}}``; ``above`` is what bounds the limit from its better side.
     """
     every = pool(position), pool(active)
-    drawn = {name: draw_ratios(expected_ratios(one, *every, tolerance), weights) for name, one in methods.items()}
-    limit: dict[str, dict[str, Drawn]] = {}
+    drawn = {
+        name: draw_ratios(expected_ratios(one, *every, tolerance) | {OVERLAP: spans.methods[name]}, weights)
+        for name, one in methods.items()
+    }
+    limit: dict[str, dict[str, Drawn]] = {OVERLAP: draw_ratios(spans.limit, weights)}
     for name, metric in DECISIONS.items():
         above = expected_ratios(pooled[name], *every, tolerance)[metric]
         below = _mean(

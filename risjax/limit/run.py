@@ -22,6 +22,7 @@ from risjax.limit.decide import Ranked, decide_by_f1, decide_by_gospa, rank_by_m
 from risjax.limit.expectation import expectations, pool
 from risjax.limit.prior import require_sampled_laws
 from risjax.limit.sampler import Samples, sample_posterior
+from risjax.limit.subspace import overlaps
 from risjax.limit.tables import DECISIONS, make_tables
 from risjax.metrics import scene_weights, summarise
 from risjax.run_directory import RunDirectory, write_atomically
@@ -126,9 +127,11 @@ def _summarise(
     )
     weights = scene_weights(count, config.evaluate.bootstrap_draws, config.run.seed)
     found = [one for one, _ in alone]
+    spans = overlaps(methods, position, active, scenes.physics, scenes.observation.geometry)
+    tolerance = config.evaluate.tolerance
     return {
         **summary,
-        "expected": expectations(methods, decisions, found, position, active, config.evaluate.tolerance, weights),
+        "expected": expectations(methods, decisions, found, position, active, tolerance, weights, spans),
         "convergence": _convergence(config, scenes, samples, expected, alone),
     }
 

@@ -8,7 +8,10 @@ DECISIONS = {"bayes_3d": "f1_3d", "bayes_angle": "f1_angle", "bayes_gospa": "gos
 """Each decision with the metric that it is the best one for."""
 BOUNDS = ("above", "below")
 """Of the limit: judged by the draws that a decision was made from, and by those of the other runs."""
+OVERLAP = "subspace_overlap"
+"""Of the span of the sources, in the posterior's expectation alone (`risjax.limit.subspace`)."""
 _METRICS = tuple(DECISIONS.values())
+_EXPECTED = (*_METRICS, OVERLAP)
 
 
 def make_tables(result: dict[str, Any], source: str) -> dict[str, list[Row]]:
@@ -31,8 +34,8 @@ def make_tables(result: dict[str, Any], source: str) -> dict[str, list[Row]]:
     }
 
 
-def _cells(overall: dict[str, Any]) -> Row:
-    return {metric: interval_text(overall[metric]) for metric in _METRICS}
+def _cells(overall: dict[str, Any], metrics: tuple[str, ...] = _METRICS) -> Row:
+    return {metric: interval_text(overall[metric]) for metric in metrics}
 
 
 def _left(result: dict[str, Any], method: str, metric: str) -> str:
@@ -43,14 +46,14 @@ def _left(result: dict[str, Any], method: str, metric: str) -> str:
 def _expected(expected: dict[str, Any]) -> list[Row]:
     """Every method as the posterior expects it, the limit from both sides, and what lies between them."""
     limit, left = expected["limit"], expected["minus_limit"]
-    rows = [{"": name} | _cells(figures) for name, figures in expected["methods"].items()]
+    rows = [{"": name} | _cells(figures, _EXPECTED) for name, figures in expected["methods"].items()]
     for end in BOUNDS:
         rows.append(
-            {"": f"the limit, bounded from {end}"} | {name: interval_text(limit[name][end]) for name in _METRICS}
+            {"": f"the limit, bounded from {end}"} | {name: interval_text(limit[name][end]) for name in _EXPECTED}
         )
     for method, figures in left.items():
         for end in BOUNDS:
-            cells = {name: interval_text(figures[name][end], "+") for name in _METRICS}
+            cells = {name: interval_text(figures[name][end], "+") for name in _EXPECTED}
             rows.append({"": f"{method} minus the limit from {end}"} | cells)
     return rows
 

@@ -28,6 +28,8 @@ _METRICS = {
     "gospa_false": "GOSPA, false (m²)",
     "nmse": "NMSE of R",
     "subspace_overlap": "Overlap of the signal subspaces",
+    "nmse_of_sources": "NMSE of the reported sources' covariance",
+    "subspace_overlap_of_sources": "Overlap of the reported sources' span",
     "rmse_azimuth_deg": "RMSE azimuth (°)",
     "rmse_elevation_deg": "RMSE elevation (°)",
     "rmse_range_m": "RMSE range (m)",

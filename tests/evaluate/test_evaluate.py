@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import get_args
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -24,13 +25,16 @@ from risjax.config import (
 from risjax.config.estimator import GreedyConfig, SparseConfig
 from risjax.config.evaluate import Method
 from risjax.config.learning import GeometryTermConfig
+from risjax.data.stream import scene_batch
 from risjax.evaluate import evaluate, measure
-from risjax.evaluate.methods import covariance_metrics, make_method
+from risjax.evaluate.methods import covariance_metrics, factor_of_sources, make_method
 from risjax.evaluate.scenes import bound_std, load_scenes
+from risjax.keys import Purpose
 from risjax.pipeline import make_pipeline
 from risjax.run_directory import RunDirectory
 from risjax.terminal import Terminal
 from risjax.train import train as train_network
+from risjax.types import Estimates
 
 SCENES = 128
 """Enough for a gate: two in a hundred are of pairs that no covariance of so small a surface tells apart."""
@@ -174,3 +178,19 @@ def test_subspace_overlap_is_that_of_the_dominant_eigenvectors():
         overlap = np.linalg.norm(dominant.conj().T @ truth) ** 2 / count
         np.testing.assert_allclose(metrics["subspace_overlap"][index], overlap, rtol=1e-4)
     assert metrics["subspace_overlap"][2] > 0.9
+
+
+def test_reported_sources_are_worth_the_covariance_that_they_make():
+    """The true sources are; without the second of two, one dimension is missing; without any, there is nothing."""
+    physics = PhysicsConfig(scene=SceneConfig(num_sources=(2, 2)))
+    scenes = jax.jit(lambda seed: scene_batch(physics, seed, Purpose.TRAIN_SCENES, 0, 6))(3)
+    sources, label = scenes.truth.sources, scenes.truth.label_factor
+    shape = sources.active.shape
+    nothing = jnp.full(shape, jnp.nan)
+    fields = jnp.full((*shape, 3), jnp.inf), nothing, nothing
+    for count, overlap in ((2, 1.0), (1, 0.5), (0, 0.0)):
+        kept = sources.active & (jnp.cumsum(sources.active, axis=1) <= count)
+        said = Estimates(sources.position, jnp.where(kept, sources.amplitude, 0), kept, *fields)
+        metrics = covariance_metrics(factor_of_sources(said, physics), label, scenes.truth.num_sources)
+        np.testing.assert_allclose(metrics["subspace_overlap"], overlap, atol=1e-3)
+        np.testing.assert_allclose(metrics["nmse"], {2: 0.0, 0: 1.0}.get(count, metrics["nmse"]), atol=1e-4)

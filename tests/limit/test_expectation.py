@@ -6,7 +6,8 @@ import pytest
 from risjax.config import ToleranceConfig
 from risjax.limit.expectation import expectations, expected_ratios
 from risjax.limit.run import _as_estimates
-from risjax.metrics import scene_weights
+from risjax.limit.subspace import Overlaps
+from risjax.metrics import Ratio, scene_weights
 
 TOLERANCE = ToleranceConfig()
 
@@ -52,7 +53,13 @@ def test_two_runs_that_disagree_bracket_the_limit():
     decided = [_as_estimates([places(azimuth)], 2) for azimuth in (0, 40)]
     names = ("bayes_3d", "bayes_angle", "bayes_gospa")
     alone = [dict.fromkeys(names, one) for one in decided]
-    result = expectations({"one": decided[0]}, alone[0], alone, position, active, TOLERANCE, scene_weights(1, 2, 0))
+    half, one = (Ratio(np.array([value]), np.ones(1)) for value in (0.5, 1.0))
+    spans = Overlaps({"one": half}, {"above": one, "below": half})
+    weights = scene_weights(1, 2, 0)
+    result = expectations({"one": decided[0]}, alone[0], alone, position, active, TOLERANCE, weights, spans)
+    assert result["methods"]["one"]["subspace_overlap"]["value"] == 0.5
+    assert result["minus_limit"]["one"]["subspace_overlap"]["above"]["value"] == -0.5
+    assert result["minus_limit"]["one"]["subspace_overlap"]["below"]["value"] == 0.0
     assert result["limit"]["f1_angle"]["above"]["value"] == 0.5
     assert result["limit"]["f1_angle"]["below"]["value"] == 0.0
     assert result["minus_limit"]["one"]["f1_3d"]["above"]["value"] == 0.0

@@ -1,0 +1,143 @@
+"""How much of the true sources' span any estimator could name, as the posterior expects it.
+
+    overlap = tr(P_hat_K P) / K      P: projector on the span of a draw's K steering vectors
+
+Given the number of sources the best subspace is that of the K strongest eigenvectors of E[P | K]. It is chosen for
+each K by itself, which a single covariance need not be able to match, so no covariance judged by its K dominant
+eigenvectors is above the limit. As in `risjax.limit.expectation` that lies between a choice judged by its own draws
+and one judged by those of another run.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Complex, Float
+
+from risjax.config import PhysicsConfig
+from risjax.evaluate.methods import factor_of_sources
+from risjax.limit.tables import BOUNDS
+from risjax.linalg import safe_eigh
+from risjax.metrics import Ratio
+from risjax.physics.scene import sources_steering
+from risjax.types import Estimates, Geometry, Sources
+
+_SMALLEST = 1e-5
+"""Singular value over the largest below which a direction is no part of a span: float32's steering vectors."""
+
+
+class Overlaps(NamedTuple):
+    """Mean overlap of every scene.
+
+    Attributes:
+        methods: of the span of the sources that each method reports.
+        limit: by `BOUNDS`.
+    """
+
+    methods: dict[str, Ratio]
+    limit: dict[str, Ratio]
+
+
+class _Law(NamedTuple):
+    """The span of the sources of one scene.
+
+    Attributes:
+        share: probability of k = 1 .. K sources, [K].
+        projector: E[P | k]; E[P] where no draw has k sources, [K, N, N].
+    """
+
+    share: Float[np.ndarray, " K"]
+    projector: Complex[np.ndarray, "K N N"]
+
+
+def overlaps(
+    methods: Mapping[str, Estimates],
+    position: Float[np.ndarray, "S R P K 3"],
+    active: Bool[np.ndarray, "S R P K"],
+    physics: PhysicsConfig,
+    geometry: Geometry | None,
+) -> Overlaps:
+    """The limit and what methods reach, scene by scene.
+
+    Args:
+        methods: estimates by method, leading axis S; their sources' powers say which directions are dominant.
+        position: draws of (azimuth, elevation, range) from each scene's posterior, of R replicates.
+        active: which of them are sources.
+        physics: whose steering vectors.
+        geometry: of the scenes; None where they share the nominal surface.
+    """
+    found: dict[str, list[float]] = {name: [] for name in (*methods, *BOUNDS)}
+    factors = {name: np.asarray(factor_of_sources(one, physics, geometry)) for name, one in methods.items()}
+
+    @jax.jit
+    def steered(places: Array, present: Array, own: Geometry | None) -> Array:
+        def one(place: Array, here: Array) -> Array:
+            return sources_steering(physics, Sources(place, here + 0j, here), own)
+
+        return jax.vmap(one)(places, present)
+
+    for scene, (drawn, present) in enumerate(zip(position, active, strict=True)):
+        own = jax.tree.map(lambda leaf, row=scene: leaf[row], geometry)
+        matrices = [np.asarray(steered(*one, own)) for one in zip(drawn, present, strict=True)]
+        laws = [_law(*one) for one in zip(matrices, present, strict=True)]
+        whole = _law(np.concatenate(matrices), np.concatenate(present))
+        found["above"].append(_expected(_dominant(whole), whole))
+        found["below"].append(_by_others(laws))
+        for name, rows in factors.items():
+            found[name].append(_expected(_dominant_of_factor(rows[scene])[None].repeat(len(whole.share), 0), whole))
+    ratios = {name: Ratio(np.asarray(values), np.ones(len(values))) for name, values in found.items()}
+    return Overlaps({name: ratios[name] for name in methods}, {name: ratios[name] for name in BOUNDS})
+
+
+def _law(matrices: Complex[np.ndarray, "P N K"], present: Bool[np.ndarray, "P K"]) -> _Law:
+    """From the steering vectors of each draw, zero where there is no source."""
+    bases, sizes, _ = np.linalg.svd(matrices.astype(complex), full_matrices=False)
+    bases = bases * (sizes > _SMALLEST * sizes[:, :1])[:, None, :]
+    counts, slots = present.sum(-1), present.shape[-1]
+
+    def mean(chosen: Bool[np.ndarray, " P"]) -> Complex[np.ndarray, "N N"]:
+        some = bases[chosen] if chosen.any() else bases
+        columns = np.moveaxis(some, 0, 1).reshape(bases.shape[1], -1)
+        return columns @ columns.conj().T / len(some)
+
+    of_count = [counts == k for k in range(1, slots + 1)]
+    share = np.array([one.mean() for one in of_count])
+    return _Law(share / share.sum(), np.stack([mean(one) for one in of_count]))
+
+
+@jax.jit
+def _vectors(matrices: Complex[Array, "K N N"]) -> Complex[Array, "K N N"]:
+    return jax.vmap(safe_eigh)(matrices)[1][..., ::-1]
+
+
+def _dominant(law: _Law) -> Complex[np.ndarray, "K N N"]:
+    """Of each E[P | k] the eigenvectors as columns, the strongest first.
+
+    By jax, which flushes denormal numbers: NumPy met so many of them in the null space of a projector that one
+    decomposition took over a second.
+    """
+    return np.asarray(_vectors(law.projector.astype(np.complex64)))
+
+
+def _dominant_of_factor(factor: Complex[np.ndarray, "N K"]) -> Complex[np.ndarray, "N K"]:
+    """Eigenvectors of F F^H, the strongest first; zero beyond its rank."""
+    vectors, sizes, _ = np.linalg.svd(factor.astype(complex), full_matrices=False)
+    return vectors * (sizes > _SMALLEST * max(sizes[0], np.finfo(float).tiny))[None, :]
+
+
+def _expected(vectors: Complex[np.ndarray, "K N _"], law: _Law) -> float:
+    """E[tr(P_hat_k P) / k], P_hat_k of the first k of ``vectors[k - 1]``."""
+    value = 0.0
+    for k, (share, projector, basis) in enumerate(zip(law.share, law.projector, vectors, strict=True), start=1):
+        first = basis[:, :k]
+        value += share * np.einsum("nk,nm,mk->", first.conj(), projector, first, optimize=True).real / k
+    return float(value)
+
+
+def _by_others(laws: Sequence[_Law]) -> float:
+    """The mean over replicates of what their choices are worth to the draws of each other one."""
+    chosen = [_dominant(law) for law in laws]
+    pairs = itertools.permutations(range(len(laws)), 2)
+    return float(np.mean([_expected(chosen[mine], laws[other]) for mine, other in pairs]))
