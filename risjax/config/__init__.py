@@ -6,15 +6,8 @@ from risjax.config.distributed import DistributedConfig
 from risjax.config.estimator import EstimatorConfig, GridConfig, PosteriorConfig
 from risjax.config.evaluate import EvaluateConfig, SourceConfig, ToleranceConfig
 from risjax.config.impairments import ImpairmentsConfig
-from risjax.config.learning import (
-    ChecksConfig,
-    CovarianceConfig,
-    LossConfig,
-    ModelConfig,
-    PrecisionConfig,
-    TermConfig,
-    TrainConfig,
-)
+from risjax.config.loss import LossConfig, TermConfig
+from risjax.config.model import CovarianceConfig, ModelConfig, PrecisionConfig
 from risjax.config.physics import (
     ArrayConfig,
     ChannelConfig,
@@ -27,6 +20,7 @@ from risjax.config.release import ReleaseConfig
 from risjax.config.root import Config, RunConfig
 from risjax.config.search import Distribution, SearchConfig
 from risjax.config.simulate import SimulateConfig
+from risjax.config.train import ChecksConfig, TrainConfig
 
 __all__ = [
     "ArrayConfig",

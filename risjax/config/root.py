@@ -10,14 +10,16 @@ from risjax.config.debug import DebugConfig
 from risjax.config.distributed import DistributedConfig
 from risjax.config.estimator import EstimatorConfig
 from risjax.config.evaluate import EvaluateConfig
-from risjax.config.learning import ChecksConfig, CovarianceConfig, LossConfig, ModelConfig, PrecisionConfig, TrainConfig
 from risjax.config.limit import LimitConfig
+from risjax.config.loss import LossConfig
+from risjax.config.model import CovarianceConfig, ModelConfig, PrecisionConfig
 from risjax.config.physics import PhysicsConfig
 from risjax.config.predict import DataConfig, ExportConfig, PredictConfig
 from risjax.config.release import ReleaseConfig
 from risjax.config.search import SearchConfig
 from risjax.config.section import FromList, Section
 from risjax.config.simulate import SimulateConfig
+from risjax.config.train import ChecksConfig, TrainConfig
 
 Stage = Literal[
     "simulate",

@@ -24,7 +24,7 @@ from risjax.config import (
 )
 from risjax.config.estimator import GreedyConfig, SparseConfig
 from risjax.config.evaluate import Method
-from risjax.config.learning import GeometryTermConfig
+from risjax.config.loss import GeometryTermConfig
 from risjax.data.stream import scene_batch
 from risjax.evaluate import evaluate, measure
 from risjax.evaluate.methods import covariance_metrics, factor_of_sources, make_method

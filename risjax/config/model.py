@@ -1,0 +1,104 @@
+"""``precision.*``, ``model.*``, ``covariance.*``: the network, its dtypes, and what is made of its covariance."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from risjax.config.section import (
+    Fraction,
+    FromList,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+)
+
+
+class PrecisionConfig(Section):
+    """The three dtypes of the policy, and the loss's matmul precision."""
+
+    params: Literal["float32", "float64"] = "float32"
+    """Dtype of the parameters, the optimizer's state and the EMA."""
+    compute: Literal["bfloat16", "float16", "float32", "float64"] = "bfloat16"
+    """Dtype of the network. float64 is for tests and needs JAX_ENABLE_X64."""
+    output: Literal["float32", "float64"] = "float32"
+    """Dtype at the network's exit."""
+    loss_matmul: Literal["highest", "high", "default"] = "highest"
+    """Matmul precision of the loss; ``default`` is TF32 on recent NVIDIA GPUs and is not full precision."""
+    initial_loss_scale: PositiveFloat = 2.0**15
+    """float16 only: where the dynamic loss scale starts."""
+    loss_scale_period: PositiveInt = 2000
+    """float16 only: finite steps in a row before the scale doubles."""
+    min_loss_scale: PositiveFloat = 1.0
+    """float16 only: the scale's floor."""
+
+
+class ModelConfig(Section):
+    """The network: an encoder and a head that emits the covariance's low-rank factor."""
+
+    encoder: Literal["backprojection", "minimum_norm", "snapshots"] = "backprojection"
+    """``backprojection``: a transformer over patches of the regularised image of the field on the surface.
+    ``minimum_norm``: the same transformer over patches of the ``rank`` strongest principal components of the snapshots'
+    own images, which ask for no field common to all snapshots. ``snapshots``: the original pipeline's shape, raw
+    snapshots with codes and H c pooled apart, for comparison; it reads neither ``patch`` nor
+    ``extra_regularisation``."""
+    width: PositiveInt = 128
+    """Channels of a token."""
+    layers: PositiveInt = 4
+    """Transformer blocks."""
+    heads: PositiveInt = 4
+    """Attention heads of a block; they divide ``width``."""
+    mlp_ratio: PositiveInt = 4
+    """Hidden channels of a block's MLP over its width."""
+    patch: PositiveInt = 2
+    """Side of the square patch of elements that becomes one token."""
+    rank: PositiveInt = 8
+    """Columns of the predicted factor."""
+    extra_regularisation: Annotated[tuple[PositiveFloat, ...], FromList] = (0.1,)
+    """Ridge weights of further images shown beside the first one, as multiples of its own (the data's
+    noise-to-signal estimate)."""
+    posterior_width: PositiveInt = 64
+    """Hidden channels of the posterior head, which judges candidates."""
+    refiner_width: NonNegativeInt = 0
+    """Channels of the refiner, a U-Net that turns the learned spectrum into a map of sources; peaks and candidates are
+    looked for in the map then. 0 leaves it out."""
+    posterior_knots: Annotated[int, Field(ge=2)] = 8
+    """Ranges at which the posterior head gives its log-prior."""
+    geometry_slots: NonNegativeInt = 0
+    """Slots of the geometry head, which names sources itself, each with a probability and a position; what
+    ``loss.geometry`` trains and the method ``learned_geometry`` reports. At least ``physics.scene.max_sources``; 0
+    leaves the head out."""
+
+    @property
+    def needs_common_field(self) -> bool:
+        """Whether the encoder sees images of one coherent field in all snapshots, as ``constant`` symbols make it."""
+        return self.encoder != "minimum_norm"
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "ModelConfig":
+        if self.width % self.heads:
+            raise ValueError(
+                f"heads must divide width, got width = {self.width} and heads = {self.heads}; "
+                f"try heads = {next(h for h in range(self.heads, 0, -1) if self.width % h == 0)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tokens_to_look_at(self) -> "ModelConfig":
+        if self.geometry_slots and self.encoder == "snapshots":
+            raise ValueError(
+                f"geometry_slots must be 0 with encoder = snapshots, got {self.geometry_slots}: its one vector a scene "
+                "leaves slots nothing to attend to; take backprojection or minimum_norm"
+            )
+        return self
+
+
+class CovarianceConfig(Section):
+    """R_eff = (1 - blend) R_pred + blend R_sample, shrunk towards the identity, loaded; the same everywhere."""
+
+    blend: Fraction = 0.1
+    """beta, the share of the sample covariance."""
+    shrinkage: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of the trace moved to the identity."""
+    loading: PositiveFloat = 1.0e-3
+    """delta, added to the diagonal at trace N."""
