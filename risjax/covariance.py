@@ -11,9 +11,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from risjax.config import CovarianceConfig
+from risjax.config import CovarianceConfig, PhysicsConfig
 from risjax.linalg import normalise_trace, safe_eigh
-from risjax.types import LowRankCovariance
+from risjax.physics.scene import label_factor, sources_steering
+from risjax.types import Estimates, Geometry, LowRankCovariance, Sources
 
 
 class CovarianceSettings(NamedTuple):
@@ -53,6 +54,20 @@ def effective_covariance(
     ]
     loading = jnp.asarray((settings.shrinkage + settings.loading) / total, parts[0].real.dtype)
     return LowRankCovariance(factor=jnp.concatenate(parts, axis=-1), loading=loading)
+
+
+def factor_of_sources(
+    estimates: Estimates, physics: PhysicsConfig, geometry: Geometry | None = None
+) -> Complex[Array, "N K"]:
+    """The factor of sum_k |amplitude_k|^2 a_k a_k^H over one scene's reported sources, at trace N; zero for none.
+
+    Args:
+        estimates: of a method that states amplitudes.
+        physics: whose steering vectors.
+        geometry: the scene's own surface; None for the nominal one.
+    """
+    sources = Sources(estimates.position, estimates.amplitude, estimates.active)
+    return label_factor(sources_steering(physics, sources, geometry), sources.amplitude)
 
 
 def dense(covariance: LowRankCovariance) -> Complex[Array, "N N"]:

@@ -22,7 +22,7 @@ import jmp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from risjax.checks import check_dtype, is_array
+from risjax.checks import check_dtype
 from risjax.config import PrecisionConfig
 from risjax.types import PackedComplex
 
@@ -135,7 +135,7 @@ def check_upcast(tree: Any, name: str) -> None:
                 f"{name} still holds a PackedComplex of {node.real.dtype}: upcast the whole pytree, "
                 f"risjax.precision.upcast({name})"
             )
-        return node if is_array(node) and jnp.issubdtype(node.dtype, jnp.inexact) else None
+        return node if _is_array(node) and jnp.issubdtype(node.dtype, jnp.inexact) else None
 
     inexact_leaves = jax.tree.map(inexact, tree, is_leaf=lambda node: isinstance(node, PackedComplex))
     check_dtype(inexact_leaves, FULL_PRECISION, name=name)
@@ -221,6 +221,12 @@ def make_loss_scale(precision: PrecisionConfig) -> LossScale:
     )
 
 
+def all_finite(tree: Any) -> Bool[Array, ""]:
+    """Whether every float and complex leaf is finite; True for an empty tree."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if _is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return jmp.all_finite(leaves)
+
+
 def select_tree(predicate: Bool[Array, ""], on_true: T, on_false: T) -> T:
     """``on_true`` where the predicate holds, else ``on_false``, leaf by leaf: how a bad step changes nothing.
 
@@ -230,12 +236,16 @@ def select_tree(predicate: Bool[Array, ""], on_true: T, on_false: T) -> T:
     return jmp.select_tree(predicate, on_true, on_false)
 
 
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct)
+
+
 def _upcast_leaf(leaf: Any) -> Any:
     if isinstance(leaf, PackedComplex):
         if leaf.real.shape != leaf.imag.shape:
             raise ValueError(f"PackedComplex has parts of shapes {leaf.real.shape} and {leaf.imag.shape}")
         return jax.lax.complex(jnp.asarray(_upcast_leaf(leaf.real)), jnp.asarray(_upcast_leaf(leaf.imag)))
-    if not is_array(leaf):
+    if not _is_array(leaf):
         return leaf
     _require_x64(leaf.dtype, "a leaf of the tree to upcast")
     if jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.dtype.itemsize < 4:

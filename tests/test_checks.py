@@ -1,11 +1,13 @@
 """The assertions inside jitted functions: they raise, and they cost no tracing."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import pytest
 from jax._src import checkify as jax_checkify
 
-from risjax.checks import all_finite, check_finite, chexified, drop_checks, wait_for_checks
+from risjax.checks import check_finite, chexified, drop_checks, wait_for_checks
 
 
 @pytest.fixture
@@ -40,15 +42,13 @@ def test_a_later_call_is_not_checkified_again(checked, monkeypatch):
     assert len(made) == 1
 
 
-@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, -jnp.inf])
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32, jnp.complex64])
-def test_all_finite_finds_one_entry_among_many(bad, dtype):
-    healthy = jnp.linspace(-1.0, 1.0, 1000).astype(dtype) * 6e4  # the largest that float16 holds
-    assert bool(jax.jit(all_finite)({"x": healthy, "n": jnp.arange(3)}))
-    for value in (bad, *((1j * bad, 1 + 1j * bad) if jnp.iscomplexobj(healthy) else ())):
-        assert not bool(jax.jit(all_finite)({"n": jnp.arange(3), "x": healthy.at[617].set(value)}))
-
-
-def test_all_finite_of_what_holds_no_numbers():
-    assert bool(all_finite({}))
-    assert bool(all_finite({"i": jnp.arange(3), "k": jax.random.key(0), "s": "text", "none": None, "e": jnp.ones(0)}))
+@pytest.mark.parametrize("shape", [(1000,), (4096,), (65537,), (256, 128)])
+@pytest.mark.parametrize("value", [jnp.nan, jnp.inf])
+def test_one_entry_of_many_is_found(checked, shape, value):
+    """A maximum of magnitudes would be faster, but XLA's loses NaN on CPUs from 4,096 entries on (jaxlib 0.10.2)."""
+    size = math.prod(shape)
+    for place in (0, size // 2, size - 1):
+        checked({"x": jnp.ones(size).at[place].set(value).reshape(shape)})
+        with pytest.raises(AssertionError, match="tree not finite"):
+            wait_for_checks()
+        drop_checks()

@@ -7,6 +7,7 @@ import pytest
 
 from risjax.config import PrecisionConfig
 from risjax.precision import (
+    all_finite,
     check_upcast,
     limit_cotangents,
     make_loss_scale,
@@ -94,7 +95,10 @@ def test_policy_casts_each_way_and_refuses_complex_leaves():
         policy.cast_to_compute({"x": jnp.ones(2, jnp.complex64)})
 
 
-def test_select_tree():
+def test_all_finite_and_select_tree():
+    assert bool(all_finite({}))
+    assert bool(all_finite({"i": jnp.arange(3), "k": jax.random.key(0), "s": "text"}))
+    assert not bool(all_finite({"z": jnp.array(1j * jnp.nan)}))
     chosen = select_tree(jnp.array(False), {"a": jnp.ones(2)}, {"a": jnp.zeros(2)})
     np.testing.assert_array_equal(chosen["a"], 0.0)
 

@@ -8,7 +8,7 @@ MASK = "***"
 
 # Greedy up to the last "@", so that a password which itself holds "@", ":" or "/" is hidden whole.
 _USER_INFO = re.compile(r"(?P<head>[A-Za-z][A-Za-z0-9+.\-]*://[^:/@\s]*:)\S*(?P<tail>@)")
-_QUERY = re.compile(r"(?P<head>[?&;]\w*(?:password|passwd|pwd|token|secret)=)[^&\s;]*", re.IGNORECASE)
+_QUERY = re.compile(r"(?P<head>[?&;][\w.\-]*(?:password|passwd|pwd|token|secret)=)[^&\s;]*", re.IGNORECASE)
 
 
 def mask(text: str) -> str:

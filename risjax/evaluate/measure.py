@@ -17,6 +17,7 @@ import numpy as np
 
 from risjax.config import Config, PhysicsConfig
 from risjax.config.evaluate import Method
+from risjax.covariance import factor_of_sources
 from risjax.evaluate.methods import (
     LEARNED,
     LIKELIHOOD,
@@ -25,7 +26,6 @@ from risjax.evaluate.methods import (
     Batch,
     Found,
     covariance_metrics,
-    factor_of_sources,
     make_method,
     needs_common_field,
 )
@@ -146,7 +146,7 @@ def _compare(scenes: EvaluationScenes, method: Method, found: Found, rows: np.nd
     compared = {} if found.factor is None else covariance_metrics(found.factor, label, count)
     if method in LIKELIHOOD:
         geometry = jax.tree.map(lambda leaf: leaf[rows], scenes.observation.geometry)
-        factor = factor_of_sources(found.estimates, scenes.physics, geometry)
+        factor = jax.vmap(lambda one, own: factor_of_sources(one, scenes.physics, own))(found.estimates, geometry)
         of_sources = covariance_metrics(factor, label, count)
         compared = compared | {f"{name}_of_sources": values for name, values in of_sources.items()}
     return jax.device_get(compared)

@@ -26,9 +26,8 @@ from risjax.loss import covariance_nmse, projector_distance
 from risjax.model import Params, make_inputs
 from risjax.physics.batches import over_surfaces
 from risjax.physics.measurement import require_common_field
-from risjax.physics.scene import label_factor, sources_steering
 from risjax.pipeline import make_pipeline
-from risjax.types import Estimates, Geometry, LowRankCovariance, Observation, Sources
+from risjax.types import Estimates, Geometry, LowRankCovariance, Observation
 
 LEARNED: frozenset[str] = frozenset({"learned_mvdr", "learned_ml", "learned_geometry"})
 """Methods that need a trained network."""
@@ -194,24 +193,6 @@ def _oracle(config: Config, physics: PhysicsConfig) -> Callable[[Batch], Found]:
         return Found(over_surfaces(one, geometry, batch.label_factor, batch.num_sources, geometry), None)
 
     return run
-
-
-def factor_of_sources(
-    estimates: Estimates, physics: PhysicsConfig, geometry: Geometry | None = None
-) -> Complex[Array, "B N K"]:
-    """Of each scene the factor of sum_k |amplitude_k|^2 a_k a_k^H over the reported sources, at trace N; zero for none.
-
-    Args:
-        estimates: of a method that states amplitudes (`LIKELIHOOD`).
-        physics: whose steering vectors.
-        geometry: of the scenes; None where they share the nominal surface.
-    """
-
-    def one(estimates: Estimates, own: Geometry | None) -> Array:
-        sources = Sources(estimates.position, estimates.amplitude, estimates.active)
-        return label_factor(sources_steering(physics, sources, own), sources.amplitude)
-
-    return jax.vmap(one)(estimates, geometry)
 
 
 @jax.jit

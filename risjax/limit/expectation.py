@@ -67,7 +67,7 @@ def expectations(
         active: which of them are sources.
         tolerance: gates and GOSPA's constants.
         weights: of the resampled scenes.
-        spans: the overlap of subspaces, of the same methods and draws.
+        spans: the overlap of subspaces, of the same draws and of those of the methods that state amplitudes.
 
     Returns:
         ``{"methods": {name: {metric: interval}}, "limit": {metric: {"above", "below"}}, "minus_limit": {name: {metric:
@@ -75,7 +75,7 @@ def expectations(
     """
     every = pool(position), pool(active)
     drawn = {
-        name: draw_ratios(expected_ratios(one, *every, tolerance) | {OVERLAP: spans.methods[name]}, weights)
+        name: draw_ratios(expected_ratios(one, *every, tolerance) | spans.of_method(name), weights)
         for name, one in methods.items()
     }
     limit: dict[str, dict[str, Drawn]] = {OVERLAP: draw_ratios(spans.limit, weights)}
@@ -92,6 +92,7 @@ def expectations(
             name: {
                 metric: {end: difference(figures[metric], one) for end, one in ends.items()}
                 for metric, ends in limit.items()
+                if metric in figures
             }
             for name, figures in drawn.items()
         },

@@ -17,8 +17,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Complex, Float
 
 from risjax.config import PhysicsConfig
-from risjax.evaluate.methods import factor_of_sources
-from risjax.limit.tables import BOUNDS
+from risjax.covariance import factor_of_sources
+from risjax.evaluate.methods import LIKELIHOOD
+from risjax.limit.tables import BOUNDS, OVERLAP
 from risjax.linalg import safe_eigh
 from risjax.metrics import Ratio
 from risjax.physics.scene import sources_steering
@@ -38,6 +39,10 @@ class Overlaps(NamedTuple):
 
     methods: dict[str, Ratio]
     limit: dict[str, Ratio]
+
+    def of_method(self, name: str) -> dict[str, Ratio]:
+        """Under the name of the metric; empty for a method that is not judged."""
+        return {OVERLAP: self.methods[name]} if name in self.methods else {}
 
 
 class _Law(NamedTuple):
@@ -62,14 +67,16 @@ def overlaps(
     """The limit and what methods reach, scene by scene.
 
     Args:
-        methods: estimates by method, leading axis S; their sources' powers say which directions are dominant.
+        methods: estimates by method, leading axis S. Their sources' powers say which directions are dominant, so
+            those that state no amplitudes (all but `LIKELIHOOD`) are passed over.
         position: draws of (azimuth, elevation, range) from each scene's posterior, of R replicates.
         active: which of them are sources.
         physics: whose steering vectors.
         geometry: of the scenes; None where they share the nominal surface.
     """
-    found: dict[str, list[float]] = {name: [] for name in (*methods, *BOUNDS)}
-    factors = {name: np.asarray(factor_of_sources(one, physics, geometry)) for name, one in methods.items()}
+    make = jax.vmap(lambda one, own: factor_of_sources(one, physics, own))
+    factors = {name: np.asarray(make(one, geometry)) for name, one in methods.items() if name in LIKELIHOOD}
+    found: dict[str, list[float]] = {name: [] for name in (*factors, *BOUNDS)}
 
     @jax.jit
     def steered(places: Array, present: Array, own: Geometry | None) -> Array:
@@ -88,11 +95,11 @@ def overlaps(
         for name, rows in factors.items():
             found[name].append(_expected(_dominant_of_factor(rows[scene])[None].repeat(len(whole.share), 0), whole))
     ratios = {name: Ratio(np.asarray(values), np.ones(len(values))) for name, values in found.items()}
-    return Overlaps({name: ratios[name] for name in methods}, {name: ratios[name] for name in BOUNDS})
+    return Overlaps({name: ratios[name] for name in factors}, {name: ratios[name] for name in BOUNDS})
 
 
 def _law(matrices: Complex[np.ndarray, "P N K"], present: Bool[np.ndarray, "P K"]) -> _Law:
-    """From the steering vectors of each draw, zero where there is no source."""
+    """From the steering vectors of each draw, zero where there is no source; a scene has at least one (its law)."""
     bases, sizes, _ = np.linalg.svd(matrices.astype(complex), full_matrices=False)
     bases = bases * (sizes > _SMALLEST * sizes[:, :1])[:, None, :]
     counts, slots = present.sum(-1), present.shape[-1]

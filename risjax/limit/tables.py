@@ -8,8 +8,8 @@ DECISIONS = {"bayes_3d": "f1_3d", "bayes_angle": "f1_angle", "bayes_gospa": "gos
 """Each decision with the metric that it is the best one for."""
 BOUNDS = ("above", "below")
 """Of the limit: judged by the draws that a decision was made from, and by those of the other runs."""
-OVERLAP = "subspace_overlap"
-"""Of the span of the sources, in the posterior's expectation alone (`risjax.limit.subspace`)."""
+OVERLAP = "subspace_overlap_of_sources"
+"""Of the span of the reported sources, in the posterior's expectation alone (`risjax.limit.subspace`)."""
 _METRICS = tuple(DECISIONS.values())
 _EXPECTED = (*_METRICS, OVERLAP)
 
@@ -35,7 +35,7 @@ def make_tables(result: dict[str, Any], source: str) -> dict[str, list[Row]]:
 
 
 def _cells(overall: dict[str, Any], metrics: tuple[str, ...] = _METRICS) -> Row:
-    return {metric: interval_text(overall[metric]) for metric in metrics}
+    return {metric: interval_text(overall[metric]) if metric in overall else "-" for metric in metrics}
 
 
 def _left(result: dict[str, Any], method: str, metric: str) -> str:
@@ -53,7 +53,7 @@ def _expected(expected: dict[str, Any]) -> list[Row]:
         )
     for method, figures in left.items():
         for end in BOUNDS:
-            cells = {name: interval_text(figures[name][end], "+") for name in _EXPECTED}
+            cells = {name: interval_text(figures[name][end], "+") if name in figures else "-" for name in _EXPECTED}
             rows.append({"": f"{method} minus the limit from {end}"} | cells)
     return rows
 

@@ -32,9 +32,10 @@ def _copied(rows: Float[Array, "R inputs"]) -> Float[Array, "inputs R"]:
     """The transpose in memory of its own, from an array that is in memory.
 
     XLA fuses through its own optimization_barrier on CPUs, but not into the branches of a conditional. Both are the
-    same, so that nothing hangs on which one is taken.
+    same, so that nothing hangs on which one is taken. (Under vmap, as in a population, a conditional becomes a choice
+    and the gain is not secured.)
     """
-    either = rows[0, 0] > 0
+    either = jnp.sum(rows[:1, :1]) > 0
     return jax.lax.optimization_barrier(jax.lax.cond(either, jnp.transpose, jnp.transpose, rows))
 
 

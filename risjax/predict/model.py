@@ -2,28 +2,33 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 from numpy.typing import ArrayLike
 
 from risjax.config import Config
 from risjax.config.weights import find_weights, no_weights_text
+from risjax.covariance import dense, factor_of_sources
+from risjax.linalg import normalise_trace
 from risjax.model import Params
+from risjax.physics.measurement import require_common_field
 from risjax.pipeline import make_pipeline
 from risjax.predict.located import Located, located
+from risjax.predict.measurements import MeasurementError, as_observation
 from risjax.release import load_params
 from risjax.release.load import trained_config
-from risjax.types import Estimates, Geometry, Observation
+from risjax.types import Estimates, Geometry, LowRankCovariance, Observation
+
+T = TypeVar("T")
+COVARIANCES = ("sources", "network", "effective")
+"""Which there are: of the reported sources, as the network predicts it, as the spectra use it."""
 
 MOST_SCENES = 64
 """Scenes that go through the pipeline together; more are cut into such batches."""
-
-_SYMBOLS = {"snapshots": ("y", "L, M"), "channel": ("H", "M, N"), "codes": ("codes", "L, N")}
-
-
-class MeasurementError(ValueError):
-    """Measurements that this network cannot use; the message says what was got, what is expected, what to do."""
 
 
 class Model:
@@ -40,11 +45,13 @@ class Model:
         >>> model = risjax.load("original")                             # doctest: +SKIP
         >>> sources = model.localise(y, H, codes)                       # doctest: +SKIP
         >>> sources.azimuth_deg, sources.range_m, sources.existence     # doctest: +SKIP
+        >>> model.covariance(y, H, codes)                               # doctest: +SKIP
     """
 
     def __init__(self, name: str, config: Config, params: Params, card: str = ""):
         self.name, self.config, self.params, self.card = name, config, params, card
         self._program = jax.jit(pipeline_of(config))
+        self._covariances = {of: jax.jit(_covariance_of(config, of)) for of in COVARIANCES}
 
     def __repr__(self) -> str:
         array, scene = self.config.physics.array, self.config.physics.scene
@@ -79,21 +86,58 @@ class Model:
             MeasurementError: wrong shapes or dtypes, values that are not finite, or nothing but zeros.
         """
         observation, is_batch = self._checked(y, H, codes, geometry)
-        count = len(observation.snapshots)
-        size = min(MOST_SCENES, 1 << (count - 1).bit_length())
-        parts = [
-            self.estimate(jax.tree.map(lambda array, at=start: array[at : at + size], observation), size)
-            for start in range(0, count, size)
-        ]
-        found = located(jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts), min_existence)
+        found = located(_in_batches(self.estimate, observation), min_existence)
         return found if is_batch else Located(*(array[0] for array in found))
+
+    def covariance(
+        self,
+        y: ArrayLike,
+        H: ArrayLike,
+        codes: ArrayLike,
+        geometry: Geometry | None = None,
+        *,
+        of: str = "sources",
+    ) -> np.ndarray:
+        """The covariance of the field on the surface, of one scene or of several; Hermitian, of trace N.
+
+        Args:
+            y: as for `localise`.
+            H: as for `localise`.
+            codes: as for `localise`.
+            geometry: as for `localise`.
+            of: ``sources`` for sum_k p_k a_k a_k^H of the sources that `localise` finds, the nearest to the truth (zero
+                where it finds none); ``network`` for R_pred; ``effective`` for R_eff, blended, shrunk and loaded:
+                positive definite, what the spectra are made of.
+
+        Returns:
+            [N, N], or [S, N, N], complex64.
+
+        Raises:
+            MeasurementError: as `localise`.
+            ValueError: another ``of``, or ``sources`` of a network for symbols that change from snapshot to snapshot,
+                whose sources have no amplitudes.
+        """
+        if of not in COVARIANCES:
+            raise ValueError(f"of must be one of {', '.join(COVARIANCES)}, got {of!r}")
+        if of == "sources":
+            require_common_field(self.config.physics.scene, "the covariance of the reported sources")
+        observation, is_batch = self._checked(y, H, codes, geometry)
+
+        def run(part: Observation, size: int) -> np.ndarray:
+            return self._filled(self._covariances[of], part, size)
+
+        found = _in_batches(run, observation)
+        return found if is_batch else found[0]
 
     def estimate(self, observation: Observation, size: int) -> Estimates:
         """What the pipeline says of at most ``size`` scenes, filled up to ``size`` so that one program serves all."""
+        return self._filled(self._program, observation, size)
+
+    def _filled(self, program: Callable[[Params, Observation], T], observation: Observation, size: int) -> T:
         count = len(observation.snapshots)
         rows = np.minimum(np.arange(size), count - 1)
         filled = jax.tree.map(lambda array: np.ascontiguousarray(array[rows]), observation)
-        found = jax.device_get(self._program(self.params, filled))
+        found = jax.device_get(program(self.params, filled))
         return jax.tree.map(lambda leaf: leaf[:count], found)
 
     def check_sizes(self, num_snapshots: int, num_antennas: int, num_elements: int) -> None:
@@ -124,34 +168,45 @@ class Model:
     def _checked(
         self, y: ArrayLike, H: ArrayLike, codes: ArrayLike, geometry: Geometry | None
     ) -> tuple[Observation, bool]:
-        arrays = {
-            name: _as_complex(value, *_SYMBOLS[name]) for name, value in zip(_SYMBOLS, (y, H, codes), strict=True)
-        }
-        snapshots, channel, code = arrays.values()
-        is_batch = snapshots.ndim == 3
-        num_snapshots, num_antennas = snapshots.shape[-2:]
-        num_elements = code.shape[-1]
-        for name, shape in (("channel", (num_antennas, num_elements)), ("codes", (num_snapshots, num_elements))):
-            symbol, text = _SYMBOLS[name]
-            got = arrays[name].shape
-            if got[-2:] != shape or (len(got) == 3 and (not is_batch or got[0] != len(snapshots))):
-                batch = f" or {[len(snapshots), *shape]}" if is_batch else ""
-                raise MeasurementError(
-                    f"{symbol} has shape {list(got)}, expected [{text}] = {list(shape)}{batch}, given y "
-                    f"{list(snapshots.shape)} and codes {list(code.shape)}"
-                )
-        self.check_sizes(num_snapshots, num_antennas, num_elements)
-        count = len(snapshots) if is_batch else 1
-        if count == 0:
-            raise MeasurementError("y holds no scenes")
-        full = (np.broadcast_to(array, (count, *array.shape[-2:])) for array in (snapshots, channel, code))
-        return Observation._make((*full, _checked_geometry(geometry, count, num_elements))), is_batch
+        observation, is_batch = as_observation(y, H, codes, geometry)
+        self.check_sizes(*observation.snapshots.shape[1:], observation.codes.shape[-1])
+        return observation, is_batch
 
 
 def pipeline_of(config: Config) -> Callable[[Params, Observation], Estimates]:
     """The whole pipeline of a configuration: parameters and a batch of observations to sources."""
     pipeline = make_pipeline(config.physics, config.precision, config.model, config.estimator)
     return lambda params, observation: pipeline.sources(params, observation, config.covariance)[1]
+
+
+def _covariance_of(config: Config, of: str) -> Callable[[Params, Observation], Array]:
+    """Parameters and a batch of observations to dense covariances of trace N, one of `COVARIANCES`."""
+    physics = config.physics
+    pipeline = make_pipeline(physics, config.precision, config.model, config.estimator)
+
+    def run(params: Params, observation: Observation) -> Array:
+        if of == "sources":
+            _, found = pipeline.sources(params, observation, config.covariance)
+            factor = jax.vmap(lambda one, own: factor_of_sources(one, physics, own))(found, observation.geometry)
+            return jax.vmap(lambda mine: dense(LowRankCovariance(mine, jnp.zeros((), mine.real.dtype))))(factor)
+        prediction, effective = pipeline.covariance(params, observation, config.covariance)
+        if of == "effective":
+            return jax.vmap(dense)(effective)
+        unloaded = jnp.zeros((), effective.loading.dtype)
+        return jax.vmap(lambda mine: dense(LowRankCovariance(normalise_trace(mine), unloaded)))(prediction.factor)
+
+    return run
+
+
+def _in_batches(run: Callable[[Observation, int], T], observation: Observation) -> T:
+    """``run`` on at most `MOST_SCENES` scenes at a time; its second argument is the size to fill up to."""
+    count = len(observation.snapshots)
+    size = min(MOST_SCENES, 1 << (count - 1).bit_length())
+    parts = [
+        run(jax.tree.map(lambda array, at=start: array[at : at + size], observation), size)
+        for start in range(0, count, size)
+    ]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
 def load(name: str | Path = "original") -> Model:
@@ -171,40 +226,3 @@ def load(name: str | Path = "original") -> Model:
     card = found.folder / "card.md"
     text = card.read_text(encoding="utf-8") if found.is_released and card.is_file() else ""
     return Model(str(name), config, load_params(config, None), text)
-
-
-def _as_complex(value: ArrayLike, symbol: str, dimensions: str) -> np.ndarray:
-    array = np.asarray(value)
-    if array.dtype.kind not in ("c" if symbol != "codes" else "cfiu"):
-        packed = "; a trailing axis of real and imaginary part is a[..., 0] + 1j * a[..., 1]"
-        raise MeasurementError(f"{symbol} has dtype {array.dtype}, expected complex{packed}")
-    if array.ndim not in (2, 3):
-        raise MeasurementError(f"{symbol} has shape {list(array.shape)}, expected [{dimensions}] or [S, {dimensions}]")
-    with np.errstate(over="ignore", invalid="ignore"):
-        array = array.astype(np.complex64)
-    finite = np.isfinite(array)
-    if not finite.all():
-        where = np.argwhere(~finite)[0].tolist()
-        raise MeasurementError(f"{symbol} holds {(~finite).sum()} values that are not finite, the first at {where}")
-    if array.size and not array.any(axis=(-2, -1)).all():
-        raise MeasurementError(f"{symbol} is all zero" + (" in some scenes" if array.ndim == 3 else ""))
-    return array
-
-
-def _checked_geometry(geometry: Geometry | None, scenes: int, elements: int) -> Geometry | None:
-    if geometry is None:
-        return None
-    held = {}
-    for name, shape in (("elements_m", (elements, 2)), ("wavelength_m", ())):
-        value = getattr(geometry, name)
-        array = None if value is None else np.asarray(value)
-        if array is not None and array.dtype.kind not in "fiu":
-            raise MeasurementError(f"geometry.{name} has dtype {array.dtype}, expected real numbers, in metres")
-        if array is not None and array.shape not in (shape, (scenes, *shape)):
-            raise MeasurementError(
-                f"geometry.{name} has shape {list(array.shape)}, expected {list(shape)} or {[scenes, *shape]}"
-            )
-        if array is not None and not (np.isfinite(array).all() and (name != "wavelength_m" or (array > 0).all())):
-            raise MeasurementError(f"geometry.{name} holds values that are not finite, or a wavelength of 0 m or less")
-        held[name] = None if array is None else np.broadcast_to(array.astype(np.float32), (scenes, *shape))
-    return Geometry(**held) if any(array is not None for array in held.values()) else None

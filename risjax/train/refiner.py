@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from risjax.checks import all_finite, check_finite, chexified, drop_checks, wait_for_checks
+from risjax.checks import check_finite, chexified, drop_checks, wait_for_checks
 from risjax.config import Config
 from risjax.data.stream import scene_batch
 from risjax.estimators.grid import grid_axes, make_grid, to_cosines
@@ -19,7 +19,7 @@ from risjax.keys import Purpose, purpose_key
 from risjax.loss.heatmap import gaussian_targets, heatmap_focal
 from risjax.model import Params
 from risjax.pipeline import REFINER, make_pipeline, make_refiner
-from risjax.precision import make_loss_scale, select_tree
+from risjax.precision import all_finite, make_loss_scale, select_tree
 from risjax.run_directory import RunDirectory
 from risjax.terminal import Terminal
 from risjax.train.health import NonFiniteTraining

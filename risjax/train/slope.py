@@ -13,13 +13,12 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from risjax.checks import all_finite
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
 from risjax.loss import make_labels, total_loss
 from risjax.model import Network, Params, make_inputs
 from risjax.physics.batches import over_scenes
-from risjax.precision import HALF_LIMIT, LossScale, limit_cotangents, upcast
+from risjax.precision import HALF_LIMIT, LossScale, all_finite, limit_cotangents, upcast
 from risjax.train.mesh import AXIS
 from risjax.train.settings import ProgramKey, Settings
 from risjax.types import Scene

@@ -14,10 +14,10 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from risjax.checks import all_finite, check_finite
+from risjax.checks import check_finite
 from risjax.loss import at_progress
 from risjax.model import Network, Params
-from risjax.precision import select_tree
+from risjax.precision import all_finite, select_tree
 from risjax.train.optimizer import learning_rate, make_optimizer, schedule_count
 from risjax.train.settings import ProgramKey, Settings
 from risjax.train.slope import Scenes, make_slope

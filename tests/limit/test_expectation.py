@@ -57,9 +57,9 @@ def test_two_runs_that_disagree_bracket_the_limit():
     spans = Overlaps({"one": half}, {"above": one, "below": half})
     weights = scene_weights(1, 2, 0)
     result = expectations({"one": decided[0]}, alone[0], alone, position, active, TOLERANCE, weights, spans)
-    assert result["methods"]["one"]["subspace_overlap"]["value"] == 0.5
-    assert result["minus_limit"]["one"]["subspace_overlap"]["above"]["value"] == -0.5
-    assert result["minus_limit"]["one"]["subspace_overlap"]["below"]["value"] == 0.0
+    assert result["methods"]["one"]["subspace_overlap_of_sources"]["value"] == 0.5
+    assert result["minus_limit"]["one"]["subspace_overlap_of_sources"]["above"]["value"] == -0.5
+    assert result["minus_limit"]["one"]["subspace_overlap_of_sources"]["below"]["value"] == 0.0
     assert result["limit"]["f1_angle"]["above"]["value"] == 0.5
     assert result["limit"]["f1_angle"]["below"]["value"] == 0.0
     assert result["minus_limit"]["one"]["f1_3d"]["above"]["value"] == 0.0

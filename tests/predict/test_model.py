@@ -3,11 +3,12 @@
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import risjax
-from risjax.physics.array import element_positions
+from risjax.physics.array import element_positions, steering
 from risjax.predict import MeasurementError
 from risjax.predict.located import COLUMNS
 from risjax.types import Geometry
@@ -147,3 +148,36 @@ def test_measured_elements_are_used(setting: Setting) -> None:
 def test_a_geometry_that_it_cannot_use(setting: Setting, geometry: Geometry, words: str) -> None:
     with pytest.raises(MeasurementError, match=words):
         setting.model.localise(*setting.scenes.observation[:3], geometry)
+
+
+def test_covariances_are_hermitian_of_trace_n_and_each_its_own(setting: Setting) -> None:
+    model, observation = setting.model, setting.scenes.observation
+    found = {of: model.covariance(*observation, of=of) for of in ("sources", "network", "effective")}
+    size = observation.codes.shape[-1]
+    for of, matrices in found.items():
+        assert matrices.shape == (9, size, size)
+        assert matrices.dtype == np.complex64
+        np.testing.assert_allclose(matrices, matrices.conj().swapaxes(-1, -2), atol=1e-5)
+        heard = model.localise(*observation).active.any(-1) if of == "sources" else np.ones(9, bool)
+        np.testing.assert_allclose(np.trace(matrices, axis1=-2, axis2=-1), size * heard, rtol=1e-4, atol=1e-3)
+    assert np.linalg.eigvalsh(found["effective"]).min() > 0.5 * setting.config.covariance.loading
+    assert np.abs(found["network"] - found["effective"]).max() > 1e-2
+    one = model.covariance(*(array[5] for array in observation[:3]))
+    np.testing.assert_allclose(one, found["sources"][5], rtol=0, atol=0.05 * np.abs(one).max())
+
+
+def test_the_covariance_of_sources_is_that_of_what_localise_reports(setting: Setting) -> None:
+    model, observation = setting.model, setting.scenes.observation
+    found, matrices = model.localise(*observation), model.covariance(*observation)
+    for scene in np.flatnonzero(found.active.any(-1)):
+        kept = found.active[scene]
+        places = jnp.asarray(found.position[scene][kept])
+        vectors = np.asarray(steering(setting.config.physics.array, places)).T
+        expected = (vectors * np.abs(found.amplitude[scene][kept]) ** 2) @ vectors.conj().T
+        expected *= len(expected) / np.trace(expected).real
+        np.testing.assert_allclose(matrices[scene], expected, atol=2e-3)
+
+
+def test_another_kind_of_covariance_is_refused(setting: Setting) -> None:
+    with pytest.raises(ValueError, match="sources, network, effective, got 'sample'"):
+        setting.model.covariance(*setting.scenes.observation, of="sample")  # pyright: ignore[reportArgumentType]

@@ -46,6 +46,7 @@ def running(command: list, accepts: Callable[[], bool], *, stop: signal.Signals,
             server.wait(30)
         finally:
             server.kill()
+            server.wait()
 
 
 def share_a_study_and_kill_two(folder: Path, url: str, capfd) -> None:
