@@ -169,7 +169,8 @@ class Model:
         self, y: ArrayLike, H: ArrayLike, codes: ArrayLike, geometry: Geometry | None
     ) -> tuple[Observation, bool]:
         observation, is_batch = as_observation(y, H, codes, geometry)
-        self.check_sizes(*observation.snapshots.shape[1:], observation.codes.shape[-1])
+        _, num_snapshots, num_antennas = observation.snapshots.shape
+        self.check_sizes(num_snapshots, num_antennas, observation.codes.shape[-1])
         return observation, is_batch
 
 
