@@ -1,8 +1,6 @@
-"""Settings of every test. The environment comes first: risjax sets it, and jaxlib reads it when it is loaded."""
+"""Settings of every test. The environment comes first: `tests.programs` and risjax set it, and jaxlib reads it."""
 
-import os
-
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # two workers may share a GPU
+from tests import programs  # isort: split
 
 import risjax  # noqa: F401
 
@@ -19,6 +17,17 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 MOST_GROWTH = 3 * 2**29
 """Bytes by which a worker may grow before its compiled programs, all of which are kept, are given back."""
 _level = 0
+_left_out = programs.MAY_LEAVE_OUT
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _optimisations(request: pytest.FixtureRequest) -> None:
+    """Those of LLVM on or off, as the file's room asks; what was compiled the other way is forgotten."""
+    global _left_out
+    if programs.left_out(request.path) != _left_out:
+        _left_out = not _left_out
+        jax.config.update("jax_disable_most_optimizations", _left_out)
+        jax.clear_caches()
 
 
 def _resident_bytes() -> int:

@@ -1,0 +1,30 @@
+"""What the tests' programs are compiled with. To be imported before anything that loads jaxlib, which reads it.
+
+Nearly all of the suite's time is XLA's compiler. Rooms whose subject is arithmetic run what a user's machine would run;
+the others' programs, and those of the processes that tests start, are compiled with LLVM's optimisations left out, and
+all processes of a run share what they have compiled. ``JAX_DISABLE_MOST_OPTIMIZATIONS=0 pytest`` optimises everything.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # two workers may share a GPU
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+MAY_LEAVE_OUT = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # in the first process: workers inherit its choice
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="risjax-programs-")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+OPTIMISED = {"comparison", "linalg", "loss", "metrics", "model", "physics", "test_checks", "test_precision"}
+"""Rooms, and files beside them, whose tests are of arithmetic: they are compiled as they are for a user."""
+
+
+def left_out(test: Path) -> bool:
+    """Whether LLVM's optimisations are left out in the programs of a file of tests."""
+    where = test.relative_to(Path(__file__).parent)
+    return MAY_LEAVE_OUT and not OPTIMISED & {where.parts[0], where.stem}
