@@ -1,30 +1,55 @@
-"""Writes the tables of docs/ablation.md from JSON: ``ablation_page.py [RUN_DIRECTORY]``.
+"""Writes the tables of docs/ablation.md from JSON: ``ablation_page.py [RUN_DIRECTORY ...]``.
 
     python run.py --config ablation.yaml            # runs/ablation/ablation.json
     python benchmarks/ablation_page.py runs/ablation
 
-Given a run directory, its ablation.json is copied beside this file first, so that the page and what it quotes are
-committed together.
+What the run directories measured is put into the ablation.json beside this file first, so that the page and what it
+quotes are committed together: a variant that it has already is replaced, except the base, and others are added. Each is
+compared with the base of its own run; a base that differs from the stored one by more than its interval is refused.
 """
 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from pages import rewrite
 
 from risjax.ablate.tables import markdown
+from risjax.config.io import load_config
 
 STORED = Path(__file__).with_name("ablation.json")
 
 
+def put(stored: dict[str, Any], found: dict[str, Any]) -> None:
+    """Adds what one run found to what is stored.
+
+    Raises:
+        SystemExit: it was measured otherwise.
+    """
+    for setting in ("scenes", "source", "seeds", "reference"):
+        if stored[setting] != found[setting]:
+            raise SystemExit(f"{setting}: {found[setting]}, but {stored[setting]} in {STORED.name}: not to be compared")
+    base, *others = found["variants"]
+    for method, metrics in stored["variants"][0]["metrics"].items():
+        for metric, entry in metrics.items():
+            own = base["metrics"][method][metric]["value"]
+            if not entry["low"] <= own <= entry["high"]:
+                raise SystemExit(
+                    f"the base's {metric} of {method} is {own:.4f}, stored {entry['value']:.4f}: not the same"
+                )
+    rows = {row["name"]: row for row in (*stored["variants"], *others)}
+    order = [variant.name for variant in load_config("ablation").ablate.variants]
+    stored["variants"] = [rows[name] for name in order if name in rows]
+
+
 def main() -> None:
-    """Copies, then rewrites the page."""
-    if len(sys.argv) > 1:
-        result = json.loads((Path(sys.argv[1]) / "ablation.json").read_text(encoding="utf-8"))
-        result.pop("tables", None)
-        STORED.write_text(json.dumps(result, separators=(",", ":")) + "\n", encoding="utf-8")
-    rewrite("ablation.md", {"ablation": markdown(json.loads(STORED.read_text(encoding="utf-8")))})
+    """Puts the runs into the stored file, then rewrites the page."""
+    stored = json.loads(STORED.read_text(encoding="utf-8"))
+    for run in sys.argv[1:]:
+        put(stored, json.loads((Path(run) / "ablation.json").read_text(encoding="utf-8")))
+    STORED.write_text(json.dumps(stored, separators=(",", ":")) + "\n", encoding="utf-8")
+    rewrite("ablation.md", {"ablation": markdown(stored)})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,13 @@
-"""What copying X^T from memory is worth to the network with its backward pass: ``python benchmarks/products.py``.
+"""Products of matrices in the network, in two comparisons: ``python benchmarks/products.py``.
 
-`risjax.model.products` in turns with the same products whose transpose XLA fuses with whatever made X. Both are
-compiled in one process and take turns in a new random order each round: medians of the rounds' ratios, with quartiles.
+*Network*: what copying X^T from memory is worth to the network with its backward pass. `risjax.model.products` in turns
+with the same products whose transpose XLA fuses with whatever made X.
+
+*Alone*: the products of a block of the transformer, forward and backward, each a program by itself, beside PyTorch's
+(extra ``torch``). A training step cannot be faster than its products: their sum is the floor under its ratio.
+
+All that is compared runs in one process and takes turns in a new random order each round: medians of the rounds'
+ratios, with quartiles.
 """
 
 import risjax  # noqa: F401  isort: skip  (before jax: it sets the environment)
@@ -11,6 +17,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +30,11 @@ from risjax.environment import installed_environment
 from risjax.model import build, make_inputs, products
 from risjax.train import Trainer
 
+Call = Callable[[], Any]
+FRAMEWORKS = ("risjax", "pytorch")
 
-def compiled(config: Any, copied: Callable[[jax.Array], jax.Array]) -> Callable[[], Any]:
+
+def compiled(config: Any, copied: Callable[[jax.Array], jax.Array]) -> Call:
     """The network's gradient on one batch, with a way to transpose, compiled."""
     trainer = Trainer(config)
     params = trainer.init().params
@@ -43,22 +53,68 @@ def compiled(config: Any, copied: Callable[[jax.Array], jax.Array]) -> Callable[
     return lambda: jax.block_until_ready(program(params))
 
 
-def measure(width: int, compute: str, rounds: int) -> dict[str, Any]:
-    """One width in one compute dtype."""
-    config = load_config("base", ["physics=original", f"model.width={width}", f"precision.compute={compute}"])
-    fused = compiled(config, lambda rows: jax.lax.optimization_barrier(rows.T))
-    calls = {"fused": fused, "from_memory": compiled(config, products._copied)}
+def in_turns(calls: dict[str, Call], rounds: int) -> dict[str, np.ndarray]:
+    """Seconds of every call in every round."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     order = np.random.default_rng(0)
+    for call in calls.values():
+        call()
     for _ in range(rounds):
         for name in order.permutation(list(calls)):
             started = time.perf_counter()
             calls[name]()
             seconds[name].append(time.perf_counter() - started)
-    ratios = np.array(seconds["fused"]) / np.array(seconds["from_memory"])
-    low, median, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+    return {name: np.array(values) for name, values in seconds.items()}
+
+
+def ratio(slower: np.ndarray, faster: np.ndarray) -> dict[str, Any]:
+    """The median of the rounds' ratios, with quartiles."""
+    low, median, high = np.quantile(slower / faster, [0.25, 0.5, 0.75])
+    return {"ratio": float(median), "quartiles": [float(low), float(high)]}
+
+
+def network(width: int, compute: str, rounds: int) -> dict[str, Any]:
+    """The network's gradient with either transpose."""
+    config = load_config("base", ["physics=original", f"model.width={width}", f"precision.compute={compute}"])
+    fused = compiled(config, lambda rows: jax.lax.optimization_barrier(rows.T))
+    seconds = in_turns({"fused": fused, "from_memory": compiled(config, products._copied)}, rounds)
     medians = {name: float(np.median(values)) for name, values in seconds.items()}
-    return {"width": width, "compute": compute, "seconds": medians, "ratio": median, "quartiles": [low, high]}
+    found = ratio(seconds["fused"], seconds["from_memory"])
+    return {"width": width, "compute": compute, "seconds": medians, **found}
+
+
+def alone(width: int, rounds: int, rows: int = 64 * 16) -> dict[str, Any]:
+    """A block's four products with a weight, and their two gradients each, in float32: of 64 scenes of 16 tokens."""
+    import torch
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    draw = np.random.default_rng(0)
+    calls: dict[str, Call] = {}
+    for inputs, outputs in ((width, 3 * width), (width, width), (width, 4 * width), (4 * width, width)):
+        sizes = ((rows, inputs), (inputs, outputs), (rows, outputs))
+        arrays = [draw.normal(size=size).astype(np.float32) for size in sizes]
+        calls |= jax_products(f"{inputs} x {outputs}", *map(jnp.asarray, arrays))
+        tokens, kernel, slope = map(torch.from_numpy, arrays)
+        # bound at once: the loop's names change
+        calls |= {
+            f"pytorch {inputs} x {outputs} forward": lambda a=tokens, b=kernel: a @ b,
+            f"pytorch {inputs} x {outputs} backward": lambda a=tokens, b=kernel, c=slope: (c @ b.T, a.T @ c),
+        }
+    seconds = in_turns(calls, rounds)
+    blocks = {framework: sum(total for name, total in seconds.items() if framework in name) for framework in FRAMEWORKS}
+    medians = {name: float(np.median(values)) for name, values in (seconds | blocks).items()}
+    fastest = {name: float(sum(v.min() for part, v in seconds.items() if name in part)) for name in FRAMEWORKS}
+    return {"width": width, "seconds": medians, "fastest": fastest, **ratio(blocks["pytorch"], blocks["risjax"])}
+
+
+def jax_products(name: str, tokens: jax.Array, kernel: jax.Array, slope: jax.Array) -> dict[str, Call]:
+    """A product as `risjax.model.products` has it, and its backward pass."""
+    forward = jax.jit(products._product).lower(tokens, kernel).compile()
+    backward = jax.jit(lambda *kept: products._backward(kept[:2], kept[2])).lower(tokens, kernel, slope).compile()
+    return {
+        f"risjax {name} forward": lambda: jax.block_until_ready(forward(tokens, kernel)),
+        f"risjax {name} backward": lambda: jax.block_until_ready(backward(tokens, kernel, slope)),
+    }
 
 
 def main() -> None:
@@ -68,12 +124,23 @@ def main() -> None:
     parser.add_argument("--compute", nargs="+", default=["float32"])
     parser.add_argument("--rounds", type=int, default=30)
     arguments = parser.parse_args()
-    rows = [measure(width, compute, arguments.rounds) for width in arguments.widths for compute in arguments.compute]
-    for row in rows:
-        print(f"width {row['width']} {row['compute']}: {row['ratio']:.2f} ({row['quartiles'][0]:.2f} to ", end="")
-        print(f"{row['quartiles'][1]:.2f}), seconds {row['seconds']}")
+    networks = [
+        network(width, compute, arguments.rounds) for width in arguments.widths for compute in arguments.compute
+    ]
+    blocks = [alone(width, arguments.rounds) for width in arguments.widths] if find_spec("torch") else []
+    for kind, rows in (("network, fused over from memory", networks), ("block, PyTorch over risjax", blocks)):
+        for row in rows:
+            print(f"{kind}, width {row['width']} {row.get('compute', 'float32')}: {row['ratio']:.2f} ", end="")
+            print(f"({row['quartiles'][0]:.2f} to {row['quartiles'][1]:.2f}), ", end="")
+            print(row["seconds"], row.get("fastest", ""))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = {"versions": installed_environment(), "cores": cores, "load_average": os.getloadavg()[0], "cases": rows}
+    found = {
+        "versions": installed_environment(),
+        "cores": cores,
+        "load_average": os.getloadavg()[0],
+        "network": networks,
+        "alone": blocks,
+    }
     Path(__file__).with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
 
 

@@ -7,8 +7,8 @@ The settings below must stand before anything loads jaxlib or scipy, so before e
   against XLA's own pool; a batched ``eigh`` of 32x32 matrices takes 667 ms instead of 6 ms.
 * ``PJRT_NPROC``: in jaxlib 0.10.0-0.10.2 every batched LAPACK call waits inside a thread of the pool whose threads it
   waits for, so that as many calls at a time as there are threads deadlock: two, on two cores. The compiled programs
-  here have at most two such calls in flight; with nine threads that holds on four devices at once. More threads than
-  needed are not free: on two cores a training step at width 512 is 1.1 times faster with nine than with sixteen.
+  here have at most three such calls in flight, a training step two: nine threads do for four devices that train at
+  once. More than needed are not free: with sixteen a training step of width 512 on two cores takes 1.1 times as long.
 * malloc keeps what is freed (`risjax.allocator`): a fifth of a training step on a CPU was page faults.
 """
 
