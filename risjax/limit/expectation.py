@@ -7,7 +7,7 @@ noise and is better than any estimator can be; one judged by the draws of anothe
 than the best.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ def expected_ratios(
     position: Float[np.ndarray, "S P K 3"],
     active: Bool[np.ndarray, "S P K"],
     tolerance: ToleranceConfig,
+    advance: Callable[[], None],
 ) -> dict[str, Ratio]:
     """The metrics of `DECISIONS`, every scene's numerator and denominator averaged over its draws.
 
@@ -36,6 +37,7 @@ def expected_ratios(
         position: draws of (azimuth, elevation, range) from each scene's posterior.
         active: which of them are sources.
         tolerance: gates and GOSPA's constants.
+        advance: called after every scene.
     """
     sums = {metric: np.zeros((2, len(active))) for metric in METRICS}
     for scene, (drawn, present) in enumerate(zip(position, active, strict=True)):
@@ -44,6 +46,7 @@ def expected_ratios(
         ratios = score(said, truth, tolerance).ratios
         for metric, both in sums.items():
             both[:, scene] = np.mean(ratios[metric].numerator), np.mean(ratios[metric].denominator)
+        advance()
     return {metric: Ratio(both[0], both[1]) for metric, both in sums.items()}
 
 
@@ -56,6 +59,7 @@ def expectations(
     tolerance: ToleranceConfig,
     weights: Float[np.ndarray, "D S"],
     spans: Overlaps,
+    advance: Callable[[], None],
 ) -> dict[str, Any]:
     """Methods and limit, as the posterior expects them.
 
@@ -68,6 +72,7 @@ def expectations(
         tolerance: gates and GOSPA's constants.
         weights: of the resampled scenes.
         spans: the overlap of subspaces, of the same draws and of those of the methods that state amplitudes.
+        advance: called after every scene of every one of the ``methods``, the ``pooled`` and the ``alone``.
 
     Returns:
         ``{"methods": {name: {metric: interval}}, "limit": {metric: {"above", "below"}}, "minus_limit": {name: {metric:
@@ -75,14 +80,17 @@ def expectations(
     """
     every = pool(position), pool(active)
     drawn = {
-        name: draw_ratios(expected_ratios(one, *every, tolerance) | spans.of_method(name), weights)
+        name: draw_ratios(expected_ratios(one, *every, tolerance, advance) | spans.of_method(name), weights)
         for name, one in methods.items()
     }
     limit: dict[str, dict[str, Drawn]] = {OVERLAP: draw_ratios(spans.limit, weights)}
     for name, metric in DECISIONS.items():
-        above = expected_ratios(pooled[name], *every, tolerance)[metric]
+        above = expected_ratios(pooled[name], *every, tolerance, advance)[metric]
         below = _mean(
-            [_judged_by_others(one[name], r, position, active, tolerance)[metric] for r, one in enumerate(alone)]
+            [
+                _judged_by_others(one[name], r, position, active, tolerance, advance)[metric]
+                for r, one in enumerate(alone)
+            ]
         )
         limit[metric] = draw_ratios(dict(zip(BOUNDS, (above, below), strict=True)), weights)
     return {
@@ -104,10 +112,15 @@ def _intervals(figures: Mapping[str, Drawn]) -> dict[str, dict[str, float | int 
 
 
 def _judged_by_others(
-    decision: Estimates, replicate: int, position: np.ndarray, active: np.ndarray, tolerance: ToleranceConfig
+    decision: Estimates,
+    replicate: int,
+    position: np.ndarray,
+    active: np.ndarray,
+    tolerance: ToleranceConfig,
+    advance: Callable[[], None],
 ) -> dict[str, Ratio]:
     others = np.arange(position.shape[1]) != replicate
-    return expected_ratios(decision, pool(position[:, others]), pool(active[:, others]), tolerance)
+    return expected_ratios(decision, pool(position[:, others]), pool(active[:, others]), tolerance, advance)
 
 
 def _mean(ratios: Sequence[Ratio]) -> Ratio:

@@ -64,7 +64,7 @@ def limit(config: Config, directory: RunDirectory, terminal: Terminal) -> dict[s
     failed = samples["reached"] < 1
     if failed.any():
         raise LimitError(f"{failed.sum()} of {failed.size} runs never reached the posterior; raise limit.moves")
-    result = _summarise(config, scenes, samples, stored_estimates(config, source, directory))
+    result = _judge(config, scenes, samples, stored_estimates(config, source, directory), terminal)
     result["tables"] = make_tables(result, source.name)
     directory.write_json(FILE, result)
     for title, rows in result["tables"].items():
@@ -108,15 +108,29 @@ def _stack(scenes: list[Arrays]) -> Arrays:
     return {name: np.stack([one[name] for one in scenes]) for name in Samples._fields}
 
 
+def _judge(
+    config: Config, scenes: EvaluationScenes, samples: Arrays, methods: dict[str, Estimates], terminal: Terminal
+) -> dict[str, Any]:
+    """Methods and decisions by the truth and by the posterior; both take a pass over all scenes for each of them."""
+    count, replicates = samples["active"].shape[:2]
+    decisions = len(DECISIONS) * (1 + replicates)
+    passes = decisions + 1 + len(methods) + decisions
+    methods = {name: jax.tree.map(lambda leaf: leaf[:count], estimates) for name, estimates in methods.items()}
+    with terminal.progress("judge", passes * count) as bar:
+        return _summarise(config, scenes, samples, methods, bar.advance)
+
+
 def _summarise(
-    config: Config, scenes: EvaluationScenes, samples: Arrays, methods: dict[str, Estimates]
+    config: Config,
+    scenes: EvaluationScenes,
+    samples: Arrays,
+    methods: dict[str, Estimates],
+    advance: Callable[[], None],
 ) -> dict[str, Any]:
     """The table of methods and decisions; decisions are made from the draws of all replicates together."""
-    count = len(scenes.sources.active)
-    methods = {name: jax.tree.map(lambda leaf: leaf[:count], estimates) for name, estimates in methods.items()}
     position, active = samples["position"], samples["active"]
-    decisions, expected = _decide(pool(position), pool(active), config)
-    alone = [_decide(position[:, one], active[:, one], config) for one in range(position.shape[1])]
+    decisions, expected = _decide(pool(position), pool(active), config, advance)
+    alone = [_decide(position[:, one], active[:, one], config, advance) for one in range(position.shape[1])]
     summary = summarise(
         methods | decisions,
         scenes.sources,
@@ -125,28 +139,34 @@ def _summarise(
         draws=config.evaluate.bootstrap_draws,
         seed=config.run.seed,
     )
-    weights = scene_weights(count, config.evaluate.bootstrap_draws, config.run.seed)
+    weights = scene_weights(len(active), config.evaluate.bootstrap_draws, config.run.seed)
     found = [one for one, _ in alone]
-    spans = overlaps(methods, position, active, scenes.physics, scenes.observation.geometry)
+    spans = overlaps(methods, position, active, scenes.physics, scenes.observation.geometry, advance)
     tolerance = config.evaluate.tolerance
     return {
         **summary,
-        "expected": expectations(methods, decisions, found, position, active, tolerance, weights, spans),
+        "expected": expectations(methods, decisions, found, position, active, tolerance, weights, spans, advance),
         "convergence": _convergence(config, scenes, samples, expected, alone),
     }
 
 
-def _decide(position: np.ndarray, active: np.ndarray, config: Config) -> tuple[dict[str, Estimates], dict[str, float]]:
+def _decide(
+    position: np.ndarray, active: np.ndarray, config: Config, advance: Callable[[], None]
+) -> tuple[dict[str, Estimates], dict[str, float]]:
     """Estimates by decision, and what the posterior itself expects of each decision's own metric."""
     tolerance, slots = config.evaluate.tolerance, position.shape[2]
     found, expected = {}, {}
     for name, gate_range in (("bayes_3d", True), ("bayes_angle", False)):
-        ranked: list[Ranked] = [
-            rank_by_matches(*one, tolerance, gate_range=gate_range) for one in zip(position, active, strict=True)
-        ]
+        ranked: list[Ranked] = []
+        for one in zip(position, active, strict=True):
+            ranked.append(rank_by_matches(*one, tolerance, gate_range=gate_range))
+            advance()
         counts, expected[name] = decide_by_f1(ranked)
         found[name] = _as_estimates([one.position[:k] for one, k in zip(ranked, counts, strict=True)], slots)
-    decided = [decide_by_gospa(*one, tolerance) for one in zip(position, active, strict=True)]
+    decided = []
+    for one in zip(position, active, strict=True):
+        decided.append(decide_by_gospa(*one, tolerance))
+        advance()
     found["bayes_gospa"] = _as_estimates([points for points, _ in decided], slots)
     expected["bayes_gospa"] = float(np.mean([value for _, value in decided]))
     return found, expected

@@ -9,7 +9,7 @@ and one judged by those of another run.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -63,6 +63,7 @@ def overlaps(
     active: Bool[np.ndarray, "S R P K"],
     physics: PhysicsConfig,
     geometry: Geometry | None,
+    advance: Callable[[], None],
 ) -> Overlaps:
     """The limit and what methods reach, scene by scene.
 
@@ -73,6 +74,7 @@ def overlaps(
         active: which of them are sources.
         physics: whose steering vectors.
         geometry: of the scenes; None where they share the nominal surface.
+        advance: called after every scene.
     """
     make = jax.vmap(lambda one, own: factor_of_sources(one, physics, own))
     factors = {name: np.asarray(make(one, geometry)) for name, one in methods.items() if name in LIKELIHOOD}
@@ -87,21 +89,23 @@ def overlaps(
 
     for scene, (drawn, present) in enumerate(zip(position, active, strict=True)):
         own = jax.tree.map(lambda leaf, row=scene: leaf[row], geometry)
-        matrices = [np.asarray(steered(*one, own)) for one in zip(drawn, present, strict=True)]
-        laws = [_law(*one) for one in zip(matrices, present, strict=True)]
-        whole = _law(np.concatenate(matrices), np.concatenate(present))
+        laws = [_law(np.asarray(steered(*one, own)), one[1]) for one in zip(drawn, present, strict=True)]
+        whole = _pooled(laws)
         found["above"].append(_expected(_dominant(whole), whole))
         found["below"].append(_by_others(laws))
         for name, rows in factors.items():
             found[name].append(_expected(_dominant_of_factor(rows[scene])[None].repeat(len(whole.share), 0), whole))
+        advance()
     ratios = {name: Ratio(np.asarray(values), np.ones(len(values))) for name, values in found.items()}
     return Overlaps({name: ratios[name] for name in factors}, {name: ratios[name] for name in BOUNDS})
 
 
 def _law(matrices: Complex[np.ndarray, "P N K"], present: Bool[np.ndarray, "P K"]) -> _Law:
     """From the steering vectors of each draw, zero where there is no source; a scene has at least one (its law)."""
-    bases, sizes, _ = np.linalg.svd(matrices.astype(complex), full_matrices=False)
-    bases = bases * (sizes > _SMALLEST * sizes[:, :1])[:, None, :]
+    wide = matrices.astype(complex)
+    squares, mixtures = np.linalg.eigh(wide.conj().swapaxes(-1, -2) @ wide)
+    spanned = squares > _SMALLEST**2 * squares[:, -1:]
+    bases = wide @ mixtures * np.where(spanned, np.where(spanned, squares, 1.0) ** -0.5, 0.0)[:, None, :]
     counts, slots = present.sum(-1), present.shape[-1]
 
     def mean(chosen: Bool[np.ndarray, " P"]) -> Complex[np.ndarray, "N N"]:
@@ -112,6 +116,16 @@ def _law(matrices: Complex[np.ndarray, "P N K"], present: Bool[np.ndarray, "P K"
     of_count = [counts == k for k in range(1, slots + 1)]
     share = np.array([one.mean() for one in of_count])
     return _Law(share / share.sum(), np.stack([mean(one) for one in of_count]))
+
+
+def _pooled(laws: Sequence[_Law]) -> _Law:
+    """The law of the draws of all replicates, which have equally many."""
+    shares, projectors = np.stack([law.share for law in laws]), np.stack([law.projector for law in laws])
+    total = shares.sum(0)
+    drawn = (total > 0)[:, None, None]
+    of_count = np.einsum("rk,rknm->knm", shares, projectors) / np.where(drawn, total[:, None, None], 1.0)
+    share = total / len(laws)
+    return _Law(share, np.where(drawn, of_count, np.einsum("k,knm->nm", share, of_count)))
 
 
 @jax.jit

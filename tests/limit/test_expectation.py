@@ -1,5 +1,7 @@
 """Expectations over draws, and the two bounds of the limit."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -31,7 +33,7 @@ def value(ratios, metric):
 def test_a_source_counts_as_often_as_draws_hold_it():
     """One source in all four draws, a second in one: 4 + 0 hits of 4 + 5 when the first alone is said."""
     position, active = scene_of(places(0), places(1), places(0, 40), places(2))
-    ratios = expected_ratios(_as_estimates([places(0)], 2), position[None], active[None], TOLERANCE)
+    ratios = expected_ratios(_as_estimates([places(0)], 2), position[None], active[None], TOLERANCE, lambda: None)
     assert value(ratios, "f1_angle") == pytest.approx(2 * 4 / (4 + 5))
     assert value(ratios, "f1_3d") == pytest.approx(2 * 4 / (4 + 5))
     degrees = 2 * 2.0 * np.sin(np.radians(np.array([0, 1, 0, 2])) / 2)
@@ -41,7 +43,7 @@ def test_a_source_counts_as_often_as_draws_hold_it():
 
 def test_a_wrong_range_counts_in_angle_alone():
     position, active = scene_of(places(0), places(0, range_m=8.0))
-    ratios = expected_ratios(_as_estimates([places(0)], 2), position[None], active[None], TOLERANCE)
+    ratios = expected_ratios(_as_estimates([places(0)], 2), position[None], active[None], TOLERANCE, lambda: None)
     assert value(ratios, "f1_angle") == 1.0
     assert value(ratios, "f1_3d") == 0.5
 
@@ -56,7 +58,11 @@ def test_two_runs_that_disagree_bracket_the_limit():
     half, one = (Ratio(np.array([value]), np.ones(1)) for value in (0.5, 1.0))
     spans = Overlaps({"one": half}, {"above": one, "below": half})
     weights = scene_weights(1, 2, 0)
-    result = expectations({"one": decided[0]}, alone[0], alone, position, active, TOLERANCE, weights, spans)
+    passes = itertools.count()
+    result = expectations(
+        {"one": decided[0]}, alone[0], alone, position, active, TOLERANCE, weights, spans, lambda: next(passes)
+    )
+    assert next(passes) == 1 + 3 + 2 * 3  # the method, the decisions, those of each run
     assert result["methods"]["one"]["subspace_overlap_of_sources"]["value"] == 0.5
     assert result["minus_limit"]["one"]["subspace_overlap_of_sources"]["above"]["value"] == -0.5
     assert result["minus_limit"]["one"]["subspace_overlap_of_sources"]["below"]["value"] == 0.0

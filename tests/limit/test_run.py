@@ -1,5 +1,7 @@
 """The stage: refuses what it cannot do, survives an interruption, and gives the same numbers."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -25,7 +27,7 @@ def config():
     return apply_overrides(tiny_config(), SMALL)
 
 
-def test_interrupted_it_goes_on_to_the_same_numbers(config, tmp_path, monkeypatch):
+def test_interrupted_it_goes_on_to_the_same_numbers(config, tmp_path, monkeypatch, capsys):
     quiet = Terminal(quiet=True)
     whole = limit(config, RunDirectory(tmp_path / "whole"), quiet)
     directory = RunDirectory(tmp_path / "torn")
@@ -35,7 +37,9 @@ def test_interrupted_it_goes_on_to_the_same_numbers(config, tmp_path, monkeypatc
     monkeypatch.setattr(
         stage, "_write", lambda path, mark, stored: (sampled.append(len(stored)), write(path, mark, stored))
     )
-    again = limit(config, directory, quiet)
+    again = limit(config, directory, Terminal())
+    said = "".join(capsys.readouterr())
+    assert re.search(r"judge  (\d+)/\1 ", said), said  # to the end, and no further
     assert sampled == [2]  # the first scene was kept
     assert again == whole
     assert set(whole["methods"]) == {"bayes_3d", "bayes_angle", "bayes_gospa"}

@@ -32,7 +32,7 @@ def found(replicates, sources):
     )
     method = _as_estimates([np.asarray(sources, float).reshape(-1, 3)], SLOTS)
     method = method._replace(amplitude=method.active * (1.0 + 0j))
-    result = overlaps({"greedy_ml": method, "sample_music": method}, position, active, PHYSICS, None)
+    result = overlaps({"greedy_ml": method, "sample_music": method}, position, active, PHYSICS, None, lambda: None)
     assert set(result.methods) == {"greedy_ml"}  # the other states no amplitudes
     return {
         {"greedy_ml": "one"}.get(name, name): ratio.numerator.item()
