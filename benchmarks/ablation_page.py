@@ -36,7 +36,8 @@ def put(stored: dict[str, Any], found: dict[str, Any]) -> None:
             own = base["metrics"][method][metric]["value"]
             if not entry["low"] <= own <= entry["high"]:
                 raise SystemExit(
-                    f"the base's {metric} of {method} is {own:.4f}, stored {entry['value']:.4f}: not the same"
+                    f"the base's {metric} of {method} is {own:.4f}, stored {entry['value']:.4f}: not the same; "
+                    f"to begin anew, move {STORED.name} away"
                 )
     rows = {row["name"]: row for row in (*stored["variants"], *others)}
     order = [variant.name for variant in load_config("ablation").ablate.variants]
@@ -45,9 +46,11 @@ def put(stored: dict[str, Any], found: dict[str, Any]) -> None:
 
 def main() -> None:
     """Puts the runs into the stored file, then rewrites the page."""
-    stored = json.loads(STORED.read_text(encoding="utf-8"))
-    for run in sys.argv[1:]:
-        put(stored, json.loads((Path(run) / "ablation.json").read_text(encoding="utf-8")))
+    runs = [json.loads((Path(run) / "ablation.json").read_text(encoding="utf-8")) for run in sys.argv[1:]]
+    stored = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else runs[0]
+    stored.pop("tables", None)
+    for found in runs:
+        put(stored, found)
     STORED.write_text(json.dumps(stored, separators=(",", ":")) + "\n", encoding="utf-8")
     rewrite("ablation.md", {"ablation": markdown(stored)})
 

@@ -1,8 +1,8 @@
 """What the tests' programs are compiled with. To be imported before anything that loads jaxlib, which reads it.
 
-Nearly all of the suite's time is XLA's compiler. Rooms whose subject is arithmetic run what a user's machine would run;
-the others' programs, and those of the processes that tests start, are compiled with LLVM's optimisations left out, and
-all processes of a run share what they have compiled. ``JAX_DISABLE_MOST_OPTIMIZATIONS=0 pytest`` optimises everything.
+Nearly all of the suite's time is XLA's compiler. The rooms in `OPTIMISED` run what a user's machine would run; the
+others' programs, and those of the processes that tests start, are compiled with LLVM's optimisations left out, and all
+processes of a run share what they have compiled. ``JAX_DISABLE_MOST_OPTIMIZATIONS=0 pytest`` optimises everything.
 """
 
 import atexit
@@ -20,8 +20,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # in the first process: worke
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
-OPTIMISED = {"comparison", "linalg", "loss", "metrics", "model", "physics", "test_checks", "test_precision"}
-"""Rooms, and files beside them, whose tests are of arithmetic: they are compiled as they are for a user."""
+OPTIMISED = {"comparison", "linalg", "loss", "metrics", "model", "physics"}
+OPTIMISED |= {"test_checks", "test_covariance", "test_precision"}
+"""Rooms, and files beside them, whose tests are of rounding, NaN and derivatives: compiled as they are for a user."""
 
 
 def left_out(test: Path) -> bool:
