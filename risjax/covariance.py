@@ -14,7 +14,7 @@ from jaxtyping import Array, Complex, Float
 from risjax.config import CovarianceConfig, PhysicsConfig
 from risjax.linalg import normalise_trace, safe_eigh
 from risjax.physics.scene import label_factor, sources_steering
-from risjax.types import Estimates, Geometry, LowRankCovariance, Sources
+from risjax.types import Geometry, LowRankCovariance, Sources
 
 
 class CovarianceSettings(NamedTuple):
@@ -57,16 +57,15 @@ def effective_covariance(
 
 
 def factor_of_sources(
-    estimates: Estimates, physics: PhysicsConfig, geometry: Geometry | None = None
+    sources: Sources, physics: PhysicsConfig, geometry: Geometry | None = None
 ) -> Complex[Array, "N K"]:
-    """The factor of sum_k |amplitude_k|^2 a_k a_k^H over one scene's reported sources, at trace N; zero for none.
+    """The factor of sum_k |amplitude_k|^2 a_k a_k^H over one scene's sources, at trace N; zero for none.
 
     Args:
-        estimates: of a method that states amplitudes.
+        sources: whose amplitudes are known.
         physics: whose steering vectors.
         geometry: the scene's own surface; None for the nominal one.
     """
-    sources = Sources(estimates.position, estimates.amplitude, estimates.active)
     return label_factor(sources_steering(physics, sources, geometry), sources.amplitude)
 
 

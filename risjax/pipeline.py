@@ -12,7 +12,8 @@ snapshots and nothing judged by their likelihood: the sources are then the peaks
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +25,15 @@ from risjax.estimators import localise_mvdr
 from risjax.estimators.candidates import Elimination, eliminate
 from risjax.estimators.cfar import stopping_penalty
 from risjax.estimators.evidence import Evidence, describe, drops, num_features
-from risjax.estimators.grid import grid_for, grid_like, to_position
-from risjax.estimators.judged import sources_at_peaks, sources_by_posterior, sources_by_residual
+from risjax.estimators.grid import field_of_view, grid_for, grid_like
+from risjax.estimators.judged import (
+    Verdict,
+    judged_by_posterior,
+    judged_by_residual,
+    reported_sources,
+    sources_at_peaks,
+    weighted_candidates,
+)
 from risjax.estimators.likelihood import Statistics, statistics
 from risjax.estimators.mvdr import mvdr_peaks
 from risjax.estimators.peak_evidence import NUM_PEAK_FEATURES, describe_peaks
@@ -36,12 +44,12 @@ from risjax.estimators.spectrum import mvdr_cost, whitener
 from risjax.model import Params, build, make_inputs
 from risjax.model.posterior import Posterior, build_peak_posterior, build_posterior
 from risjax.model.refiner import Refiner, build_refiner
-from risjax.physics.array import steering
+from risjax.physics.array import steering_at
 from risjax.physics.batches import over_scenes, over_surfaces
 from risjax.physics.images import noise_to_signal
 from risjax.physics.measurement import require_common_field
 from risjax.precision import upcast
-from risjax.types import Estimates, Geometry, LowRankCovariance, Observation, Prediction
+from risjax.types import Estimates, Geometry, LowRankCovariance, Observation, Prediction, Sources
 
 POSTERIOR = "posterior"
 """The group of parameters of the posterior head that judges candidates; the network's are neither this nor ..."""
@@ -87,9 +95,11 @@ class Pipeline(NamedTuple):
             the parameters hold one.
         decide: (parameters, candidates) to sources: by the posterior head where the parameters hold one, else by the
             residual's criterion.
+        fitted: (parameters, candidates) to all candidates, each weighted by the probability that it is a source (by 0
+            or 1 where the parameters hold no posterior head): the covariance of these is the fit's.
         sources: all of it, (parameters, observations, covariance settings) to predictions and sources; without
             `has_likelihood` those of `spectral`.
-        has_likelihood: whether `propose` and `decide` can be called: all snapshots share one coherent field.
+        has_likelihood: whether `propose`, `decide` and `fitted` can be called: all snapshots share one coherent field.
     """
 
     covariance: Callable[
@@ -102,6 +112,7 @@ class Pipeline(NamedTuple):
     in_slots: Callable[[Prediction], Estimates]
     propose: Callable[[Params, Observation, LowRankCovariance], Proposals]
     decide: Callable[[Params, Proposals], Estimates]
+    fitted: Callable[[Params, Proposals], Sources]
     sources: Callable[[Params, Observation, CovarianceConfig | CovarianceSettings], tuple[Prediction, Estimates]]
     has_likelihood: bool
 
@@ -174,7 +185,7 @@ def make_pipeline(
         def one(scene: Observation, mine: LowRankCovariance, rank: Array | None) -> tuple[Peaks, Array]:
             data, level = statistics(scene, physics), noise_to_signal(scene)
             found = mvdr_peaks(mine, physics, estimator, grid=grid, geometry=scene.geometry, ranking=rank)
-            vectors = steering(physics.array, to_position(found.cosines), scene.geometry)
+            vectors = steering_at(physics.array, found.cosines, scene.geometry)
             return found, describe_peaks(found, vectors, mine, data, level, physics)
 
         return over_surfaces(one, observation.geometry, observation, effective, looked_at)
@@ -211,22 +222,22 @@ def make_pipeline(
         looked_at = ranking(params, effective, observation.geometry)
         return over_surfaces(one, observation.geometry, observation, effective, looked_at)
 
-    def decide(params: Params, proposals: Proposals) -> Estimates:
+    def judge(params: Params, proposals: Proposals) -> Verdict:
         elimination, evidence, data = proposals
         if POSTERIOR not in params:
             penalty = stopping_penalty(physics, estimator)
-
-            def counted(candidates: Elimination, statistic: Statistics) -> Estimates:
-                return sources_by_residual(candidates, statistic, penalty)
-
-            return jax.vmap(counted)(elimination, data)
+            return jax.vmap(lambda mine, seen: judged_by_residual(mine, seen, penalty))(elimination, data)
         judged = head.apply(params[POSTERIOR], evidence.features, evidence.active)
+        rule = partial(judged_by_posterior, field=field_of_view(physics), settings=estimator.posterior)
+        return jax.vmap(rule)(elimination.weakest, evidence, judged.existence, judged.log_range)
 
-        def one(*scene: Any) -> Estimates:
-            candidates, described, existence, log_range, statistic = scene
-            return sources_by_posterior(candidates, described, existence, log_range, statistic, physics, estimator)
+    def decide(params: Params, proposals: Proposals) -> Estimates:
+        elimination, evidence, data = proposals
+        report = partial(reported_sources, physics=physics, settings=estimator.posterior)
+        return jax.vmap(report)(elimination, evidence, judge(params, proposals), data)
 
-        return jax.vmap(one)(elimination, evidence, judged.existence, judged.log_range, data)
+    def fitted(params: Params, proposals: Proposals) -> Sources:
+        return jax.vmap(weighted_candidates)(proposals.elimination, judge(params, proposals))
 
     def sources(
         params: Params, observation: Observation, settings: CovarianceConfig | CovarianceSettings
@@ -236,4 +247,6 @@ def make_pipeline(
             return prediction, spectral(params, observation, effective)
         return prediction, decide(params, propose(params, observation, effective))
 
-    return Pipeline(covariance, localise, spectra, peaks, spectral, in_slots, propose, decide, sources, has_likelihood)
+    return Pipeline(
+        covariance, localise, spectra, peaks, spectral, in_slots, propose, decide, fitted, sources, has_likelihood
+    )

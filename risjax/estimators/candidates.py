@@ -14,12 +14,12 @@ from jaxtyping import Array, Float, Int
 
 from risjax.config import PhysicsConfig, PosteriorConfig
 from risjax.estimators.forward import empty_fit, joining_gain
-from risjax.estimators.grid import Grid, to_position
+from risjax.estimators.grid import Grid
 from risjax.estimators.likelihood import Statistics, steering_and_derivatives
 from risjax.estimators.peaks import local_maxima
 from risjax.estimators.polish import Fit, maximise
 from risjax.estimators.spectrum import mvdr_cost, whitener
-from risjax.physics.array import steering
+from risjax.physics.array import steering_at
 from risjax.types import LowRankCovariance
 
 
@@ -61,7 +61,7 @@ def _exchange_weakest(
     left = data.filtered[:, None] - jnp.matmul(data.gram, field, precision="highest")
     image = jnp.matmul(grid.steering.conj(), left, precision="highest")[:, 0]
     places, heights = local_maxima(image.real**2 + image.imag**2, grid, shortlist)
-    there = steering(physics.array, to_position(places), data.geometry)
+    there = steering_at(physics.array, places, data.geometry)
     gain = jnp.where(heights > -jnp.inf, joining_gain(data, physics, fit, there), -jnp.inf)
     best = jnp.argmax(gain)
     weakest = jnp.argmin(jnp.where(fit.active, fit.contribution, -1.0))

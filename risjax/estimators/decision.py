@@ -83,10 +83,12 @@ class RangeDecision(NamedTuple):
     Attributes:
         range_m: [K].
         std_m: posterior standard deviation of 1/r about it, as one of r [m], [K].
+        within: probability that the true range lies within the window, [K].
     """
 
     range_m: Float[Array, "*batch K"]
     std_m: Float[Array, "*batch K"]
+    within: Float[Array, "*batch K"]
 
 
 def decide_range(posterior: RangePosterior, window_m: float) -> RangeDecision:
@@ -99,20 +101,31 @@ def decide_range(posterior: RangePosterior, window_m: float) -> RangeDecision:
     mean = jnp.sum(posterior.weight * range_m, axis=-1, keepdims=True)
     centres = jnp.concatenate([mean, range_m], axis=-1)
     distance = jnp.abs(range_m[:, None, :] - centres[:, :, None])
-    utility = jnp.where(distance <= window_m, 1.0, 0.0) - jnp.minimum(distance, 2 * window_m) / (2 * window_m)
-    expected = jnp.sum(utility * posterior.weight[:, None, :], axis=-1)
-    chosen = jnp.take_along_axis(centres, jnp.argmax(expected, axis=-1)[:, None], axis=-1)
+    weight = posterior.weight[:, None, :]
+    within = jnp.sum(jnp.where(distance <= window_m, weight, 0.0), axis=-1)
+    charged = jnp.sum(jnp.minimum(distance, 2 * window_m) * weight, axis=-1) / (2 * window_m)
+    best = jnp.argmax(within - charged, axis=-1)[:, None]
+    chosen = jnp.take_along_axis(centres, best, axis=-1)
     variance = jnp.sum(posterior.weight * (posterior.s - 1.0 / chosen) ** 2, axis=-1)
-    return RangeDecision(chosen[:, 0], jnp.sqrt(variance) * chosen[:, 0] ** 2)
+    std_m = jnp.sqrt(variance) * chosen[:, 0] ** 2
+    return RangeDecision(chosen[:, 0], std_m, jnp.take_along_axis(within, best, axis=-1)[:, 0])
 
 
-def decide_count(existence: Float[Array, " K"], held: Bool[Array, " K"], threshold: float) -> Int[Array, ""]:
-    """How many candidates of an elimination are sources: the number with the largest sum of (p - threshold).
+def decide_count(
+    existence: Float[Array, " K"], within: Float[Array, " K"], held: Bool[Array, " K"], threshold: float
+) -> Int[Array, ""]:
+    """How many candidates of an elimination to report: the number with the largest sum of (utility - threshold).
+
+    A candidate's utility is the mean of the probabilities that it is a source, and that it is one whose reported range
+    is right: of two metrics, one that asks for the angles and one that asks for the range too, each would have it
+    reported from half of its attainable F1 on (Dinkelbach, Management Science 13, 1967).
 
     Args:
         existence: probability of the candidate that makes k out of k - 1, for k = 1 ... K.
+        within: probability that its range lies within the window if it is a source.
         held: which of these fits there are.
-        threshold: probability from which on a candidate is worth reporting.
+        threshold: utility from which on a candidate is worth reporting.
     """
-    gain = jnp.cumsum(jnp.where(held, existence - threshold, -jnp.inf))
+    utility = existence * (1.0 + within) / 2
+    gain = jnp.cumsum(jnp.where(held, utility - threshold, -jnp.inf))
     return jnp.argmax(jnp.concatenate([jnp.zeros(1, gain.dtype), gain]))

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Complex, Float
 
 from risjax.config import GridConfig, PhysicsConfig
-from risjax.physics.array import steering
+from risjax.physics.array import steering_at
 from risjax.types import Geometry
 
 _EDGE = 1.0 - 1e-6
@@ -128,7 +128,7 @@ def _make_grid(physics: PhysicsConfig, grid: GridConfig, dtype: str) -> Grid:
     inside = (cosines[..., 0] >= low - half_cell) & (cosines[..., 0] <= high + half_cell)
     with jax.ensure_compile_time_eval():
         points = jnp.asarray(cosines, dtype)
-        vectors = jax.jit(jax.vmap(lambda x: steering(physics.array, to_position(x))))(points.reshape(-1, 3))
+        vectors = jax.jit(jax.vmap(lambda x: steering_at(physics.array, x)))(points.reshape(-1, 3))
         return Grid(points, jnp.asarray(inside), vectors)
 
 
@@ -140,7 +140,7 @@ def grid_for(grid: Grid, physics: PhysicsConfig, geometry: Geometry | None) -> G
     """
     if geometry is None:
         return grid
-    return grid._replace(steering=steering(physics.array, to_position(grid.cosines.reshape(-1, 3)), geometry))
+    return grid._replace(steering=steering_at(physics.array, grid.cosines.reshape(-1, 3), geometry))
 
 
 def grid_like(

@@ -1,77 +1,137 @@
 """Candidates, or peaks, with a posterior head's judgement, as sources."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
+from risjax.config.estimator import PosteriorConfig
 from risjax.estimators.candidates import Elimination
 from risjax.estimators.decision import decide_count, decide_range, range_posterior
 from risjax.estimators.evidence import Evidence
 from risjax.estimators.forward import count_by_residual
-from risjax.estimators.grid import field_of_view, to_position
+from risjax.estimators.grid import Field, field_of_view, to_position
 from risjax.estimators.likelihood import Statistics
 from risjax.estimators.polish import estimates_from_fit, keep_if
 from risjax.estimators.search import Peaks, estimates_from_peaks
-from risjax.types import Estimates
+from risjax.types import Estimates, Sources
+
+
+class Verdict(NamedTuple):
+    """On the candidates of one scene.
+
+    Attributes:
+        probability: that the weakest candidate of each fit is a source, [K]; 0 or 1 without a posterior head.
+        count: how many candidates are reported, [].
+        log_range: log-priors of every candidate's range in every fit, [K, K, B]; None without a posterior head.
+    """
+
+    probability: Float[Array, "*batch K"]
+    count: Int[Array, "*batch"]
+    log_range: Float[Array, "*batch K K B"] | None
+
+
+def _dropped_from(elimination: Elimination) -> Bool[Array, "K K"]:
+    """Which slot was the weakest of each fit, [fit, slot]; none of a fit that does not exist."""
+    held = jnp.any(elimination.fits.active, axis=1)
+    return (elimination.weakest[:, None] == jnp.arange(held.shape[0])[None, :]) & held[:, None]
 
 
 def existence_of_slots(elimination: Elimination, probability: Float[Array, " K"]) -> Float[Array, " K"]:
     """Each slot's probability: what was said of it when it was the weakest; zero in slots never filled."""
-    held = jnp.any(elimination.fits.active, axis=1)
-    slots = jnp.arange(probability.shape[0])
-    mine = (elimination.weakest[:, None] == slots[None, :]) & held[:, None]
-    return jnp.sum(jnp.where(mine, probability[:, None], 0.0), axis=0)
+    return jnp.sum(jnp.where(_dropped_from(elimination), probability[:, None], 0.0), axis=0)
 
 
-def sources_by_residual(elimination: Elimination, data: Statistics, penalty: float) -> Estimates:
-    """Without a posterior head: the number by the criterion of the forward search, positions as fitted."""
+def judged_by_residual(elimination: Elimination, data: Statistics, penalty: float) -> Verdict:
+    """Without a posterior head: the number by the criterion of the forward search."""
     count = count_by_residual(elimination.residuals, data.num_measurements, penalty)
-    fit = jax.tree.map(lambda leaf: leaf[jnp.maximum(count - 1, 0)], elimination.fits)
-    return estimates_from_fit(keep_if(fit, (count > 0) & jnp.isfinite(data.energy)), data)
+    reported = jnp.arange(elimination.weakest.shape[0]) < count
+    return Verdict(jnp.where(reported, 1.0, 0.0), count, None)
 
 
-def sources_by_posterior(
-    elimination: Elimination,
+def judged_by_posterior(
+    weakest: Int[Array, " K"],
     evidence: Evidence,
     existence: Float[Array, "K K"],
     log_range: Float[Array, "K K B"],
+    field: Field,
+    settings: PosteriorConfig,
+) -> Verdict:
+    """The head's verdict on one scene.
+
+    Args:
+        weakest: of `Elimination`.
+        evidence: of each of its fits, a leading axis K.
+        existence: logits of every candidate in every fit, of the head.
+        log_range: log-priors of every candidate's range in every fit, of the head.
+        field: bounds of 1/r.
+        settings: the threshold, and the window of a range that is right.
+    """
+    fits = jnp.arange(weakest.shape[0])
+    likelihood, prior, logit = jax.tree.map(
+        lambda leaf: leaf[fits, weakest], (evidence.likelihood, log_range, existence)
+    )
+    ranged = decide_range(range_posterior(likelihood, prior, field), settings.range_window_m)
+    probability = jax.nn.sigmoid(logit)
+    held = jnp.any(evidence.active, axis=1)
+    return Verdict(probability, decide_count(probability, ranged.within, held, settings.existence), log_range)
+
+
+def reported_sources(
+    elimination: Elimination,
+    evidence: Evidence,
+    verdict: Verdict,
     data: Statistics,
     physics: PhysicsConfig,
-    estimator: EstimatorConfig,
+    settings: PosteriorConfig,
 ) -> Estimates:
     """The sources of one scene.
 
     Args:
         elimination: of the scene's candidates.
         evidence: of each of its fits, a leading axis K.
-        existence: logits of every candidate in every fit.
-        log_range: log-priors of every candidate's range in every fit.
+        verdict: on them.
         data: the scene's statistics.
         physics: field of view.
-        estimator: ``estimator.posterior``.
+        settings: the window of a range that is right.
 
     Returns:
-        As `estimates_from_fit`, with ranges and their standard deviations from the posterior, and ``existence``.
+        As `estimates_from_fit`; with a posterior head's verdict ranges and their standard deviations are those of the
+        range's posterior, and ``existence`` is stated.
     """
-    settings = estimator.posterior
-    held = jnp.any(evidence.active, axis=1)
-    of_weakest = jnp.take_along_axis(existence, elimination.weakest[:, None], axis=1)[:, 0]
-    probability = jax.nn.sigmoid(of_weakest)
-    count = decide_count(probability, held, settings.existence)
-    index = jnp.maximum(count - 1, 0)
+    index = jnp.maximum(verdict.count - 1, 0)
     fit, chosen = jax.tree.map(lambda leaf: leaf[index], (elimination.fits, evidence))
-    ranged = decide_range(
-        range_posterior(chosen.likelihood, log_range[index], field_of_view(physics)), settings.range_window_m
-    )
-    position = to_position(fit.cosines).at[:, 2].set(ranged.range_m)
+    fit = keep_if(fit, (verdict.count > 0) & jnp.isfinite(data.energy))
+    if verdict.log_range is None:
+        return estimates_from_fit(fit, data)
+    posterior = range_posterior(chosen.likelihood, verdict.log_range[index], field_of_view(physics))
+    ranged = decide_range(posterior, settings.range_window_m)
     return estimates_from_fit(
-        keep_if(fit, (count > 0) & jnp.isfinite(data.energy)),
+        fit,
         data,
-        position=position,
+        position=to_position(fit.cosines).at[:, 2].set(ranged.range_m),
         std=chosen.std.at[:, 2].set(ranged.std_m),
-        existence=existence_of_slots(elimination, probability),
+        existence=existence_of_slots(elimination, verdict.probability),
     )
+
+
+def weighted_candidates(elimination: Elimination, verdict: Verdict) -> Sources:
+    """All candidates of one scene, reported or not, their amplitudes times the roots of their probabilities.
+
+    The covariance of these, sum_k p_k |alpha_k|^2 a_k a_k^H, is the expected one. Each candidate stands as in the
+    smallest fit that holds it and everything that is reported.
+    """
+    dropped = _dropped_from(elimination)
+    at = jnp.maximum(jnp.argmax(dropped, axis=0), verdict.count - 1)
+    slots = jnp.arange(at.shape[0])
+    fits = elimination.fits
+    weight = jnp.sqrt(existence_of_slots(elimination, verdict.probability))
+    amplitude = weight * fits.amplitude[at, slots]
+    active = jnp.any(dropped, axis=0) & jnp.isfinite(fits.residual[at]) & jnp.isfinite(amplitude)
+    position = to_position(fits.cosines[at, slots])
+    return Sources(jnp.where(active[:, None], position, 0.0), jnp.where(active, amplitude, 0), active)
 
 
 def sources_at_peaks(

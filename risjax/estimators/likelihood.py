@@ -29,8 +29,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float
 
 from risjax.config import ArrayConfig, PhysicsConfig
-from risjax.estimators.grid import to_position
-from risjax.physics.array import steering
+from risjax.physics.array import steering_at
 from risjax.physics.measurement import gram, matched_filter
 from risjax.types import Geometry, Observation
 
@@ -123,7 +122,7 @@ def steering_and_derivatives(
     """Steering vectors and their derivatives with respect to (u, v, s)."""
 
     def vector(x: Float[Array, "3"]) -> Complex[Array, " N"]:
-        return steering(array, to_position(x), geometry)
+        return steering_at(array, x, geometry)
 
     return jax.vmap(vector, out_axes=1)(cosines), jax.vmap(jax.jacfwd(vector), out_axes=1)(cosines)
 

@@ -13,7 +13,7 @@ from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.estimators.grid import Grid, to_position
 from risjax.estimators.peaks import choose, local_maxima, separate
 from risjax.estimators.refine import refine
-from risjax.physics.array import steering
+from risjax.physics.array import steering_at
 from risjax.types import Estimates, Geometry
 
 Cost = Callable[[Complex[Array, "*shape N"]], Float[Array, "*shape"]]
@@ -63,7 +63,7 @@ def find_peaks(
     peaks, found = local_maxima(-costs if ranking is None else ranking, grid, estimator.candidates)
 
     def at(cosines: Float[Array, "3"]) -> Float[Array, ""]:
-        return cost(steering(physics.array, to_position(cosines), geometry))
+        return cost(steering_at(physics.array, cosines, geometry))
 
     refined, costs = refine(at, peaks, physics, estimator.grid, iterations=estimator.refine_iterations)
     usable = structured & (found > -jnp.inf) & jnp.isfinite(costs)

@@ -25,7 +25,7 @@ from jaxtyping import Array, Complex, Float
 from risjax.config import PhysicsConfig
 from risjax.estimators.grid import field_of_view, into_field, to_cosines, to_position
 from risjax.estimators.polish import _scaled_solve
-from risjax.physics.array import steering
+from risjax.physics.array import steering_at
 from risjax.types import Estimates, Observation
 
 NOISE_FLOOR = 1e-4
@@ -65,7 +65,7 @@ def polish_stochastic(
 
     def covariances(theta: Float[Array, " P"]) -> Complex[Array, "L M M"]:
         cosines, powers, noise = theta[: 3 * slots].reshape(slots, 3), theta[3 * slots : -1], theta[-1]
-        vectors = steering(physics.array, to_position(cosines), observation.geometry)
+        vectors = steering_at(physics.array, cosines, observation.geometry)
         vectors = vectors * jnp.exp(0.5 * powers)[:, None]
         vectors = jnp.where(active[:, None], vectors, 0) / jnp.sqrt(lift)
         images = jnp.matmul(codes[:, None, :] * vectors[None], channel.T, precision="highest")

@@ -1,7 +1,7 @@
 """Evaluation: any methods on any scenes, the same scenes for each."""
 
 from risjax.evaluate.measure import Compiled, as_estimates, per_scene_metrics, read_estimates, run_methods
-from risjax.evaluate.run import evaluate, stored_estimates
+from risjax.evaluate.run import evaluate, stored_estimates, stored_fits
 from risjax.evaluate.scenes import EvaluationScenes, load_scenes
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "read_estimates",
     "run_methods",
     "stored_estimates",
+    "stored_fits",
 ]

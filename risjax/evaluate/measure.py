@@ -1,8 +1,8 @@
 """One method after the other on the same scenes, timed, kept scene by scene in ``estimates.npz``.
 
-The file holds ``<source>/truth/<field>`` and ``<source>/<method>/<field>`` with the fields of `Estimates`, per-scene
-metrics such as ``nmse``, and ``seconds`` = (compilation, a scene in the steady state). It is rewritten after every
-method, so that what was interrupted goes on with the next one.
+The file holds ``<source>/truth/<field>`` and ``<source>/<method>/<field>`` with the fields of `Estimates`, those of
+what was fitted (``fit_position`` ...), per-scene metrics such as ``nmse``, and ``seconds`` = (compilation, a scene in
+the steady state). It is rewritten after every method, so that what was interrupted goes on with the next one.
 """
 
 import hashlib
@@ -20,7 +20,6 @@ from risjax.config.evaluate import Method
 from risjax.covariance import factor_of_sources
 from risjax.evaluate.methods import (
     LEARNED,
-    LIKELIHOOD,
     ORACLE,
     TOLD_K,
     Batch,
@@ -33,12 +32,16 @@ from risjax.evaluate.scenes import EvaluationScenes
 from risjax.model import Params
 from risjax.run_directory import RunDirectory, write_atomically
 from risjax.terminal import Bar
-from risjax.types import Estimates
+from risjax.types import Estimates, Sources
 
 Arrays = dict[str, np.ndarray]
 Compiled = dict[Any, tuple[Callable[[Params | None, Batch], Found], float]]
 """Programs and the seconds that they took to compile, by method, physics and shapes: sources may share them."""
-_PER_SCENE = ("nmse", "subspace_overlap", "nmse_of_sources", "subspace_overlap_of_sources")
+_PER_SCENE = ("nmse", "subspace_overlap", "nmse_of_fit", "subspace_overlap_of_fit")
+_LAYOUT = "with what was fitted"
+"""Changes with what is kept, so that what an earlier version left is made anew."""
+_FIT = "fit_"
+"""Prefix of the fields of what a method fitted, which are those of `Sources`."""
 
 
 def run_methods(
@@ -96,6 +99,12 @@ def as_estimates(fields: Mapping[str, Any]) -> Estimates:
     return Estimates(*(fields[field] for field in Estimates._fields))
 
 
+def fitted_sources(fields: Mapping[str, Any]) -> Sources | None:
+    """What the method fitted to the snapshots, among its fields; None where it fitted nothing."""
+    names = [_FIT + field for field in Sources._fields]
+    return Sources(*(fields[name] for name in names)) if names[0] in fields else None
+
+
 def per_scene_metrics(fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The metrics of whole scenes among a method's fields."""
     return {metric: fields[metric] for metric in _PER_SCENE if metric in fields}
@@ -131,24 +140,26 @@ def _run_method(
         found = jax.block_until_ready(function(network, batch))
         seconds.append((time.perf_counter() - started) / size)
         part = dict(zip(Estimates._fields, jax.device_get(found.estimates), strict=True))
-        parts.append(part | _compare(scenes, method, found, _rows_at(start, size, num_scenes)))
+        if found.fitted is not None:
+            part |= {_FIT + field: values for field, values in jax.device_get(found.fitted)._asdict().items()}
+        parts.append(part | _compare(scenes, found, _rows_at(start, size, num_scenes)))
         bar.advance(min(size, num_scenes - start), method=method)
     arrays = {name: np.concatenate([part[name] for part in parts])[:num_scenes] for name in parts[0]}
     return arrays | {"seconds": np.array([compile_s, np.median(seconds)])}
 
 
-def _compare(scenes: EvaluationScenes, method: Method, found: Found, rows: np.ndarray) -> Arrays:
+def _compare(scenes: EvaluationScenes, found: Found, rows: np.ndarray) -> Arrays:
     """How far the covariances that a method stands for are from the true ones of some scenes."""
     if scenes.label_factor is None:
         return {}
     label = jnp.asarray(scenes.label_factor[rows])
     count = jnp.asarray(scenes.sources.active[rows].sum(1).astype(np.int32))
     compared = {} if found.factor is None else covariance_metrics(found.factor, label, count)
-    if method in LIKELIHOOD:
+    if found.fitted is not None:
         geometry = jax.tree.map(lambda leaf: leaf[rows], scenes.observation.geometry)
-        factor = jax.vmap(lambda one, own: factor_of_sources(one, scenes.physics, own))(found.estimates, geometry)
-        of_sources = covariance_metrics(factor, label, count)
-        compared = compared | {f"{name}_of_sources": values for name, values in of_sources.items()}
+        factor = jax.vmap(lambda one, own: factor_of_sources(one, scenes.physics, own))(found.fitted, geometry)
+        of_fit = covariance_metrics(factor, label, count)
+        compared = compared | {f"{name}_of_fit": values for name, values in of_fit.items()}
     return jax.device_get(compared)
 
 
@@ -184,8 +195,8 @@ def _refusal(config: Config, scenes: EvaluationScenes, method: Method) -> str | 
 
 
 def _fingerprint(config: Config, scenes: EvaluationScenes) -> str:
-    """Of what a method's answer depends on, the network apart."""
-    text = config.model_dump_json(include={"covariance", "estimator", "model", "precision"})
+    """Of what a method's answer depends on, the network apart, and of what is kept of it."""
+    text = _LAYOUT + config.model_dump_json(include={"covariance", "estimator", "model", "precision"})
     text += scenes.physics.model_dump_json()
     digest = hashlib.sha256(text.encode())
     for array in jax.tree.leaves((scenes.observation, scenes.sources)):

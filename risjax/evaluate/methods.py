@@ -27,7 +27,7 @@ from risjax.model import Params, make_inputs
 from risjax.physics.batches import over_surfaces
 from risjax.physics.measurement import require_common_field
 from risjax.pipeline import make_pipeline
-from risjax.types import Estimates, Geometry, LowRankCovariance, Observation
+from risjax.types import Estimates, Geometry, LowRankCovariance, Observation, Sources
 
 LEARNED: frozenset[str] = frozenset({"learned_mvdr", "learned_ml", "learned_geometry"})
 """Methods that need a trained network."""
@@ -68,10 +68,13 @@ class Found(NamedTuple):
     Attributes:
         estimates: sources.
         factor: factor of the covariance that stands for R_pred in `covariance_metrics`; None where there is none.
+        fitted: what was fitted to the snapshots, with amplitudes, which `risjax.covariance.factor_of_sources` makes a
+            covariance of; None of a method that fits nothing.
     """
 
     estimates: Estimates
     factor: Complex[Array, "B N rank"] | None
+    fitted: Sources | None = None
 
 
 def make_method(
@@ -130,7 +133,8 @@ def _on_snapshots(
         scenes = (batch.observation, batch.num_sources)
         if lax_map:
             return Found(jax.lax.map(lambda scene: one(*scene), scenes), None)
-        return Found(over_surfaces(one, batch.observation.geometry, *scenes), None)
+        found = over_surfaces(one, batch.observation.geometry, *scenes)
+        return Found(found, None, Sources(found.position, found.amplitude, found.active))
 
     return run
 
@@ -163,15 +167,14 @@ def _learned(config: Config, physics: PhysicsConfig, params: Params, name: Metho
     pipeline = make_pipeline(physics, config.precision, config.model, config.estimator)
 
     def run(batch: Batch) -> Found:
+        prediction, effective = pipeline.covariance(params, batch.observation, config.covariance)
+        factor = cast(Array, prediction.factor)  # the pipeline's upcast has joined its two parts
         if name == "learned_ml":
-            prediction, estimates = pipeline.sources(params, batch.observation, config.covariance)
-        else:
-            prediction, effective = pipeline.covariance(params, batch.observation, config.covariance)
-            if name == "learned_mvdr":
-                estimates = pipeline.spectral(params, batch.observation, effective)
-            else:
-                estimates = pipeline.in_slots(prediction)
-        return Found(estimates, cast(Array, prediction.factor))  # the pipeline's upcast has joined its two parts
+            proposals = pipeline.propose(params, batch.observation, effective)
+            return Found(pipeline.decide(params, proposals), factor, pipeline.fitted(params, proposals))
+        if name == "learned_mvdr":
+            return Found(pipeline.spectral(params, batch.observation, effective), factor)
+        return Found(pipeline.in_slots(prediction), factor)
 
     return run
 

@@ -7,7 +7,15 @@ has done.
 from typing import Any
 
 from risjax.config import Config, SourceConfig
-from risjax.evaluate.measure import Arrays, Compiled, as_estimates, per_scene_metrics, read_estimates, run_methods
+from risjax.evaluate.measure import (
+    Arrays,
+    Compiled,
+    as_estimates,
+    fitted_sources,
+    per_scene_metrics,
+    read_estimates,
+    run_methods,
+)
 from risjax.evaluate.methods import LEARNED
 from risjax.evaluate.scenes import bound_std, load_scenes
 from risjax.metrics import summarise
@@ -15,7 +23,7 @@ from risjax.model import Params
 from risjax.release import load_params
 from risjax.run_directory import RunDirectory
 from risjax.terminal import Bar, Terminal
-from risjax.types import Estimates
+from risjax.types import Estimates, Sources
 
 _SHOWN = ("nmse", "f1_3d", "f1_angle", "gospa_m")
 
@@ -52,10 +60,22 @@ def evaluate(config: Config, directory: RunDirectory, terminal: Terminal) -> dic
 
 def stored_estimates(config: Config, source: SourceConfig, directory: RunDirectory) -> dict[str, Estimates]:
     """The estimates that an evaluation has left, by method in the order of the configuration; none where it has not."""
-    stored: dict[str, Any] = dict(read_estimates(directory))
-    names = [name for name in config.evaluate.methods if f"{source.name}/{name}/active" in stored]
+    return {name: as_estimates(fields) for name, fields in _stored(config, source, directory).items()}
+
+
+def stored_fits(config: Config, source: SourceConfig, directory: RunDirectory) -> dict[str, Sources]:
+    """What the methods of `stored_estimates` fitted to the snapshots, of those that did."""
+    fits = {name: fitted_sources(fields) for name, fields in _stored(config, source, directory).items()}
+    return {name: fit for name, fit in fits.items() if fit is not None}
+
+
+def _stored(config: Config, source: SourceConfig, directory: RunDirectory) -> dict[str, Arrays]:
+    stored = read_estimates(directory)
+    prefixes = {name: f"{source.name}/{name}/" for name in config.evaluate.methods}
     return {
-        name: Estimates(*(stored[f"{source.name}/{name}/{field}"] for field in Estimates._fields)) for name in names
+        name: {key.removeprefix(prefix): stored[key] for key in stored if key.startswith(prefix)}
+        for name, prefix in prefixes.items()
+        if prefix + "active" in stored
     }
 
 

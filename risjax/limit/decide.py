@@ -108,9 +108,12 @@ def decide_by_gospa(
     chosen: list[np.ndarray] = []
     expected = float(np.mean(cost ** (1 / order)))
 
-    def costs_with(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def distances(points: np.ndarray) -> np.ndarray:
+        """Of each draw's sources from each point, [P, K, C]."""
+        return np.linalg.norm(points[None, None] - sources[:, :, None], axis=-1)
+
+    def costs_with(distance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Cost of every draw with each further point [P, C], the slot it would be paired with, and whether."""
-        distance = np.linalg.norm(points[None, None] - sources[:, :, None], axis=-1)
         distance = np.where(free[:, :, None], distance, np.inf)
         slot = distance.argmin(1)
         nearest = distance.min(1)
@@ -119,21 +122,22 @@ def decide_by_gospa(
         return cost[:, None] + change, slot, paired
 
     candidates = cartesian(_candidates(position, active))
+    of_candidates = distances(candidates)
     for _ in range(position.shape[1]):
-        trial, slot, paired = costs_with(candidates)
+        trial, slot, paired = costs_with(of_candidates)
         best = int(np.mean(np.maximum(trial, 0) ** (1 / order), axis=0).argmin())
         point = candidates[best]
         for _ in range(_MEAN_ROUNDS):
-            _, slot, paired = costs_with(point[None])
+            _, slot, paired = costs_with(distances(point[None]))
             if not paired.any():
                 break
             rows = np.nonzero(paired[:, 0])[0]
             mean = sources[rows, slot[rows, 0]].mean(0)
-            values = np.mean(np.maximum(costs_with(np.stack([point, mean]))[0], 0) ** (1 / order), axis=0)
+            values = np.mean(np.maximum(costs_with(distances(np.stack([point, mean])))[0], 0) ** (1 / order), axis=0)
             if values[1] >= values[0]:
                 break
             point = mean
-        trial, slot, paired = costs_with(point[None])
+        trial, slot, paired = costs_with(distances(point[None]))
         value = float(np.mean(np.maximum(trial[:, 0], 0) ** (1 / order)))
         if value >= expected:
             break

@@ -3,8 +3,8 @@
 A scene's truth is one draw of its posterior, and how many of its sources were within reach is mostly luck. Every other
 draw might have been the truth as well, so the mean of a metric over all of them has the same expectation and a fraction
 of the spread. The limit itself is bracketed: a decision judged by the draws that it was made from profits from their
-noise and is better than any estimator can be; one judged by the draws of another run suffers from its own, and is worse
-than the best.
+noise and is better than any estimator can be; one that half of the runs made, judged by the other half, suffers from
+its own, and is worse than the best.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -66,7 +66,7 @@ def expectations(
     Args:
         methods: estimates by method.
         pooled: decisions made from the draws of all R replicates.
-        alone: decisions made from the draws of each replicate, [R].
+        alone: decisions made from each of the `halves` of the replicates.
         position: draws of all replicates.
         active: which of them are sources.
         tolerance: gates and GOSPA's constants.
@@ -86,10 +86,11 @@ def expectations(
     limit: dict[str, dict[str, Drawn]] = {OVERLAP: draw_ratios(spans.limit, weights)}
     for name, metric in DECISIONS.items():
         above = expected_ratios(pooled[name], *every, tolerance, advance)[metric]
+        others = zip(alone, reversed(halves(position)), reversed(halves(active)), strict=True)
         below = _mean(
             [
-                _judged_by_others(one[name], r, position, active, tolerance, advance)[metric]
-                for r, one in enumerate(alone)
+                expected_ratios(one[name], pool(drawn), pool(present), tolerance, advance)[metric]
+                for one, drawn, present in others
             ]
         )
         limit[metric] = draw_ratios(dict(zip(BOUNDS, (above, below), strict=True)), weights)
@@ -111,18 +112,6 @@ def _intervals(figures: Mapping[str, Drawn]) -> dict[str, dict[str, float | int 
     return {name: one.interval() for name, one in figures.items()}
 
 
-def _judged_by_others(
-    decision: Estimates,
-    replicate: int,
-    position: np.ndarray,
-    active: np.ndarray,
-    tolerance: ToleranceConfig,
-    advance: Callable[[], None],
-) -> dict[str, Ratio]:
-    others = np.arange(position.shape[1]) != replicate
-    return expected_ratios(decision, pool(position[:, others]), pool(active[:, others]), tolerance, advance)
-
-
 def _mean(ratios: Sequence[Ratio]) -> Ratio:
     return Ratio(
         np.mean([one.numerator for one in ratios], axis=0), np.mean([one.denominator for one in ratios], axis=0)
@@ -132,3 +121,9 @@ def _mean(ratios: Sequence[Ratio]) -> Ratio:
 def pool(values: np.ndarray) -> np.ndarray:
     """The draws of all replicates one after another, [S, R P, ...]."""
     return values.reshape(len(values), -1, *values.shape[3:])
+
+
+def halves(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first half of the replicates and the others, of [S, R, ...]."""
+    middle = values.shape[1] // 2
+    return values[:, :middle], values[:, middle:]

@@ -16,10 +16,10 @@ import numpy as np
 
 from risjax.config import Config, PhysicsConfig
 from risjax.config.limit import LimitConfig
-from risjax.evaluate import EvaluationScenes, load_scenes, stored_estimates
+from risjax.evaluate import EvaluationScenes, load_scenes, stored_estimates, stored_fits
 from risjax.keys import Purpose, purpose_key
 from risjax.limit.decide import Ranked, decide_by_f1, decide_by_gospa, rank_by_matches
-from risjax.limit.expectation import expectations, pool
+from risjax.limit.expectation import expectations, halves, pool
 from risjax.limit.prior import require_sampled_laws
 from risjax.limit.sampler import Samples, sample_posterior
 from risjax.limit.subspace import overlaps
@@ -27,7 +27,7 @@ from risjax.limit.tables import DECISIONS, make_tables
 from risjax.metrics import scene_weights, summarise
 from risjax.run_directory import RunDirectory, write_atomically
 from risjax.terminal import Terminal
-from risjax.types import Estimates, Observation
+from risjax.types import Estimates, Observation, Sources
 
 Arrays = dict[str, np.ndarray]
 FILE, SAMPLES_FILE = "limit.json", "limit.npz"
@@ -64,7 +64,11 @@ def limit(config: Config, directory: RunDirectory, terminal: Terminal) -> dict[s
     failed = samples["reached"] < 1
     if failed.any():
         raise LimitError(f"{failed.sum()} of {failed.size} runs never reached the posterior; raise limit.moves")
-    result = _judge(config, scenes, samples, stored_estimates(config, source, directory), terminal)
+    methods, fits = (
+        {name: jax.tree.map(lambda leaf: leaf[:count], kept) for name, kept in read(config, source, directory).items()}
+        for read in (stored_estimates, stored_fits)
+    )
+    result = _judge(config, scenes, samples, methods, fits, terminal)
     result["tables"] = make_tables(result, source.name)
     directory.write_json(FILE, result)
     for title, rows in result["tables"].items():
@@ -109,15 +113,18 @@ def _stack(scenes: list[Arrays]) -> Arrays:
 
 
 def _judge(
-    config: Config, scenes: EvaluationScenes, samples: Arrays, methods: dict[str, Estimates], terminal: Terminal
+    config: Config,
+    scenes: EvaluationScenes,
+    samples: Arrays,
+    methods: dict[str, Estimates],
+    fits: dict[str, Sources],
+    terminal: Terminal,
 ) -> dict[str, Any]:
     """Methods and decisions by the truth and by the posterior; both take a pass over all scenes for each of them."""
-    count, replicates = samples["active"].shape[:2]
-    decisions = len(DECISIONS) * (1 + replicates)
+    decisions = 3 * len(DECISIONS)  # by all draws, and by each half
     passes = decisions + 1 + len(methods) + decisions
-    methods = {name: jax.tree.map(lambda leaf: leaf[:count], estimates) for name, estimates in methods.items()}
-    with terminal.progress("judge", passes * count) as bar:
-        return _summarise(config, scenes, samples, methods, bar.advance)
+    with terminal.progress("judge", passes * len(samples["active"])) as bar:
+        return _summarise(config, scenes, samples, methods, fits, bar.advance)
 
 
 def _summarise(
@@ -125,12 +132,14 @@ def _summarise(
     scenes: EvaluationScenes,
     samples: Arrays,
     methods: dict[str, Estimates],
+    fits: dict[str, Sources],
     advance: Callable[[], None],
 ) -> dict[str, Any]:
     """The table of methods and decisions; decisions are made from the draws of all replicates together."""
     position, active = samples["position"], samples["active"]
     decisions, expected = _decide(pool(position), pool(active), config, advance)
-    alone = [_decide(position[:, one], active[:, one], config, advance) for one in range(position.shape[1])]
+    halved = zip(halves(position), halves(active), strict=True)
+    alone = [_decide(pool(drawn), pool(present), config, advance) for drawn, present in halved]
     summary = summarise(
         methods | decisions,
         scenes.sources,
@@ -141,7 +150,7 @@ def _summarise(
     )
     weights = scene_weights(len(active), config.evaluate.bootstrap_draws, config.run.seed)
     found = [one for one, _ in alone]
-    spans = overlaps(methods, position, active, scenes.physics, scenes.observation.geometry, advance)
+    spans = overlaps(fits, position, active, scenes.physics, scenes.observation.geometry, advance)
     tolerance = config.evaluate.tolerance
     return {
         **summary,
@@ -197,7 +206,10 @@ def _convergence(
     expected: dict[str, float],
     decided: list[tuple[dict[str, Estimates], dict[str, float]]],
 ) -> dict[str, Any]:
-    """How far independent runs agree, and the posterior's own expectation with what its decisions reached."""
+    """How far independent runs agree, and the posterior's own expectation with what its decisions reached.
+
+    ``decided`` are the decisions of each half of the runs, with what these expect of them.
+    """
     replicates, _, slots = samples["active"].shape[1:]
     counts = samples["active"].sum(-1)
     laws = np.stack([(counts == k).mean(-1) for k in range(slots + 1)], axis=-1)  # [S, R, K + 1]
@@ -211,8 +223,8 @@ def _convergence(
             reached[name].append(summary["methods"][name]["overall"][metric]["value"])
     return {
         "expected": expected,
-        "expected_by_replicate": alone,
-        "reached_by_replicate": reached,
+        "expected_by_half": alone,
+        "reached_by_half": reached,
         "variation_of_count": {"median": float(np.median(variation)), "largest": float(variation.max())},
         "spread_of_log_evidence": float(np.median(np.ptp(samples["log_evidence"], axis=1))),
         "temperatures": float(samples["temperatures"].mean()),

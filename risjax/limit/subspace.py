@@ -5,10 +5,9 @@
 Given the number of sources the best subspace is that of the K strongest eigenvectors of E[P | K]. It is chosen for
 each K by itself, which a single covariance need not be able to match, so no covariance judged by its K dominant
 eigenvectors is above the limit. As in `risjax.limit.expectation` that lies between a choice judged by its own draws
-and one judged by those of another run.
+and one made by half of the runs and judged by the other half.
 """
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,12 +17,11 @@ from jaxtyping import Array, Bool, Complex, Float
 
 from risjax.config import PhysicsConfig
 from risjax.covariance import factor_of_sources
-from risjax.evaluate.methods import LIKELIHOOD
 from risjax.limit.tables import BOUNDS, OVERLAP
 from risjax.linalg import safe_eigh
 from risjax.metrics import Ratio
 from risjax.physics.scene import sources_steering
-from risjax.types import Estimates, Geometry, Sources
+from risjax.types import Geometry, Sources
 
 _SMALLEST = 1e-5
 """Singular value over the largest below which a direction is no part of a span: float32's steering vectors."""
@@ -33,7 +31,7 @@ class Overlaps(NamedTuple):
     """Mean overlap of every scene.
 
     Attributes:
-        methods: of the span of the sources that each method reports.
+        methods: of the dominant directions of the covariance of what each method fitted.
         limit: by `BOUNDS`.
     """
 
@@ -58,7 +56,7 @@ class _Law(NamedTuple):
 
 
 def overlaps(
-    methods: Mapping[str, Estimates],
+    fits: Mapping[str, Sources],
     position: Float[np.ndarray, "S R P K 3"],
     active: Bool[np.ndarray, "S R P K"],
     physics: PhysicsConfig,
@@ -68,8 +66,7 @@ def overlaps(
     """The limit and what methods reach, scene by scene.
 
     Args:
-        methods: estimates by method, leading axis S. Their sources' powers say which directions are dominant, so
-            those that state no amplitudes (all but `LIKELIHOOD`) are passed over.
+        fits: what methods fitted, leading axis S; the powers say which directions are dominant.
         position: draws of (azimuth, elevation, range) from each scene's posterior, of R replicates.
         active: which of them are sources.
         physics: whose steering vectors.
@@ -77,7 +74,7 @@ def overlaps(
         advance: called after every scene.
     """
     make = jax.vmap(lambda one, own: factor_of_sources(one, physics, own))
-    factors = {name: np.asarray(make(one, geometry)) for name, one in methods.items() if name in LIKELIHOOD}
+    factors = {name: np.asarray(make(one, geometry)) for name, one in fits.items()}
     found: dict[str, list[float]] = {name: [] for name in (*factors, *BOUNDS)}
 
     @jax.jit
@@ -92,7 +89,8 @@ def overlaps(
         laws = [_law(np.asarray(steered(*one, own)), one[1]) for one in zip(drawn, present, strict=True)]
         whole = _pooled(laws)
         found["above"].append(_expected(_dominant(whole), whole))
-        found["below"].append(_by_others(laws))
+        middle = len(laws) // 2
+        found["below"].append(_by_each_other(_pooled(laws[:middle]), _pooled(laws[middle:])))
         for name, rows in factors.items():
             found[name].append(_expected(_dominant_of_factor(rows[scene])[None].repeat(len(whole.share), 0), whole))
         advance()
@@ -157,8 +155,6 @@ def _expected(vectors: Complex[np.ndarray, "K N _"], law: _Law) -> float:
     return float(value)
 
 
-def _by_others(laws: Sequence[_Law]) -> float:
-    """The mean over replicates of what their choices are worth to the draws of each other one."""
-    chosen = [_dominant(law) for law in laws]
-    pairs = itertools.permutations(range(len(laws)), 2)
-    return float(np.mean([_expected(chosen[mine], laws[other]) for mine, other in pairs]))
+def _by_each_other(one: _Law, other: _Law) -> float:
+    """The mean of what the choices of each half of the replicates are worth to the draws of the other."""
+    return (_expected(_dominant(one), other) + _expected(_dominant(other), one)) / 2

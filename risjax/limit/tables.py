@@ -7,9 +7,9 @@ from risjax.tables import Row, interval_text
 DECISIONS = {"bayes_3d": "f1_3d", "bayes_angle": "f1_angle", "bayes_gospa": "gospa_m"}
 """Each decision with the metric that it is the best one for."""
 BOUNDS = ("above", "below")
-"""Of the limit: judged by the draws that a decision was made from, and by those of the other runs."""
-OVERLAP = "subspace_overlap_of_sources"
-"""Of the span of the reported sources, in the posterior's expectation alone (`risjax.limit.subspace`)."""
+"""Of the limit: judged by the draws that a decision was made from, and by those of the other half of the runs."""
+OVERLAP = "subspace_overlap_of_fit"
+"""Of the covariance of what was fitted, in the posterior's expectation alone (`risjax.limit.subspace`)."""
 _METRICS = tuple(DECISIONS.values())
 _EXPECTED = (*_METRICS, OVERLAP)
 
@@ -75,8 +75,8 @@ def _convergence_rows(convergence: dict[str, Any]) -> list[Row]:
         {
             "metric": metric,
             "the posterior expects": f"{convergence['expected'][name]:.3f}",
-            "each run alone expects": several(convergence["expected_by_replicate"][name]),
-            "each run alone reaches": several(convergence["reached_by_replicate"][name]),
+            "each half of the runs expects": several(convergence["expected_by_half"][name]),
+            "each half of the runs reaches": several(convergence["reached_by_half"][name]),
         }
         for name, metric in DECISIONS.items()
     ]

@@ -18,6 +18,7 @@ source than the phase reference has a positive phase. A code exp(-j phase of a_n
 """
 
 import math
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -26,6 +27,9 @@ from jaxtyping import Array, Complex, Float
 
 from risjax.config import ArrayConfig
 from risjax.types import Geometry
+
+_GRAZING = 1e-6
+"""Least squared cosine of the angle to boresight."""
 
 
 def element_positions(array: ArrayConfig) -> Float[np.ndarray, "N 2"]:
@@ -90,21 +94,23 @@ def steering(
         >>> bool(phases[0] < phases[1] < phases[2])
         True
     """
-    range_m, projection_m, squared_m2 = _lengths(array, position, geometry)
-    match array.wavefront:
-        case "spherical":
-            distance_m = _distance(range_m, projection_m, squared_m2)
-            path_difference_m = (2 * range_m * projection_m - squared_m2) / (range_m + distance_m)
-        case "fresnel":
-            path_difference_m = projection_m - (squared_m2 - projection_m**2) / (2 * range_m)
-        case "paraxial":
-            path_difference_m = projection_m - squared_m2 / (2 * range_m)
-    phase = (2 * np.pi / _wavelength_m(array, geometry, position.dtype)) * path_difference_m
-    wave = (jnp.cos(phase) + 1j * jnp.sin(phase)) / math.sqrt(phase.shape[-1])
-    if _is_uniform(array):
-        return wave
-    amplitude = _amplitude(array, position, range_m, projection_m, squared_m2)
-    return wave * (amplitude / _root_mean_square(amplitude))
+    return _steering(array, _seen_from(position), geometry)
+
+
+def steering_at(
+    array: ArrayConfig, cosines: Float[Array, "*shape 3"], geometry: Geometry | None = None
+) -> Complex[Array, "*shape N"]:
+    """`steering` at (u, v, s): the direction cosines along the horizontal and the vertical axis, and 1/r [1/m].
+
+    This is what searches and fits differentiate: by way of the angles the program of a derivative is three times as
+    long. Of u and v beyond the unit circle, which a grid's corners may be, the nearest on it are taken.
+    """
+    plane = cosines[..., :2]
+    square = plane[..., 0, None] ** 2 + plane[..., 1, None] ** 2
+    largest = 1.0 - _GRAZING
+    plane = plane * jnp.sqrt(largest / jnp.maximum(square, largest))
+    ahead = jnp.sqrt(1.0 - jnp.minimum(square, largest))
+    return _steering(array, _Place(plane, ahead, 1.0 / cosines[..., 2, None]), geometry)
 
 
 def amplitude_norm(
@@ -113,7 +119,41 @@ def amplitude_norm(
     """||g|| / sqrt(N): the field of a source over that of the same source with all amplitudes one; 1 by default."""
     if _is_uniform(array):
         return jnp.ones(position.shape[:-1], position.dtype)
-    return _root_mean_square(_amplitude(array, position, *_lengths(array, position, geometry)))[..., 0]
+    place = _seen_from(position)
+    return _root_mean_square(_amplitude(array, place, *_lengths(array, place, geometry)))[..., 0]
+
+
+class _Place(NamedTuple):
+    """Direction cosines in the panel's plane [..., 2] and ahead of it [..., 1], range in metres [..., 1]."""
+
+    cosines: Array
+    ahead: Array
+    range_m: Array
+
+
+def _seen_from(position: Array) -> _Place:
+    azimuth_rad, elevation_rad = position[..., 0], position[..., 1]
+    ahead = jnp.cos(azimuth_rad) * jnp.cos(elevation_rad)
+    return _Place(direction_cosines(azimuth_rad, elevation_rad), ahead[..., None], position[..., 2, None])
+
+
+def _steering(array: ArrayConfig, place: _Place, geometry: Geometry | None) -> Complex[Array, "*shape N"]:
+    projection_m, squared_m2 = _lengths(array, place, geometry)
+    range_m = place.range_m
+    match array.wavefront:
+        case "spherical":
+            distance_m = _distance(range_m, projection_m, squared_m2)
+            path_difference_m = (2 * range_m * projection_m - squared_m2) / (range_m + distance_m)
+        case "fresnel":
+            path_difference_m = projection_m - (squared_m2 - projection_m**2) / (2 * range_m)
+        case "paraxial":
+            path_difference_m = projection_m - squared_m2 / (2 * range_m)
+    phase = (2 * np.pi / _wavelength_m(array, geometry, range_m.dtype)) * path_difference_m
+    wave = (jnp.cos(phase) + 1j * jnp.sin(phase)) / math.sqrt(phase.shape[-1])
+    if _is_uniform(array):
+        return wave
+    amplitude = _amplitude(array, place, projection_m, squared_m2)
+    return wave * (amplitude / _root_mean_square(amplitude))
 
 
 def _is_uniform(array: ArrayConfig) -> bool:
@@ -126,35 +166,34 @@ def _wavelength_m(array: ArrayConfig, geometry: Geometry | None, dtype: DTypeLik
     return jnp.asarray(geometry.wavelength_m, dtype)
 
 
-def _lengths(array: ArrayConfig, position: Array, geometry: Geometry | None) -> tuple[Array, Array, Array]:
-    """r [..., 1], u.p_n [..., N] and ||p_n||^2 [..., N]."""
+def _lengths(array: ArrayConfig, place: _Place, geometry: Geometry | None) -> tuple[Array, Array]:
+    """u.p_n and ||p_n||^2, [..., N]."""
     moved = None if geometry is None else geometry.elements_m
-    plane = jnp.asarray(element_positions(array) if moved is None else moved, position.dtype)
+    plane = jnp.asarray(element_positions(array) if moved is None else moved, place.range_m.dtype)
     if plane.shape != (array.num_elements, 2):
         raise ValueError(
             f"geometry.elements_m has shape {list(plane.shape)}, expected [N, 2] = [{array.num_elements}, 2] of one "
             "scene; vmap over a batch"
         )
-    cosines = direction_cosines(position[..., 0], position[..., 1])
-    projection_m = jnp.matmul(cosines, plane.T, precision="highest")
+    projection_m = jnp.matmul(place.cosines, plane.T, precision="highest")
     # no sum over an axis: of a scene's own elements it would be the reduction that docs/physics.md warns of
     squared_m2 = jnp.broadcast_to(plane[:, 0] ** 2 + plane[:, 1] ** 2, projection_m.shape)
-    return position[..., 2, None], projection_m, squared_m2
+    return projection_m, squared_m2
 
 
 def _distance(range_m: Array, projection_m: Array, squared_m2: Array) -> Array:
     return jnp.sqrt(range_m**2 - 2 * range_m * projection_m + squared_m2)
 
 
-def _amplitude(array: ArrayConfig, position: Array, range_m: Array, projection_m: Array, squared_m2: Array) -> Array:
+def _amplitude(array: ArrayConfig, place: _Place, projection_m: Array, squared_m2: Array) -> Array:
     """g_n, from the exact distances whatever the wavefront."""
+    range_m = place.range_m
     distance_m = _distance(range_m, projection_m, squared_m2)
     amplitude = jnp.ones_like(distance_m)
     if array.amplitude == "spherical":
         amplitude = range_m / distance_m
     if array.pattern_exponent > 0:
-        boresight = jnp.cos(position[..., 0, None]) * jnp.cos(position[..., 1, None])
-        amplitude = amplitude * (range_m * boresight / distance_m) ** array.pattern_exponent
+        amplitude = amplitude * (range_m * place.ahead / distance_m) ** array.pattern_exponent
     return amplitude
 
 

@@ -24,7 +24,7 @@ from risjax.release.load import trained_config
 from risjax.types import Estimates, Geometry, LowRankCovariance, Observation
 
 T = TypeVar("T")
-COVARIANCES = ("sources", "network", "effective")
+COVARIANCES = ("fit", "network", "effective")
 """Which there are: of the reported sources, as the network predicts it, as the spectra use it."""
 
 MOST_SCENES = 64
@@ -96,7 +96,7 @@ class Model:
         codes: ArrayLike,
         geometry: Geometry | None = None,
         *,
-        of: str = "sources",
+        of: str = "fit",
     ) -> np.ndarray:
         """The covariance of the field on the surface, of one scene or of several; Hermitian, of trace N.
 
@@ -105,8 +105,9 @@ class Model:
             H: as for `localise`.
             codes: as for `localise`.
             geometry: as for `localise`.
-            of: ``sources`` for sum_k p_k a_k a_k^H of the sources that `localise` finds, the nearest to the truth (zero
-                where it finds none); ``network`` for R_pred; ``effective`` for R_eff, blended, shrunk and loaded:
+            of: ``fit`` for the expected covariance of what was fitted to the snapshots, the nearest to the truth: the
+                sum over all candidates, reported by `localise` or not, of p |alpha|^2 a a^H, p the probability that a
+                candidate is a source; ``network`` for R_pred; ``effective`` for R_eff, blended, shrunk and loaded:
                 positive definite, what the spectra are made of.
 
         Returns:
@@ -114,13 +115,13 @@ class Model:
 
         Raises:
             MeasurementError: as `localise`.
-            ValueError: another ``of``, or ``sources`` of a network for symbols that change from snapshot to snapshot,
-                whose sources have no amplitudes.
+            ValueError: another ``of``, or ``fit`` of a network for symbols that change from snapshot to snapshot,
+                where nothing is fitted.
         """
         if of not in COVARIANCES:
             raise ValueError(f"of must be one of {', '.join(COVARIANCES)}, got {of!r}")
-        if of == "sources":
-            require_common_field(self.config.physics.scene, "the covariance of the reported sources")
+        if of == "fit":
+            require_common_field(self.config.physics.scene, "the covariance of a fit to the snapshots")
         observation, is_batch = self._checked(y, H, codes, geometry)
 
         def run(part: Observation, size: int) -> np.ndarray:
@@ -186,11 +187,11 @@ def _covariance_of(config: Config, of: str) -> Callable[[Params, Observation], A
     pipeline = make_pipeline(physics, config.precision, config.model, config.estimator)
 
     def run(params: Params, observation: Observation) -> Array:
-        if of == "sources":
-            _, found = pipeline.sources(params, observation, config.covariance)
+        prediction, effective = pipeline.covariance(params, observation, config.covariance)
+        if of == "fit":
+            found = pipeline.fitted(params, pipeline.propose(params, observation, effective))
             factor = jax.vmap(lambda one, own: factor_of_sources(one, physics, own))(found, observation.geometry)
             return jax.vmap(lambda mine: dense(LowRankCovariance(mine, jnp.zeros((), mine.real.dtype))))(factor)
-        prediction, effective = pipeline.covariance(params, observation, config.covariance)
         if of == "effective":
             return jax.vmap(dense)(effective)
         unloaded = jnp.zeros((), effective.loading.dtype)

@@ -4,6 +4,7 @@ This is the head that judges candidates; `risjax.train.peaks` has the one that j
 `risjax.train.heads` what both do alike.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,9 +13,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from risjax.config import Config, ToleranceConfig
-from risjax.estimators.decision import decide_count, range_posterior
+from risjax.config.estimator import PosteriorConfig
+from risjax.estimators.decision import range_posterior
 from risjax.estimators.evidence import Evidence
-from risjax.estimators.grid import field_of_view, to_position
+from risjax.estimators.grid import Field, field_of_view, to_position
+from risjax.estimators.judged import judged_by_posterior
 from risjax.loss.posterior import PosteriorLoss, existence_loss, range_loss
 from risjax.metrics import match
 from risjax.model import Params
@@ -29,8 +32,9 @@ from risjax.train.settings import make_settings
 from risjax.types import Scene, Sources
 from risjax.weights_file import write_weights
 
-_WEIGHT_DECAY = 1.0
-"""Much: of the range there is little to learn beyond the field of view, and a freer head does worse held out."""
+_WEIGHT_DECAY, _DECAYED_SCENES = 1.0, 8192
+"""Of so many scenes or fewer: much, for of the range there is little to learn beyond the field of view, and a freer
+head does worse held out. With more scenes there is more to learn, and the decay falls as their number grows."""
 
 
 class Examples(NamedTuple):
@@ -87,10 +91,10 @@ def fit_posterior(config: Config, params: Params, terminal: Terminal) -> tuple[d
     """
     train, test = split(config, _collect(config, params, terminal))
     head = make_posterior(config.physics, config.model)
-    field, threshold = field_of_view(config.physics), config.estimator.posterior.existence
+    field, settings = field_of_view(config.physics), config.estimator.posterior
 
     def losses(posterior: dict[str, Any], batch: Examples) -> PosteriorLoss:
-        return _losses(head, posterior, batch, field, threshold)
+        return _losses(head, posterior, batch, field, settings)
 
     start, fitted = fit_head(
         config,
@@ -99,7 +103,7 @@ def fit_posterior(config: Config, params: Params, terminal: Terminal) -> tuple[d
         train,
         (train.evidence.features, train.evidence.active),
         terminal,
-        weight_decay=_WEIGHT_DECAY,
+        weight_decay=_WEIGHT_DECAY * min(1.0, _DECAYED_SCENES / config.train.posterior.scenes),
     )
     return fitted, _report(head, losses, start, fitted, test)
 
@@ -141,15 +145,18 @@ def _label(evidence: Evidence, weakest: Any, position: Any, sources: Sources, to
     return Examples(evidence, weakest, pairs.any(1).reshape(scenes, slots, slots), true_s.reshape(scenes, slots, slots))
 
 
-def _losses(head: Posterior, posterior: dict[str, Any], batch: Examples, field: Any, threshold: float) -> PosteriorLoss:
+def _losses(
+    head: Posterior, posterior: dict[str, Any], batch: Examples, field: Field, settings: PosteriorConfig
+) -> PosteriorLoss:
     """Existence of the weakest of every fit; ranges in the fit that the head itself would choose."""
     judged = head.apply(posterior, batch.evidence.features, batch.evidence.active)
     held = jnp.any(batch.evidence.active, axis=-1)
     at = batch.weakest[..., None]
     logit = jnp.take_along_axis(judged.existence, at, axis=-1)[..., 0]
     real = jnp.take_along_axis(batch.real, at, axis=-1)[..., 0]
-    probability = jax.lax.stop_gradient(jax.nn.sigmoid(logit))
-    count = jax.vmap(lambda p, h: decide_count(p, h, threshold))(probability, held)
+    rule = jax.vmap(partial(judged_by_posterior, field=field, settings=settings))
+    said = jax.lax.stop_gradient(judged)
+    count = rule(batch.weakest, batch.evidence, said.existence, said.log_range).count
     index = jnp.maximum(count - 1, 0)
 
     def chosen(leaf: Array) -> Array:

@@ -11,7 +11,7 @@ from risjax.estimators.candidates import eliminate
 from risjax.estimators.evidence import describe, drops, num_features
 from risjax.estimators.forward import joining_gain
 from risjax.estimators.grid import make_grid, to_cosines, to_position
-from risjax.estimators.judged import existence_of_slots
+from risjax.estimators.judged import Verdict, existence_of_slots, weighted_candidates
 from risjax.estimators.likelihood import linearise, statistics
 from risjax.estimators.polish import maximise
 from risjax.physics.array import steering
@@ -126,6 +126,28 @@ def test_a_slots_probability_is_what_was_said_when_it_was_the_weakest(run):
     found, _ = run(observe(PHYSICS, TRUTH, AMPLITUDES, noise=0.05), covariance_of(TRUTH))
     said = jnp.linspace(0.9, 0.1, SLOTS)
     np.testing.assert_allclose(existence_of_slots(found, said)[found.weakest], said, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_every_candidate_weighs_as_much_as_it_is_likely(run, count: int):
+    """Reported ones stand as in the fit of what is reported, each of the others as in the last fit that held it."""
+    found, _ = run(observe(PHYSICS, TRUTH, AMPLITUDES, noise=0.05), covariance_of(TRUTH))
+    said = np.linspace(0.9, 0.1, SLOTS)
+    weighted = weighted_candidates(found, Verdict(jnp.asarray(said), jnp.asarray(count), None))
+    assert np.asarray(weighted.active).all()
+    for k, slot in enumerate(np.asarray(found.weakest)):
+        fit = max(k, count - 1)
+        expected = np.sqrt(said[k]) * np.asarray(found.fits.amplitude)[fit, slot]
+        np.testing.assert_allclose(weighted.amplitude[slot], expected, rtol=1e-5)
+        np.testing.assert_allclose(weighted.position[slot], to_position(found.fits.cosines)[fit, slot], rtol=1e-5)
+
+
+def test_candidates_that_are_not_there_weigh_nothing(run):
+    found, _ = run(observe(PHYSICS, TRUTH, AMPLITUDES, noise=0.05), covariance_of(TRUTH))
+    alone = found._replace(fits=found.fits._replace(active=found.fits.active.at[1:].set(False)))
+    weighted = weighted_candidates(alone, Verdict(jnp.ones(SLOTS), jnp.asarray(1), None))
+    assert np.asarray(weighted.active).tolist() == (np.arange(SLOTS) == int(found.weakest[0])).tolist()
+    assert not np.asarray(weighted.amplitude)[~np.asarray(weighted.active)].any()
 
 
 def test_the_gain_of_a_place_is_what_least_squares_leaves_less():

@@ -86,4 +86,22 @@ def test_a_weak_source_at_the_edge_is_not_reported_on_the_edge():
     ],
 )
 def test_the_number_of_sources_gains_the_most(existence: list, held: list, count: int):
-    assert int(decide_count(jnp.asarray(existence), jnp.asarray(held, bool), 0.45)) == count
+    sure = jnp.ones(3)
+    assert int(decide_count(jnp.asarray(existence), sure, jnp.asarray(held, bool), 0.45)) == count
+
+
+@pytest.mark.parametrize(
+    ("existence", "within", "count"), [(0.8, 0.2, 1), (0.8, 0.1, 0), (0.46, 1.0, 1), (0.46, 0.9, 0)]
+)
+def test_a_range_that_is_hardly_known_counts_against_a_candidate(existence: float, within: float, count: int):
+    """0.8 x 1.2 / 2 = 0.48 is worth it, 0.8 x 1.1 / 2 = 0.44 is not."""
+    one = jnp.asarray([existence]), jnp.asarray([within]), jnp.ones(1, bool)
+    assert int(decide_count(*one, 0.45)) == count
+
+
+@pytest.mark.parametrize(("peak", "std"), [(0.12, 0.05), (0.2, 0.03), (0.8, 0.2)])
+def test_how_surely_the_range_lies_within_the_window(peak: float, std: float):
+    decided = decide_range(range_posterior(likelihood(peak, std), FLAT, FIELD), 1.0)
+    range_m, weight = reference(peak, std)
+    expected = weight.reshape(-1)[np.abs(range_m - float(decided.range_m[0])) <= 1.0].sum()
+    assert float(decided.within[0]) == pytest.approx(float(expected), abs=0.03)

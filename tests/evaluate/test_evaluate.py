@@ -27,7 +27,7 @@ from risjax.config.evaluate import Method
 from risjax.config.loss import GeometryTermConfig
 from risjax.covariance import factor_of_sources
 from risjax.data.stream import scene_batch
-from risjax.evaluate import evaluate, measure
+from risjax.evaluate import evaluate, measure, stored_estimates, stored_fits
 from risjax.evaluate.methods import covariance_metrics, make_method
 from risjax.evaluate.scenes import bound_std, load_scenes
 from risjax.keys import Purpose
@@ -35,7 +35,7 @@ from risjax.pipeline import make_pipeline
 from risjax.run_directory import RunDirectory
 from risjax.terminal import Terminal
 from risjax.train import train as train_network
-from risjax.types import Estimates
+from risjax.types import Sources
 
 SCENES = 128
 """Enough for a gate: two in a hundred are of pairs that no covariance of so small a surface tells apart."""
@@ -121,6 +121,22 @@ def test_a_file_without_amplitudes_leaves_out_what_needs_them(tmp_path: Path) ->
     assert not any(name.startswith("snr_db") for name in entry["methods"]["sample_mvdr"])
 
 
+def test_what_was_fitted_is_kept_and_its_covariance_judged(tmp_path: Path) -> None:
+    config = small_config(("greedy_ml", "sample_mvdr"))
+    (source,) = config.evaluate.sources
+    source = source.model_copy(update={"scenes": 8})
+    config = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"sources": (source,)})})
+    directory = RunDirectory(tmp_path)
+    methods = evaluate(config, directory, Terminal(quiet=True))["sources"]["held_out"]["methods"]
+    assert methods["greedy_ml"]["overall"]["nmse_of_fit"]["value"] < 0.1
+    assert methods["greedy_ml"]["overall"]["subspace_overlap_of_fit"]["value"] > 0.8
+    assert "nmse_of_fit" not in methods["sample_mvdr"]["overall"]
+    fits, estimates = stored_fits(config, source, directory), stored_estimates(config, source, directory)
+    assert set(fits) == {"greedy_ml"}
+    for field, values in fits["greedy_ml"]._asdict().items():
+        np.testing.assert_array_equal(values, getattr(estimates["greedy_ml"], field))
+
+
 def test_a_learned_method_without_a_network_says_what_to_do(tmp_path: Path) -> None:
     config = small_config(("learned_mvdr",))
     with pytest.raises(FileNotFoundError, match="train"):
@@ -181,18 +197,15 @@ def test_subspace_overlap_is_that_of_the_dominant_eigenvectors():
     assert metrics["subspace_overlap"][2] > 0.9
 
 
-def test_reported_sources_are_worth_the_covariance_that_they_make():
+def test_sources_are_worth_the_covariance_that_they_make():
     """The true sources are; without the second of two, one dimension is missing; without any, there is nothing."""
     physics = PhysicsConfig(scene=SceneConfig(num_sources=(2, 2)))
     scenes = jax.jit(lambda seed: scene_batch(physics, seed, Purpose.TRAIN_SCENES, 0, 6))(3)
     sources, label = scenes.truth.sources, scenes.truth.label_factor
-    shape = sources.active.shape
-    nothing = jnp.full(shape, jnp.nan)
-    fields = jnp.full((*shape, 3), jnp.inf), nothing, nothing
     make = jax.vmap(lambda one: factor_of_sources(one, physics))
     for count, overlap in ((2, 1.0), (1, 0.5), (0, 0.0)):
         kept = sources.active & (jnp.cumsum(sources.active, axis=1) <= count)
-        said = Estimates(sources.position, jnp.where(kept, sources.amplitude, 0), kept, *fields)
+        said = Sources(sources.position, jnp.where(kept, sources.amplitude, 0), kept)
         metrics = covariance_metrics(make(said), label, scenes.truth.num_sources)
         np.testing.assert_allclose(metrics["subspace_overlap"], overlap, atol=1e-3)
         alone, whole = (np.einsum("snk,smk->snm", b, b.conj()) for b in map(np.asarray, (make(said), label)))

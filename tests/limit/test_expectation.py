@@ -62,10 +62,10 @@ def test_two_runs_that_disagree_bracket_the_limit():
     result = expectations(
         {"one": decided[0]}, alone[0], alone, position, active, TOLERANCE, weights, spans, lambda: next(passes)
     )
-    assert next(passes) == 1 + 3 + 2 * 3  # the method, the decisions, those of each run
-    assert result["methods"]["one"]["subspace_overlap_of_sources"]["value"] == 0.5
-    assert result["minus_limit"]["one"]["subspace_overlap_of_sources"]["above"]["value"] == -0.5
-    assert result["minus_limit"]["one"]["subspace_overlap_of_sources"]["below"]["value"] == 0.0
+    assert next(passes) == 1 + 3 + 2 * 3  # the method, the decisions, those of each half
+    assert result["methods"]["one"]["subspace_overlap_of_fit"]["value"] == 0.5
+    assert result["minus_limit"]["one"]["subspace_overlap_of_fit"]["above"]["value"] == -0.5
+    assert result["minus_limit"]["one"]["subspace_overlap_of_fit"]["below"]["value"] == 0.0
     assert result["limit"]["f1_angle"]["above"]["value"] == 0.5
     assert result["limit"]["f1_angle"]["below"]["value"] == 0.0
     assert result["minus_limit"]["one"]["f1_3d"]["above"]["value"] == 0.0

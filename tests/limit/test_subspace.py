@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from risjax.config import PhysicsConfig
-from risjax.limit.run import _as_estimates
 from risjax.limit.subspace import overlaps
 from risjax.physics.array import steering
+from risjax.types import Sources
 
 PHYSICS = PhysicsConfig()
 SLOTS = PHYSICS.scene.max_sources
@@ -21,23 +21,19 @@ def scene_of(*draws):
     """Draws of some sources each, [P, K, 3] and [P, K]."""
     position, active = np.zeros((len(draws), SLOTS, 3)), np.zeros((len(draws), SLOTS), bool)
     for row, sources in enumerate(draws):
-        position[row, : len(sources)], active[row, : len(sources)] = sources, True
+        position[row, : len(sources)], active[row, : len(sources)] = np.reshape(sources, (-1, 3)), True
     return position, active
 
 
 def found(replicates, sources):
-    """Overlaps of one scene whose replicates hold these draws, and of a method that reports ``sources``."""
+    """Overlaps of one scene whose replicates hold these draws, and of a method that fitted ``sources``."""
     position, active = (
         np.stack(parts)[None] for parts in zip(*(scene_of(*draws) for draws in replicates), strict=True)
     )
-    method = _as_estimates([np.asarray(sources, float).reshape(-1, 3)], SLOTS)
-    method = method._replace(amplitude=method.active * (1.0 + 0j))
-    result = overlaps({"greedy_ml": method, "sample_music": method}, position, active, PHYSICS, None, lambda: None)
-    assert set(result.methods) == {"greedy_ml"}  # the other states no amplitudes
-    return {
-        {"greedy_ml": "one"}.get(name, name): ratio.numerator.item()
-        for name, ratio in (result.methods | result.limit).items()
-    }
+    places, present = scene_of(sources)
+    fit = Sources(places, present * (1.0 + 0j), present)  # pyright: ignore[reportArgumentType]  (arrays of the host)
+    result = overlaps({"one": fit}, position, active, PHYSICS, None, lambda: None)
+    return {name: ratio.numerator.item() for name, ratio in (result.methods | result.limit).items()}
 
 
 def squared_cosine(one, two):
@@ -94,3 +90,13 @@ def test_a_number_of_sources_that_one_run_never_drew_is_chosen_by_all_that_it_dr
     assert values["above"] == pytest.approx(1.0, abs=1e-4)
     assert 0.24 < values["below"] < 1.0  # two equal eigenvalues: which direction comes first is LAPACK's choice
     assert values["one"] == pytest.approx(0.75, abs=1e-4)
+
+
+def test_half_of_the_runs_choose_and_the_others_judge():
+    """Of four runs one disagrees: its half chooses what lies between, which is worth less to the other half."""
+    here, there = [[place(0)]] * 3, [[place(8)]] * 3
+    cosine = squared_cosine(place(0), place(8))
+    values = found([here, here, here, there], [place(0)])
+    half = (1 + cosine**0.5) / 2
+    assert values["below"] == pytest.approx((half + (1 + cosine) / 2) / 2, abs=1e-4)
+    assert values["above"] > values["one"] == pytest.approx((3 + cosine) / 4, abs=1e-4)

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from risjax.config import ArrayConfig
-from risjax.physics.array import amplitude_norm, cartesian, direction_cosines, element_positions, steering
+from risjax.physics.array import amplitude_norm, cartesian, direction_cosines, element_positions, steering, steering_at
 
 POSITIONS = np.array([[0.3, -0.2, 2.0], [-0.9, 0.4, 0.6], [0.0, 0.0, 0.5], [1.0, 0.5, 10.0]])
 # k * 1.2 m of path in float32: 25 rad with 24 bits, and a few operations
@@ -32,6 +32,24 @@ def test_steering_has_unit_norm_under_jit_and_vmap(wavefront):
     vectors = jax.jit(jax.vmap(lambda p: steering(array, p)))(jnp.asarray(POSITIONS, jnp.float32))
     np.testing.assert_allclose(jnp.linalg.norm(vectors, axis=-1), 1.0, rtol=1e-5)
     assert vectors.dtype == jnp.complex64
+
+
+@pytest.mark.parametrize("wavefront", ["spherical", "fresnel", "paraxial"])
+def test_direction_cosines_and_inverse_range_lead_to_the_same_vector(wavefront):
+    array = ArrayConfig(wavefront=wavefront, amplitude="spherical", pattern_exponent=1.5)
+    with jax.enable_x64(True):
+        position = jnp.asarray(POSITIONS)
+        cosines = jnp.concatenate([direction_cosines(position[:, 0], position[:, 1]), 1 / position[:, 2:]], axis=1)
+        np.testing.assert_allclose(steering_at(array, cosines), steering(array, position), atol=1e-12)
+
+
+@pytest.mark.parametrize("cosines", [[1.0, 0.0, 0.5], [0.9, 0.9, 0.5]])
+def test_a_direction_in_the_panels_plane_or_beyond_has_a_vector_and_a_derivative(cosines):
+    array = ArrayConfig(amplitude="spherical", pattern_exponent=1.5)
+    at = jnp.asarray(cosines, jnp.float32)
+    vector, slope = steering_at(array, at), jax.jacfwd(lambda x: steering_at(array, x))(at)
+    assert float(jnp.linalg.norm(vector)) == pytest.approx(1.0, rel=1e-5)
+    assert np.isfinite(np.asarray(slope)).all()
 
 
 def test_elements_are_centred_and_horizontal_is_fastest():

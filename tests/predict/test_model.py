@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +13,8 @@ from risjax.physics.array import element_positions, steering
 from risjax.predict import MeasurementError
 from risjax.predict.located import COLUMNS
 from risjax.types import Geometry
-from tests.predict.conftest import Setting
+from tests.predict.conftest import EASY, Setting
+from tests.released import tiny_release
 
 
 def test_importing_the_package_loads_no_jax() -> None:
@@ -154,22 +156,24 @@ def test_a_geometry_that_it_cannot_use(setting: Setting, geometry: Geometry, wor
 
 def test_covariances_are_hermitian_of_trace_n_and_each_its_own(setting: Setting) -> None:
     model, observation = setting.model, setting.scenes.observation
-    found = {of: model.covariance(*observation, of=of) for of in ("sources", "network", "effective")}
+    found = {of: model.covariance(*observation, of=of) for of in ("fit", "network", "effective")}
     size = observation.codes.shape[-1]
     for of, matrices in found.items():
         assert matrices.shape == (9, size, size)
         assert matrices.dtype == np.complex64
         np.testing.assert_allclose(matrices, matrices.conj().swapaxes(-1, -2), atol=1e-5)
-        heard = model.localise(*observation).active.any(-1) if of == "sources" else np.ones(9, bool)
+        heard = model.localise(*observation).active.any(-1) if of == "fit" else np.ones(9, bool)
         np.testing.assert_allclose(np.trace(matrices, axis1=-2, axis2=-1), size * heard, rtol=1e-4, atol=1e-3)
     assert np.linalg.eigvalsh(found["effective"]).min() > 0.5 * setting.config.covariance.loading
     assert np.abs(found["network"] - found["effective"]).max() > 1e-2
     one = model.covariance(*(array[5] for array in observation[:3]))
-    np.testing.assert_allclose(one, found["sources"][5], rtol=0, atol=0.05 * np.abs(one).max())
+    np.testing.assert_allclose(one, found["fit"][5], rtol=0, atol=0.05 * np.abs(one).max())
 
 
-def test_the_covariance_of_sources_is_that_of_what_localise_reports(setting: Setting) -> None:
-    model, observation = setting.model, setting.scenes.observation
+def test_without_a_posterior_head_the_fits_covariance_is_that_of_what_localise_reports(
+    setting: Setting, tmp_path: Path
+) -> None:
+    model, observation = risjax.load(tiny_release(tmp_path, posterior=False, **EASY)[0]), setting.scenes.observation
     found, matrices = model.localise(*observation), model.covariance(*observation)
     for scene in np.flatnonzero(found.active.any(-1)):
         kept = found.active[scene]
@@ -181,5 +185,5 @@ def test_the_covariance_of_sources_is_that_of_what_localise_reports(setting: Set
 
 
 def test_another_kind_of_covariance_is_refused(setting: Setting) -> None:
-    with pytest.raises(ValueError, match="sources, network, effective, got 'sample'"):
+    with pytest.raises(ValueError, match="fit, network, effective, got 'sample'"):
         setting.model.covariance(*setting.scenes.observation, of="sample")  # pyright: ignore[reportArgumentType]
