@@ -13,6 +13,7 @@ The settings below must stand before anything loads jaxlib or scipy, so before e
 """
 
 import os
+from pathlib import Path
 
 from risjax.allocator import keep_freed_memory
 
@@ -23,7 +24,7 @@ keep_freed_memory()
 __version__ = "0.1.0"
 
 
-def load(name: str = "original"):
+def load(name: str | Path = "original"):
     """A trained network, ready to localise: ``risjax.load("original").localise(y, H, codes)``.
 
     See `risjax.predict.Model`; what it needs is imported here, so that ``import risjax`` stays light.

@@ -18,7 +18,7 @@ MODEL = ModelConfig(refiner_width=4)
 @pytest.mark.parametrize("size", [(9, 5), (8, 6)])
 def test_maps_are_as_large_as_spectra_in_full_precision_and_start_empty(compute: str, size: tuple[int, int]):
     refiner = build_refiner(3, MODEL, PrecisionConfig(compute=compute))
-    params = refiner.init(jax.random.key(0))
+    params = jax.jit(refiner.init)(jax.random.key(0))
     chex.assert_tree_all_finite(params)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     spectrum = jax.random.uniform(jax.random.key(1), (2, *size, 3)) * 5
@@ -35,7 +35,7 @@ def test_maps_are_as_large_as_spectra_in_full_precision_and_start_empty(compute:
 
 def test_every_parameter_counts_and_a_point_sees_beyond_its_neighbours():
     refiner = build_refiner(3, MODEL, PrecisionConfig(compute="float32"))
-    params = refiner.init(jax.random.key(0))
+    params = jax.jit(refiner.init)(jax.random.key(0))
     spectrum = jax.random.uniform(jax.random.key(1), (2, 16, 12, 3)) * 5
     slopes = jax.jit(jax.grad(lambda p: jnp.sum(jnp.sin(refiner.apply(p, spectrum)))))(params)
     dead = [jax.tree_util.keystr(path) for path, leaf in jax.tree.leaves_with_path(slopes) if not jnp.any(leaf)]
