@@ -19,7 +19,8 @@ class PosteriorTrainConfig(Section):
     """The second stage: the posterior head, on candidates that the frozen network proposes."""
 
     scenes: NonNegativeInt = 8192
-    """Fresh scenes whose candidates it learns from; a quarter more are held out. 0 leaves the head out."""
+    """Fresh scenes whose candidates it learns from; a quarter more are held out. 0 leaves the head out. With more than
+    8192 there is more to learn, and the weight decay of the head that judges candidates falls as their number grows."""
     epochs: PositiveInt = 40
     """Passes over them."""
     learning_rate: PositiveFloat = 1.0e-3

@@ -71,7 +71,7 @@ def expectations(
         active: which of them are sources.
         tolerance: gates and GOSPA's constants.
         weights: of the resampled scenes.
-        spans: the overlap of subspaces, of the same draws and of those of the methods that state amplitudes.
+        spans: the overlap of subspaces, of the same draws and of what methods fitted, those of them that did.
         advance: called after every scene of every one of the ``methods``, the ``pooled`` and the ``alone``.
 
     Returns:

@@ -25,7 +25,7 @@ from risjax.types import Estimates, Geometry, LowRankCovariance, Observation
 
 T = TypeVar("T")
 COVARIANCES = ("fit", "network", "effective")
-"""Which there are: of the reported sources, as the network predicts it, as the spectra use it."""
+"""Which there are: of what was fitted, as the network predicts it, as the spectra use it."""
 
 MOST_SCENES = 64
 """Scenes that go through the pipeline together; more are cut into such batches."""
@@ -107,8 +107,9 @@ class Model:
             geometry: as for `localise`.
             of: ``fit`` for the expected covariance of what was fitted to the snapshots, the nearest to the truth: the
                 sum over all candidates, reported by `localise` or not, of p |alpha|^2 a a^H, p the probability that a
-                candidate is a source; ``network`` for R_pred; ``effective`` for R_eff, blended, shrunk and loaded:
-                positive definite, what the spectra are made of.
+                candidate is a source (zero without a candidate, or, from a network without a posterior head, where
+                `localise` reports nothing); ``network`` for R_pred; ``effective`` for R_eff, blended, shrunk and
+                loaded: positive definite, what the spectra are made of.
 
         Returns:
             [N, N], or [S, N, N], complex64.

@@ -63,13 +63,14 @@ def _abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
 
 
-def _digest(state: TrainState) -> str:
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree.leaves_with_path(state):
+def digest(tree: Any) -> str:
+    """SHA-256 of a tree of arrays: names, dtypes, shapes and numbers."""
+    sha = hashlib.sha256()
+    for path, leaf in jax.tree.leaves_with_path(tree):
         array = np.asarray(jax.device_get(leaf))
-        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+        sha.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        sha.update(np.ascontiguousarray(array).tobytes())
+    return sha.hexdigest()
 
 
 class Checkpoints:
@@ -94,7 +95,7 @@ class Checkpoints:
         shutil.rmtree(self.path(epoch), ignore_errors=True)
         state = jax.device_get(state)  # (orbax takes no array of one device from one of several processes)
         with _alone():
-            orbax.save(str(self.path(epoch)), state, custom_metadata={**metadata, "sha256": _digest(state)})
+            orbax.save(str(self.path(epoch)), state, custom_metadata={**metadata, "sha256": digest(state)})
         for other in self.directory.iterdir():
             if other.name not in {self.path(epoch).name, self.path(best_epoch).name}:
                 shutil.rmtree(other)
@@ -117,7 +118,7 @@ class Checkpoints:
                 state = orbax.load(str(path), abstract)
         except Exception as error:  # (orbax raises bare Exception for damaged data)
             raise CheckpointError(f"checkpoint {path} cannot be read: {type(error).__name__}: {error}") from error
-        if not isinstance(metadata, dict) or metadata.get("sha256") != _digest(state):
+        if not isinstance(metadata, dict) or metadata.get("sha256") != digest(state):
             raise CheckpointError(f"checkpoint {path} does not hold what was written: its SHA-256 differs")
         return Checkpoint(state, {key: value for key, value in metadata.items() if key != "sha256"})
 

@@ -4,7 +4,9 @@ This is the head that judges candidates; `risjax.train.peaks` has the one that j
 `risjax.train.heads` what both do alike.
 """
 
+import json
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -25,12 +27,13 @@ from risjax.model.posterior import Posterior
 from risjax.pipeline import PEAKS, POSTERIOR, make_pipeline, make_posterior
 from risjax.run_directory import RunDirectory
 from risjax.terminal import Terminal
+from risjax.train.checkpoint import digest
 from risjax.train.heads import calibration, collect, fit_head, split
 from risjax.train.loop import load_best
 from risjax.train.peaks import fit_peaks
 from risjax.train.settings import make_settings
 from risjax.types import Scene, Sources
-from risjax.weights_file import write_weights
+from risjax.weights_file import read_weights, write_weights
 
 _WEIGHT_DECAY, _DECAYED_SCENES = 1.0, 8192
 """Of so many scenes or fewer: much, for of the range there is little to learn beyond the field of view, and a freer
@@ -56,15 +59,16 @@ class Examples(NamedTuple):
 def train_posterior(config: Config, directory: RunDirectory, terminal: Terminal) -> None:
     """Trains the posterior heads of a run's network, unless ``train.posterior.scenes`` is 0, and writes them.
 
-    Deterministic; minutes at most, so an interrupted one starts again.
+    Deterministic. An interrupted one starts again with the head that it was at.
     """
     if config.train.posterior.scenes == 0:
         return
     directory.posterior_path.unlink(missing_ok=True)  # of an earlier network; `load_best` would take it for this one's
     network = load_best(config, directory)
-    params, report = fit_posterior(config, network, terminal)
+    params, report = _first_head(config, directory, network, terminal)
     of_peaks, report_of_peaks = fit_peaks(config, network, terminal)
     write_weights(directory.posterior_path, {POSTERIOR: params, PEAKS: of_peaks})
+    _kept(directory).unlink()
     directory.append_log({"kind": "posterior", **report})
     directory.append_log({"kind": "peaks", **report_of_peaks})
     terminal.say(
@@ -74,6 +78,25 @@ def train_posterior(config: Config, directory: RunDirectory, terminal: Terminal)
         f"peaks: existence {report_of_peaks['existence_nats']:.3f} nats, calibrated to {report_of_peaks['ece']:.3f} "
         f"over {report_of_peaks['peaks']} peaks"
     )
+
+
+def _kept(directory: RunDirectory) -> Path:
+    """The head that judges candidates, until the other one is trained as well."""
+    return directory.posterior_path.with_suffix(".part.safetensors")
+
+
+def _first_head(
+    config: Config, directory: RunDirectory, network: Params, terminal: Terminal
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """`fit_posterior`, or what it gave for this network before the stage was interrupted."""
+    path, mark = _kept(directory), digest(network)
+    if path.exists():
+        kept, metadata = read_weights(path)
+        if metadata["network"] == mark:
+            return kept[POSTERIOR], json.loads(metadata["report"])
+    params, report = fit_posterior(config, network, terminal)
+    write_weights(path, {POSTERIOR: params}, {"network": mark, "report": json.dumps(report)})
+    return params, report
 
 
 def fit_posterior(config: Config, params: Params, terminal: Terminal) -> tuple[dict[str, Any], dict[str, float]]:
@@ -93,8 +116,8 @@ def fit_posterior(config: Config, params: Params, terminal: Terminal) -> tuple[d
     head = make_posterior(config.physics, config.model)
     field, settings = field_of_view(config.physics), config.estimator.posterior
 
-    def losses(posterior: dict[str, Any], batch: Examples) -> PosteriorLoss:
-        return _losses(head, posterior, batch, field, settings)
+    def losses(posterior: dict[str, Any], batch: Examples, judge: dict[str, Any] | None = None) -> PosteriorLoss:
+        return _losses(head, posterior, batch, field, settings, judge)
 
     start, fitted = fit_head(
         config,
@@ -146,16 +169,22 @@ def _label(evidence: Evidence, weakest: Any, position: Any, sources: Sources, to
 
 
 def _losses(
-    head: Posterior, posterior: dict[str, Any], batch: Examples, field: Field, settings: PosteriorConfig
+    head: Posterior,
+    posterior: dict[str, Any],
+    batch: Examples,
+    field: Field,
+    settings: PosteriorConfig,
+    judge: dict[str, Any] | None,
 ) -> PosteriorLoss:
-    """Existence of the weakest of every fit; ranges in the fit that the head itself would choose."""
+    """Existence of the weakest of every fit; ranges in the fit that ``judge`` would choose, the head itself if None."""
     judged = head.apply(posterior, batch.evidence.features, batch.evidence.active)
     held = jnp.any(batch.evidence.active, axis=-1)
     at = batch.weakest[..., None]
     logit = jnp.take_along_axis(judged.existence, at, axis=-1)[..., 0]
     real = jnp.take_along_axis(batch.real, at, axis=-1)[..., 0]
     rule = jax.vmap(partial(judged_by_posterior, field=field, settings=settings))
-    said = jax.lax.stop_gradient(judged)
+    parameters = jax.lax.stop_gradient(posterior if judge is None else judge)
+    said = head.apply(parameters, batch.evidence.features, batch.evidence.active)
     count = rule(batch.weakest, batch.evidence, said.existence, said.log_range).count
     index = jnp.maximum(count - 1, 0)
 
@@ -185,6 +214,6 @@ def _report(
     return {
         "existence_nats": float(measured.existence),
         "range_nats": float(measured.range),
-        "uniform_range_nats": float(jax.jit(losses)(uniform, test).range),
+        "uniform_range_nats": float(jax.jit(losses)(uniform, test, fitted).range),
         **calibration(logit, real, held, "candidates"),
     }

@@ -8,10 +8,10 @@ import pytest
 
 from risjax.config import PosteriorConfig
 from risjax.estimators.candidates import eliminate
-from risjax.estimators.evidence import describe, drops, num_features
+from risjax.estimators.evidence import Evidence, RangeLikelihood, describe, drops, num_features
 from risjax.estimators.forward import joining_gain
-from risjax.estimators.grid import make_grid, to_cosines, to_position
-from risjax.estimators.judged import Verdict, existence_of_slots, weighted_candidates
+from risjax.estimators.grid import Field, make_grid, to_cosines, to_position
+from risjax.estimators.judged import Verdict, existence_of_slots, judged_by_posterior, weighted_candidates
 from risjax.estimators.likelihood import linearise, statistics
 from risjax.estimators.polish import maximise
 from risjax.physics.array import steering
@@ -126,6 +126,21 @@ def test_a_slots_probability_is_what_was_said_when_it_was_the_weakest(run):
     found, _ = run(observe(PHYSICS, TRUTH, AMPLITUDES, noise=0.05), covariance_of(TRUTH))
     said = jnp.linspace(0.9, 0.1, SLOTS)
     np.testing.assert_allclose(existence_of_slots(found, said)[found.weakest], said, atol=1e-6)
+
+
+def test_each_fits_weakest_is_judged_by_what_is_said_of_it_in_that_fit():
+    """Ranges that are sure, but for the weakest of the last fit; what is said of others, or in other fits, is nothing."""
+    weakest, fits = jnp.asarray([2, 0, 1]), jnp.arange(3)
+    logits = jnp.full((3, 3), 9.0).at[fits, weakest].set(jnp.asarray([2.0, 1.0, 0.2]))
+    std = jnp.full((3, 3), 10.0).at[fits, weakest].set(jnp.asarray([1e-3, 1e-3, 10.0]))
+    likelihood = RangeLikelihood(jnp.full((3, 3), 0.5), std, jnp.zeros((3, 3)))
+    evidence = Evidence(jnp.zeros((3, 3, 1)), jnp.ones((3, 3), bool), likelihood, jnp.ones((3, 3, 3)))
+    field = Field((-1.0, 1.0), (-1.0, 1.0), (0.1, 2.0))
+    verdict = judged_by_posterior(weakest, evidence, logits, jnp.zeros((3, 3, 4)), field, SETTINGS)
+    np.testing.assert_allclose(verdict.probability, jax.nn.sigmoid(jnp.asarray([2.0, 1.0, 0.2])), rtol=1e-6)
+    assert int(verdict.count) == 2, "of the third, 0.55 likely, the range is hardly known"
+    sure = evidence._replace(likelihood=likelihood._replace(std=jnp.full((3, 3), 1e-3)))
+    assert int(judged_by_posterior(weakest, sure, logits, jnp.zeros((3, 3, 4)), field, SETTINGS).count) == 3
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])

@@ -5,11 +5,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from risjax.config import Config, ModelConfig, PrecisionConfig
 from risjax.config.errors import ConfigError
 from risjax.config.io import apply_overrides
-from risjax.model.refiner import build_refiner
+from risjax.model.refiner import _flat_lecun_normal, build_refiner
 
 MODEL = ModelConfig(refiner_width=4)
 
@@ -31,6 +32,11 @@ def test_maps_are_as_large_as_spectra_in_full_precision_and_start_empty(compute:
         f"{np.dtype(jnp.dtype(compute)).name[0]}{jnp.dtype(compute).itemsize * 8}" in str(inside)
         or compute == "bfloat16"
     )
+
+
+def test_kernels_drawn_flat_are_those_drawn_on_four_axes():
+    key, shape = jax.random.key(3), (3, 3, 2, 4)
+    np.testing.assert_array_equal(_flat_lecun_normal(key, shape), nnx.initializers.lecun_normal()(key, shape))
 
 
 def test_every_parameter_counts_and_a_point_sees_beyond_its_neighbours():

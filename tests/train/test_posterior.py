@@ -1,5 +1,7 @@
 """The second stage of training: posterior heads beside the network, used by the pipeline and by nobody's order."""
 
+import shutil
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -11,11 +13,13 @@ from risjax.keys import Purpose
 from risjax.pipeline import HEADS, PEAKS, POSTERIOR, make_pipeline
 from risjax.run_directory import RunDirectory
 from risjax.terminal import Terminal
-from risjax.train import Trainer, load_best, train, train_posterior
+from risjax.train import Trainer, load_best, posterior, train, train_posterior
 from risjax.train.peaks import fit_peaks
 from risjax.train.posterior import fit_posterior
 from tests.tiny import tiny_config
 
+NAMES = ("existence_nats", "range_nats", "uniform_range_nats", "ece", "candidates", "peaks")
+REPORT = {name: float(value) for value, name in enumerate(NAMES)}
 CONFIG = tiny_config(train__posterior__scenes=64, train__posterior__epochs=4, train__epochs=1)
 
 
@@ -77,6 +81,38 @@ def test_the_head_of_peaks_is_deterministic_and_learns():
     chex.assert_trees_all_equal(first, second)
     longer = tiny_config(train__posterior__scenes=64, train__posterior__epochs=40)
     assert fit_peaks(longer, params, Terminal(quiet=True))[1]["existence_nats"] < report["existence_nats"]
+
+
+def test_an_interrupted_stage_goes_on_with_the_head_that_it_was_at(run, monkeypatch, tmp_path):
+    shutil.copytree(run.path, tmp_path / "copy")
+    directory = RunDirectory(tmp_path / "copy")
+    expected = load_best(CONFIG, directory)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(posterior, "fit_peaks", interrupt)
+    monkeypatch.setattr(posterior, "fit_posterior", lambda *_: (expected[POSTERIOR], REPORT))
+    with pytest.raises(KeyboardInterrupt):
+        train_posterior(CONFIG, directory, Terminal(quiet=True))
+    assert POSTERIOR not in load_best(CONFIG, directory), "half of the heads is none"
+    monkeypatch.setattr(posterior, "fit_posterior", interrupt)
+    monkeypatch.setattr(posterior, "fit_peaks", lambda *_: (expected[PEAKS], REPORT))
+    train_posterior(CONFIG, directory, Terminal(quiet=True))
+    chex.assert_trees_all_equal(load_best(CONFIG, directory), expected)
+    assert not list(directory.path.glob("*.part.*"))
+
+
+def test_the_first_head_of_another_network_is_not_taken(run, monkeypatch, tmp_path):
+    directory = RunDirectory(tmp_path)
+    monkeypatch.setattr(posterior, "fit_posterior", lambda *_: ({"a": jnp.ones(1)}, REPORT))
+    one, other = {"w": jnp.ones(2)}, {"w": jnp.zeros(2)}
+    posterior._first_head(CONFIG, directory, one, Terminal(quiet=True))
+    monkeypatch.setattr(posterior, "fit_posterior", lambda *_: ({"a": jnp.zeros(1)}, REPORT))
+    for network, expected in ((one, 1.0), (other, 0.0), (one, 0.0)):
+        head, report = posterior._first_head(CONFIG, directory, network, Terminal(quiet=True))
+        assert float(head["a"][0]) == expected
+        assert report == REPORT
 
 
 def test_no_scenes_no_head(tmp_path):
