@@ -129,7 +129,7 @@ def test_a_slots_probability_is_what_was_said_when_it_was_the_weakest(run):
 
 
 def test_each_fits_weakest_is_judged_by_what_is_said_of_it_in_that_fit():
-    """Ranges that are sure, but for the weakest of the last fit; what is said of others, or in other fits, is nothing."""
+    """Ranges are sure, but for the weakest of the last fit; what is said of others, or in other fits, is ignored."""
     weakest, fits = jnp.asarray([2, 0, 1]), jnp.arange(3)
     logits = jnp.full((3, 3), 9.0).at[fits, weakest].set(jnp.asarray([2.0, 1.0, 0.2]))
     std = jnp.full((3, 3), 10.0).at[fits, weakest].set(jnp.asarray([1e-3, 1e-3, 10.0]))
