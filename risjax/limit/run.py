@@ -68,7 +68,10 @@ def limit(config: Config, directory: RunDirectory, terminal: Terminal) -> dict[s
         {name: jax.tree.map(lambda leaf: leaf[:count], kept) for name, kept in read(config, source, directory).items()}
         for read in (stored_estimates, stored_fits)
     )
-    result = _judge(config, scenes, samples, methods, fits, terminal)
+    decisions = 3 * len(DECISIONS)  # by all draws, and by each half
+    passes = decisions + 1 + len(methods) + decisions  # over all scenes: made; spans; judged, methods and decisions
+    with terminal.progress("judge", passes * count) as bar:
+        result = _summarise(config, scenes, samples, methods, fits, bar.advance)
     result["tables"] = make_tables(result, source.name)
     directory.write_json(FILE, result)
     for title, rows in result["tables"].items():
@@ -110,21 +113,6 @@ def _sampler(physics: PhysicsConfig, settings: LimitConfig) -> Callable[[jax.Arr
 
 def _stack(scenes: list[Arrays]) -> Arrays:
     return {name: np.stack([one[name] for one in scenes]) for name in Samples._fields}
-
-
-def _judge(
-    config: Config,
-    scenes: EvaluationScenes,
-    samples: Arrays,
-    methods: dict[str, Estimates],
-    fits: dict[str, Sources],
-    terminal: Terminal,
-) -> dict[str, Any]:
-    """Methods and decisions by the truth and by the posterior; both take a pass over all scenes for each of them."""
-    decisions = 3 * len(DECISIONS)  # by all draws, and by each half
-    passes = decisions + 1 + len(methods) + decisions
-    with terminal.progress("judge", passes * len(samples["active"])) as bar:
-        return _summarise(config, scenes, samples, methods, fits, bar.advance)
 
 
 def _summarise(
