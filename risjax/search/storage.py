@@ -120,10 +120,11 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
     try:
         return _connect_patiently(url)
     except Exception as error:  # noqa: BLE001  (drivers raise what they like, with the URL in it)
+        reason = mask(str(_database_error(error))).splitlines()[0]
         raise StorageError(
-            f"search.storage {mask(url)} cannot be opened: {mask(str(error)).splitlines()[0]}; is the server "
-            "reachable, the password given, the driver installed (pip install -e '.[postgres]' for postgresql://, "
-            "'.[mysql]' for mysql+pymysql://, '.[grpc]' for the gRPC proxy)?"
+            f"search.storage {mask(url)} cannot be opened: {reason}; is the server reachable, the password given, "
+            "the driver installed (pip install -e '.[postgres]' for postgresql://, '.[mysql]' for mysql+pymysql://, "
+            "'.[grpc]' for the gRPC proxy)?"
         ) from None
 
 
@@ -142,17 +143,23 @@ def _connect_patiently(url: str) -> BaseStorage:
         try:
             return _connect(url)
         except Exception as error:
-            pause_s = None
-            if _lost_race(error) and lost_races < _MAX_LOST_RACES:
+            told, pause_s = _database_error(error), None
+            if _lost_race(told) and lost_races < _MAX_LOST_RACES:
                 lost_races, pause_s = lost_races + 1, _PAUSES_S[0]
-            elif hasattr(error, "connection_invalidated"):
+            elif hasattr(told, "connection_invalidated"):
                 pause_s = next(pauses_s, None)
             if pause_s is None:
                 raise
             time.sleep(pause_s)
 
 
-def _lost_race(error: Exception) -> bool:
+def _database_error(error: BaseException) -> BaseException:
+    """What the database said, where Optuna wraps it in an error that names neither server nor reason."""
+    wrapped = isinstance(error, optuna.exceptions.StorageInternalError)
+    return (error.__cause__ or error) if wrapped else error
+
+
+def _lost_race(error: BaseException) -> bool:
     """Whether another worker has just created what this one was about to."""
     return hasattr(error, "connection_invalidated") and (
         type(error).__name__ == "IntegrityError" or "already exists" in str(error)

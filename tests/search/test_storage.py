@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import optuna
 import pytest
@@ -112,6 +113,23 @@ def test_a_race_for_an_empty_database_is_no_failed_try(tmp_path, monkeypatch):
     monkeypatch.setattr("risjax.search.storage._connect", connect)
     monkeypatch.setattr("risjax.search.storage._PAUSES_S", (0.01, 0.01))
     open_storage("mysql+pymysql://host/db", tmp_path)
+
+
+@pytest.mark.parametrize("failures", [2, 9])
+def test_what_optuna_wraps_is_looked_through(tmp_path, monkeypatch, failures):
+    """A connection that is lost within one of its transactions comes as an error without a reason."""
+    left = iter(range(failures))
+
+    def connect(url):
+        for _ in left:
+            lost = OperationalError("SELECT", None, Exception("Server has gone away"))
+            raise optuna.exceptions.StorageInternalError("An exception is raised during the commit.") from lost
+        return optuna.storages.InMemoryStorage()
+
+    monkeypatch.setattr("risjax.search.storage._connect", connect)
+    monkeypatch.setattr("risjax.search.storage._PAUSES_S", (0.01, 0.01))
+    with nullcontext() if failures == 2 else pytest.raises(StorageError, match="gone away"):
+        open_storage("mysql+pymysql://host/db", tmp_path)
 
 
 def test_what_always_exists_already_is_given_up(tmp_path, monkeypatch):
