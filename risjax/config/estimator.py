@@ -65,10 +65,12 @@ class PosteriorConfig(Section):
     """Levenberg-Marquardt steps of the first joint fit, and after an exchange."""
     elimination_iterations: PositiveInt = 2
     """Levenberg-Marquardt steps after a candidate has been dropped."""
-    existence: Fraction = 0.43
-    """A candidate is reported when the mean of two probabilities is at least this: that it is a source, and that it is
-    one whose range lies within ``range_window_m``. Half the attainable F1 maximises F1. Of a spectrum's peak and of a
-    geometry head's slot it is the probability to be a source alone."""
+    existence: Fraction = 0.42
+    """A candidate is reported when the weighted mean of two probabilities is at least this: that it is a source, and
+    that it is one whose range lies within ``range_window_m``. Half the attainable F1 maximises F1. Of a spectrum's peak
+    and of a geometry head's slot it is the probability to be a source alone."""
+    range_share: Fraction = 0.8
+    """Weight of the second of these probabilities. 0 serves the F1 in angle, 1 the F1 in 3-D and GOSPA."""
     range_window_m: PositiveFloat = 1.0
     """The range reported has the largest expected utility: one for an error within so many metres, less the error
     over twice as many, cut off there. The tolerance of the 3-D F1, and half the cut-off of GOSPA."""

@@ -112,20 +112,26 @@ def decide_range(posterior: RangePosterior, window_m: float) -> RangeDecision:
 
 
 def decide_count(
-    existence: Float[Array, " K"], within: Float[Array, " K"], held: Bool[Array, " K"], threshold: float
+    existence: Float[Array, " K"],
+    within: Float[Array, " K"],
+    held: Bool[Array, " K"],
+    *,
+    threshold: float,
+    range_share: float,
 ) -> Int[Array, ""]:
     """How many candidates of an elimination to report: the number with the largest sum of (utility - threshold).
 
-    A candidate's utility is the mean of the probabilities that it is a source, and that it is one whose reported range
-    is right: of two metrics, one that asks for the angles and one that asks for the range too, each would have it
-    reported from half of its attainable F1 on (Dinkelbach, Management Science 13, 1967).
+    A candidate's utility is a weighted mean of the probabilities that it is a source, and that it is one whose reported
+    range is right: of two metrics, one that asks for the angles and one that asks for the range too, each would have
+    it reported from half of its attainable F1 on (Dinkelbach, Management Science 13, 1967).
 
     Args:
         existence: probability of the candidate that makes k out of k - 1, for k = 1 ... K.
         within: probability that its range lies within the window if it is a source.
         held: which of these fits there are.
         threshold: utility from which on a candidate is worth reporting.
+        range_share: the weight, between 0 and 1, of the metric that asks for the range.
     """
-    utility = existence * (1.0 + within) / 2
+    utility = existence * (1.0 - range_share + range_share * within)
     gain = jnp.cumsum(jnp.where(held, utility - threshold, -jnp.inf))
     return jnp.argmax(jnp.concatenate([jnp.zeros(1, gain.dtype), gain]))

@@ -67,7 +67,7 @@ def judged_by_posterior(
         existence: logits of every candidate in every fit, of the head.
         log_range: log-priors of every candidate's range in every fit, of the head.
         field: bounds of 1/r.
-        settings: the threshold, and the window of a range that is right.
+        settings: the threshold, the window of a range that is right, and what a right range counts.
     """
     fits = jnp.arange(weakest.shape[0])
     likelihood, prior, logit = jax.tree.map(
@@ -76,7 +76,10 @@ def judged_by_posterior(
     ranged = decide_range(range_posterior(likelihood, prior, field), settings.range_window_m)
     probability = jax.nn.sigmoid(logit)
     held = jnp.any(evidence.active, axis=1)
-    return Verdict(probability, decide_count(probability, ranged.within, held, settings.existence), log_range)
+    count = decide_count(
+        probability, ranged.within, held, threshold=settings.existence, range_share=settings.range_share
+    )
+    return Verdict(probability, count, log_range)
 
 
 def reported_sources(

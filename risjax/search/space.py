@@ -40,6 +40,7 @@ _DEAD = {
     "model.posterior_width": "the posterior head is trained once, after the search",
     "model.posterior_knots": "the posterior head is trained once, after the search",
     "estimator.posterior.existence": "the posterior head is trained once, after the search",
+    "estimator.posterior.range_share": "the posterior head is trained once, after the search",
     "estimator.posterior.range_window_m": "the posterior head is trained once, after the search",
 }
 _LIVE_ESTIMATOR = ("estimator.posterior.", "estimator.greedy.penalty", "estimator.greedy.false_alarm_rate")

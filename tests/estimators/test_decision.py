@@ -87,16 +87,30 @@ def test_a_weak_source_at_the_edge_is_not_reported_on_the_edge():
 )
 def test_the_number_of_sources_gains_the_most(existence: list, held: list, count: int):
     sure = jnp.ones(3)
-    assert int(decide_count(jnp.asarray(existence), sure, jnp.asarray(held, bool), 0.45)) == count
+    decided = decide_count(jnp.asarray(existence), sure, jnp.asarray(held, bool), threshold=0.45, range_share=0.8)
+    assert int(decided) == count
 
 
 @pytest.mark.parametrize(
-    ("existence", "within", "count"), [(0.8, 0.2, 1), (0.8, 0.1, 0), (0.46, 1.0, 1), (0.46, 0.9, 0)]
+    ("existence", "within", "range_share", "count"),
+    [
+        (0.8, 0.2, 0.5, 1),  # 0.8 (0.5 + 0.5 x 0.2) = 0.48 is worth it
+        (0.8, 0.1, 0.5, 0),  # 0.44 is not
+        (0.8, 0.2, 0.8, 0),  # 0.8 (0.2 + 0.8 x 0.2) = 0.288: the more a range counts, the less
+        (0.8, 0.0, 0.0, 1),
+        (0.46, 0.0, 0.0, 1),
+        (0.44, 0.0, 0.0, 0),
+        (0.46, 1.0, 0.8, 1),
+        (0.46, 0.9, 0.8, 0),
+        (1.0, 0.44, 1.0, 0),
+        (1.0, 0.46, 1.0, 1),
+    ],
 )
-def test_a_range_that_is_hardly_known_counts_against_a_candidate(existence: float, within: float, count: int):
-    """0.8 x 1.2 / 2 = 0.48 is worth it, 0.8 x 1.1 / 2 = 0.44 is not."""
+def test_a_range_that_is_hardly_known_counts_against_a_candidate(
+    existence: float, within: float, range_share: float, count: int
+):
     one = jnp.asarray([existence]), jnp.asarray([within]), jnp.ones(1, bool)
-    assert int(decide_count(*one, 0.45)) == count
+    assert int(decide_count(*one, threshold=0.45, range_share=range_share)) == count
 
 
 @pytest.mark.parametrize(("peak", "std"), [(0.12, 0.05), (0.2, 0.03), (0.8, 0.2)])
