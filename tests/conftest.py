@@ -12,12 +12,21 @@ from pathlib import Path
 import jax
 import pytest
 
+from tests import emitters
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 MOST_GROWTH = 3 * 2**29
 """Bytes by which a worker may grow before its compiled programs, all of which are kept, are given back."""
 _level = 0
 _left_out = programs.MAY_LEAVE_OUT
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _older_emitters() -> None:
+    """In the processes that run tests and those that tests start, not in the one that starts the former."""
+    if programs.MAY_LEAVE_OUT:
+        emitters.use_older()
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,8 +1,9 @@
 """What the tests' programs are compiled with. To be imported before anything that loads jaxlib, which reads it.
 
 Nearly all of the suite's time is XLA's compiler. The rooms in `OPTIMISED` run what a user's machine would run; the
-others' programs, and those of the processes that tests start, are compiled with LLVM's optimisations left out, and all
-processes of a run share what they have compiled. ``JAX_DISABLE_MOST_OPTIMIZATIONS=0 pytest`` optimises everything.
+others' programs, and those of the processes that tests start, are compiled with LLVM's optimisations left out and by
+XLA's older emitters (`tests.emitters`), and all processes of a run share what they have compiled.
+``JAX_DISABLE_MOST_OPTIMIZATIONS=0 pytest`` optimises everything.
 """
 
 import atexit

@@ -29,7 +29,8 @@ RELATIVE = {"float32": 1e-6, "bfloat16": 4e-4, "float16": 4e-5}
 
 def on_four_devices(*arguments: str) -> Any:
     """What `tests.train.on_devices` prints."""
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    given = os.environ.get("XLA_FLAGS", "")
+    flags = {"XLA_FLAGS": f"{given} --xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-m", "tests.train.on_devices", *arguments]
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | flags, capture_output=True, text=True, timeout=500, check=False

@@ -103,7 +103,7 @@ def commands(folder: Path, config: Config, places: Sequence[Mapping[str, str]]) 
 
 def two_places(devices: int = 1) -> list[dict[str, str]]:
     """The environments of two processes with so many devices each."""
-    flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    flags = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"}
     address = f"127.0.0.1:{free_port()}"
     return [{ADDRESS: address, NUMBER: "2", ID: str(index), **flags} for index in range(2)]
 
