@@ -21,6 +21,9 @@ class PosteriorTrainConfig(Section):
     scenes: NonNegativeInt = 8192
     """Fresh scenes whose candidates it learns from; a quarter more are held out. 0 leaves the head out. With more than
     8192 there is more to learn, and the weight decay of the head that judges candidates falls as their number grows."""
+    peak_scenes: PositiveInt = 8192
+    """The most of them that the head that judges a spectrum's peaks learns from; finding the peaks of a scene takes
+    longer than fitting its candidates."""
     epochs: PositiveInt = 40
     """Passes over them."""
     learning_rate: PositiveFloat = 1.0e-3

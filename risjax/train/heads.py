@@ -31,29 +31,31 @@ Examples = TypeVar("Examples")
 Head = dict[str, Any]
 
 
-def _num_held_out(config: Config) -> int:
-    return max(1, round(_HELD_OUT * config.train.posterior.scenes))
+def _num_held_out(scenes: int) -> int:
+    return max(1, round(_HELD_OUT * scenes))
 
 
 def collect(
     config: Config,
     params: Params,
+    scenes: int,
     propose: Callable[[Params, Scene], Any],
     label: Callable[[Any], Examples],
     terminal: Terminal,
     title: str,
 ) -> Examples:
-    """Examples of ``train.posterior.scenes`` scenes and of those held out, a leading axis of scenes.
+    """Examples of scenes to train on and of those held out, a leading axis of scenes.
 
     Args:
         config: of the run.
         params: of the network.
+        scenes: how many to train on.
         propose: (parameters, batch of scenes) to arrays with a leading axis of scenes; jitted here.
         label: from what was proposed, on the host, to examples.
         terminal: where progress is shown.
         title: of the progress bar.
     """
-    scenes = config.train.posterior.scenes + _num_held_out(config)
+    scenes += _num_held_out(scenes)
     size = min(config.train.batch_size, scenes)
 
     @jax.jit
@@ -68,9 +70,9 @@ def collect(
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:scenes], *parts)
 
 
-def split(config: Config, examples: Examples) -> tuple[Examples, Examples]:
-    """The examples to train on, and those held out."""
-    held_out = _num_held_out(config)
+def split(scenes: int, examples: Examples) -> tuple[Examples, Examples]:
+    """The examples of so many scenes to train on, and those held out."""
+    held_out = _num_held_out(scenes)
     train = jax.tree.map(lambda leaf: jnp.asarray(leaf[held_out:]), examples)
     return train, jax.tree.map(lambda leaf: jnp.asarray(leaf[:held_out]), examples)
 

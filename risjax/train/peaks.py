@@ -48,7 +48,8 @@ def fit_peaks(config: Config, params: Params, terminal: Terminal) -> tuple[dict[
         The head's parameters, and how it did on the scenes held out: ``existence_nats``, and ``ece`` over ``peaks``
         peaks.
     """
-    train, test = split(config, _collect(config, params, terminal))
+    scenes = min(config.train.posterior.scenes, config.train.posterior.peak_scenes)
+    train, test = split(scenes, _collect(config, params, scenes, terminal))
     head = make_peak_posterior(config.model)
 
     def loss(posterior: dict[str, Any], batch: PeakExamples) -> Array:
@@ -63,7 +64,7 @@ def fit_peaks(config: Config, params: Params, terminal: Terminal) -> tuple[dict[
     }
 
 
-def _collect(config: Config, params: Params, terminal: Terminal) -> PeakExamples:
+def _collect(config: Config, params: Params, scenes: int, terminal: Terminal) -> PeakExamples:
     pipeline = make_pipeline(config.physics, config.precision, config.model, config.estimator)
     covariance = make_settings(config).covariance
 
@@ -75,7 +76,7 @@ def _collect(config: Config, params: Params, terminal: Terminal) -> PeakExamples
     def label(proposed: tuple[Peaks, Any, Sources]) -> PeakExamples:
         return _label(*proposed, config.evaluate.tolerance)
 
-    return collect(config, params, propose, label, terminal, "posterior: peaks")
+    return collect(config, params, scenes, propose, label, terminal, "posterior: peaks")
 
 
 def _label(peaks: Peaks, features: Any, sources: Sources, tolerance: ToleranceConfig) -> PeakExamples:

@@ -112,7 +112,7 @@ def fit_posterior(config: Config, params: Params, terminal: Terminal) -> tuple[d
         it, ``uniform_range_nats`` of a prior that knows only the field of view; ``ece`` of existence over
         ``candidates`` candidates.
     """
-    train, test = split(config, _collect(config, params, terminal))
+    train, test = split(config.train.posterior.scenes, _collect(config, params, terminal))
     head = make_posterior(config.physics, config.model)
     field, settings = field_of_view(config.physics), config.estimator.posterior
 
@@ -143,7 +143,8 @@ def _collect(config: Config, params: Params, terminal: Terminal) -> Examples:
     def label(proposed: tuple[Evidence, Any, Any, Sources]) -> Examples:
         return _label(*proposed, config.evaluate.tolerance)
 
-    return collect(config, params, propose, label, terminal, "posterior: candidates")
+    scenes = config.train.posterior.scenes
+    return collect(config, params, scenes, propose, label, terminal, "posterior: candidates")
 
 
 def _label(evidence: Evidence, weakest: Any, position: Any, sources: Sources, tolerance: ToleranceConfig) -> Examples:

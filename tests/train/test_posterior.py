@@ -83,6 +83,21 @@ def test_the_head_of_peaks_is_deterministic_and_learns():
     assert fit_peaks(longer, params, Terminal(quiet=True))[1]["existence_nats"] < report["existence_nats"]
 
 
+def test_the_head_of_peaks_learns_from_no_more_scenes_than_are_asked_for():
+    params = Trainer(CONFIG).init().params
+    capped = CONFIG.train.posterior.model_copy(update={"peak_scenes": 8})
+    fewer = CONFIG.train.posterior.model_copy(update={"scenes": 8})
+    heads = [
+        fit_peaks(
+            CONFIG.model_copy(update={"train": CONFIG.train.model_copy(update={"posterior": settings})}),
+            params,
+            Terminal(quiet=True),
+        )
+        for settings in (capped, fewer)
+    ]
+    chex.assert_trees_all_equal(*heads)
+
+
 def test_an_interrupted_stage_goes_on_with_the_head_that_it_was_at(run, monkeypatch, tmp_path):
     shutil.copytree(run.path, tmp_path / "copy")
     directory = RunDirectory(tmp_path / "copy")
