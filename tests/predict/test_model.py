@@ -182,7 +182,7 @@ def test_without_a_posterior_head_the_fits_covariance_is_that_of_what_localise_r
         vectors = np.asarray(steering(setting.config.physics.array, places)).T
         expected = (vectors * np.abs(found.amplitude[scene][kept]) ** 2) @ vectors.conj().T
         expected *= len(expected) / np.trace(expected).real
-        np.testing.assert_allclose(matrices[scene], expected, atol=2e-2)  # two programs: a fit ends elsewhere by rounding
+        np.testing.assert_allclose(matrices[scene], expected, atol=2e-2)  # two programs, two roundings
 
 
 def test_another_kind_of_covariance_is_refused(setting: Setting) -> None:
