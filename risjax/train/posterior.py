@@ -38,6 +38,8 @@ from risjax.weights_file import read_weights, write_weights
 _WEIGHT_DECAY, _DECAYED_SCENES = 1.0, 8192
 """Of so many scenes or fewer: much, for of the range there is little to learn beyond the field of view, and a freer
 head does worse held out. With more scenes there is more to learn, and the decay falls as their number grows."""
+_DECIDED_AT_ONCE = 256
+"""Scenes. A range is decided by every pair of points of its posterior: of all scenes held out these fill a memory."""
 
 
 class Examples(NamedTuple):
@@ -183,10 +185,14 @@ def _losses(
     at = batch.weakest[..., None]
     logit = jnp.take_along_axis(judged.existence, at, axis=-1)[..., 0]
     real = jnp.take_along_axis(batch.real, at, axis=-1)[..., 0]
-    rule = jax.vmap(partial(judged_by_posterior, field=field, settings=settings))
     parameters = jax.lax.stop_gradient(posterior if judge is None else judge)
     said = head.apply(parameters, batch.evidence.features, batch.evidence.active)
-    count = rule(batch.weakest, batch.evidence, said.existence, said.log_range).count
+    judge_one = partial(judged_by_posterior, field=field, settings=settings)
+    count = jax.lax.map(
+        lambda scene: judge_one(*scene).count,
+        (batch.weakest, batch.evidence, said.existence, said.log_range),
+        batch_size=_DECIDED_AT_ONCE,
+    )
     index = jnp.maximum(count - 1, 0)
 
     def chosen(leaf: Array) -> Array:
