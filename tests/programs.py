@@ -26,6 +26,11 @@ OPTIMISED |= {"test_checks", "test_covariance", "test_precision"}
 """Rooms, and files beside them, whose tests are of rounding, NaN and derivatives: compiled as they are for a user."""
 
 
+def flags_of_devices(count: int) -> str:
+    """``XLA_FLAGS`` of a process with so many CPU devices, beside what they are here."""
+    return f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"
+
+
 def left_out(test: Path) -> bool:
     """Whether LLVM's optimisations are left out in the programs of a file of tests."""
     where = test.relative_to(Path(__file__).parent)

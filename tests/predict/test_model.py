@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ import risjax
 from risjax.physics.array import element_positions, steering
 from risjax.predict import MeasurementError
 from risjax.predict.located import COLUMNS
-from risjax.types import Geometry
+from risjax.predict.model import _covariance_of, pipeline_of
+from risjax.types import Estimates, Geometry, Observation
 from tests.predict.conftest import EASY, Setting
 from tests.released import tiny_release
 
@@ -172,8 +174,16 @@ def test_covariances_are_hermitian_of_trace_n_and_each_its_own(setting: Setting)
 def test_without_a_posterior_head_the_fits_covariance_is_that_of_what_localise_reports(
     setting: Setting, tmp_path: Path
 ) -> None:
+    """In one program, that is: by rounding alone the fits of another one end elsewhere."""
     model, observation = risjax.load(tiny_release(tmp_path, posterior=False, **EASY)[0]), setting.scenes.observation
-    found, matrices = model.localise(*observation), model.covariance(*observation)
+
+    @jax.jit
+    def both(observation: Observation) -> tuple[Estimates, jax.Array]:
+        return pipeline_of(model.config)(model.params, observation), _covariance_of(model.config, "fit")(
+            model.params, observation
+        )
+
+    found, matrices = jax.device_get(both(observation))
     assert found.active.any(-1).sum() >= 5
     assert not matrices[~found.active.any(-1)].any()
     for scene in np.flatnonzero(found.active.any(-1)):
@@ -182,7 +192,8 @@ def test_without_a_posterior_head_the_fits_covariance_is_that_of_what_localise_r
         vectors = np.asarray(steering(setting.config.physics.array, places)).T
         expected = (vectors * np.abs(found.amplitude[scene][kept]) ** 2) @ vectors.conj().T
         expected *= len(expected) / np.trace(expected).real
-        np.testing.assert_allclose(matrices[scene], expected, atol=2e-2)  # two programs, two roundings
+        np.testing.assert_allclose(matrices[scene], expected, atol=2e-3)
+    np.testing.assert_allclose(model.covariance(*observation), matrices, atol=2e-2)
 
 
 def test_another_kind_of_covariance_is_refused(setting: Setting) -> None:

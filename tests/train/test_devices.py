@@ -16,6 +16,7 @@ from risjax.config.io import apply_overrides
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
 from risjax.train import mesh
+from tests.programs import flags_of_devices
 from tests.tiny import tiny_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,8 +30,7 @@ RELATIVE = {"float32": 1e-6, "bfloat16": 4e-4, "float16": 4e-5}
 
 def on_four_devices(*arguments: str) -> Any:
     """What `tests.train.on_devices` prints."""
-    given = os.environ.get("XLA_FLAGS", "")
-    flags = {"XLA_FLAGS": f"{given} --xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    flags = {"XLA_FLAGS": flags_of_devices(4), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-m", "tests.train.on_devices", *arguments]
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | flags, capture_output=True, text=True, timeout=500, check=False

@@ -140,7 +140,7 @@ def test_no_scenes_no_head(tmp_path):
 
 
 def test_what_is_held_out_is_judged_in_little_memory():
-    """A range is decided by 66 x 65 numbers a candidate: of 4,096 scenes' 16,384 candidates they would be 281 MB."""
+    """A range is decided by 66 x 65 numbers a candidate: of 4,096 scenes' 8,192 weakest candidates these are 141 MB."""
     scenes, slots = 4096, CONFIG.physics.scene.max_sources
     head = make_posterior(CONFIG.physics, CONFIG.model)
     features = num_features(slots)

@@ -19,6 +19,7 @@ from risjax.config.errors import ConfigError
 from risjax.config.io import apply_overrides, to_yaml
 from risjax.processes import Membership, leads, membership, several
 from risjax.run_directory import RunDirectory
+from tests.programs import flags_of_devices
 from tests.tiny import tiny_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,7 +104,7 @@ def commands(folder: Path, config: Config, places: Sequence[Mapping[str, str]]) 
 
 def two_places(devices: int = 1) -> list[dict[str, str]]:
     """The environments of two processes with so many devices each."""
-    flags = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"}
+    flags = {"XLA_FLAGS": flags_of_devices(devices)}
     address = f"127.0.0.1:{free_port()}"
     return [{ADDRESS: address, NUMBER: "2", ID: str(index), **flags} for index in range(2)]
 
