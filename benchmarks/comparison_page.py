@@ -18,7 +18,7 @@ from typing import Any
 from pages import rewrite
 
 from risjax.compare.tables import markdown
-from risjax.tables import markdown_rows
+from risjax.runs.text_tables import markdown_rows
 
 HERE = Path(__file__).parent
 PAGE = "comparison.md"

@@ -33,9 +33,9 @@ from risjax.release import load_params
 from risjax.release.load import trained_config
 from risjax.report.drawing import Drawing
 from risjax.report.style import series_look, tidy
-from risjax.run_directory import RunDirectory
-from risjax.tables import interval_text, markdown_rows
-from risjax.terminal import Terminal
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal
+from risjax.runs.text_tables import interval_text, markdown_rows
 
 HERE = Path(__file__)
 GREEDY = "greedy_ml"

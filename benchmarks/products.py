@@ -26,8 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from risjax.config.io import load_config
-from risjax.environment import installed_environment
 from risjax.model import build, make_inputs, products
+from risjax.runs.environment import installed_environment
 from risjax.train import Trainer
 
 Call = Callable[[], Any]

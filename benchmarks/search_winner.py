@@ -29,11 +29,11 @@ from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
 from risjax.metrics import gospa
 from risjax.pipeline import make_pipeline
-from risjax.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal
 from risjax.search import TrialRecord, search
 from risjax.search.directories import trial_path
 from risjax.search.space import trial_config
-from risjax.terminal import Terminal
 from risjax.train import load_best, train
 from risjax.train.settings import make_settings
 

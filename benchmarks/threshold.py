@@ -25,7 +25,7 @@ from risjax.evaluate.methods import LEARNED, Batch, make_method
 from risjax.keys import Purpose
 from risjax.metrics import quick
 from risjax.release import load_params
-from risjax.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory
 from risjax.types import Estimates, Sources
 
 THRESHOLDS_DB = (0.5, 1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 17, 20, 25, 30)

@@ -200,7 +200,7 @@ def main() -> None:
     import jax
 
     from risjax import baseline
-    from risjax.environment import installed_environment
+    from risjax.runs.environment import installed_environment
 
     results: list[dict[str, Any]] = []
     for name in arguments.cases:

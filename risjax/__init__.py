@@ -9,13 +9,13 @@ The settings below must stand before anything loads jaxlib or scipy, so before e
   waits for, so that as many calls at a time as there are threads deadlock: two, on two cores. The compiled programs
   here have at most three such calls in flight, a training step two: nine threads do for four devices that train at
   once. More than needed are not free: with sixteen a training step of width 512 on two cores takes 1.1 times as long.
-* malloc keeps what is freed (`risjax.allocator`): a fifth of a training step on a CPU was page faults.
+* malloc keeps what is freed (`risjax.runs.allocator`): a fifth of a training step on a CPU was page faults.
 """
 
 import os
 from pathlib import Path
 
-from risjax.allocator import keep_freed_memory
+from risjax.runs.allocator import keep_freed_memory
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("PJRT_NPROC", str(max(9, os.cpu_count() or 1)))

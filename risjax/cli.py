@@ -19,8 +19,8 @@ from risjax.config.errors import ConfigError
 from risjax.config.io import load_config, to_yaml
 from risjax.config.root import Config
 from risjax.config.secrets import mask
-from risjax.run_directory import RunDirectoryError
-from risjax.terminal import Terminal
+from risjax.runs.run_directory import RunDirectoryError
+from risjax.runs.terminal import Terminal
 
 _DESCRIPTION = """\
 Learns near-field covariances of a reconfigurable intelligent surface and localises with them.

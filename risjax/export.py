@@ -28,8 +28,8 @@ from risjax.config import Config
 from risjax.config.io import to_yaml
 from risjax.predict.model import Model, pipeline_of
 from risjax.release import load_params
-from risjax.run_directory import RunDirectory, write_atomically
-from risjax.terminal import Terminal
+from risjax.runs.run_directory import RunDirectory, write_atomically
+from risjax.runs.terminal import Terminal
 from risjax.types import Estimates, Observation
 
 FORMAT = "risjax pipeline 1"

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from risjax.config.root import Config
-from risjax.run_directory import RunDirectory
-from risjax.terminal import value_text
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import value_text
 
 _FILES = (
     ("sources.csv", "the sources found, a line each"),

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from risjax.config.root import Config
-from risjax.run_directory import RunDirectory
-from risjax.terminal import Terminal, value_text
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal, value_text
 
 FULL_PRECISION = frozenset({"float32", "float64", "complex64", "complex128"})
 """What a floating-point leaf may be behind the loss's door."""

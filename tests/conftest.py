@@ -52,4 +52,4 @@ def _bounded_memory() -> Iterator[None]:
     if _resident_bytes() > _level + MOST_GROWTH:
         jax.clear_caches()
         gc.collect()
-        _level = _resident_bytes()  # freed memory stays with the process (risjax.allocator), and is used again
+        _level = _resident_bytes()  # freed memory stays with the process (risjax.runs.allocator), and is used again

@@ -11,7 +11,7 @@ from risjax.estimators.evidence import num_features
 from risjax.model import Params, build
 from risjax.pipeline import POSTERIOR, make_posterior
 from risjax.release.write import write_release
-from risjax.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory
 from tests.tiny import tiny_config
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from risjax import cli
 from risjax.config.io import from_yaml
-from risjax.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory
 
 SHRUNK = [
     "model.width=16",

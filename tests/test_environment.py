@@ -118,6 +118,6 @@ def test_freed_memory_is_kept():
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc alone is set up")
 def test_a_malloc_set_up_by_the_environment_is_left_alone():
-    script = "from risjax.allocator import keep_freed_memory; print(keep_freed_memory())"
+    script = "from risjax.runs.allocator import keep_freed_memory; print(keep_freed_memory())"
     assert run("-c", script, timeout=60).strip() == "True"
     assert run("-c", script, timeout=60, MALLOC_ARENA_MAX="2").strip() == "False"

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from risjax.events import EventFiles
-from risjax.run_directory import RunDirectory
-from risjax.terminal import Terminal
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.tensorboard import EventFiles
+from risjax.runs.terminal import Terminal
 from risjax.train import train
 from tests.tiny import tiny_config
 

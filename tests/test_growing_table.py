@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from risjax.terminal import Terminal
-from risjax.terminal.live import MOST_ROWS
+from risjax.runs.terminal import Terminal
+from risjax.runs.terminal.live import MOST_ROWS
 from risjax.train.records import ALWAYS_SHOWN, epoch_lines, epoch_row
 from tests.screen import Shown
 from tests.test_terminal import Tty

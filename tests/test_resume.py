@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import risjax
-from risjax.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory
 
 RUN = Path(risjax.__file__).parents[1] / "run.py"
 

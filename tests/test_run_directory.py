@@ -13,8 +13,8 @@ import pytest
 
 from risjax.config import Config
 from risjax.config.io import apply_overrides, from_yaml
-from risjax.opening import open_run_directory
-from risjax.run_directory import RunDirectory, RunDirectoryError
+from risjax.runs.open_run import open_run_directory
+from risjax.runs.run_directory import RunDirectory, RunDirectoryError
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_a_damaged_config_says_what_to_do(config):
 def test_one_process_at_a_time_and_the_lock_dies_with_its_process(config):
     directory = reopened(config)
     code = (
-        "import sys, time; from risjax.run_directory import RunDirectory; "
+        "import sys, time; from risjax.runs.run_directory import RunDirectory; "
         f"d = RunDirectory({str(directory.path)!r}); d.lock(); print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
@@ -174,7 +174,7 @@ def test_killed_while_writing_leaves_the_old_file_or_the_new_one(tmp_path):
     directory = RunDirectory(tmp_path)
     directory.write_json("m.json", {"n": -1})
     code = (
-        "from risjax.run_directory import RunDirectory\n"
+        "from risjax.runs.run_directory import RunDirectory\n"
         f"d = RunDirectory({str(tmp_path)!r})\nn = 0\n"
         "while True:\n    d.write_json('m.json', {'n': n, 'pad': 'x' * 100000}); n += 1\n"
     )

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from risjax.terminal import Terminal, duration_text, rate_text
+from risjax.runs.terminal import Terminal, duration_text, rate_text
 
 
 class Tty(io.StringIO):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from risjax.weights_file import WeightsError, read_weights, write_weights
+from risjax.runs.safetensors_io import WeightsError, read_weights, write_weights
 
 NESTED = {
     "encoder": {"blocks": {0: {"kernel": jnp.ones((2, 3))}, 10: {"kernel": jnp.zeros(())}}},

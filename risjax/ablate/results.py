@@ -14,7 +14,7 @@ from risjax.evaluate import EvaluationScenes, as_estimates, per_scene_metrics
 from risjax.metrics import draw_ratios, score
 from risjax.metrics.bootstrap import Drawn
 from risjax.metrics.seeds import over_seeds, paired_over_seeds
-from risjax.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory
 
 NETWORK = "network"
 """Stands for a method where a metric belongs to the prediction, whatever is made of it."""

@@ -17,8 +17,8 @@ from risjax.evaluate import Compiled, EvaluationScenes, load_scenes, read_estima
 from risjax.metrics import scene_weights
 from risjax.model import Params
 from risjax.pipeline import HEADS
-from risjax.run_directory import RunDirectory, write_atomically
-from risjax.terminal import Terminal
+from risjax.runs.run_directory import RunDirectory, write_atomically
+from risjax.runs.terminal import Terminal
 from risjax.train import NonFiniteTraining, load_best, train, train_posterior, train_refiner
 
 FILE, CSV_FILE, FAILED_FILE = "ablation.json", "ablation.csv", "failed.json"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from risjax.ablate.results import METRICS, NETWORK
-from risjax.tables import Row, interval_text, markdown_rows
+from risjax.runs.text_tables import Row, interval_text, markdown_rows
 
 _NOTHING = "-"
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from risjax.config import Config
 from risjax.config.errors import ConfigError, Problem
 from risjax.config.io import apply_overrides, differences
-from risjax.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory
 
 _READ = ("physics", "precision", "model", "loss", "covariance", "estimator", "train")
 """Sections that a training or the measurement after it reads."""

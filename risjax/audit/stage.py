@@ -11,8 +11,8 @@ from risjax.config import Config
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
 from risjax.model import build
-from risjax.run_directory import RunDirectory
-from risjax.terminal import Terminal
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal
 from risjax.train.settings import make_settings, program_key
 from risjax.train.state import init_state
 from risjax.train.step import make_step

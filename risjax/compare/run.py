@@ -19,9 +19,9 @@ from risjax.compare.memory import peak_memory
 from risjax.compare.nan_map import CASTS, COMPUTE, CUTS, LOADINGS, RULES, nan_map
 from risjax.compare.tables import make_tables, markdown
 from risjax.config import Config
-from risjax.environment import installed_environment
-from risjax.run_directory import RunDirectory, write_atomically
-from risjax.terminal import Bar, Terminal
+from risjax.runs.environment import installed_environment
+from risjax.runs.run_directory import RunDirectory, write_atomically
+from risjax.runs.terminal import Bar, Terminal
 
 FILE = "compare.json"
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from risjax.compare.nan_map import counts
-from risjax.tables import Row, interval_text, markdown_rows
+from risjax.runs.text_tables import Row, interval_text, markdown_rows
 
 
 def make_tables(result: dict[str, Any]) -> dict[str, list[Row]]:

@@ -25,8 +25,8 @@ from risjax.data.files import FORMAT, MANIFEST, read_manifest, sha256
 from risjax.data.layouts import SceneFileError
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
-from risjax.run_directory import RunDirectory, write_atomically
-from risjax.terminal import Terminal
+from risjax.runs.run_directory import RunDirectory, write_atomically
+from risjax.runs.terminal import Terminal
 from risjax.types import Scene
 
 

@@ -30,8 +30,8 @@ from risjax.evaluate.methods import (
 )
 from risjax.evaluate.scenes import EvaluationScenes
 from risjax.model import Params
-from risjax.run_directory import RunDirectory, write_atomically
-from risjax.terminal import Bar
+from risjax.runs.run_directory import RunDirectory, write_atomically
+from risjax.runs.terminal import Bar
 from risjax.types import Estimates, Sources
 
 Arrays = dict[str, np.ndarray]

@@ -21,8 +21,8 @@ from risjax.evaluate.scenes import bound_std, load_scenes
 from risjax.metrics import summarise
 from risjax.model import Params
 from risjax.release import load_params
-from risjax.run_directory import RunDirectory
-from risjax.terminal import Bar, Terminal
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Bar, Terminal
 from risjax.types import Estimates, Sources
 
 _SHOWN = ("nmse", "f1_3d", "f1_angle", "gospa_m")

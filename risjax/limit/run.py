@@ -25,8 +25,8 @@ from risjax.limit.sampler import Samples, sample_posterior
 from risjax.limit.subspace import overlaps
 from risjax.limit.tables import DECISIONS, make_tables
 from risjax.metrics import scene_weights, summarise
-from risjax.run_directory import RunDirectory, write_atomically
-from risjax.terminal import Terminal
+from risjax.runs.run_directory import RunDirectory, write_atomically
+from risjax.runs.terminal import Terminal
 from risjax.types import Estimates, Observation, Sources
 
 Arrays = dict[str, np.ndarray]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from risjax.tables import Row, interval_text
+from risjax.runs.text_tables import Row, interval_text
 
 DECISIONS = {"bayes_3d": "f1_3d", "bayes_angle": "f1_angle", "bayes_gospa": "gospa_m"}
 """Each decision with the metric that it is the best one for."""

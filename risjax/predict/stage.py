@@ -27,8 +27,8 @@ from risjax.predict.located import Located, located
 from risjax.predict.model import Model
 from risjax.predict.tables import CSV_NAME, as_arrays, from_arrays, open_tables
 from risjax.release import load_params
-from risjax.run_directory import RunDirectory, write_atomically
-from risjax.terminal import Bar, Terminal
+from risjax.runs.run_directory import RunDirectory, write_atomically
+from risjax.runs.terminal import Bar, Terminal
 
 STATE_NAME = "predict.json"
 _SAMPLE_BYTES = 1 << 20

@@ -2,6 +2,6 @@
 
 from risjax.release.load import load_params
 from risjax.release.write import release
-from risjax.weights_file import WeightsError, read_weights, write_weights
+from risjax.runs.safetensors_io import WeightsError, read_weights, write_weights
 
 __all__ = ["WeightsError", "load_params", "read_weights", "release", "write_weights"]

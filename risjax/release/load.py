@@ -12,9 +12,9 @@ from risjax.estimators.peak_evidence import NUM_PEAK_FEATURES
 from risjax.model import Params, build
 from risjax.pipeline import PEAKS, POSTERIOR, REFINER, make_peak_posterior, make_posterior, make_refiner
 from risjax.precision import make_policy
-from risjax.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.safetensors_io import WeightsError, flat_shapes, read_weights
 from risjax.train import load_best
-from risjax.weights_file import WeightsError, flat_shapes, read_weights
 
 _OF_THE_NETWORK = ("physics.array.", "physics.scene.max_sources", "model.")
 """Settings that a network cannot be used with other values of: its shapes, and the manifold that it has learned."""

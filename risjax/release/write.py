@@ -20,10 +20,10 @@ from risjax.config.io import to_yaml
 from risjax.config.weights import CONFIG_NAME, WEIGHTS_NAME
 from risjax.model import Params
 from risjax.release.card import make_card
-from risjax.run_directory import RunDirectory, write_atomically
-from risjax.terminal import Terminal
+from risjax.runs.run_directory import RunDirectory, write_atomically
+from risjax.runs.safetensors_io import write_weights
+from risjax.runs.terminal import Terminal
 from risjax.train import load_best
-from risjax.weights_file import write_weights
 
 METRICS_NAME = "metrics.json"
 CARD_NAME = "card.md"

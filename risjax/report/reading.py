@@ -16,10 +16,10 @@ from zipfile import BadZipFile
 import numpy as np
 import yaml
 
-from risjax.environment import installed_environment
 from risjax.report.metrics_view import SourceMetrics, read_sources
 from risjax.report.steps import StepTable, read_steps
-from risjax.run_directory import RunDirectory
+from risjax.runs.environment import installed_environment
+from risjax.runs.run_directory import RunDirectory
 
 Note = Callable[[str], None]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from risjax.report.page import render_page
 from risjax.report.reading import read_run
 from risjax.report.sections import make_sections
-from risjax.run_directory import RunDirectory, write_atomically
+from risjax.runs.run_directory import RunDirectory, write_atomically
 
 
 def write_report(directory: RunDirectory) -> Path:

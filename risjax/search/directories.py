@@ -6,7 +6,7 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
-from risjax.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory
 from risjax.search.slots import Slot
 
 

@@ -16,8 +16,8 @@ from optuna.trial import TrialState
 from risjax.config import Config, SearchConfig
 from risjax.config.io import to_yaml
 from risjax.config.metric import lower_is_better
-from risjax.run_directory import RunDirectory, write_atomically
-from risjax.terminal import Terminal
+from risjax.runs.run_directory import RunDirectory, write_atomically
+from risjax.runs.terminal import Terminal
 from risjax.train.health import NonFiniteTraining
 
 Train = Callable[..., Any]

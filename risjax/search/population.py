@@ -16,7 +16,7 @@ import optuna
 
 from risjax.config import Config
 from risjax.config.io import apply_overrides, to_yaml
-from risjax.run_directory import RunDirectory, write_atomically
+from risjax.runs.run_directory import RunDirectory, write_atomically
 from risjax.search.objective import Judge, Verdict, pruned
 from risjax.train.settings import make_settings, program_key
 from risjax.train.state import StepInfo

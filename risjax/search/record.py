@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from risjax.config import Config, DistributedConfig
 from risjax.config.io import apply_overrides, to_yaml
 from risjax.config.metric import lower_is_better
-from risjax.run_directory import RunDirectory, write_atomically
+from risjax.runs.run_directory import RunDirectory, write_atomically
 from risjax.search.sampler import values_of
 from risjax.search.slots import END, WITHDRAWN, Slot, read_slots
 

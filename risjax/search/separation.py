@@ -13,11 +13,11 @@ import optuna
 from risjax.config import Config
 from risjax.config.io import apply_overrides
 from risjax.config.metric import lower_is_better
-from risjax.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal
 from risjax.search.objective import Train
 from risjax.search.space import trial_config
 from risjax.search.storage import exclusive
-from risjax.terminal import Terminal
 from risjax.train.health import NonFiniteTraining
 
 SEPARATED = 2.0

@@ -7,7 +7,8 @@ import optuna
 from risjax.config import Config
 from risjax.config.io import differences, from_yaml, to_yaml
 from risjax.config.metric import lower_is_better
-from risjax.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal
 from risjax.search import population
 from risjax.search.objective import Train
 from risjax.search.population import TrainPopulation
@@ -16,7 +17,6 @@ from risjax.search.sampler import make_pruner, make_sampler
 from risjax.search.space import check_space
 from risjax.search.storage import close_storage, open_storage
 from risjax.search.worker import Worker
-from risjax.terminal import Terminal
 from risjax.train.loop import train as train_for_real
 
 _CONFIG = "config"

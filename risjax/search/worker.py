@@ -12,7 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 from risjax.config import Config
 from risjax.config.errors import ConfigError
 from risjax.config.secrets import mask
-from risjax.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal, value_text
 from risjax.search.directories import drop_checkpoints, trial_path
 from risjax.search.heartbeat import Watch, alive
 from risjax.search.objective import Judge, Train, Verdict, pruned, run_trial
@@ -23,7 +24,6 @@ from risjax.search.separation import SEPARATED, measure_separation
 from risjax.search.slots import DIED, END, ERROR, INTERRUPTED, RETRY_OF, WITHDRAWN, Slot, read_slots
 from risjax.search.space import trial_config
 from risjax.search.storage import exclusive
-from risjax.terminal import Terminal, value_text
 
 REASON = "reason"
 """Attribute of a trial that ended without a value: why."""

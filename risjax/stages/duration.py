@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from risjax import processes
 from risjax.config.root import Config
-from risjax.run_directory import RunDirectory
-from risjax.terminal import Terminal, duration_text
+from risjax.runs import multihost
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal, duration_text
 
 _LONG_RUN_SCENES = 200_000
 """Training scenes ahead from which on it is worth measuring how long they will take (seconds of compilation)."""
@@ -15,7 +15,7 @@ def announce_duration(config: Config, directory: RunDirectory, terminal: Termina
     """Says before a long run how long it will take on this machine, measured on a few steps."""
     work = remaining_steps(config, directory)
     scenes = sum(work.values()) * config.train.batch_size
-    if scenes < _LONG_RUN_SCENES or terminal.quiet or processes.several():
+    if scenes < _LONG_RUN_SCENES or terminal.quiet or multihost.several():
         return
     terminal.say("a long run; measuring a few steps on this machine ...")
     from risjax.train import estimate_step_seconds

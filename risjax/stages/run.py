@@ -2,16 +2,16 @@
 
 import time
 
-from risjax import processes
 from risjax.config.io import apply_overrides
 from risjax.config.root import Config
-from risjax.environment import peak_memory_bytes
-from risjax.opening import open_run_directory
-from risjax.run_directory import RunDirectory, RunDirectoryBusy
+from risjax.runs import multihost
+from risjax.runs.environment import peak_memory_bytes
+from risjax.runs.open_run import open_run_directory
+from risjax.runs.run_directory import RunDirectory, RunDirectoryBusy
+from risjax.runs.terminal import Terminal, duration_text
 from risjax.stages.duration import announce_duration
 from risjax.stages.table import STAGES, StageError
 from risjax.summary import summarise_run
-from risjax.terminal import Terminal, duration_text
 
 _LOOKS_ITSELF = ("predict", "ablate")
 """Stages that see for themselves whether their input is still the one they were done with."""
@@ -40,19 +40,19 @@ def run_stages(config: Config, terminal: Terminal) -> int:
         from risjax.ablate.variants import read_variants
 
         read_variants(config)
-    processes.join(config.distributed)
+    multihost.join(config.distributed)
     trains = {"search", "train", "ablate"}.intersection(config.stages)
-    if trains and (processes.several() or config.train.devices is not None):
+    if trains and (multihost.several() or config.train.devices is not None):
         from risjax.train.mesh import check_devices
 
         check_devices(config)
-    if not processes.leads():
+    if not multihost.leads():
         return _follow(terminal)
     code = 1
     try:
         code = _lead(config, terminal)
     finally:
-        processes.tell({"exit": code})
+        multihost.tell({"exit": code})
     return code
 
 

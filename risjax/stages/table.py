@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from risjax.config.root import Config
 from risjax.config.root import Stage as Name
-from risjax.run_directory import RunDirectory
-from risjax.terminal import Terminal
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal
 
 
 class StageError(Exception):

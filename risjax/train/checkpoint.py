@@ -21,7 +21,7 @@ import numpy as np
 from orbax.checkpoint import v1 as orbax
 from orbax.checkpoint.experimental.v1._src.saving import execution
 
-from risjax.processes import several
+from risjax.runs.multihost import several
 from risjax.train.state import TrainState
 
 _PREFIX = "epoch_"

@@ -14,7 +14,7 @@ from jax.experimental import multihost_utils
 from risjax.checks import drop_checks, wait_for_checks
 from risjax.config import Config
 from risjax.config.io import from_yaml, to_yaml
-from risjax.processes import hear, several, tell
+from risjax.runs.multihost import hear, several, tell
 from risjax.train.mesh import make_mesh, one_copy, replicate
 from risjax.train.settings import LOG_INTERVAL_STEPS
 from risjax.train.state import TrainState

@@ -20,7 +20,7 @@ from risjax.keys import Purpose, purpose_key
 from risjax.metrics import expected_calibration_error
 from risjax.model import Params
 from risjax.model.posterior import Posterior
-from risjax.terminal import Terminal
+from risjax.runs.terminal import Terminal
 from risjax.types import Scene
 
 _BATCH = 256

@@ -12,12 +12,13 @@ import numpy as np
 from risjax.checks import drop_checks, wait_for_checks
 from risjax.config import Config
 from risjax.config.metric import lower_is_better
-from risjax.environment import installed_environment
-from risjax.events import EventFiles
 from risjax.model import Params
-from risjax.processes import told
-from risjax.run_directory import RunDirectory
-from risjax.terminal import Bar, Terminal
+from risjax.runs.environment import installed_environment
+from risjax.runs.multihost import told
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.safetensors_io import read_weights
+from risjax.runs.tensorboard import EventFiles
+from risjax.runs.terminal import Bar, Terminal
 from risjax.train.checkpoint import Checkpoints
 from risjax.train.follow import begin, share
 from risjax.train.health import NonFiniteTraining, find_culprits, locate
@@ -35,7 +36,6 @@ from risjax.train.settings import LOG_INTERVAL_STEPS, total_steps
 from risjax.train.state import StepInfo, TrainState
 from risjax.train.trainer import Trainer
 from risjax.train.validation import make_validation
-from risjax.weights_file import read_weights
 
 
 class Outcome(NamedTuple):

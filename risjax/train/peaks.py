@@ -14,7 +14,7 @@ from risjax.loss.posterior import existence_loss
 from risjax.metrics import match
 from risjax.model import Params
 from risjax.pipeline import make_peak_posterior, make_pipeline
-from risjax.terminal import Terminal
+from risjax.runs.terminal import Terminal
 from risjax.train.heads import calibration, collect, fit_head, split
 from risjax.train.settings import make_settings
 from risjax.types import Scene, Sources

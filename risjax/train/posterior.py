@@ -25,15 +25,15 @@ from risjax.metrics import match
 from risjax.model import Params
 from risjax.model.posterior import Posterior
 from risjax.pipeline import PEAKS, POSTERIOR, make_pipeline, make_posterior
-from risjax.run_directory import RunDirectory
-from risjax.terminal import Terminal
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.safetensors_io import read_weights, write_weights
+from risjax.runs.terminal import Terminal
 from risjax.train.checkpoint import digest
 from risjax.train.heads import calibration, collect, fit_head, split
 from risjax.train.loop import load_best
 from risjax.train.peaks import fit_peaks
 from risjax.train.settings import make_settings
 from risjax.types import Scene, Sources
-from risjax.weights_file import read_weights, write_weights
 
 _WEIGHT_DECAY, _DECAYED_SCENES = 1.0, 8192
 """Of so many scenes or fewer: much, for of the range there is little to learn beyond the field of view, and a freer

@@ -20,13 +20,13 @@ from risjax.loss.heatmap import gaussian_targets, heatmap_focal
 from risjax.model import Params
 from risjax.pipeline import REFINER, make_pipeline, make_refiner
 from risjax.precision import all_finite, make_loss_scale, select_tree
-from risjax.run_directory import RunDirectory
-from risjax.terminal import Terminal
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.safetensors_io import write_weights
+from risjax.runs.terminal import Terminal
 from risjax.train.health import NonFiniteTraining
 from risjax.train.loop import load_best
 from risjax.train.settings import LOG_INTERVAL_STEPS, make_settings
 from risjax.types import Scene
-from risjax.weights_file import write_weights
 
 _WEIGHT_DECAY = 1e-4
 _CLIP_NORM = 1.0

@@ -22,8 +22,8 @@ from risjax.metrics.seeds import over_seeds, paired_over_seeds
 from risjax.pipeline import POSTERIOR
 from risjax.report.reading import read_run
 from risjax.report.sections import make_sections
-from risjax.run_directory import RunDirectory
-from risjax.terminal import Terminal
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal
 from risjax.train import NonFiniteTraining
 from risjax.types import Estimates, Sources
 from tests.report.synthetic import draw_estimates, draw_truth

@@ -14,9 +14,9 @@ from risjax.config.io import apply_overrides
 from risjax.config.weights import find_weights
 from risjax.release import load_params
 from risjax.release.load import trained_config
-from risjax.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal
 from risjax.stages import run_stages
-from risjax.terminal import Terminal
 from tests.tiny import tiny_config
 
 pytestmark = pytest.mark.slow

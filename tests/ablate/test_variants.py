@@ -8,9 +8,9 @@ from risjax.ablate.variants import ahead, read_variants, training_path
 from risjax.config import Config
 from risjax.config.errors import ConfigError
 from risjax.config.io import apply_overrides, differences
-from risjax.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal
 from risjax.stages import run_stages
-from risjax.terminal import Terminal
 from tests.tiny import tiny_config
 
 BASE = {"name": "base"}

@@ -12,8 +12,8 @@ from risjax.config.io import load_config
 from risjax.loss.covariance_nmse import covariance_nmse
 from risjax.loss.total import Labels, make_labels
 from risjax.precision import Policy, upcast
-from risjax.run_directory import RunDirectory
-from risjax.terminal import Terminal
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal
 from risjax.types import PackedComplex
 
 SMALL = ["model.layers=1"]

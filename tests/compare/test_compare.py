@@ -10,8 +10,8 @@ from risjax.config.io import apply_overrides
 from risjax.report.figures import compared_losses
 from risjax.report.reading import Run
 from risjax.report.sections.comparison import comparison_section
-from risjax.run_directory import RunDirectory
-from risjax.terminal import Terminal
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal
 from tests.tiny import tiny_config
 
 pytest.importorskip("torch", reason="the comparison needs PyTorch: pip install -e '.[torch]'")

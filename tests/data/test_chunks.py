@@ -15,7 +15,7 @@ from risjax.data.chunks import count_scenes, scene_chunks
 from risjax.data.files import read_scenes
 from risjax.data.layouts import SceneFileError
 from risjax.data.simulate import write_scenes
-from risjax.terminal import Terminal
+from risjax.runs.terminal import Terminal
 from tests.tiny import tiny_config
 
 L, M, N = 4, 3, 5

@@ -24,7 +24,7 @@ from risjax.data import archives
 from risjax.data.files import read_scenes, sha256
 from risjax.data.layouts import SceneFileError
 from risjax.data.simulate import BATCH, SceneDirectoryError, _batch, shard_arrays, write_scenes
-from risjax.terminal import Terminal
+from risjax.runs.terminal import Terminal
 from risjax.types import Geometry
 
 ORIGINAL = Path(__file__).parents[2] / "data" / "original"

@@ -32,8 +32,8 @@ from risjax.evaluate.methods import covariance_metrics, make_method
 from risjax.evaluate.scenes import bound_std, load_scenes
 from risjax.keys import Purpose
 from risjax.pipeline import make_pipeline
-from risjax.run_directory import RunDirectory
-from risjax.terminal import Terminal
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal
 from risjax.train import train as train_network
 from risjax.types import Sources
 

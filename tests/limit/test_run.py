@@ -8,8 +8,8 @@ import pytest
 from risjax.config.io import apply_overrides
 from risjax.limit import LimitError, limit
 from risjax.limit import run as stage
-from risjax.run_directory import RunDirectory
-from risjax.terminal import Terminal
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal
 from tests.tiny import tiny_config
 
 SMALL = {

@@ -19,7 +19,7 @@ from risjax.data.simulate import write_scenes
 from risjax.predict import Model
 from risjax.predict import stage as stage_module
 from risjax.predict.located import COLUMNS
-from risjax.terminal import Terminal
+from risjax.runs.terminal import Terminal
 from risjax.types import Estimates, Observation
 from tests.predict.conftest import Setting
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from risjax.report import Drawing, write_report
-from risjax.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory
 from tests.report.synthetic import write_run
 
 

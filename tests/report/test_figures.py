@@ -14,7 +14,7 @@ from risjax.report.figures import Points, scene
 from risjax.report.metrics_view import Interval, SourceMetrics, parse_slice
 from risjax.report.reading import Run
 from risjax.report.steps import StepTable, thin
-from risjax.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory
 
 
 @pytest.fixture(scope="module")

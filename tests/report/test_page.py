@@ -11,7 +11,7 @@ import pytest
 from risjax.report.page import render_page
 from risjax.report.reading import Run, read_run
 from risjax.report.sections import make_sections
-from risjax.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from risjax.config import ToleranceConfig
-from risjax.environment import installed_environment
 from risjax.metrics import gospa, match
 from risjax.report import read_run, write_report
 from risjax.report.matching import angle_pairs, gospa_m
 from risjax.report.metrics_view import Interval, SourceMetrics
 from risjax.report.sections import make_sections
 from risjax.report.verdict import verdicts
-from risjax.run_directory import RunDirectory
+from risjax.runs.environment import installed_environment
+from risjax.runs.run_directory import RunDirectory
 from tests.report.synthetic import draw_estimates, draw_truth
 
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from risjax.config import Distribution
 from risjax.config.io import apply_overrides, to_yaml
-from risjax.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory
 from risjax.search import open_study
 from risjax.search.slots import END
 from risjax.search.storage import close_storage

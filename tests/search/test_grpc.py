@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from risjax.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory
 from risjax.search import open_study
 from risjax.search.slots import END
 from risjax.search.storage import close_storage

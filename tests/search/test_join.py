@@ -3,11 +3,11 @@
 import pytest
 
 from risjax.config.io import apply_overrides
-from risjax.opening import open_run_directory
-from risjax.run_directory import RunDirectoryBusy, RunDirectoryError
+from risjax.runs.open_run import open_run_directory
+from risjax.runs.run_directory import RunDirectoryBusy, RunDirectoryError
+from risjax.runs.terminal import Terminal
 from risjax.search import study
 from risjax.stages import run_stages
-from risjax.terminal import Terminal
 from tests.search.fake import FakeTrain, make_config
 
 QUIET = Terminal(quiet=True)

@@ -5,10 +5,10 @@ import pytest
 
 from risjax.config import Config, Distribution
 from risjax.config.io import apply_overrides, load_config
-from risjax.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal
 from risjax.search import search
 from risjax.search.population import groups
-from risjax.terminal import Terminal
 from tests.search.fake import FakeTrain, fake_population, make_config
 
 QUIET = Terminal(quiet=True)

@@ -11,10 +11,10 @@ import optuna
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from risjax.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal
 from risjax.search import StorageError, search
 from risjax.search.storage import JournalLock, close_storage, cut_torn_line, open_storage
-from risjax.terminal import Terminal
 from tests.search.fake import FakeTrain, make_config
 
 

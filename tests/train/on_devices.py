@@ -14,8 +14,8 @@ import numpy as np
 
 from risjax.checks import wait_for_checks
 from risjax.config import Config
-from risjax.run_directory import RunDirectory
-from risjax.terminal import Terminal
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal
 from risjax.train import Trainer, train
 from risjax.train.mesh import make_mesh
 from tests.tiny import tiny_config

@@ -9,8 +9,8 @@ import pytest
 
 import risjax.loss.total
 from risjax.loss.covariance_nmse import covariance_nmse
-from risjax.run_directory import RunDirectory
-from risjax.terminal import Terminal
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal
 from risjax.train import NonFiniteTraining, Trainer, train
 from risjax.train import loop as loop_module
 from risjax.train.health import find_culprits, locate

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from risjax.run_directory import RunDirectory
-from risjax.terminal import Terminal
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal
 from risjax.train import CheckpointError, Checkpoints, NonFiniteTraining, Trainer, load_best, train
 from risjax.train import loop as loop_module
 from risjax.types import Scene

@@ -17,8 +17,8 @@ from risjax.config import Config, Distribution
 from risjax.config.distributed import DistributedConfig
 from risjax.config.errors import ConfigError
 from risjax.config.io import apply_overrides, to_yaml
-from risjax.processes import Membership, leads, membership, several
-from risjax.run_directory import RunDirectory
+from risjax.runs.multihost import Membership, leads, membership, several
+from risjax.runs.run_directory import RunDirectory
 from tests.programs import flags_of_devices
 from tests.tiny import tiny_config
 

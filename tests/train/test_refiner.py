@@ -8,8 +8,8 @@ import pytest
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
 from risjax.pipeline import REFINER, make_pipeline
-from risjax.run_directory import RunDirectory
-from risjax.terminal import Terminal
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal
 from risjax.train import load_best, train, train_posterior, train_refiner
 from tests.tiny import tiny_config
 

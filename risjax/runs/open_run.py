@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from risjax.config.errors import ConfigError
 from risjax.config.io import differences, from_yaml, to_yaml
 from risjax.config.root import Config
-from risjax.run_directory import LOCK_NAME, RunDirectory, RunDirectoryError, write_atomically
+from risjax.runs.run_directory import LOCK_NAME, RunDirectory, RunDirectoryError, write_atomically
 
 _FREE = ("train.devices", "train.accumulation", "distributed.", "ablate.")
 """Settings in which a run may differ from the one that it goes on with: on what it trains and in how many parts, since

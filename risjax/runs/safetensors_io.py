@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.flax import save
 
-from risjax.run_directory import write_atomically
+from risjax.runs.run_directory import write_atomically
 
 FORMAT = "risjax weights 1"
 

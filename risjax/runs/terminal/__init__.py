@@ -5,7 +5,7 @@ file, a pipe, CI) every bar becomes one plain line when it ends, and one a minut
 line, and there are no control characters. ``quiet`` says nothing but warnings and what is said ``always``.
 """
 
-from risjax.terminal.speaker import Bar, GrowingTable, Terminal
-from risjax.terminal.words import duration_text, rate_text, value_text
+from risjax.runs.terminal.speaker import Bar, GrowingTable, Terminal
+from risjax.runs.terminal.words import duration_text, rate_text, value_text
 
 __all__ = ["Bar", "GrowingTable", "Terminal", "duration_text", "rate_text", "value_text"]
