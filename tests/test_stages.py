@@ -11,8 +11,8 @@ from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from risjax.stages import StageError
 from risjax.stages.duration import announce_duration, remaining_steps
+from risjax.stages.summary import summarise_run
 from risjax.stages.table import STAGES, Stage, find
-from risjax.summary import summarise_run
 
 
 @pytest.fixture

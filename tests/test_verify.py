@@ -10,7 +10,7 @@ from risjax.config import Config
 from risjax.config.io import apply_overrides
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
-from risjax.verify import run_checks, verify
+from risjax.stages.verify import run_checks, verify
 
 CONFIG = apply_overrides(Config(stages=("search", "train", "verify")), {"train.epochs": 1, "train.steps_per_epoch": 3})
 

@@ -10,8 +10,8 @@ from risjax.runs.open_run import open_run_directory
 from risjax.runs.run_directory import RunDirectory, RunDirectoryBusy
 from risjax.runs.terminal import Terminal, duration_text
 from risjax.stages.duration import announce_duration
+from risjax.stages.summary import summarise_run
 from risjax.stages.table import STAGES, StageError
-from risjax.summary import summarise_run
 
 _LOOKS_ITSELF = ("predict", "ablate")
 """Stages that see for themselves whether their input is still the one they were done with."""

@@ -90,7 +90,7 @@ _TABLE = (
         extras={"torch": "PyTorch is not installed; pip install -e '.[torch]'"},
     ),
     Stage("report", ("risjax.report:write_report",), takes=("directory",)),
-    Stage("verify", ("risjax.verify:verify",)),
+    Stage("verify", ("risjax.stages.verify:verify",)),
     Stage("release", ("risjax.release:release",), _NO_NETWORK),
     Stage(
         "predict",
