@@ -25,7 +25,6 @@ from risjax.estimators import localise_mvdr
 from risjax.estimators.candidates import Elimination, eliminate
 from risjax.estimators.cfar import stopping_penalty
 from risjax.estimators.evidence import Evidence, describe, drops, num_features
-from risjax.estimators.grid import field_of_view, grid_for, grid_like
 from risjax.estimators.judged import (
     Verdict,
     judged_by_posterior,
@@ -38,9 +37,7 @@ from risjax.estimators.likelihood import Statistics, statistics
 from risjax.estimators.mvdr import mvdr_peaks
 from risjax.estimators.peak_evidence import NUM_PEAK_FEATURES, describe_peaks
 from risjax.estimators.polish import Fit
-from risjax.estimators.search import Peaks
 from risjax.estimators.slots import sources_in_slots
-from risjax.estimators.spectrum import mvdr_cost, whitener
 from risjax.model import Params, build, make_inputs
 from risjax.model.posterior import Posterior, build_peak_posterior, build_posterior
 from risjax.model.refiner import Refiner, build_refiner
@@ -49,6 +46,9 @@ from risjax.physics.batches import over_scenes, over_surfaces
 from risjax.physics.images import noise_to_signal
 from risjax.physics.measurement import require_common_field
 from risjax.precision import upcast
+from risjax.spectral.grid import field_of_view, grid_for, grid_like
+from risjax.spectral.peak_search import Peaks
+from risjax.spectral.spectrum import mvdr_cost, whitener
 from risjax.types import Estimates, Geometry, LowRankCovariance, Observation, Prediction, Sources
 
 POSTERIOR = "posterior"

@@ -7,7 +7,7 @@ import pytest
 
 from risjax.config import CovarianceConfig
 from risjax.covariance import dense, effective_covariance, from_dense
-from risjax.estimators.spectrum import mvdr_spectrum
+from risjax.spectral.spectrum import mvdr_spectrum
 
 N, RANK = 12, 4
 

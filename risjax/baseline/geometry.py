@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from risjax.baseline.blocks import Block, layer_norm
 from risjax.config import ModelConfig, PhysicsConfig
-from risjax.estimators.grid import field_of_view
 from risjax.model.geometry import NUMBERS
+from risjax.spectral.grid import field_of_view
 
 _softplus = functools.partial(functional.softplus, threshold=50.0)  # by default beyond 20 a straight line
 

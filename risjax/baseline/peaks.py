@@ -12,7 +12,7 @@ from risjax.loss.peak_contrast import DIRECTIONS, RINGS, VISIBLE
 from risjax.physics.array import element_positions
 
 _EDGE = 1.0 - 1e-6
-"""As in `risjax.estimators.grid`."""
+"""As in `risjax.spectral.grid`."""
 
 
 def check_surface(physics: PhysicsConfig) -> None:

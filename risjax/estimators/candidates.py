@@ -14,12 +14,12 @@ from jaxtyping import Array, Float, Int
 
 from risjax.config import PhysicsConfig, PosteriorConfig
 from risjax.estimators.forward import empty_fit, joining_gain
-from risjax.estimators.grid import Grid
 from risjax.estimators.likelihood import Statistics, steering_and_derivatives
-from risjax.estimators.peaks import local_maxima
 from risjax.estimators.polish import Fit, maximise
-from risjax.estimators.spectrum import mvdr_cost, whitener
 from risjax.physics.array import steering_at
+from risjax.spectral.grid import Grid
+from risjax.spectral.peaks import local_maxima
+from risjax.spectral.spectrum import mvdr_cost, whitener
 from risjax.types import LowRankCovariance
 
 

@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from risjax.estimators.evidence import RangeLikelihood
-from risjax.estimators.grid import Field
+from risjax.spectral.grid import Field
 
 NUM_POINTS = 65
 """Quadrature points of a range posterior."""

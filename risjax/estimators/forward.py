@@ -20,9 +20,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
-from risjax.estimators.grid import Grid, field_of_view
 from risjax.estimators.likelihood import Statistics, solve_hermitian, steering_and_derivatives
 from risjax.estimators.polish import Fit, maximise
+from risjax.spectral.grid import Grid, field_of_view
 
 PARAMETERS_PER_SOURCE = 5
 """Azimuth, elevation, range, and a complex amplitude."""

@@ -7,9 +7,9 @@ from jaxtyping import Array, Int
 from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.estimators.cfar import stopping_penalty
 from risjax.estimators.forward import count_by_residual, greedy_path
-from risjax.estimators.grid import Grid, grid_like
 from risjax.estimators.likelihood import statistics
 from risjax.estimators.polish import estimates_from_fit, keep_if
+from risjax.spectral.grid import Grid, grid_like
 from risjax.types import Estimates, Observation
 
 

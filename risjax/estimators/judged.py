@@ -12,10 +12,10 @@ from risjax.estimators.candidates import Elimination
 from risjax.estimators.decision import decide_count, decide_range, range_posterior
 from risjax.estimators.evidence import Evidence
 from risjax.estimators.forward import count_by_residual
-from risjax.estimators.grid import Field, field_of_view, to_position
 from risjax.estimators.likelihood import Statistics
 from risjax.estimators.polish import estimates_from_fit, keep_if
-from risjax.estimators.search import Peaks, estimates_from_peaks
+from risjax.spectral.grid import Field, field_of_view, to_position
+from risjax.spectral.peak_search import Peaks, estimates_from_peaks
 from risjax.types import Estimates, Sources
 
 

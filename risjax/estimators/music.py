@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
-from risjax.estimators.grid import Grid, grid_like
 from risjax.estimators.model_order import count_by_gap
-from risjax.estimators.search import search_cost
+from risjax.spectral.grid import Grid, grid_like
+from risjax.spectral.peak_search import search_cost
 from risjax.types import Estimates, Geometry, LowRankCovariance
 
 

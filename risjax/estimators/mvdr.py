@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
-from risjax.estimators.grid import Grid, grid_like
-from risjax.estimators.search import Cost, Peaks, find_peaks, search_cost
-from risjax.estimators.spectrum import bartlett_spectrum, mvdr_cost, whitener
+from risjax.spectral.grid import Grid, grid_like
+from risjax.spectral.peak_search import Cost, Peaks, find_peaks, search_cost
+from risjax.spectral.spectrum import bartlett_spectrum, mvdr_cost, whitener
 from risjax.types import Estimates, Geometry, LowRankCovariance
 
 
@@ -23,7 +23,7 @@ def localise_mvdr(
 ) -> Estimates:
     """Sources at the peaks of 1 / (a^H R^-1 a), one scene; batch by vmap.
 
-    Runs in the covariance's dtype; float32 suffices (see `risjax.estimators.spectrum`).
+    Runs in the covariance's dtype; float32 suffices (see `risjax.spectral.spectrum`).
 
     Args:
         covariance: R = F F^H + delta I, delta > 0.

@@ -7,9 +7,9 @@ from jaxtyping import Array, Int
 from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.estimators.cfar import stopping_penalty
 from risjax.estimators.forward import count_by_residual, empty_fit, gain_on_grid, search_energy
-from risjax.estimators.grid import Grid, grid_like
 from risjax.estimators.likelihood import linearise, statistics
 from risjax.estimators.polish import Fit, estimates_from_fit, keep_if
+from risjax.spectral.grid import Grid, grid_like
 from risjax.types import Estimates, Observation
 
 

@@ -10,10 +10,10 @@ from jaxtyping import Array, Complex, Float
 
 from risjax.config import PhysicsConfig
 from risjax.estimators.forward import search_energy
-from risjax.estimators.grid import field_of_view
 from risjax.estimators.likelihood import Statistics
-from risjax.estimators.search import Peaks
-from risjax.estimators.spectrum import bartlett_spectrum
+from risjax.spectral.grid import field_of_view
+from risjax.spectral.peak_search import Peaks
+from risjax.spectral.spectrum import bartlett_spectrum
 from risjax.types import LowRankCovariance
 
 NUM_PEAK_FEATURES = 17

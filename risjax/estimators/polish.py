@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float
 
 from risjax.config import PhysicsConfig
-from risjax.estimators.grid import field_of_view, into_field, to_cosines, to_position
 from risjax.estimators.likelihood import Linearisation, Statistics, linearise, statistics
+from risjax.spectral.grid import field_of_view, into_field, to_cosines, to_position
 from risjax.types import Estimates, Observation
 
 _LEAST_DAMPING, _MOST_DAMPING = 1e-6, 1e6

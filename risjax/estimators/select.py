@@ -12,9 +12,9 @@ from jaxtyping import Array, Int
 from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.estimators.cfar import stopping_penalty
 from risjax.estimators.forward import count_by_residual
-from risjax.estimators.grid import to_cosines
 from risjax.estimators.likelihood import statistics
 from risjax.estimators.polish import Fit, estimates_from_fit, keep_if, maximise
+from risjax.spectral.grid import to_cosines
 from risjax.types import Estimates, Observation
 
 

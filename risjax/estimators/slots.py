@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from risjax.config import EstimatorConfig, PhysicsConfig
-from risjax.estimators.grid import Field, field_of_view
+from risjax.spectral.grid import Field, field_of_view
 from risjax.types import Estimates, Slots
 
 _EDGE = 1.0 - 1e-6

@@ -26,10 +26,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
-from risjax.estimators.grid import Grid, grid_like
 from risjax.estimators.likelihood import require_snapshots
-from risjax.estimators.search import search_cost
 from risjax.estimators.stochastic import polish_stochastic
+from risjax.spectral.grid import Grid, grid_like
+from risjax.spectral.peak_search import search_cost
 from risjax.types import Estimates, Observation
 
 _NOISE_FLOOR = 1e-4

@@ -24,9 +24,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from risjax.config import PhysicsConfig
-from risjax.estimators.grid import field_of_view
 from risjax.estimators.slots import to_share
 from risjax.loss.assignment import optimal_assignment
+from risjax.spectral.grid import field_of_view
 from risjax.types import Slots, Sources
 
 

@@ -27,9 +27,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Complex, Float
 
 from risjax.config import ArrayConfig
-from risjax.estimators.grid import to_cosines, to_position
 from risjax.linalg import inverse_quadratic_form
 from risjax.physics.array import element_positions, steering
+from risjax.spectral.grid import to_cosines, to_position
 from risjax.types import Geometry, LowRankCovariance, Sources
 
 RINGS = (0.5, 1.0)

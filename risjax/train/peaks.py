@@ -8,13 +8,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from risjax.config import Config, ToleranceConfig
-from risjax.estimators.grid import to_position
-from risjax.estimators.search import Peaks
 from risjax.loss.posterior import existence_loss
 from risjax.metrics import match
 from risjax.model import Params
 from risjax.pipeline import make_peak_posterior, make_pipeline
 from risjax.runs.terminal import Terminal
+from risjax.spectral.grid import to_position
+from risjax.spectral.peak_search import Peaks
 from risjax.train.heads import calibration, collect, fit_head, split
 from risjax.train.settings import make_settings
 from risjax.types import Scene, Sources

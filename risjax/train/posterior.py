@@ -18,7 +18,6 @@ from risjax.config import Config, ToleranceConfig
 from risjax.config.estimator import PosteriorConfig
 from risjax.estimators.decision import range_posterior
 from risjax.estimators.evidence import Evidence
-from risjax.estimators.grid import Field, field_of_view, to_position
 from risjax.estimators.judged import judged_by_posterior
 from risjax.loss.posterior import PosteriorLoss, existence_loss, range_loss
 from risjax.metrics import match
@@ -28,6 +27,7 @@ from risjax.pipeline import PEAKS, POSTERIOR, make_pipeline, make_posterior
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.safetensors_io import read_weights, write_weights
 from risjax.runs.terminal import Terminal
+from risjax.spectral.grid import Field, field_of_view, to_position
 from risjax.train.checkpoint import digest
 from risjax.train.heads import calibration, collect, fit_head, split
 from risjax.train.loop import load_best

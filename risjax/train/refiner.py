@@ -14,7 +14,6 @@ from jaxtyping import Array, Float
 from risjax.checks import check_finite, chexified, drop_checks, wait_for_checks
 from risjax.config import Config
 from risjax.data.stream import scene_batch
-from risjax.estimators.grid import grid_axes, make_grid, to_cosines
 from risjax.keys import Purpose, purpose_key
 from risjax.loss.heatmap import gaussian_targets, heatmap_focal
 from risjax.model import Params
@@ -23,6 +22,7 @@ from risjax.precision import all_finite, make_loss_scale, select_tree
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.safetensors_io import write_weights
 from risjax.runs.terminal import Terminal
+from risjax.spectral.grid import grid_axes, make_grid, to_cosines
 from risjax.train.health import NonFiniteTraining
 from risjax.train.loop import load_best
 from risjax.train.settings import LOG_INTERVAL_STEPS, make_settings

@@ -12,9 +12,9 @@ import pytest
 import scipy.linalg
 
 from risjax.config import ArrayConfig, ToleranceConfig
-from risjax.estimators.spectrum import bartlett_spectrum, mvdr_spectrum
 from risjax.metrics import match, summarise
 from risjax.physics.array import element_positions, steering
+from risjax.spectral.spectrum import bartlett_spectrum, mvdr_spectrum
 from risjax.types import Estimates, LowRankCovariance, Sources
 
 ROUNDING = {"float32": 2.0**-23, "float64": 2.0**-52}

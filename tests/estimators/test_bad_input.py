@@ -20,8 +20,8 @@ from risjax.estimators import (
     make_grid,
     polish,
 )
-from risjax.estimators.grid import field_of_view, into_field, to_cosines
 from risjax.physics.array import steering
+from risjax.spectral.grid import field_of_view, into_field, to_cosines
 from risjax.types import Estimates, LowRankCovariance
 from tests.estimators.scenes import covariance, observe, small_physics
 

@@ -10,11 +10,11 @@ from risjax.config import PosteriorConfig
 from risjax.estimators.candidates import eliminate
 from risjax.estimators.evidence import Evidence, RangeLikelihood, describe, drops, num_features
 from risjax.estimators.forward import joining_gain
-from risjax.estimators.grid import Field, make_grid, to_cosines, to_position
 from risjax.estimators.judged import Verdict, existence_of_slots, judged_by_posterior, weighted_candidates
 from risjax.estimators.likelihood import linearise, statistics
 from risjax.estimators.polish import maximise
 from risjax.physics.array import steering
+from risjax.spectral.grid import Field, make_grid, to_cosines, to_position
 from risjax.types import LowRankCovariance
 from tests.estimators.scenes import observe, small_physics, steer
 

@@ -6,7 +6,7 @@ import pytest
 
 from risjax.estimators.decision import decide_count, decide_range, knots, log_prior, range_posterior
 from risjax.estimators.evidence import RangeLikelihood
-from risjax.estimators.grid import Field
+from risjax.spectral.grid import Field
 
 FIELD = Field((-1.0, 1.0), (-1.0, 1.0), (0.1, 2.0))
 FLAT = jnp.zeros((1, 12))

@@ -20,12 +20,12 @@ from risjax.estimators import (
     localise_sparse,
     polish,
 )
-from risjax.estimators.grid import make_grid, to_position
 from risjax.estimators.stochastic import polish_stochastic
 from risjax.keys import Purpose
 from risjax.physics.array import element_positions, steering
 from risjax.physics.bounds import deterministic_bound, stochastic_bound
 from risjax.physics.measurement import forward
+from risjax.spectral.grid import make_grid, to_position
 from risjax.types import Estimates, Geometry, LowRankCovariance, Observation, Scene
 from tests.estimators.scenes import observe, small_physics
 

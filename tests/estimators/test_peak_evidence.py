@@ -6,13 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from risjax.config import EstimatorConfig
-from risjax.estimators.grid import to_position
 from risjax.estimators.judged import sources_at_peaks
 from risjax.estimators.likelihood import statistics
 from risjax.estimators.mvdr import localise_mvdr, mvdr_peaks
 from risjax.estimators.peak_evidence import NUM_PEAK_FEATURES, describe_peaks
-from risjax.estimators.search import Peaks
 from risjax.physics.images import noise_to_signal
+from risjax.spectral.grid import to_position
+from risjax.spectral.peak_search import Peaks
 from tests.estimators.scenes import covariance, observe, small_physics, steer
 
 PHYSICS, ESTIMATOR = small_physics(), EstimatorConfig(candidates=8)

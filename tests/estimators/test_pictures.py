@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from risjax.config import GridConfig
-from risjax.estimators.grid import make_grid, to_cosines
 from risjax.estimators.pictures import space_figure, spectrum_figure
+from risjax.spectral.grid import make_grid, to_cosines
 from risjax.types import Estimates, Sources
 from tests.estimators.scenes import small_physics
 

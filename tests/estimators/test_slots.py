@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from risjax.config import EstimatorConfig, PhysicsConfig, SceneConfig
-from risjax.estimators.grid import field_of_view
 from risjax.estimators.slots import from_share, sources_in_slots, to_share
+from risjax.spectral.grid import field_of_view
 from risjax.types import Slots
 
 PHYSICS = PhysicsConfig(scene=SceneConfig(max_sources=3, num_sources=(1, 3)))

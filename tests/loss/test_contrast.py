@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from risjax.config import ArrayConfig, PhysicsConfig
-from risjax.estimators.grid import to_cosines, to_position
-from risjax.estimators.spectrum import mvdr_spectrum
 from risjax.loss import make_peaks, peak_contrast
 from risjax.loss.peak_contrast import DIRECTIONS, RINGS
 from risjax.physics.array import steering
 from risjax.physics.scene import label_factor, sources_steering
+from risjax.spectral.grid import to_cosines, to_position
+from risjax.spectral.spectrum import mvdr_spectrum
 from risjax.types import Geometry, LowRankCovariance, Sources
 
 ARRAY = ArrayConfig()

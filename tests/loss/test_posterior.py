@@ -7,8 +7,8 @@ import pytest
 
 from risjax.estimators.decision import range_posterior
 from risjax.estimators.evidence import RangeLikelihood
-from risjax.estimators.grid import Field
 from risjax.loss.posterior import existence_loss, range_loss
+from risjax.spectral.grid import Field
 
 FIELD = Field((-1.0, 1.0), (-1.0, 1.0), (0.1, 2.0))
 

@@ -10,11 +10,11 @@ import pytest
 
 from risjax.data.stream import scene_batch
 from risjax.estimators.evidence import Evidence, RangeLikelihood, num_features
-from risjax.estimators.grid import field_of_view
 from risjax.keys import Purpose
 from risjax.pipeline import HEADS, PEAKS, POSTERIOR, make_pipeline, make_posterior
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
+from risjax.spectral.grid import field_of_view
 from risjax.train import Trainer, load_best, posterior, train, train_posterior
 from risjax.train.peaks import fit_peaks
 from risjax.train.posterior import fit_posterior

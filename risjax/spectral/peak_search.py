@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
-from risjax.estimators.grid import Grid, to_position
-from risjax.estimators.peaks import choose, local_maxima, separate
-from risjax.estimators.refine import refine
 from risjax.physics.array import steering_at
+from risjax.spectral.grid import Grid, to_position
+from risjax.spectral.newton import refine
+from risjax.spectral.peaks import choose, local_maxima, separate
 from risjax.types import Estimates, Geometry
 
 Cost = Callable[[Complex[Array, "*shape N"]], Float[Array, "*shape"]]

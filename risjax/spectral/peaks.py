@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from risjax.estimators.grid import Grid
+from risjax.spectral.grid import Grid
 
 
 def _largest_neighbour(values: Float[Array, "Gu Gv Gs"]) -> Float[Array, "Gu Gv Gs"]:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from risjax.config import GridConfig, PhysicsConfig
-from risjax.estimators.grid import field_of_view, grid_axes, into_field
+from risjax.spectral.grid import field_of_view, grid_axes, into_field
 
 Objective = Callable[[Float[Array, "3"]], Float[Array, ""]]
 
