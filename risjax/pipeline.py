@@ -21,11 +21,10 @@ from jaxtyping import Array
 
 from risjax.config import CovarianceConfig, EstimatorConfig, ModelConfig, PhysicsConfig, PrecisionConfig
 from risjax.covariance import CovarianceSettings, effective_covariance
-from risjax.estimators import localise_mvdr
-from risjax.estimators.candidates import Elimination, eliminate
-from risjax.estimators.cfar import stopping_penalty
-from risjax.estimators.evidence import Evidence, describe, drops, num_features
-from risjax.estimators.judged import (
+from risjax.detection.candidate_features import Evidence, describe, drops, num_features
+from risjax.detection.candidates import Elimination, eliminate
+from risjax.detection.peak_features import NUM_PEAK_FEATURES, describe_peaks
+from risjax.detection.posterior_decision import (
     Verdict,
     judged_by_posterior,
     judged_by_residual,
@@ -33,9 +32,10 @@ from risjax.estimators.judged import (
     sources_at_peaks,
     weighted_candidates,
 )
+from risjax.estimators import localise_mvdr
+from risjax.estimators.cfar import stopping_penalty
 from risjax.estimators.likelihood import Statistics, statistics
 from risjax.estimators.mvdr import mvdr_peaks
-from risjax.estimators.peak_evidence import NUM_PEAK_FEATURES, describe_peaks
 from risjax.estimators.polish import Fit
 from risjax.estimators.slots import sources_in_slots
 from risjax.model import Params, build, make_inputs

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from risjax.config import ArrayConfig, Config, ModelConfig, PrecisionConfig
-from risjax.estimators.evidence import num_features
+from risjax.detection.candidate_features import num_features
 from risjax.model import Params, build
 from risjax.pipeline import POSTERIOR, make_posterior
 from risjax.release.write import write_release

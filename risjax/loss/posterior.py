@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from risjax.estimators.decision import RangePosterior
+from risjax.detection.decision import RangePosterior
 
 _FLOOR = -12.0
 """Least log-density that a true range is charged with: it may lie outside the posterior's reach."""

@@ -24,7 +24,7 @@ class Judgement(NamedTuple):
 
     Attributes:
         existence: logit of the candidate being a source, [K].
-        log_range: log-prior over range at `risjax.estimators.decision.knots`, up to a constant, [K, B]; B = 0 of peaks.
+        log_range: log-prior over range at `risjax.detection.decision.knots`, up to a constant, [K, B]; B = 0 of peaks.
     """
 
     existence: Float[Array, "*batch K"]

@@ -7,8 +7,8 @@ from risjax.config import Config
 from risjax.config.errors import ConfigError
 from risjax.config.io import differences, from_yaml
 from risjax.config.weights import WEIGHTS_NAME, Found, find_weights, no_weights_text
-from risjax.estimators.evidence import num_features
-from risjax.estimators.peak_evidence import NUM_PEAK_FEATURES
+from risjax.detection.candidate_features import num_features
+from risjax.detection.peak_features import NUM_PEAK_FEATURES
 from risjax.model import Params, build
 from risjax.pipeline import PEAKS, POSTERIOR, REFINER, make_peak_posterior, make_posterior, make_refiner
 from risjax.precision import make_policy

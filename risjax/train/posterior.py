@@ -16,9 +16,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from risjax.config import Config, ToleranceConfig
 from risjax.config.estimator import PosteriorConfig
-from risjax.estimators.decision import range_posterior
-from risjax.estimators.evidence import Evidence
-from risjax.estimators.judged import judged_by_posterior
+from risjax.detection.candidate_features import Evidence
+from risjax.detection.decision import range_posterior
+from risjax.detection.posterior_decision import judged_by_posterior
 from risjax.loss.posterior import PosteriorLoss, existence_loss, range_loss
 from risjax.metrics import match
 from risjax.model import Params

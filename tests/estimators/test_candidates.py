@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from risjax.config import PosteriorConfig
-from risjax.estimators.candidates import eliminate
-from risjax.estimators.evidence import Evidence, RangeLikelihood, describe, drops, num_features
+from risjax.detection.candidate_features import Evidence, RangeLikelihood, describe, drops, num_features
+from risjax.detection.candidates import eliminate
+from risjax.detection.posterior_decision import Verdict, existence_of_slots, judged_by_posterior, weighted_candidates
 from risjax.estimators.forward import joining_gain
-from risjax.estimators.judged import Verdict, existence_of_slots, judged_by_posterior, weighted_candidates
 from risjax.estimators.likelihood import linearise, statistics
 from risjax.estimators.polish import maximise
 from risjax.physics.array import steering

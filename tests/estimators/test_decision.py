@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from risjax.estimators.decision import decide_count, decide_range, knots, log_prior, range_posterior
-from risjax.estimators.evidence import RangeLikelihood
+from risjax.detection.candidate_features import RangeLikelihood
+from risjax.detection.decision import decide_count, decide_range, knots, log_prior, range_posterior
 from risjax.spectral.grid import Field
 
 FIELD = Field((-1.0, 1.0), (-1.0, 1.0), (0.1, 2.0))

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from risjax.config import EstimatorConfig
-from risjax.estimators.judged import sources_at_peaks
+from risjax.detection.peak_features import NUM_PEAK_FEATURES, describe_peaks
+from risjax.detection.posterior_decision import sources_at_peaks
 from risjax.estimators.likelihood import statistics
 from risjax.estimators.mvdr import localise_mvdr, mvdr_peaks
-from risjax.estimators.peak_evidence import NUM_PEAK_FEATURES, describe_peaks
 from risjax.physics.images import noise_to_signal
 from risjax.spectral.grid import to_position
 from risjax.spectral.peak_search import Peaks

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from risjax.estimators.decision import range_posterior
-from risjax.estimators.evidence import RangeLikelihood
+from risjax.detection.candidate_features import RangeLikelihood
+from risjax.detection.decision import range_posterior
 from risjax.loss.posterior import existence_loss, range_loss
 from risjax.spectral.grid import Field
 

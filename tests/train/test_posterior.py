@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from risjax.data.stream import scene_batch
-from risjax.estimators.evidence import Evidence, RangeLikelihood, num_features
+from risjax.detection.candidate_features import Evidence, RangeLikelihood, num_features
 from risjax.keys import Purpose
 from risjax.pipeline import HEADS, PEAKS, POSTERIOR, make_pipeline, make_posterior
 from risjax.runs.run_directory import RunDirectory

@@ -8,9 +8,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.config.estimator import PosteriorConfig
-from risjax.estimators.candidates import Elimination
-from risjax.estimators.decision import decide_count, decide_range, range_posterior
-from risjax.estimators.evidence import Evidence
+from risjax.detection.candidate_features import Evidence
+from risjax.detection.candidates import Elimination
+from risjax.detection.decision import decide_count, decide_range, range_posterior
 from risjax.estimators.forward import count_by_residual
 from risjax.estimators.likelihood import Statistics
 from risjax.estimators.polish import estimates_from_fit, keep_if

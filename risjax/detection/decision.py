@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
-from risjax.estimators.evidence import RangeLikelihood
+from risjax.detection.candidate_features import RangeLikelihood
 from risjax.spectral.grid import Field
 
 NUM_POINTS = 65

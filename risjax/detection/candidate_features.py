@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from risjax.config import PhysicsConfig
-from risjax.estimators.candidates import Elimination
+from risjax.detection.candidates import Elimination
 from risjax.estimators.likelihood import Statistics
 from risjax.estimators.polish import Fit, noise_from_residual, standard_deviations
 from risjax.spectral.grid import field_of_view, to_position

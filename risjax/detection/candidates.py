@@ -2,7 +2,7 @@
 
 The spectrum proposes, the residual of the fit may replace the weakest proposal by something better, and backward
 elimination orders what is left: the weakest candidate goes, the others are fitted again, down to one. Every fit
-on the way is kept: `risjax.estimators.evidence` describes them, and the decision takes one of them.
+on the way is kept: `risjax.detection.candidate_features` describes them, and the decision takes one of them.
 """
 
 import functools
