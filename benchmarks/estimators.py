@@ -27,7 +27,8 @@ import numpy as np
 from risjax.config import EstimatorConfig, GridConfig
 from risjax.config.io import load_config
 from risjax.data.stream import scene_batch
-from risjax.estimators import localise_greedy, localise_mvdr, make_grid, polish
+from risjax.estimators import joint_ml as polish
+from risjax.estimators import localise_greedy, localise_mvdr, make_grid
 from risjax.keys import Purpose
 from risjax.predict.model import load, pipeline_of
 from risjax.release import load_params

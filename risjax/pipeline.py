@@ -34,9 +34,9 @@ from risjax.detection.posterior_decision import (
 )
 from risjax.estimators import localise_mvdr
 from risjax.estimators.cfar import stopping_penalty
+from risjax.estimators.joint_ml import Fit
 from risjax.estimators.likelihood import Statistics, statistics
 from risjax.estimators.mvdr import mvdr_peaks
-from risjax.estimators.polish import Fit
 from risjax.estimators.slots import sources_in_slots
 from risjax.model import Params, build, make_inputs
 from risjax.model.posterior import Posterior, build_peak_posterior, build_posterior

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from risjax.config import PhysicsConfig, PosteriorConfig
-from risjax.estimators.forward import empty_fit, joining_gain
+from risjax.estimators.forward_selection import empty_fit, joining_gain
+from risjax.estimators.joint_ml import Fit, maximise
 from risjax.estimators.likelihood import Statistics, steering_and_derivatives
-from risjax.estimators.polish import Fit, maximise
 from risjax.physics.array import steering_at
 from risjax.spectral.grid import Grid
 from risjax.spectral.peaks import local_maxima

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from risjax.config import PhysicsConfig
-from risjax.estimators.forward import search_energy
+from risjax.estimators.forward_selection import search_energy
 from risjax.estimators.likelihood import Statistics
 from risjax.spectral.grid import field_of_view
 from risjax.spectral.peak_search import Peaks

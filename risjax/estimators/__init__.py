@@ -2,11 +2,11 @@
 
 from risjax.estimators.esprit import localise_esprit
 from risjax.estimators.greedy import localise_greedy
+from risjax.estimators.joint_ml import polish
 from risjax.estimators.model_order import count_by_aic, count_by_mdl, count_by_sorte
 from risjax.estimators.music import localise_music, localise_music_2_5d
 from risjax.estimators.mvdr import localise_bartlett, localise_mvdr
 from risjax.estimators.omp import localise_omp
-from risjax.estimators.polish import polish
 from risjax.estimators.select import select_and_polish
 from risjax.estimators.sparse import localise_sparse
 from risjax.spectral.grid import Grid, make_grid

@@ -14,7 +14,7 @@ import numpy as np
 
 from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.data.stream import scene_batch
-from risjax.estimators.forward import PARAMETERS_PER_SOURCE, greedy_path
+from risjax.estimators.forward_selection import PARAMETERS_PER_SOURCE, greedy_path
 from risjax.estimators.likelihood import statistics
 from risjax.keys import Purpose, purpose_key
 from risjax.spectral.grid import grid_for, make_grid

@@ -6,9 +6,9 @@ from jaxtyping import Array, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.estimators.cfar import stopping_penalty
-from risjax.estimators.forward import count_by_residual, greedy_path
+from risjax.estimators.forward_selection import count_by_residual, greedy_path
+from risjax.estimators.joint_ml import estimates_from_fit, keep_if
 from risjax.estimators.likelihood import statistics
-from risjax.estimators.polish import estimates_from_fit, keep_if
 from risjax.spectral.grid import Grid, grid_like
 from risjax.types import Estimates, Observation
 
@@ -32,7 +32,7 @@ def localise_greedy(
 
     Returns:
         K_max slots, strongest first, with amplitudes and standard deviations; ``score`` as in
-        `risjax.estimators.polish.estimates_from_fit`. A scene with NaN in its snapshots, or nothing but zeros, comes
+        `risjax.estimators.joint_ml.estimates_from_fit`. A scene with NaN in its snapshots, or nothing but zeros, comes
         back empty.
     """
     grid = grid_like(observation.snapshots, physics, estimator.greedy.grid, grid, observation.geometry)

@@ -6,9 +6,9 @@ from jaxtyping import Array, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.estimators.cfar import stopping_penalty
-from risjax.estimators.forward import count_by_residual, empty_fit, gain_on_grid, search_energy
+from risjax.estimators.forward_selection import count_by_residual, empty_fit, gain_on_grid, search_energy
+from risjax.estimators.joint_ml import Fit, estimates_from_fit, keep_if
 from risjax.estimators.likelihood import linearise, statistics
-from risjax.estimators.polish import Fit, estimates_from_fit, keep_if
 from risjax.spectral.grid import Grid, grid_like
 from risjax.types import Estimates, Observation
 
@@ -25,7 +25,7 @@ def localise_omp(
 
     Arguments and answer as `risjax.estimators.localise_greedy`, whose grid it uses. A source off the grid leaves a
     residual that the next one explains, so that blind to K it finds too many at high SNR: follow it with
-    `risjax.estimators.polish` or `select_and_polish`, and take ``std`` as the likelihood's only after that.
+    `risjax.estimators.joint_ml` or `select_and_polish`, and take ``std`` as the likelihood's only after that.
     float32, as the likelihood.
     """
     grid = grid_like(observation.snapshots, physics, estimator.greedy.grid, grid, observation.geometry)

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from risjax.config import EstimatorConfig, GridConfig, PhysicsConfig
-from risjax.estimators.forward import empty_fit, gain_on_grid, search_energy
+from risjax.estimators.forward_selection import empty_fit, gain_on_grid, search_energy
 from risjax.estimators.greedy import localise_greedy
 from risjax.estimators.likelihood import statistics
 from risjax.keys import Purpose, purpose_key

@@ -11,9 +11,9 @@ from jaxtyping import Array, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.estimators.cfar import stopping_penalty
-from risjax.estimators.forward import count_by_residual
+from risjax.estimators.forward_selection import count_by_residual
+from risjax.estimators.joint_ml import Fit, estimates_from_fit, keep_if, maximise
 from risjax.estimators.likelihood import statistics
-from risjax.estimators.polish import Fit, estimates_from_fit, keep_if, maximise
 from risjax.spectral.grid import to_cosines
 from risjax.types import Estimates, Observation
 
@@ -35,7 +35,7 @@ def select_and_polish(
         num_sources: K, where the method is told it (no more than there are candidates); None decides by residual.
 
     Returns:
-        As `risjax.estimators.polish`.
+        As `risjax.estimators.joint_ml`.
     """
     data = statistics(observation, physics)
     slots = candidates.active.shape[0]

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from risjax.config import PhysicsConfig
-from risjax.estimators.polish import _scaled_solve
+from risjax.estimators.joint_ml import _scaled_solve
 from risjax.physics.array import steering_at
 from risjax.spectral.grid import field_of_view, into_field, to_cosines, to_position
 from risjax.types import Estimates, Observation

@@ -10,9 +10,9 @@ from risjax.config import PosteriorConfig
 from risjax.detection.candidate_features import Evidence, RangeLikelihood, describe, drops, num_features
 from risjax.detection.candidates import eliminate
 from risjax.detection.posterior_decision import Verdict, existence_of_slots, judged_by_posterior, weighted_candidates
-from risjax.estimators.forward import joining_gain
+from risjax.estimators.forward_selection import joining_gain
+from risjax.estimators.joint_ml import maximise
 from risjax.estimators.likelihood import linearise, statistics
-from risjax.estimators.polish import maximise
 from risjax.physics.array import steering
 from risjax.spectral.grid import Field, make_grid, to_cosines, to_position
 from risjax.types import LowRankCovariance

@@ -20,8 +20,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
+from risjax.estimators.joint_ml import Fit, maximise
 from risjax.estimators.likelihood import Statistics, solve_hermitian, steering_and_derivatives
-from risjax.estimators.polish import Fit, maximise
 from risjax.spectral.grid import Grid, field_of_view
 
 PARAMETERS_PER_SOURCE = 5
