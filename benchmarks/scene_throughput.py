@@ -52,7 +52,7 @@ def scene_variants(batch: int) -> dict[str, Callable[[int], object]]:
     from risjax.config.io import load_config
     from risjax.data.stream import scene_batch
     from risjax.keys import Purpose
-    from risjax.physics.batches import over_scenes
+    from risjax.physics.chunked_vmap import over_scenes
     from risjax.physics.measurement import back_projection
 
     variants: dict[str, Callable[[int], object]] = {}

@@ -42,7 +42,7 @@ from risjax.model import Params, build, make_inputs
 from risjax.model.posterior import Posterior, build_peak_posterior, build_posterior
 from risjax.model.refiner import Refiner, build_refiner
 from risjax.physics.array import steering_at
-from risjax.physics.batches import over_scenes, over_surfaces
+from risjax.physics.chunked_vmap import over_scenes, over_surfaces
 from risjax.physics.images import noise_to_signal
 from risjax.physics.measurement import require_common_field
 from risjax.precision import upcast

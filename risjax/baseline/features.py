@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from risjax.config import ArrayConfig, ModelConfig, PhysicsConfig
 from risjax.model.features import middle_elements
+from risjax.physics.field_of_view import view_factor
 from risjax.physics.images import NOISE_TO_SIGNAL_RANGE
 from risjax.physics.snapshot_images import WHITE_RATIOS_DB
-from risjax.physics.view import view_factor
 
 Scenes = dict[str, Tensor]
 

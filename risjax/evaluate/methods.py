@@ -24,7 +24,7 @@ from risjax.estimators import (
 from risjax.linalg import normalise_trace
 from risjax.loss import covariance_nmse, projector_distance
 from risjax.model import Params, make_inputs
-from risjax.physics.batches import over_surfaces
+from risjax.physics.chunked_vmap import over_surfaces
 from risjax.physics.measurement import require_common_field
 from risjax.pipeline import make_pipeline
 from risjax.types import Estimates, Geometry, LowRankCovariance, Observation, Sources

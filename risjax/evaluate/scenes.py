@@ -11,7 +11,7 @@ from risjax.data.files import read_scenes
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
 from risjax.physics.array import steering
-from risjax.physics.bounds import deterministic_bound
+from risjax.physics.crb import deterministic_bound
 from risjax.types import Geometry, Observation, Sources
 
 

@@ -18,7 +18,7 @@ from risjax.limit.likelihood import Amplitudes, Products, amplitudes, clean_powe
 from risjax.limit.places import Places, draw_place, place_log_density
 from risjax.limit.prior import Bounds, amplitude_variance, log_density, to_polar
 from risjax.physics.array import steering
-from risjax.physics.draws import complex_normal
+from risjax.physics.distributions import complex_normal
 from risjax.types import Geometry
 
 _CHANCES = (0.55, 0.15, 0.15, 0.15)

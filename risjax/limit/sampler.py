@@ -20,7 +20,7 @@ from risjax.limit.moves import State, Target, move_scale, move_sources
 from risjax.limit.places import bright_places
 from risjax.limit.prior import Bounds, amplitude_variance, bounds, draw_coordinates, draw_count, to_polar
 from risjax.physics.array import steering
-from risjax.physics.draws import complex_normal
+from risjax.physics.distributions import complex_normal
 from risjax.types import Geometry, Observation
 
 _MAX_TEMPERATURES = 200

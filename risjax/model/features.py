@@ -14,9 +14,9 @@ from jaxtyping import Array, Complex, Float
 from risjax.checks import check_observation
 from risjax.config import ArrayConfig, ModelConfig, PhysicsConfig
 from risjax.model.snapshots import SnapshotFeatures, snapshot_features
+from risjax.physics.field_of_view import view_factor
 from risjax.physics.images import regularised_images
 from risjax.physics.snapshot_images import snapshot_images
-from risjax.physics.view import view_factor
 from risjax.types import Observation
 
 

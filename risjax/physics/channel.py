@@ -15,7 +15,7 @@ from jaxtyping import Array, Complex, Float
 
 from risjax.config import ArrayConfig, ChannelConfig
 from risjax.physics.array import direction_cosines, element_positions
-from risjax.physics.draws import scale
+from risjax.physics.distributions import scale
 
 NUM_UNIFORM = 5
 """Uniform draws behind a channel: the Rician factor, three angles and a distance."""

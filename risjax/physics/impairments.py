@@ -29,7 +29,7 @@ from jaxtyping import Array, Complex, Float, Key
 
 from risjax.config import ArrayConfig, ImpairmentsConfig, PhysicsConfig
 from risjax.physics.array import element_positions, steering
-from risjax.physics.draws import complex_normal, scale
+from risjax.physics.distributions import complex_normal, scale
 from risjax.types import Geometry
 
 Strength = float | Float[Array, ""]

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 
 from risjax.config import PhysicsConfig
 from risjax.physics.array import cartesian, element_positions
-from risjax.physics.bounds import deterministic_bound
 from risjax.physics.codebook import draw_codes
+from risjax.physics.crb import deterministic_bound
 from risjax.physics.scene import draw_scene, path_gain
 from risjax.types import Scene, Sources
 

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from risjax.config import SceneConfig
 from risjax.physics.array import cartesian
-from risjax.physics.draws import scale
+from risjax.physics.distributions import scale
 
 NUM_CANDIDATES = 64
 """Places drawn for a slot, of which the first far enough from the earlier slots is taken."""

@@ -21,7 +21,7 @@ from risjax.config import PhysicsConfig, SceneConfig
 from risjax.physics.array import amplitude_norm, steering
 from risjax.physics.channel import NUM_UNIFORM, rician_channel
 from risjax.physics.codebook import draw_codes
-from risjax.physics.draws import complex_normal, draw_snr_db, scale
+from risjax.physics.distributions import complex_normal, draw_snr_db, scale
 from risjax.physics.impairments import draw_clutter, draw_geometry, estimate_channel, impair_codes
 from risjax.physics.placement import num_candidates, place
 from risjax.types import Geometry, Observation, Scene, Sources, Truth

@@ -136,7 +136,7 @@ def grid_for(grid: Grid, physics: PhysicsConfig, geometry: Geometry | None) -> G
     """The grid on a scene's own surface: its steering vectors made anew; ``grid`` itself where that is the nominal one.
 
     Under vmap these are G N complex numbers a scene: map over a large batch a few scenes at a time
-    (`risjax.physics.batches.over_scenes`).
+    (`risjax.physics.chunked_vmap.over_scenes`).
     """
     if geometry is None:
         return grid

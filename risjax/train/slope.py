@@ -17,7 +17,7 @@ from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
 from risjax.loss import make_labels, total_loss
 from risjax.model import Network, Params, make_inputs
-from risjax.physics.batches import over_scenes
+from risjax.physics.chunked_vmap import over_scenes
 from risjax.precision import HALF_LIMIT, LossScale, all_finite, limit_cotangents, upcast
 from risjax.train.mesh import AXIS
 from risjax.train.settings import ProgramKey, Settings

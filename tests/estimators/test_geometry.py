@@ -23,7 +23,7 @@ from risjax.estimators import (
 from risjax.estimators.stochastic import polish_stochastic
 from risjax.keys import Purpose
 from risjax.physics.array import element_positions, steering
-from risjax.physics.bounds import deterministic_bound, stochastic_bound
+from risjax.physics.crb import deterministic_bound, stochastic_bound
 from risjax.physics.measurement import forward
 from risjax.spectral.grid import make_grid, to_position
 from risjax.types import Estimates, Geometry, LowRankCovariance, Observation, Scene

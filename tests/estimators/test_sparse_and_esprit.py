@@ -15,7 +15,7 @@ from risjax.estimators import (
     localise_greedy,
     localise_sparse,
 )
-from risjax.physics.bounds import stochastic_bound
+from risjax.physics.crb import stochastic_bound
 from risjax.physics.measurement import forward
 from risjax.types import Observation, Sources
 from tests.estimators.scenes import covariance, observe, small_physics, steer

@@ -13,9 +13,9 @@ from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
 from risjax.model import Inputs, build, make_inputs
 from risjax.physics.array import steering
+from risjax.physics.field_of_view import view_factor
 from risjax.physics.measurement import minimum_norm_images
 from risjax.physics.snapshot_images import SnapshotImages, snapshot_images
-from risjax.physics.view import view_factor
 from risjax.pipeline import make_pipeline
 from risjax.types import Observation
 from tests.tiny import tiny_config

@@ -9,10 +9,10 @@ import pytest
 
 from risjax.config import ArrayConfig, ChannelConfig, CodebookConfig, PhysicsConfig, SceneConfig
 from risjax.physics.array import element_positions
-from risjax.physics.bounds import deterministic_bound, stochastic_bound
-from risjax.physics.draws import complex_normal
+from risjax.physics.crb import deterministic_bound, stochastic_bound
+from risjax.physics.distributions import complex_normal
 from risjax.physics.measurement import forward
-from risjax.physics.misspecified import fit, misspecified_bound
+from risjax.physics.misspecified_crb import fit, misspecified_bound
 from risjax.physics.scene import draw_scene, sources_steering
 from risjax.types import Scene
 

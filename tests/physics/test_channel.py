@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from risjax.config import ArrayConfig, ChannelConfig
 from risjax.physics.array import element_positions, steering
 from risjax.physics.channel import NUM_UNIFORM, line_of_sight, rician_channel
-from risjax.physics.draws import complex_normal
+from risjax.physics.distributions import complex_normal
 
 ARRAY = ArrayConfig(num_horizontal=6, num_vertical=6)
 DRAWS = 400

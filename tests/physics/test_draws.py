@@ -9,8 +9,8 @@ from scipy import stats
 
 from risjax.config import PhysicsConfig, SceneConfig
 from risjax.config.io import load_config
-from risjax.physics import batches
-from risjax.physics.draws import _half_normal, complex_normal, draw_snr_db
+from risjax.physics import chunked_vmap as batches
+from risjax.physics.distributions import _half_normal, complex_normal, draw_snr_db
 from risjax.physics.measurement import solve_loaded
 
 SIGNIFICANCE = 1e-3

@@ -20,8 +20,8 @@ from risjax.config import (
 from risjax.config.errors import ConfigError
 from risjax.config.io import apply_overrides
 from risjax.physics.array import amplitude_norm, element_positions, steering
-from risjax.physics.bounds import deterministic_bound, stochastic_bound
-from risjax.physics.misspecified import misspecified_bound
+from risjax.physics.crb import deterministic_bound, stochastic_bound
+from risjax.physics.misspecified_crb import misspecified_bound
 from risjax.physics.scene import draw_scene
 from risjax.spectral.grid import grid_for, make_grid, to_position
 from risjax.types import Geometry, Scene, Sources

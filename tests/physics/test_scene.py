@@ -17,7 +17,7 @@ from risjax.config import (
 )
 from risjax.physics.array import cartesian, element_positions, steering
 from risjax.physics.codebook import codes
-from risjax.physics.draws import complex_normal
+from risjax.physics.distributions import complex_normal
 from risjax.physics.impairments import coupling, draw_clutter, draw_geometry, estimate_channel, impair_codes
 from risjax.physics.placement import NUM_CANDIDATES, place
 from risjax.physics.scene import draw_numbers, draw_scene, label_factor, make_sources, make_symbols, sources_steering
