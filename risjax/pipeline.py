@@ -40,7 +40,7 @@ from risjax.estimators.mvdr import mvdr_peaks
 from risjax.estimators.slots import sources_in_slots
 from risjax.model import Params, build, make_inputs
 from risjax.model.posterior import Posterior, build_peak_posterior, build_posterior
-from risjax.model.refiner import Refiner, build_refiner
+from risjax.model.spectrum_unet import Refiner, build_refiner
 from risjax.physics.array import steering_at
 from risjax.physics.chunked_vmap import over_scenes, over_surfaces
 from risjax.physics.images import noise_to_signal

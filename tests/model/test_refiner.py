@@ -10,7 +10,7 @@ from flax import nnx
 from risjax.config import Config, ModelConfig, PrecisionConfig
 from risjax.config.errors import ConfigError
 from risjax.config.io import apply_overrides
-from risjax.model.refiner import _flat_lecun_normal, build_refiner
+from risjax.model.spectrum_unet import _flat_lecun_normal, build_refiner
 
 MODEL = ModelConfig(refiner_width=4)
 
