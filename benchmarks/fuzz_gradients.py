@@ -125,7 +125,7 @@ def is_finite(parts, labels, loading, scale, is_limited):
     def loss(parts):
         parts = parts.astype(jnp.float32)
         prediction = Prediction(factor=PackedComplex(parts[0], parts[1]))
-        if is_limited:  # as `risjax.train.slope` does in float16
+        if is_limited:  # as `risjax.train.loss_and_grad` does in float16
             prediction = limit_cotangents(prediction, HALF_LIMIT / BATCH * scale)
         total = total_loss(prediction, labels, terms, settings, PrecisionConfig()).total
         return total * scale * (CHUNK / BATCH)

@@ -90,7 +90,7 @@ def make_run(dtype, is_limited):
     def loss(params, feature, label, loading, scale):
         prediction = network.apply(params, jax.tree.map(lambda leaf: leaf[None], feature))
         is_finite = jnp.isfinite(emitted(prediction)).all()
-        if is_limited:  # as `risjax.train.slope` does in float16
+        if is_limited:  # as `risjax.train.loss_and_grad` does in float16
             prediction = limit_cotangents(prediction, HALF_LIMIT / BATCH * scale)
         label = jax.tree.map(lambda leaf: leaf[None], label)
         settings = CovarianceSettings(blend=jnp.float32(0.1), shrinkage=jnp.float32(0.0), loading=loading)

@@ -68,7 +68,7 @@ def _lead(config: Config, terminal: Terminal) -> int:
 
 
 def _follow(terminal: Terminal) -> int:
-    from risjax.train.follow import follow
+    from risjax.train.multihost_follower import follow
 
     terminal.say("this process follows: its devices train with those of process 0, which says the rest")
     return follow()

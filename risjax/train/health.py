@@ -10,7 +10,7 @@ from jaxtyping import Array
 from risjax.loss import LossSettings, loss_settings, make_labels, total_loss
 from risjax.model import Params, make_inputs
 from risjax.precision import upcast
-from risjax.train.locate import first_nonfinite
+from risjax.train.locate_nonfinite import first_nonfinite
 from risjax.train.settings import program_key
 from risjax.train.state import TrainState
 from risjax.train.step import make_step
@@ -83,7 +83,7 @@ def _spoilt_scenes(trainer: Trainer, state: TrainState, batch: Scene) -> dict[st
 
 
 def locate(trainer: Trainer, state: TrainState, batch: Scene) -> list[str]:
-    """The origin of the first non-finite intermediate of a step, as `risjax.train.locate.first_nonfinite` describes it.
+    """The origin of the first non-finite intermediate of a step, as `risjax.train.locate_nonfinite.first_nonfinite` describes it.
 
     Args:
         trainer: whose step it is; its assertions are left out.

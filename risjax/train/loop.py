@@ -20,9 +20,9 @@ from risjax.runs.safetensors_io import read_weights
 from risjax.runs.tensorboard import EventFiles
 from risjax.runs.terminal import Bar, Terminal
 from risjax.train.checkpoint import Checkpoints
-from risjax.train.follow import begin, share
 from risjax.train.health import NonFiniteTraining, find_culprits, locate
 from risjax.train.mesh import make_mesh, one_copy, replicate
+from risjax.train.multihost_follower import begin, share
 from risjax.train.records import (
     ALWAYS_SHOWN,
     counts,

@@ -18,9 +18,9 @@ from risjax.checks import check_finite
 from risjax.loss import at_progress
 from risjax.model import Network, Params
 from risjax.precision import all_finite, select_tree
+from risjax.train.loss_and_grad import Scenes, make_slope
 from risjax.train.optimizer import learning_rate, make_optimizer, schedule_count
 from risjax.train.settings import ProgramKey, Settings
-from risjax.train.slope import Scenes, make_slope
 from risjax.train.state import StepInfo, TrainState
 
 Step = Callable[[TrainState, Scenes, Settings], tuple[TrainState, StepInfo]]

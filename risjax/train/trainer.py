@@ -15,9 +15,9 @@ from risjax.config import Config
 from risjax.loss import make_labels
 from risjax.model import Network, build, make_inputs
 from risjax.precision import upcast
+from risjax.train.loss_and_grad import train_scenes
 from risjax.train.mesh import AXIS, make_mesh, replicate
 from risjax.train.settings import ProgramKey, Settings, make_settings, program_key
-from risjax.train.slope import train_scenes
 from risjax.train.state import StepInfo, TrainState, init_state
 from risjax.train.step import make_step
 from risjax.types import Scene

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 import risjax.loss.total
-import risjax.train.slope
+import risjax.train.loss_and_grad
 from risjax.audit import offences, operations, run_audit, trace_step
 from risjax.config import LossConfig
 from risjax.config.io import load_config
@@ -97,14 +97,14 @@ def half_labels(scene, sample, **arguments):
 
 
 def test_labels_left_in_float16_are_caught(config, monkeypatch):
-    monkeypatch.setattr(risjax.train.slope, "make_labels", half_labels)
+    monkeypatch.setattr(risjax.train.loss_and_grad, "make_labels", half_labels)
     assert found(config) == []  # half labels are fine where the door widens them
     monkeypatch.setattr(risjax.loss.total, "upcast", careless)
     assert any("float16 in the loss" in o.message and "careless" in o.source for o in found(config))
 
 
 def test_labels_left_in_float16_stop_at_the_door(config, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(risjax.train.slope, "make_labels", half_labels)
+    monkeypatch.setattr(risjax.train.loss_and_grad, "make_labels", half_labels)
     monkeypatch.setattr(risjax.loss.total, "upcast", lambda tree: tree if isinstance(tree, Labels) else upcast(tree))
     assert not run_audit(config, RunDirectory(tmp_path), Terminal(quiet=True))
     assert "labels still holds a PackedComplex of float16" in capsys.readouterr().out

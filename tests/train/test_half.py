@@ -2,7 +2,7 @@
 
 import pytest
 
-import risjax.train.slope
+import risjax.train.loss_and_grad
 from risjax.audit import trace_step
 from risjax.precision import HALF_LIMIT
 from tests.tiny import tiny_config
@@ -12,7 +12,7 @@ from tests.tiny import tiny_config
 def test_the_training_step_limits_what_enters_a_float16_network(compute, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        risjax.train.slope, "limit_cotangents", lambda tree, bound: seen.append((tree, bound.shape)) or tree
+        risjax.train.loss_and_grad, "limit_cotangents", lambda tree, bound: seen.append((tree, bound.shape)) or tree
     )
     trace_step(tiny_config(precision__compute=compute))
     assert len(seen) == (1 if compute == "float16" else 0)

@@ -14,7 +14,7 @@ from risjax.runs.terminal import Terminal
 from risjax.train import NonFiniteTraining, Trainer, train
 from risjax.train import loop as loop_module
 from risjax.train.health import find_culprits, locate
-from risjax.train.locate import first_nonfinite
+from risjax.train.locate_nonfinite import first_nonfinite
 from risjax.types import Scene
 from tests.tiny import tiny_config
 
