@@ -29,9 +29,9 @@ from risjax.config.io import load_config
 from risjax.data.stream import scene_batch
 from risjax.estimators import joint_ml as polish
 from risjax.estimators import localise_greedy, localise_mvdr, make_grid
+from risjax.inference.predict.model import load, pipeline_of
+from risjax.inference.release import load_params
 from risjax.keys import Purpose
-from risjax.predict.model import load, pipeline_of
-from risjax.release import load_params
 from risjax.types import LowRankCovariance
 
 ORIGINAL_REFINED_S = 37.0

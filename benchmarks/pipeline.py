@@ -24,10 +24,10 @@ import numpy as np
 
 from risjax.data.stream import scene_batch
 from risjax.estimators import localise_greedy, make_grid
+from risjax.inference.predict.model import load
+from risjax.inference.release import load_params
 from risjax.keys import Purpose
 from risjax.pipeline import make_pipeline
-from risjax.predict.model import load
-from risjax.release import load_params
 from risjax.spectral.grid import Grid
 from risjax.types import Estimates, Observation
 

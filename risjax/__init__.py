@@ -27,7 +27,7 @@ __version__ = "0.1.0"
 def load(name: str | Path = "original"):
     """A trained network, ready to localise: ``risjax.load("original").localise(y, H, codes)``.
 
-    See `risjax.predict.Model`; what it needs is imported here, so that ``import risjax`` stays light.
+    See `risjax.inference.predict.Model`; what it needs is imported here, so that ``import risjax`` stays light.
 
     Args:
         name: of a released network, a folder that the stage ``release`` wrote, or a run directory.
@@ -35,6 +35,6 @@ def load(name: str | Path = "original"):
     Raises:
         FileNotFoundError: there is none; the message names those that there are.
     """
-    from risjax.predict.model import load as load_model
+    from risjax.inference.predict.model import load as load_model
 
     return load_model(name)

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 
 from risjax.config import ArrayConfig, Config, ModelConfig, PrecisionConfig
 from risjax.detection.candidate_features import num_features
+from risjax.inference.release.write import write_release
 from risjax.model import Params, build
 from risjax.pipeline import POSTERIOR, make_posterior
-from risjax.release.write import write_release
 from risjax.runs.run_directory import RunDirectory
 from tests.tiny import tiny_config
 

@@ -13,8 +13,8 @@ import pytest
 
 import risjax
 from risjax import cli
-from risjax.export import export_pipeline
-from risjax.predict import Model, load
+from risjax.inference.export import export_pipeline
+from risjax.inference.predict import Model, load
 from risjax.types import Estimates
 from tests.released import tiny_release
 

@@ -1,6 +1,6 @@
 """``weights``: which trained network is meant, and the settings that come with it.
 
-A name of the networks that are shipped (``risjax/weights/<name>``), a folder that the stage ``release`` wrote, or a
+A name of the networks that are shipped (``risjax/inference/weights/<name>``), a folder that the stage ``release`` wrote, or a
 run directory: its release where it has one, its best checkpoint otherwise. What the network was trained with (physics,
 precision, model, covariance, estimator) stands below the configuration's own files and overrides, so that nobody has to
 repeat it.

@@ -18,9 +18,9 @@ from risjax.evaluate.measure import (
 )
 from risjax.evaluate.methods import LEARNED
 from risjax.evaluate.scenes import bound_std, load_scenes
+from risjax.inference.release import load_params
 from risjax.metrics import summarise
 from risjax.model import Params
-from risjax.release import load_params
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Bar, Terminal
 from risjax.types import Estimates, Sources

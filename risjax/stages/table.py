@@ -64,7 +64,7 @@ def find(place: str) -> Any:
 
 
 _NO_FILE = "builtins:FileNotFoundError"
-_NO_NETWORK = ("risjax.train:CheckpointError", "risjax.release:WeightsError", _NO_FILE)
+_NO_NETWORK = ("risjax.train:CheckpointError", "risjax.inference.release:WeightsError", _NO_FILE)
 
 _TABLE = (
     Stage("simulate", ("risjax.data.simulate:simulate",), ("risjax.data.simulate:SceneDirectoryError",)),
@@ -91,13 +91,13 @@ _TABLE = (
     ),
     Stage("report", ("risjax.report:write_report",), takes=("directory",)),
     Stage("verify", ("risjax.stages.verify:verify",)),
-    Stage("release", ("risjax.release:release",), _NO_NETWORK),
+    Stage("release", ("risjax.inference.release:release",), _NO_NETWORK),
     Stage(
         "predict",
-        ("risjax.predict:predict",),
-        (*_NO_NETWORK, "risjax.data.layouts:SceneFileError", "risjax.predict:MeasurementError"),
+        ("risjax.inference.predict:predict",),
+        (*_NO_NETWORK, "risjax.data.layouts:SceneFileError", "risjax.inference.predict:MeasurementError"),
     ),
-    Stage("export", ("risjax.export:export",), _NO_NETWORK),
+    Stage("export", ("risjax.inference.export:export",), _NO_NETWORK),
 )
 
 STAGES: dict[str, Callable[[Config, RunDirectory, Terminal], bool]] = {stage.name: stage for stage in _TABLE}

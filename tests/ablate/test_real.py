@@ -12,8 +12,8 @@ from risjax.ablate.variants import training_path
 from risjax.config import Config
 from risjax.config.io import apply_overrides
 from risjax.config.weights import find_weights
-from risjax.release import load_params
-from risjax.release.load import trained_config
+from risjax.inference.release import load_params
+from risjax.inference.release.load import trained_config
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from risjax.stages import run_stages

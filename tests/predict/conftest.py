@@ -10,9 +10,9 @@ import pytest
 
 from risjax.config import Config
 from risjax.data.stream import scene_batch
+from risjax.inference.predict import Model, load
+from risjax.inference.predict import model as model_module
 from risjax.keys import Purpose
-from risjax.predict import Model, load
-from risjax.predict import model as model_module
 from risjax.types import Scene
 from tests.released import tiny_release
 

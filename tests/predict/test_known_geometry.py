@@ -11,7 +11,7 @@ import pytest
 from risjax import cli
 from risjax.data.files import read_scenes
 from risjax.data.layouts import SceneFile
-from risjax.predict import stage as stage_module
+from risjax.inference.predict import stage as stage_module
 from risjax.types import Geometry
 from tests.predict.conftest import Setting
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import risjax
+from risjax.inference.predict import MeasurementError
+from risjax.inference.predict.localization import COLUMNS
+from risjax.inference.predict.model import _covariance_of, pipeline_of
 from risjax.physics.array import element_positions, steering
-from risjax.predict import MeasurementError
-from risjax.predict.located import COLUMNS
-from risjax.predict.model import _covariance_of, pipeline_of
 from risjax.types import Estimates, Geometry, Observation
 from tests.predict.conftest import EASY, Setting
 from tests.released import tiny_release

@@ -16,9 +16,9 @@ import pytest
 from risjax import cli
 from risjax.config import Config, SimulateConfig
 from risjax.data.simulate import write_scenes
-from risjax.predict import Model
-from risjax.predict import stage as stage_module
-from risjax.predict.located import COLUMNS
+from risjax.inference.predict import Model
+from risjax.inference.predict import stage as stage_module
+from risjax.inference.predict.localization import COLUMNS
 from risjax.runs.terminal import Terminal
 from risjax.types import Estimates, Observation
 from tests.predict.conftest import Setting
@@ -168,7 +168,7 @@ class Echo(Model):
 
 SLOWLY = """
 import sys, time
-from risjax.predict import stage
+from risjax.inference.predict import stage
 from tests.predict.test_stage import Echo
 stage.Model = Echo
 write = stage._write_part

@@ -14,7 +14,7 @@ from risjax import cli
 from risjax.config.errors import ConfigError
 from risjax.config.io import apply_overrides, differences, from_yaml, load_config, to_yaml
 from risjax.config.weights import find_weights
-from risjax.release import WeightsError, card, load_params, read_weights, release, write_weights
+from risjax.inference.release import WeightsError, card, load_params, read_weights, release, write_weights
 from risjax.runs.run_directory import RunDirectory, write_atomically
 from risjax.runs.terminal import Terminal
 from risjax.train import Checkpoints, Trainer, load_best

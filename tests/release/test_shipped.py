@@ -12,7 +12,7 @@ from risjax import cli
 from risjax.config.io import from_yaml
 from risjax.config.weights import RELEASED, released_names
 from risjax.data.files import read_scenes
-from risjax.predict import load
+from risjax.inference.predict import load
 
 REPOSITORY = Path(risjax.__file__).resolve().parents[1]
 NAMES = released_names() or [pytest.param("", marks=pytest.mark.skip(reason="no released network in this checkout"))]

@@ -1,7 +1,7 @@
 """Released weights: a folder that says everything of a trained network, and the door through which one is loaded."""
 
-from risjax.release.load import load_params
-from risjax.release.write import release
+from risjax.inference.release.load import load_params
+from risjax.inference.release.write import release
 from risjax.runs.safetensors_io import WeightsError, read_weights, write_weights
 
 __all__ = ["WeightsError", "load_params", "read_weights", "release", "write_weights"]

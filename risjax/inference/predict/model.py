@@ -13,14 +13,14 @@ from numpy.typing import ArrayLike
 from risjax.config import Config
 from risjax.config.weights import find_weights, no_weights_text
 from risjax.covariance import dense, factor_of_sources
+from risjax.inference.predict.localization import Located, located
+from risjax.inference.predict.measurements import MeasurementError, as_observation
+from risjax.inference.release import load_params
+from risjax.inference.release.load import trained_config
 from risjax.linalg import normalise_trace
 from risjax.model import Params
 from risjax.physics.measurement import require_common_field
 from risjax.pipeline import make_pipeline
-from risjax.predict.located import Located, located
-from risjax.predict.measurements import MeasurementError, as_observation
-from risjax.release import load_params
-from risjax.release.load import trained_config
 from risjax.types import Estimates, Geometry, LowRankCovariance, Observation
 
 T = TypeVar("T")

@@ -40,7 +40,10 @@ def make_card(
     last = epochs[-1] if epochs else {}
     best = next((record for record in epochs if record["epoch"] == last.get("best_epoch")), {})
     template = Environment(
-        loader=PackageLoader("risjax.release"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("risjax.inference.release"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     ).get_template("card.md.j2")
     return template.render(
         name=name,

@@ -26,8 +26,8 @@ from jaxtyping import Array, Complex
 import risjax
 from risjax.config import Config
 from risjax.config.io import to_yaml
-from risjax.predict.model import Model, pipeline_of
-from risjax.release import load_params
+from risjax.inference.predict.model import Model, pipeline_of
+from risjax.inference.release import load_params
 from risjax.runs.run_directory import RunDirectory, write_atomically
 from risjax.runs.terminal import Terminal
 from risjax.types import Estimates, Observation

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from risjax.predict.located import COLUMNS, Located
+from risjax.inference.predict.localization import COLUMNS, Located
 
 CSV_NAME, JSON_NAME, PARQUET_NAME, BAD_NAME = "sources.csv", "sources.json", "sources.parquet", "bad_scenes.csv"
 DIGITS = 8

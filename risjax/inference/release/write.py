@@ -18,8 +18,8 @@ import risjax
 from risjax.config import Config
 from risjax.config.io import to_yaml
 from risjax.config.weights import CONFIG_NAME, WEIGHTS_NAME
+from risjax.inference.release.card import make_card
 from risjax.model import Params
-from risjax.release.card import make_card
 from risjax.runs.run_directory import RunDirectory, write_atomically
 from risjax.runs.safetensors_io import write_weights
 from risjax.runs.terminal import Terminal

@@ -21,12 +21,12 @@ import risjax
 from risjax.config import Config
 from risjax.data.chunks import Chunk, count_scenes, scene_chunks
 from risjax.data.files import MANIFEST, sha256
+from risjax.inference.predict.figures import scene_drawing
+from risjax.inference.predict.localization import Located, located
+from risjax.inference.predict.model import Model
+from risjax.inference.predict.tables import CSV_NAME, as_arrays, from_arrays, open_tables
+from risjax.inference.release import load_params
 from risjax.model import Params
-from risjax.predict.figures import scene_drawing
-from risjax.predict.located import Located, located
-from risjax.predict.model import Model
-from risjax.predict.tables import CSV_NAME, as_arrays, from_arrays, open_tables
-from risjax.release import load_params
 from risjax.runs.run_directory import RunDirectory, write_atomically
 from risjax.runs.terminal import Bar, Terminal
 

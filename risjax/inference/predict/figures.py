@@ -3,7 +3,7 @@
 import numpy as np
 
 from risjax.config import PhysicsConfig
-from risjax.predict.located import Located
+from risjax.inference.predict.localization import Located
 from risjax.report.drawing import Drawing
 from risjax.report.figures import Points, scene_view
 
