@@ -15,8 +15,8 @@ from typing import Any
 
 from pages import rewrite
 
-from risjax.ablate.tables import markdown
 from risjax.config.io import load_config
+from risjax.experiments.ablate.tables import markdown
 
 STORED = Path(__file__).with_name("ablation.json")
 

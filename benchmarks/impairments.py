@@ -27,7 +27,7 @@ from pages import rewrite
 from risjax.config import Config, ImpairmentsConfig, SourceConfig
 from risjax.config.io import apply_overrides
 from risjax.config.weights import find_weights, no_weights_text
-from risjax.evaluate import Compiled, as_estimates, load_scenes, read_estimates, run_methods
+from risjax.experiments.evaluate import Compiled, as_estimates, load_scenes, read_estimates, run_methods
 from risjax.inference.release import load_params
 from risjax.inference.release.load import trained_config
 from risjax.metrics import summarise

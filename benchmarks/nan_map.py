@@ -1,6 +1,6 @@
 """The NaN map of both frameworks, drawn: ``python benchmarks/nan_map.py``, about two minutes on two cores.
 
-What is mapped and how stands in `risjax.compare.nan_map`. Without PyTorch the map has JAX's half alone. Writes
+What is mapped and how stands in `risjax.experiments.compare.nan_map`. Without PyTorch the map has JAX's half alone. Writes
 nan_map.json and nan_map.png beside this file.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from picture import draw_nan_map
 
-from risjax.compare.nan_map import counts, nan_map
+from risjax.experiments.compare.nan_map import counts, nan_map
 
 
 def main() -> None:

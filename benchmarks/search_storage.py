@@ -21,7 +21,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
 import risjax  # noqa: F401
-from risjax.search.storage import open_storage
+from risjax.experiments.search.storage import open_storage
 
 NAMES = ("journal", "journal, Optuna's lock", "SQLite, WAL", "SQLite, as it comes")
 

@@ -26,14 +26,14 @@ import numpy as np
 from risjax.config import Config, Distribution
 from risjax.config.io import apply_overrides, load_config
 from risjax.data.stream import scene_batch
+from risjax.experiments.search import TrialRecord, search
+from risjax.experiments.search.directories import trial_path
+from risjax.experiments.search.space import trial_config
 from risjax.keys import Purpose
 from risjax.metrics import gospa
 from risjax.pipeline import make_pipeline
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
-from risjax.search import TrialRecord, search
-from risjax.search.directories import trial_path
-from risjax.search.space import trial_config
 from risjax.train import load_best, train
 from risjax.train.settings import make_settings
 

@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 
 from risjax.config import Config, Distribution, SearchConfig
+from risjax.experiments.search import search
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
-from risjax.search import search
 
 WORKERS, EPOCHS = 4, 12
 

@@ -21,7 +21,7 @@ import numpy as np
 from risjax.config import Config, ToleranceConfig
 from risjax.config.io import apply_overrides, load_config
 from risjax.data.stream import scene_batch
-from risjax.evaluate.methods import LEARNED, Batch, make_method
+from risjax.experiments.evaluate.methods import LEARNED, Batch, make_method
 from risjax.inference.release import load_params
 from risjax.keys import Purpose
 from risjax.metrics import quick

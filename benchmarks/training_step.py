@@ -48,10 +48,10 @@ def measure(name: str, compute: str, batch: int, steps: int) -> dict[str, Any]:
     """One case: both steps, PyTorch's with inputs made ahead, and the parts of both."""
     import jax
 
-    from risjax import baseline
-    from risjax.compare.contest import Contest
-    from risjax.compare.run import describe
     from risjax.config.io import load_config
+    from risjax.experiments import torch_baseline as baseline
+    from risjax.experiments.compare.contest import Contest
+    from risjax.experiments.compare.run import describe
 
     overrides = [*SHARED, f"precision.compute={compute}", f"train.batch_size={batch}", *CASES[name]]
     config = load_config("base", overrides)
@@ -138,9 +138,9 @@ def parts_pytorch(contest: Any) -> dict[str, float]:
     """The same of the baseline; its scenes are a gather."""
     import torch
 
-    from risjax import baseline
-    from risjax.baseline.network import prediction
-    from risjax.compare.contest import made_scenes
+    from risjax.experiments import torch_baseline as baseline
+    from risjax.experiments.compare.contest import made_scenes
+    from risjax.experiments.torch_baseline.network import prediction
 
     theirs, config = contest.theirs, contest.config
     device = theirs.options.device
@@ -199,7 +199,7 @@ def main() -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     import jax
 
-    from risjax import baseline
+    from risjax.experiments import torch_baseline as baseline
     from risjax.runs.environment import installed_environment
 
     results: list[dict[str, Any]] = []

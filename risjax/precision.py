@@ -114,7 +114,7 @@ def upcast(tree: Any) -> Any:
         ValueError: a 64-bit leaf without ``JAX_ENABLE_X64`` (the first operation on it would narrow it), or a
             `PackedComplex` whose parts differ in shape.
     """
-    with jax.named_scope("upcast"):  # by which `risjax.audit` tells it from a silent promotion
+    with jax.named_scope("upcast"):  # by which `risjax.experiments.audit` tells it from a silent promotion
         return jax.tree.map(_upcast_leaf, tree, is_leaf=lambda node: isinstance(node, PackedComplex))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from risjax.covariance import dense
 from risjax.data.stream import scene_batch
-from risjax.evaluate.methods import Batch, make_method
+from risjax.experiments.evaluate.methods import Batch, make_method
 from risjax.keys import Purpose
 from risjax.loss import make_labels, total_loss
 from risjax.loss import total as total_module

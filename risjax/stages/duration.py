@@ -43,7 +43,7 @@ def remaining_steps(config: Config, directory: RunDirectory) -> Mapping[str, int
         done = max((record["epoch"] for record in directory.read_log("epoch")), default=0)
         work["train"] = (config.train.epochs - done) * config.train.steps_per_epoch
     if "ablate" in config.stages:
-        from risjax.ablate.variants import ahead
+        from risjax.experiments.ablate.variants import ahead
 
         work["ablate"] = ahead(config, directory)
     return work

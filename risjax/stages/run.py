@@ -33,11 +33,11 @@ def run_stages(config: Config, terminal: Terminal) -> int:
         KeyboardInterrupt: as it came; what is done stays done.
     """
     if "search" in config.stages:
-        from risjax.search.space import check_space
+        from risjax.experiments.search.space import check_space
 
         check_space(config)
     if "ablate" in config.stages:
-        from risjax.ablate.variants import read_variants
+        from risjax.experiments.ablate.variants import read_variants
 
         read_variants(config)
     multihost.join(config.distributed)

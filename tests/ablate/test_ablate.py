@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from risjax.ablate import AblateError, ablate, run
-from risjax.ablate.tables import markdown
-from risjax.ablate.variants import training_path
 from risjax.config import Config, ToleranceConfig
 from risjax.config.io import apply_overrides
-from risjax.evaluate import EvaluationScenes
+from risjax.experiments.ablate import AblateError, ablate, run
+from risjax.experiments.ablate.tables import markdown
+from risjax.experiments.ablate.variants import training_path
+from risjax.experiments.evaluate import EvaluationScenes
 from risjax.metrics import draw_ratios, scene_weights, score
 from risjax.metrics.seeds import over_seeds, paired_over_seeds
 from risjax.pipeline import POSTERIOR

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from risjax.ablate import ablate, run
-from risjax.ablate.variants import training_path
 from risjax.config import Config
 from risjax.config.io import apply_overrides
 from risjax.config.weights import find_weights
+from risjax.experiments.ablate import ablate, run
+from risjax.experiments.ablate.variants import training_path
 from risjax.inference.release import load_params
 from risjax.inference.release.load import trained_config
 from risjax.runs.run_directory import RunDirectory
@@ -54,7 +54,7 @@ def test_trained_once_measured_twice_and_nothing_again(tmp_path: Path, monkeypat
     assert not np.array_equal(*scores), "R_eff is another"
     assert not list(training_path(directory, "no_blend", 0).rglob("epoch_*"))
     for name in ("train", "_run_method"):
-        place = "risjax.evaluate.measure." if name.startswith("_") else "risjax.ablate.run."
+        place = "risjax.experiments.evaluate.measure." if name.startswith("_") else "risjax.experiments.ablate.run."
         monkeypatch.setattr(place + name, lambda *_: pytest.fail("did again what was done"))
     assert run_stages(own, QUIET) == 0
     assert directory.read_json(run.FILE) == result

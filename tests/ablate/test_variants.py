@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from risjax.ablate.variants import ahead, read_variants, training_path
 from risjax.config import Config
 from risjax.config.errors import ConfigError
 from risjax.config.io import apply_overrides, differences
+from risjax.experiments.ablate.variants import ahead, read_variants, training_path
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from risjax.stages import run_stages

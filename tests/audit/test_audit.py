@@ -6,9 +6,9 @@ import pytest
 
 import risjax.loss.total
 import risjax.train.loss_and_grad
-from risjax.audit import offences, operations, run_audit, trace_step
 from risjax.config import LossConfig
 from risjax.config.io import load_config
+from risjax.experiments.audit import offences, operations, run_audit, trace_step
 from risjax.loss.covariance_nmse import covariance_nmse
 from risjax.loss.total import Labels, make_labels
 from risjax.precision import Policy, upcast

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import risjax.train.trainer
-from risjax.audit import offences, operations, trace_step
 from risjax.checks import drop_checks, wait_for_checks
 from risjax.config import CovarianceConfig, LossConfig, PrecisionConfig
 from risjax.config.io import load_config
+from risjax.experiments.audit import offences, operations, trace_step
 from risjax.linalg.hermitian import matmul
 from risjax.loss import Labels, loss_settings, total_loss
 from risjax.train import Trainer

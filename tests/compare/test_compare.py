@@ -16,8 +16,8 @@ from tests.tiny import tiny_config
 
 pytest.importorskip("torch", reason="the comparison needs PyTorch: pip install -e '.[torch]'")
 
-from risjax.compare import run as stage
-from risjax.compare.nan_map import counts, nan_map
+from risjax.experiments.compare import run as stage
+from risjax.experiments.compare.nan_map import counts, nan_map
 
 SETTINGS = {
     "train.epochs": 1,

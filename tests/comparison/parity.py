@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from risjax import baseline
 from risjax.config import Config
 from risjax.data.stream import scene_batch
+from risjax.experiments import torch_baseline as baseline
 from risjax.keys import Purpose
 from risjax.types import Scene
 from tests.tiny import tiny_config

@@ -6,10 +6,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the PyTorch baseline needs it: pip install -e '.[torch]'")
 
-from risjax import baseline  # noqa: E402
-from risjax.baseline.casting import Packed, join, narrow  # noqa: E402
-from risjax.baseline.runtime import set_matmul_precision  # noqa: E402
 from risjax.config.io import apply_overrides  # noqa: E402
+from risjax.experiments import torch_baseline as baseline  # noqa: E402
+from risjax.experiments.torch_baseline.casting import Packed, join, narrow  # noqa: E402
+from risjax.experiments.torch_baseline.runtime import set_matmul_precision  # noqa: E402
 from risjax.model import build  # noqa: E402
 from tests.comparison.parity import configuration, eager, gradients, same_scenes  # noqa: E402
 

@@ -9,12 +9,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="comparing with PyTorch needs it: pip install -e '.[torch]'")
 
-from risjax import baseline  # noqa: E402
-from risjax.baseline.geometry import make_places  # noqa: E402
-from risjax.baseline.loss import weights_at  # noqa: E402
-from risjax.baseline.peaks import make_peaks  # noqa: E402
 from risjax.config import LossConfig  # noqa: E402
 from risjax.config.io import apply_overrides  # noqa: E402
+from risjax.experiments import torch_baseline as baseline  # noqa: E402
+from risjax.experiments.torch_baseline.geometry import make_places  # noqa: E402
+from risjax.experiments.torch_baseline.loss import weights_at  # noqa: E402
+from risjax.experiments.torch_baseline.peaks import make_peaks  # noqa: E402
 from risjax.loss import at_progress, loss_settings, make_labels, total_loss  # noqa: E402
 from risjax.loss import make_peaks as our_peaks  # noqa: E402
 from risjax.loss import make_places as our_places  # noqa: E402

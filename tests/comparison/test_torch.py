@@ -7,9 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="comparing with PyTorch needs it: pip install -e '.[torch]'")
 
-from risjax import baseline  # noqa: E402
-from risjax.baseline.geometry import make_places  # noqa: E402
-from risjax.baseline.network import prediction  # noqa: E402
+from risjax.experiments import torch_baseline as baseline  # noqa: E402
+from risjax.experiments.torch_baseline.geometry import make_places  # noqa: E402
+from risjax.experiments.torch_baseline.network import prediction  # noqa: E402
 from risjax.loss import loss_settings, make_labels, total_loss  # noqa: E402
 from risjax.model import build, make_inputs  # noqa: E402
 from risjax.physics.images import NOISE_TO_SIGNAL_RANGE  # noqa: E402

@@ -27,9 +27,9 @@ from risjax.config.evaluate import Method
 from risjax.config.loss import GeometryTermConfig
 from risjax.covariance import factor_of_sources
 from risjax.data.stream import scene_batch
-from risjax.evaluate import evaluate, measure, stored_estimates, stored_fits
-from risjax.evaluate.methods import covariance_metrics, make_method
-from risjax.evaluate.scenes import bound_std, load_scenes
+from risjax.experiments.evaluate import evaluate, measure, stored_estimates, stored_fits
+from risjax.experiments.evaluate.methods import covariance_metrics, make_method
+from risjax.experiments.evaluate.scenes import bound_std, load_scenes
 from risjax.keys import Purpose
 from risjax.pipeline import make_pipeline
 from risjax.runs.run_directory import RunDirectory

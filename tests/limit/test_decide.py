@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from risjax.config import ToleranceConfig
-from risjax.limit.decide import decide_by_f1, decide_by_gospa, polar, rank_by_matches
+from risjax.experiments.bayes_limit.decide import decide_by_f1, decide_by_gospa, polar, rank_by_matches
 from risjax.metrics.matching import cartesian
 
 TOLERANCE = ToleranceConfig()

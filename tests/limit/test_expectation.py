@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from risjax.config import ToleranceConfig
-from risjax.limit.expectation import expectations, expected_ratios
-from risjax.limit.run import _as_estimates
-from risjax.limit.subspace import Overlaps
+from risjax.experiments.bayes_limit.expectation import expectations, expected_ratios
+from risjax.experiments.bayes_limit.run import _as_estimates
+from risjax.experiments.bayes_limit.subspace import Overlaps
 from risjax.metrics import Ratio, scene_weights
 
 TOLERANCE = ToleranceConfig()

@@ -8,9 +8,16 @@ from scipy.stats import ks_2samp
 
 from risjax.config.io import apply_overrides
 from risjax.estimators.likelihood import statistics
-from risjax.limit.likelihood import unit_power
-from risjax.limit.places import CELLS, bright_places, draw_place, place_log_density
-from risjax.limit.prior import amplitude_variance, bounds, draw_coordinates, log_density, require_sampled_laws, to_polar
+from risjax.experiments.bayes_limit.likelihood import unit_power
+from risjax.experiments.bayes_limit.places import CELLS, bright_places, draw_place, place_log_density
+from risjax.experiments.bayes_limit.prior import (
+    amplitude_variance,
+    bounds,
+    draw_coordinates,
+    log_density,
+    require_sampled_laws,
+    to_polar,
+)
 from risjax.physics.scene import draw_scene
 from tests.tiny import tiny_config
 

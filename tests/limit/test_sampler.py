@@ -10,9 +10,15 @@ import pytest
 from risjax.config.io import apply_overrides
 from risjax.config.limit import LimitConfig
 from risjax.estimators.likelihood import statistics
-from risjax.limit.likelihood import all_products, amplitudes, log_likelihood, replace_vector, unit_power
-from risjax.limit.prior import amplitude_variance, bounds, draw_coordinates, log_density, to_polar
-from risjax.limit.sampler import sample_posterior
+from risjax.experiments.bayes_limit.likelihood import (
+    all_products,
+    amplitudes,
+    log_likelihood,
+    replace_vector,
+    unit_power,
+)
+from risjax.experiments.bayes_limit.prior import amplitude_variance, bounds, draw_coordinates, log_density, to_polar
+from risjax.experiments.bayes_limit.sampler import sample_posterior
 from risjax.physics.array import steering
 from risjax.physics.scene import draw_scene
 from tests.tiny import tiny_config

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from risjax.config import PhysicsConfig
-from risjax.limit.subspace import overlaps
+from risjax.experiments.bayes_limit.subspace import overlaps
 from risjax.physics.array import steering
 from risjax.types import Sources
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from risjax.audit import operations, trace_step
 from risjax.config.io import load_config
+from risjax.experiments.audit import operations, trace_step
 from risjax.model.products import linear, plus
 
 RNG = np.random.default_rng(0)

@@ -158,7 +158,7 @@ def write_search(directory: RunDirectory) -> None:
 
 
 def write_evaluation(directory: RunDirectory, names: tuple[str, ...], scenes: int) -> None:
-    """``metrics.json`` and ``estimates.npz``, as `risjax.evaluate` writes them."""
+    """``metrics.json`` and ``estimates.npz``, as `risjax.experiments.evaluate` writes them."""
     arrays: dict[str, np.ndarray] = {}
     result: dict = {"sources": {}}
     for seed, name in enumerate(names):

@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 from risjax.config import Distribution
 from risjax.config.io import apply_overrides, to_yaml
+from risjax.experiments.search import open_study
+from risjax.experiments.search.slots import END
+from risjax.experiments.search.storage import close_storage
 from risjax.runs.run_directory import RunDirectory
-from risjax.search import open_study
-from risjax.search.slots import END
-from risjax.search.storage import close_storage
 from tests.search.fake import make_config
 from tests.search.test_kills import ROOT, go, records, wait_until, worker
 from tests.tiny import tiny_config

@@ -13,10 +13,10 @@ from typing import Any
 import optuna
 
 from risjax.config import Config, Distribution, SearchConfig
+from risjax.experiments.search import search
+from risjax.experiments.search.objective import Verdict, pruned
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
-from risjax.search import search
-from risjax.search.objective import Verdict, pruned
 from risjax.train.health import NonFiniteTraining
 
 SPACE = {

@@ -10,10 +10,10 @@ from contextlib import ExitStack
 
 import pytest
 
+from risjax.experiments.search import open_study
+from risjax.experiments.search.slots import END
+from risjax.experiments.search.storage import close_storage
 from risjax.runs.run_directory import RunDirectory
-from risjax.search import open_study
-from risjax.search.slots import END
-from risjax.search.storage import close_storage
 from tests.search.fake import make_config
 from tests.search.test_kills import ROOT, go, records, wait_until, worker
 
@@ -21,7 +21,7 @@ _SERVE = """
 import sys, warnings
 warnings.simplefilter("ignore")
 import optuna
-from risjax.search.storage import open_storage
+from risjax.experiments.search.storage import open_storage
 from pathlib import Path
 storage = open_storage(f"sqlite:///{sys.argv[1]}/study.db", Path(sys.argv[1]))
 optuna.storages.run_grpc_proxy_server(storage, host="127.0.0.1", port=int(sys.argv[2]))

@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from risjax.search.heartbeat import BEAT, OWNER, Watch, alive, identity, process_start
+from risjax.experiments.search.heartbeat import BEAT, OWNER, Watch, alive, identity, process_start
 
 
 def running(number: int = 0, **attributes) -> optuna.trial.FrozenTrial:
@@ -39,7 +39,7 @@ def test_a_killed_process_is_dead_at_once_even_as_a_zombie():
 
 def test_a_worker_elsewhere_is_dead_when_it_has_been_silent_for_six_beats(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("risjax.search.heartbeat.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("risjax.experiments.search.heartbeat.time.monotonic", lambda: now[0])
     owner = {"machine": "elsewhere", "pid": os.getpid(), "start": "1"}
     watch = Watch(heartbeat_s=10.0)
     for beat in range(3):
@@ -52,7 +52,7 @@ def test_a_worker_elsewhere_is_dead_when_it_has_been_silent_for_six_beats(monkey
 
 def test_a_trial_that_nobody_signs_is_dead_after_ten_seconds(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("risjax.search.heartbeat.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("risjax.experiments.search.heartbeat.time.monotonic", lambda: now[0])
     watch = Watch(heartbeat_s=10.0)
     assert not watch.is_signed(running())
     assert not watch.is_dead(running())

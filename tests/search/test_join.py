@@ -3,10 +3,10 @@
 import pytest
 
 from risjax.config.io import apply_overrides
+from risjax.experiments.search import study
 from risjax.runs.open_run import open_run_directory
 from risjax.runs.run_directory import RunDirectoryBusy, RunDirectoryError
 from risjax.runs.terminal import Terminal
-from risjax.search import study
 from risjax.stages import run_stages
 from tests.search.fake import FakeTrain, make_config
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from risjax.experiments.search import open_study, search
+from risjax.experiments.search.slots import DIED, END, WITHDRAWN
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
-from risjax.search import open_study, search
-from risjax.search.slots import DIED, END, WITHDRAWN
 from tests.search.fake import FakeTrain, make_config
 
 ROOT = Path(__file__).resolve().parents[2]

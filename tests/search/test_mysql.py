@@ -15,10 +15,10 @@ import numpy as np
 import optuna
 import pytest
 
+from risjax.experiments.search import StorageError, search
+from risjax.experiments.search.storage import close_storage, open_storage
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
-from risjax.search import StorageError, search
-from risjax.search.storage import close_storage, open_storage
 from tests.search.database import (
     PASSWORD,
     QUOTED,

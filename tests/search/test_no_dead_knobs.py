@@ -17,10 +17,10 @@ from risjax.config import Config
 from risjax.config.errors import ConfigError, setting_paths
 from risjax.config.io import apply_overrides, load_config
 from risjax.data.stream import scene_batch
+from risjax.experiments.search.space import check_space, probes
 from risjax.keys import Purpose
 from risjax.model import build
 from risjax.pipeline import make_pipeline
-from risjax.search.space import check_space, probes
 from risjax.train.settings import ProgramKey, Settings, make_settings, program_key
 from risjax.train.state import init_state
 from risjax.train.step import make_step

@@ -5,10 +5,10 @@ import pytest
 
 from risjax.config import Config, Distribution
 from risjax.config.io import apply_overrides, load_config
+from risjax.experiments.search import search
+from risjax.experiments.search.population import groups
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
-from risjax.search import search
-from risjax.search.population import groups
 from tests.search.fake import FakeTrain, fake_population, make_config
 
 QUIET = Terminal(quiet=True)

@@ -11,10 +11,10 @@ import optuna
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from risjax.experiments.search import StorageError, search
+from risjax.experiments.search.storage import JournalLock, close_storage, cut_torn_line, open_storage
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
-from risjax.search import StorageError, search
-from risjax.search.storage import JournalLock, close_storage, cut_torn_line, open_storage
 from tests.search.fake import FakeTrain, make_config
 
 
@@ -52,7 +52,7 @@ def test_a_study_with_a_torn_last_line_goes_on(tmp_path):
 _HOLD_THE_LOCK = """
 import sys, time
 from pathlib import Path
-from risjax.search.storage import JournalLock
+from risjax.experiments.search.storage import JournalLock
 JournalLock(Path(sys.argv[1])).acquire()
 print("held", flush=True)
 time.sleep(60)
@@ -110,8 +110,8 @@ def test_a_race_for_an_empty_database_is_no_failed_try(tmp_path, monkeypatch):
             raise OperationalError("SELECT", None, Exception("gone away"))
         return optuna.storages.InMemoryStorage()
 
-    monkeypatch.setattr("risjax.search.storage._connect", connect)
-    monkeypatch.setattr("risjax.search.storage._PAUSES_S", (0.01, 0.01))
+    monkeypatch.setattr("risjax.experiments.search.storage._connect", connect)
+    monkeypatch.setattr("risjax.experiments.search.storage._PAUSES_S", (0.01, 0.01))
     open_storage("mysql+pymysql://host/db", tmp_path)
 
 
@@ -126,8 +126,8 @@ def test_what_optuna_wraps_is_looked_through(tmp_path, monkeypatch, failures):
             raise optuna.exceptions.StorageInternalError("An exception is raised during the commit.") from lost
         return optuna.storages.InMemoryStorage()
 
-    monkeypatch.setattr("risjax.search.storage._connect", connect)
-    monkeypatch.setattr("risjax.search.storage._PAUSES_S", (0.01, 0.01))
+    monkeypatch.setattr("risjax.experiments.search.storage._connect", connect)
+    monkeypatch.setattr("risjax.experiments.search.storage._PAUSES_S", (0.01, 0.01))
     with nullcontext() if failures == 2 else pytest.raises(StorageError, match="gone away"):
         open_storage("mysql+pymysql://host/db", tmp_path)
 
@@ -136,7 +136,7 @@ def test_what_always_exists_already_is_given_up(tmp_path, monkeypatch):
     def connect(url):
         raise OperationalError("CREATE TABLE", None, Exception("Table 'studies' already exists"))
 
-    monkeypatch.setattr("risjax.search.storage._connect", connect)
-    monkeypatch.setattr("risjax.search.storage._PAUSES_S", (0.01, 0.01))
+    monkeypatch.setattr("risjax.experiments.search.storage._connect", connect)
+    monkeypatch.setattr("risjax.experiments.search.storage._PAUSES_S", (0.01, 0.01))
     with pytest.raises(StorageError, match="already exists"):
         open_storage("mysql+pymysql://host/db", tmp_path)

@@ -7,9 +7,9 @@ import pytest
 
 from risjax.config import Config, Distribution
 from risjax.config.io import load_config
+from risjax.experiments.search import SearchError, SearchOutcome, search
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
-from risjax.search import SearchError, SearchOutcome, search
 from tests.search.fake import FakeTrain, make_config, metric_of
 
 LAYERS = {"model.layers": Distribution(integer=(1, 6))}

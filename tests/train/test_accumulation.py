@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from risjax.audit.stage import trace_step
 from risjax.config.errors import ConfigError
 from risjax.config.io import apply_overrides
+from risjax.experiments.audit.stage import trace_step
 from risjax.train import Trainer, health
 from risjax.train.mesh import _count
 from tests.tiny import tiny_config

@@ -8,7 +8,7 @@ import pytest
 from risjax.checks import wait_for_checks
 from risjax.config import Config
 from risjax.config.io import apply_overrides
-from risjax.evaluate.methods import Batch, make_method
+from risjax.experiments.evaluate.methods import Batch, make_method
 from risjax.metrics import quick
 from risjax.model import build
 from risjax.pipeline import make_pipeline

@@ -3,7 +3,7 @@
 import pytest
 
 import risjax.train.loss_and_grad
-from risjax.audit import trace_step
+from risjax.experiments.audit import trace_step
 from risjax.precision import HALF_LIMIT
 from tests.tiny import tiny_config
 

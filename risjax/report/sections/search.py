@@ -18,7 +18,7 @@ from risjax.report.words import NOTHING, duration, metric_name, number
 
 _MOST_ROWS = 30
 _SEPARATED = 2.0
-"""The ratio of spreads from which on trials count as separated, as in `risjax.search`."""
+"""The ratio of spreads from which on trials count as separated, as in `risjax.experiments.search`."""
 
 
 def search_section(run: Run) -> Iterator[Section]:

@@ -1,7 +1,0 @@
-"""The proof, from the traced program, that nothing of the loss runs below full precision."""
-
-from risjax.audit.rules import Offence, offences
-from risjax.audit.stage import run_audit, trace_step
-from risjax.audit.walk import Operation, operations
-
-__all__ = ["Offence", "Operation", "offences", "operations", "run_audit", "trace_step"]

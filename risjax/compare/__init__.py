@@ -1,5 +1,0 @@
-"""risjax against its PyTorch baseline: the same steps from the same weights on the same scenes."""
-
-from risjax.compare.run import compare
-
-__all__ = ["compare"]

@@ -1,0 +1,129 @@
+"""What the posterior expects of a set of sources, whoever named it: metrics without the luck of the true draw.
+
+A scene's truth is one draw of its posterior, and how many of its sources were within reach is mostly luck. Every other
+draw might have been the truth as well, so the mean of a metric over all of them has the same expectation and a fraction
+of the spread. The limit itself is bracketed: a decision judged by the draws that it was made from profits from their
+noise and is better than any estimator can be; one that half of the runs made, judged by the other half, suffers from
+its own, and is worse than the best.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from risjax.config import ToleranceConfig
+from risjax.experiments.bayes_limit.subspace import Overlaps
+from risjax.experiments.bayes_limit.tables import BOUNDS, DECISIONS, OVERLAP
+from risjax.metrics import Ratio, draw_ratios, score
+from risjax.metrics.bootstrap import Drawn, difference
+from risjax.types import Estimates, Sources
+
+METRICS = tuple(DECISIONS.values())
+
+
+def expected_ratios(
+    estimates: Estimates,
+    position: Float[np.ndarray, "S P K 3"],
+    active: Bool[np.ndarray, "S P K"],
+    tolerance: ToleranceConfig,
+    advance: Callable[[], None],
+) -> dict[str, Ratio]:
+    """The metrics of `DECISIONS`, every scene's numerator and denominator averaged over its draws.
+
+    Args:
+        estimates: leading axis S, host arrays.
+        position: draws of (azimuth, elevation, range) from each scene's posterior.
+        active: which of them are sources.
+        tolerance: gates and GOSPA's constants.
+        advance: called after every scene.
+    """
+    sums = {metric: np.zeros((2, len(active))) for metric in METRICS}
+    for scene, (drawn, present) in enumerate(zip(position, active, strict=True)):
+        said = Estimates(*(np.repeat(np.asarray(leaf)[scene][None], len(drawn), axis=0) for leaf in estimates))  # pyright: ignore[reportArgumentType]
+        truth = Sources(drawn, np.ones(present.shape, complex), present)  # pyright: ignore[reportArgumentType]
+        ratios = score(said, truth, tolerance).ratios
+        for metric, both in sums.items():
+            both[:, scene] = np.mean(ratios[metric].numerator), np.mean(ratios[metric].denominator)
+        advance()
+    return {metric: Ratio(both[0], both[1]) for metric, both in sums.items()}
+
+
+def expectations(
+    methods: Mapping[str, Estimates],
+    pooled: Mapping[str, Estimates],
+    alone: Sequence[Mapping[str, Estimates]],
+    position: Float[np.ndarray, "S R P K 3"],
+    active: Bool[np.ndarray, "S R P K"],
+    tolerance: ToleranceConfig,
+    weights: Float[np.ndarray, "D S"],
+    spans: Overlaps,
+    advance: Callable[[], None],
+) -> dict[str, Any]:
+    """Methods and limit, as the posterior expects them.
+
+    Args:
+        methods: estimates by method.
+        pooled: decisions made from the draws of all R replicates.
+        alone: decisions made from each of the `halves` of the replicates.
+        position: draws of all replicates.
+        active: which of them are sources.
+        tolerance: gates and GOSPA's constants.
+        weights: of the resampled scenes.
+        spans: the overlap of subspaces, of the same draws and of what methods fitted, those of them that did.
+        advance: called after every scene of every one of the ``methods``, the ``pooled`` and the ``alone``.
+
+    Returns:
+        ``{"methods": {name: {metric: interval}}, "limit": {metric: {"above", "below"}}, "minus_limit": {name: {metric:
+        {"above", "below"}}}}``; ``above`` is what bounds the limit from its better side.
+    """
+    every = pool(position), pool(active)
+    drawn = {
+        name: draw_ratios(expected_ratios(one, *every, tolerance, advance) | spans.of_method(name), weights)
+        for name, one in methods.items()
+    }
+    limit: dict[str, dict[str, Drawn]] = {OVERLAP: draw_ratios(spans.limit, weights)}
+    for name, metric in DECISIONS.items():
+        above = expected_ratios(pooled[name], *every, tolerance, advance)[metric]
+        others = zip(alone, reversed(halves(position)), reversed(halves(active)), strict=True)
+        below = _mean(
+            [
+                expected_ratios(one[name], pool(drawn), pool(present), tolerance, advance)[metric]
+                for one, drawn, present in others
+            ]
+        )
+        limit[metric] = draw_ratios(dict(zip(BOUNDS, (above, below), strict=True)), weights)
+    return {
+        "methods": {name: _intervals(figures) for name, figures in drawn.items()},
+        "limit": {metric: _intervals(ends) for metric, ends in limit.items()},
+        "minus_limit": {
+            name: {
+                metric: {end: difference(figures[metric], one) for end, one in ends.items()}
+                for metric, ends in limit.items()
+                if metric in figures
+            }
+            for name, figures in drawn.items()
+        },
+    }
+
+
+def _intervals(figures: Mapping[str, Drawn]) -> dict[str, dict[str, float | int | None]]:
+    return {name: one.interval() for name, one in figures.items()}
+
+
+def _mean(ratios: Sequence[Ratio]) -> Ratio:
+    return Ratio(
+        np.mean([one.numerator for one in ratios], axis=0), np.mean([one.denominator for one in ratios], axis=0)
+    )
+
+
+def pool(values: np.ndarray) -> np.ndarray:
+    """The draws of all replicates one after another, [S, R P, ...]."""
+    return values.reshape(len(values), -1, *values.shape[3:])
+
+
+def halves(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first half of the replicates and the others, of [S, R, ...]."""
+    middle = values.shape[1] // 2
+    return values[:, :middle], values[:, middle:]

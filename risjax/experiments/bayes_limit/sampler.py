@@ -1,0 +1,180 @@
+"""The posterior of one scene, by brute force: sequential Monte Carlo from the prior to the posterior.
+
+Particles start from the simulator's own prior, over the number of sources too. The likelihood is switched on along
+adaptive temperatures (Del Moral, Doucet, Jasra, J. R. Stat. Soc. B 68, 2006; Jasra et al., Scand. J. Stat. 38, 2011);
+at each the particles are weighted, resampled and moved. Many starts at once are what a posterior of many modes needs,
+and two independent runs that agree are what shows that there were enough.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from risjax.config import PhysicsConfig
+from risjax.config.limit import LimitConfig
+from risjax.estimators.likelihood import Statistics, statistics
+from risjax.experiments.bayes_limit.likelihood import all_products, clean_power, log_likelihood, unit_power
+from risjax.experiments.bayes_limit.moves import State, Target, move_scale, move_sources
+from risjax.experiments.bayes_limit.places import bright_places
+from risjax.experiments.bayes_limit.prior import (
+    Bounds,
+    amplitude_variance,
+    bounds,
+    draw_coordinates,
+    draw_count,
+    to_polar,
+)
+from risjax.physics.array import steering
+from risjax.physics.distributions import complex_normal
+from risjax.types import Geometry, Observation
+
+_MAX_TEMPERATURES = 200
+_BISECTIONS = 30
+_PHASE_CURVATURE = 100.0
+"""Variance of a steering vector's phase across 12 x 12 elements at half a wavelength, per (rad of angle)^2; it scales a
+walk's smallest step, nothing more."""
+
+
+class Samples(NamedTuple):
+    """Equally weighted draws from the posterior, and how the run went.
+
+    Attributes:
+        position: (azimuth [rad], elevation [rad], range [m]), [P, K, 3].
+        active: [P, K].
+        log_evidence: estimate of log p(y) up to a constant of the scene, [].
+        temperatures: how many were needed, []; the run failed if it reached `_MAX_TEMPERATURES` below t = 1.
+        reached: last inverse temperature, 1 unless the run failed, [].
+        ancestors: different ancestors of the prior that the final particles descend from, [].
+        acceptance: share of source moves accepted at t = 1, [].
+    """
+
+    position: Float[Array, "*batch P K 3"]
+    active: Bool[Array, "*batch P K"]
+    log_evidence: Float[Array, "*batch"]
+    temperatures: Int[Array, "*batch"]
+    reached: Float[Array, "*batch"]
+    ancestors: Int[Array, "*batch"]
+    acceptance: Float[Array, "*batch"]
+
+
+class _Run(NamedTuple):
+    particles: State
+    ancestor: Int[Array, " P"]
+    temperature: Float[Array, ""]
+    log_evidence: Float[Array, ""]
+    round: Int[Array, ""]
+
+
+def sample_posterior(
+    key: Key[Array, ""], observation: Observation, physics: PhysicsConfig, settings: LimitConfig
+) -> Samples:
+    """Draws from p(sources, number of sources | snapshots) under the simulator's own laws.
+
+    Blind to everything but the observation. One scene at a time: its particles are the batch.
+
+    Args:
+        key: of this run.
+        observation: one scene.
+        physics: the law of the scenes; ``require_sampled_laws`` says which are supported.
+        settings: particles, moves, resampling.
+    """
+    limits, geometry = bounds(physics.scene), observation.geometry
+    data, log_scale = unit_power(statistics(observation, physics))
+    places = bright_places(data, limits, physics, geometry)
+    log_gain = jnp.asarray(limits.log_gain) - log_scale
+    start_key, run_key, last_key = jax.random.split(key, 3)
+    particles = jax.vmap(lambda key: _draw_prior(key, physics, limits, geometry, log_gain, data))(
+        jax.random.split(start_key, settings.particles)
+    )
+
+    def target_at(particles: State, temperature: Float[Array, ""]) -> Target:
+        precision = 2 * _PHASE_CURVATURE * data.num_measurements * temperature * jnp.mean(jnp.exp(-particles.log_noise))
+        smallest = jnp.clip(0.3 / jnp.sqrt(precision), 1e-5, 0.1)
+        return Target(data, places, log_gain, temperature, smallest)
+
+    def move(key: Key[Array, ""], particles: State, temperature: Array, count: int) -> tuple[State, Float[Array, ""]]:
+        target = target_at(particles, temperature)
+
+        def once(particles: State, key: Key[Array, ""]) -> tuple[State, Float[Array, ""]]:
+            def one(key: Key[Array, ""], state: State) -> tuple[State, Bool[Array, ""]]:
+                source_key, scale_key = jax.random.split(key)
+                state, accepted = move_sources(source_key, state, target, limits, physics, geometry)
+                return move_scale(scale_key, state, target, limits, physics)[0], accepted
+
+            moved, accepted = jax.vmap(one)(jax.random.split(key, settings.particles), particles)
+            return moved, jnp.mean(accepted)
+
+        moved, accepted = jax.lax.scan(once, particles, jax.random.split(key, count))
+        return moved, jnp.mean(accepted)
+
+    def advance(run: _Run) -> _Run:
+        resample_key, move_key = jax.random.split(jax.random.fold_in(run_key, run.round))
+        logs = jax.vmap(lambda state: log_likelihood(state.products, state.amplitude, state.log_noise, data))(
+            run.particles
+        )
+        step = _next_step(logs, 1 - run.temperature, settings.kept_share)
+        temperature = jnp.where(step >= 1 - run.temperature, 1.0, run.temperature + step)
+        chosen = _resample(resample_key, step * logs)
+        particles = jax.tree.map(lambda leaf: leaf[chosen], run.particles)
+        evidence = run.log_evidence + jax.nn.logsumexp(step * logs) - jnp.log(settings.particles)
+        particles, _ = move(move_key, particles, temperature, settings.moves)
+        return _Run(particles, run.ancestor[chosen], temperature, evidence, run.round + 1)
+
+    zero = jnp.zeros(())
+    first = _Run(particles, jnp.arange(settings.particles), zero, zero, jnp.zeros((), int))
+    run = jax.lax.while_loop(lambda run: (run.temperature < 1) & (run.round < _MAX_TEMPERATURES), advance, first)
+    particles, acceptance = move(last_key, run.particles, run.temperature, settings.last_moves)
+    ancestors = jnp.sum(jnp.bincount(run.ancestor, length=settings.particles) > 0)
+    return Samples(
+        to_polar(particles.q), particles.active, run.log_evidence, run.round, run.temperature, ancestors, acceptance
+    )
+
+
+def _draw_prior(
+    key: Key[Array, ""],
+    physics: PhysicsConfig,
+    limits: Bounds,
+    geometry: Geometry | None,
+    log_gain: Float[Array, "2"],
+    data: Statistics,
+) -> State:
+    slots = physics.scene.max_sources
+    count_key, place_key, gain_key, symbol_key, snr_key = jax.random.split(key, 5)
+    active = draw_count(count_key, limits, slots)
+    q = jax.vmap(lambda key: draw_coordinates(key, limits))(jax.random.split(place_key, slots))
+    vectors = jnp.where(active[:, None], steering(physics.array, to_polar(q), geometry), 0)
+    products = all_products(vectors, data)
+    gain = log_gain[0] + jax.random.uniform(gain_key) * (log_gain[1] - log_gain[0])
+    symbols = complex_normal(symbol_key, (slots,), q.dtype)
+    amplitude = jnp.where(active, symbols * jnp.sqrt(amplitude_variance(q, gain, physics)), 0)
+    log_snr = limits.log_snr[0] + jax.random.uniform(snr_key) * (limits.log_snr[1] - limits.log_snr[0])
+    log_noise = jnp.log(clean_power(products, amplitude, data)) - log_snr
+    return State(q, active, amplitude, gain, log_noise, products)
+
+
+def _next_step(logs: Float[Array, " P"], rest: Float[Array, ""], kept: float) -> Float[Array, ""]:
+    """The largest step of temperature that keeps an effective share of the particles, by bisection of its logarithm."""
+    logs = logs - jnp.max(logs)
+
+    def share(step: Array) -> Array:
+        weights = jnp.exp(step * logs)
+        return jnp.sum(weights) ** 2 / (jnp.sum(weights**2) * logs.shape[0])
+
+    def halve(_: Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = ends
+        middle = 0.5 * (low + high)
+        enough = share(jnp.exp(middle)) >= kept
+        return jnp.where(enough, middle, low), jnp.where(enough, high, middle)
+
+    low, _ = jax.lax.fori_loop(0, _BISECTIONS, halve, (jnp.full_like(rest, -35.0), jnp.log(rest)))
+    return jnp.where(share(rest) >= kept, rest, jnp.exp(low))
+
+
+def _resample(key: Key[Array, ""], log_weights: Float[Array, " P"]) -> Int[Array, " P"]:
+    """Systematic resampling."""
+    count = log_weights.shape[0]
+    passed = jnp.cumsum(jax.nn.softmax(log_weights))
+    places = (jnp.arange(count) + jax.random.uniform(key)) / count
+    return jnp.minimum(jnp.searchsorted(passed, places), count - 1)

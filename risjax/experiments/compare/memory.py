@@ -1,0 +1,104 @@
+"""Peak memory of one framework's training, on a CPU: a process of its own for each.
+
+The only honest figure there is the resident memory of a process in which nothing else happened. Both import both
+libraries; counted is the peak during steps after the first ones (which compile), less what importing took. What
+compiling left behind is in it, as it is for a user.
+
+    python -m risjax.experiments.compare.memory risjax|pytorch CONFIG.yaml SCENES.npz compile|eager
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from risjax.config import Config
+from risjax.config.io import from_yaml, to_yaml
+from risjax.experiments import torch_baseline as baseline
+from risjax.experiments.compare.contest import made_scenes
+from risjax.train import Trainer
+
+_STEPS = 3
+
+
+def peak_memory(framework: str, config: Config, *, compile_network: bool) -> dict[str, Any]:
+    """Runs a few steps of a configuration in a fresh process.
+
+    Returns:
+        ``{"peak_bytes", "imported_bytes", "net_bytes"}``, or ``{"error": why not}``.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        config_path, scenes_path = Path(folder) / "config.yaml", Path(folder) / "scenes.npz"
+        config_path.write_text(to_yaml(config), encoding="utf-8")
+        tensors = made_scenes(Trainer(config), 0, 2 * _STEPS).tensors
+        np.savez(scenes_path, **{name: values.numpy() for name, values in tensors.items()})  # pyright: ignore[reportArgumentType]
+        mode = "compile" if compile_network else "eager"
+        command = [
+            sys.executable,
+            "-m",
+            "risjax.experiments.compare.memory",
+            framework,
+            str(config_path),
+            str(scenes_path),
+            mode,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return {"error": (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]}
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def main(framework: str, config_path: str, scenes_path: str, mode: str) -> None:
+    """Trains a few steps and prints the figures as one line of JSON."""
+    imported = _resident_bytes()
+    config = from_yaml(Path(config_path).read_text(encoding="utf-8"))
+    if framework == "risjax":
+        trainer = Trainer(config)
+        state = trainer.init()
+        for step in range(2 * _STEPS):
+            if step == _STEPS:
+                _forget_peak()
+            state, _ = trainer.advance(state)
+            int(state.step)  # waits
+    else:
+        with np.load(scenes_path) as file:
+            scenes = baseline.MadeScenes({name: file[name] for name in file.files})
+        theirs = baseline.Trainer(config, options=baseline.BaselineOptions(compile=mode == "compile"))
+        for step, batch in enumerate(baseline.make_loader(scenes, config.train.batch_size)):
+            if step == _STEPS:
+                _forget_peak()
+            theirs.step(batch)
+    peak = _peak_bytes()
+    print(json.dumps({"peak_bytes": peak, "imported_bytes": imported, "net_bytes": peak - imported}))
+
+
+def _forget_peak() -> None:
+    """Linux takes the peak of resident memory back to what is resident now; elsewhere it stays the process's."""
+    path = Path("/proc/self/clear_refs")
+    if path.exists():
+        path.write_text("5")
+
+
+def _resident_bytes() -> int:
+    return _status("VmRSS")
+
+
+def _peak_bytes() -> int:
+    return _status("VmHWM")
+
+
+def _status(field: str) -> int:
+    path = Path("/proc/self/status")
+    if not path.exists():  # macOS counts in bytes, and knows the peak alone
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    line = next(line for line in path.read_text().splitlines() if line.startswith(field))
+    return 1024 * int(line.split()[1])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

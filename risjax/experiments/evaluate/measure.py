@@ -1,0 +1,226 @@
+"""One method after the other on the same scenes, timed, kept scene by scene in ``estimates.npz``.
+
+The file holds ``<source>/truth/<field>`` and ``<source>/<method>/<field>`` with the fields of `Estimates`, those of
+what was fitted (``fit_position`` ...), per-scene metrics such as ``nmse``, and ``seconds`` = (compilation, a scene in
+the steady state). It is rewritten after every method, so that what was interrupted goes on with the next one.
+"""
+
+import hashlib
+import io
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from risjax.config import Config, PhysicsConfig
+from risjax.config.evaluate import Method
+from risjax.covariance import factor_of_sources
+from risjax.experiments.evaluate.methods import (
+    LEARNED,
+    ORACLE,
+    TOLD_K,
+    Batch,
+    Found,
+    covariance_metrics,
+    make_method,
+    needs_common_field,
+)
+from risjax.experiments.evaluate.scenes import EvaluationScenes
+from risjax.model import Params
+from risjax.runs.run_directory import RunDirectory, write_atomically
+from risjax.runs.terminal import Bar
+from risjax.types import Estimates, Sources
+
+Arrays = dict[str, np.ndarray]
+Compiled = dict[Any, tuple[Callable[[Params | None, Batch], Found], float]]
+"""Programs and the seconds that they took to compile, by method, physics and shapes: sources may share them."""
+_PER_SCENE = ("nmse", "subspace_overlap", "nmse_of_fit", "subspace_overlap_of_fit")
+_LAYOUT = "with what was fitted"
+"""Changes with what is kept, so that what an earlier version left is made anew."""
+_FIT = "fit_"
+"""Prefix of the fields of what a method fitted, which are those of `Sources`."""
+
+
+def run_methods(
+    config: Config,
+    scenes: EvaluationScenes,
+    name: str,
+    params: Params | None,
+    stored: Arrays,
+    compiled: Compiled,
+    directory: RunDirectory,
+    bar: Bar,
+) -> tuple[dict[str, Arrays], list[str]]:
+    """Every method of ``config.evaluate`` on some scenes, those apart that ``stored`` holds already.
+
+    Args:
+        config: methods, covariance, estimator, network.
+        scenes: which.
+        name: what ``estimates.npz`` calls them.
+        params: of the network, for learned methods.
+        stored: what `read_estimates` found; the truth and each method's fields are added.
+        compiled: programs of the same configuration, kept for other scenes or other parameters.
+        directory: where ``estimates.npz`` is rewritten after every method.
+        bar: is advanced scene by scene.
+
+    Returns:
+        Each method's fields (those of `Estimates`, per-scene metrics, ``seconds``), and notes on those left out.
+    """
+    fingerprint = _fingerprint(config, scenes)
+    truth = {field: np.asarray(values) for field, values in scenes.sources._asdict().items()}
+    if scenes.snr_db is not None:
+        truth["snr_db"] = scenes.snr_db
+    stored |= {f"{name}/truth/{field}": values for field, values in truth.items()}
+    done: dict[str, Arrays] = {}
+    notes = []
+    for method in config.evaluate.methods:
+        refusal = _refusal(config, scenes, method)
+        if refusal:
+            notes.append(f"{method} is left out: {refusal}")
+            continue
+        prefix = f"{name}/{method}/"
+        mark = fingerprint + (_digest(params) if method in LEARNED else "")
+        if str(stored.get(prefix + "fingerprint", "")) != mark:
+            fields = _run_method(config, scenes, method, params, compiled, bar)
+            stored |= {prefix + field: values for field, values in fields.items()}
+            stored[prefix + "fingerprint"] = np.asarray(mark)
+            _write(directory, stored)
+        else:
+            bar.advance(len(scenes.sources.active), method=f"{method} (kept)")
+        done[method] = {key.removeprefix(prefix): stored[key] for key in stored if key.startswith(prefix)}
+    return done, notes
+
+
+def as_estimates(fields: Mapping[str, Any]) -> Estimates:
+    """The estimates among a method's fields."""
+    return Estimates(*(fields[field] for field in Estimates._fields))
+
+
+def fitted_sources(fields: Mapping[str, Any]) -> Sources | None:
+    """What the method fitted to the snapshots, among its fields; None where it fitted nothing."""
+    names = [_FIT + field for field in Sources._fields]
+    return Sources(*(fields[name] for name in names)) if names[0] in fields else None
+
+
+def per_scene_metrics(fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The metrics of whole scenes among a method's fields."""
+    return {metric: fields[metric] for metric in _PER_SCENE if metric in fields}
+
+
+def _run_method(
+    config: Config, scenes: EvaluationScenes, method: Method, params: Params | None, compiled: Compiled, bar: Bar
+) -> Arrays:
+    """A method's estimates, per-scene metrics and times; the last batch is filled up, so that there is one shape."""
+    num_scenes, size = len(scenes.sources.active), config.evaluate.batch_size
+    shown = Batch(
+        scenes.observation,
+        scenes.sources.active.sum(1).astype(np.int32) if method in TOLD_K else None,
+        jnp.asarray(scenes.label_factor) if method in ORACLE else None,
+    )
+
+    def batch_at(start: int) -> Batch:
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf[_rows_at(start, size, num_scenes)]), shown)
+
+    network = params if method in LEARNED else None
+    address = (method, scenes.physics, jax.tree.map(lambda leaf: leaf.shape[1:], shown))
+    if address not in compiled:
+        started = time.perf_counter()
+        program = _compile(config, scenes.physics, method, network, batch_at(0))
+        compiled[address] = program, time.perf_counter() - started
+    function, compile_s = compiled[address]
+    jax.block_until_ready(function(network, batch_at(0)))  # warm-up: the first call allocates
+    parts: list[Arrays] = []
+    seconds = []
+    for start in range(0, num_scenes, size):
+        batch = jax.block_until_ready(batch_at(start))
+        started = time.perf_counter()
+        found = jax.block_until_ready(function(network, batch))
+        seconds.append((time.perf_counter() - started) / size)
+        part = dict(zip(Estimates._fields, jax.device_get(found.estimates), strict=True))
+        if found.fitted is not None:
+            part |= {_FIT + field: values for field, values in jax.device_get(found.fitted)._asdict().items()}
+        parts.append(part | _compare(scenes, found, _rows_at(start, size, num_scenes)))
+        bar.advance(min(size, num_scenes - start), method=method)
+    arrays = {name: np.concatenate([part[name] for part in parts])[:num_scenes] for name in parts[0]}
+    return arrays | {"seconds": np.array([compile_s, np.median(seconds)])}
+
+
+def _compare(scenes: EvaluationScenes, found: Found, rows: np.ndarray) -> Arrays:
+    """How far the covariances that a method stands for are from the true ones of some scenes."""
+    if scenes.label_factor is None:
+        return {}
+    label = jnp.asarray(scenes.label_factor[rows])
+    count = jnp.asarray(scenes.sources.active[rows].sum(1).astype(np.int32))
+    compared = {} if found.factor is None else covariance_metrics(found.factor, label, count)
+    if found.fitted is not None:
+        geometry = jax.tree.map(lambda leaf: leaf[rows], scenes.observation.geometry)
+        factor = jax.vmap(lambda one, own: factor_of_sources(one, scenes.physics, own))(found.fitted, geometry)
+        of_fit = covariance_metrics(factor, label, count)
+        compared = compared | {f"{name}_of_fit": values for name, values in of_fit.items()}
+    return jax.device_get(compared)
+
+
+def _compile(
+    config: Config, physics: PhysicsConfig, method: Method, params: Params | None, batch: Batch
+) -> Callable[[Params | None, Batch], Found]:
+    """The program of a method; parameters are an argument, so that several networks of one shape share it."""
+    fixed = None if method in LEARNED else make_method(config, physics, method, None)
+
+    def run(params: Params | None, batch: Batch) -> Found:
+        return (fixed or make_method(config, physics, method, params))(batch)
+
+    return jax.jit(run).lower(params, batch).compile()
+
+
+def _rows_at(start: int, size: int, num_scenes: int) -> np.ndarray:
+    return np.minimum(np.arange(start, start + size), num_scenes - 1)
+
+
+def _refusal(config: Config, scenes: EvaluationScenes, method: Method) -> str | None:
+    if method in ORACLE and scenes.label_factor is None:
+        return "the true covariance is not known"
+    symbols = scenes.physics.scene.symbols
+    if needs_common_field(method, config.model) and symbols != "constant":
+        return f"it needs one coherent field in all snapshots, got scene.symbols = {symbols}"
+    if method == "learned_geometry" and not config.model.geometry_slots:
+        return "the network has no geometry head (model.geometry_slots = 0)"
+    if method in LEARNED:
+        mine, theirs = config.physics.array, scenes.physics.array
+        if (mine.num_horizontal, mine.num_vertical) != (theirs.num_horizontal, theirs.num_vertical):
+            return "the network was made for another surface"
+    return None
+
+
+def _fingerprint(config: Config, scenes: EvaluationScenes) -> str:
+    """Of what a method's answer depends on, the network apart, and of what is kept of it."""
+    text = _LAYOUT + config.model_dump_json(include={"covariance", "estimator", "model", "precision"})
+    text += scenes.physics.model_dump_json()
+    digest = hashlib.sha256(text.encode())
+    for array in jax.tree.leaves((scenes.observation, scenes.sources)):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _digest(params: Params | None) -> str:
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(params):
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def read_estimates(directory: RunDirectory) -> Arrays:
+    """What an interrupted evaluation left; nothing where the file is absent or damaged."""
+    try:
+        with np.load(directory.estimates_path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError):
+        return {}
+
+
+def _write(directory: RunDirectory, arrays: Arrays) -> None:
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]  (no array is named allow_pickle)
+    write_atomically(directory.estimates_path, content.getvalue())

@@ -1,0 +1,113 @@
+"""How a configuration is drawn: TPE, seeded by the slot's number, and the pruners.
+
+Every slot gets a sampler of its own, seeded by (run.seed, slot). What it draws then depends on the results
+before it and on nothing else: not on how many draws this process made, nor on which process made them.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from risjax.config import Config, Distribution, SearchConfig
+from risjax.experiments.search.slots import slot_of
+
+_NO_BRACKET = -1
+
+
+class SlotSampler(BaseSampler):
+    """TPE (multivariate, constant liar) with a fresh generator for every slot."""
+
+    def __init__(self, *, seed: int, startup_trials: int):
+        self._seed = seed
+        self._startup_trials = startup_trials
+        self._current: tuple[int, TPESampler] | None = None
+
+    def _sampler(self, study: optuna.Study, trial: FrozenTrial) -> TPESampler:
+        if self._current is None or self._current[0] != trial.number:
+            seed = np.random.SeedSequence([self._seed, slot_of(study, trial)]).generate_state(1)[0]
+            self._current = trial.number, TPESampler(n_startup_trials=self._startup_trials, seed=int(seed))
+        return self._current[1]
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._sampler(study, trial).infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._sampler(study, trial).sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._sampler(study, trial).sample_independent(study, trial, param_name, param_distribution)
+
+
+class SlotHyperband(HyperbandPruner):
+    """Hyperband whose brackets follow the slot, and whose rungs ignore attempts that died.
+
+    Optuna's draws the bracket from the trial's number, which a retry changes, and lets the half-done rungs
+    of a dead attempt compete with its own retry. `_get_bracket_id` is where both are decided.
+    """
+
+    def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
+        if trial.state == TrialState.FAIL:
+            return _NO_BRACKET
+        if not self._pruners:
+            return 0
+        generator = np.random.default_rng(slot_of(study, trial))
+        share = np.array(self._trial_allocation_budgets) / self._total_trial_allocation_budget
+        return int(generator.choice(len(share), p=share))
+
+
+def make_pruner(search: SearchConfig) -> BasePruner:
+    """The pruner of ``search.pruner``. Epochs are counted from 1."""
+    match search.pruner:
+        case "median":
+            return MedianPruner(n_startup_trials=search.startup_trials, n_warmup_steps=search.warmup_epochs)
+        case "hyperband":
+            return SlotHyperband(min_resource=max(1, search.warmup_epochs), max_resource=search.epochs)
+        case "none":
+            return NopPruner()
+
+
+def make_sampler(config: Config) -> SlotSampler:
+    """The sampler of a study, seeded by the run."""
+    return SlotSampler(seed=config.run.seed, startup_trials=config.search.startup_trials)
+
+
+def suggest(trial: optuna.Trial, space: Mapping[str, Distribution]) -> dict[str, Any]:
+    """Draws every searched setting, in the space's order; returns {dotted path: value}."""
+    return {path: _suggest(trial, path, distribution) for path, distribution in space.items()}
+
+
+def values_of(params: Mapping[str, Any], space: Mapping[str, Distribution]) -> dict[str, Any]:
+    """An Optuna trial's parameters as {dotted path: value}: labels become the values they stand for."""
+    return {path: _labels(space[path]).get(value, value) for path, value in params.items() if path in space}
+
+
+def _suggest(trial: optuna.Trial, path: str, distribution: Distribution) -> Any:
+    if distribution.log_uniform is not None:
+        return trial.suggest_float(path, *distribution.log_uniform, log=True)
+    if distribution.uniform is not None:
+        return trial.suggest_float(path, *distribution.uniform)
+    if distribution.integer is not None:
+        return trial.suggest_int(path, *distribution.integer)
+    labels = _labels(distribution)
+    if labels:
+        return labels[trial.suggest_categorical(path, list(labels))]
+    return trial.suggest_categorical(path, list(distribution.choice or ()))
+
+
+def _labels(distribution: Distribution) -> dict[Any, Any]:
+    """{label: value} of a choice among lists, which Optuna stores by their JSON; empty for plain values."""
+    choice = distribution.choice or ()
+    if all(value is None or isinstance(value, bool | int | float | str) for value in choice):
+        return {}
+    return {json.dumps(value): value for value in choice}

@@ -1,0 +1,85 @@
+"""Do the trials separate? The spread of their values over the spread of one configuration under other seeds.
+
+A search ranks configurations by one training each. Where the same configuration, started from other seeds,
+scatters as widely as the trials do, the ranking is luck: below a ratio of 2 the search says so. Other seeds
+mean other initial parameters, training scenes and validation scenes.
+"""
+
+import statistics
+from typing import Any
+
+import optuna
+
+from risjax.config import Config
+from risjax.config.io import apply_overrides
+from risjax.config.metric import lower_is_better
+from risjax.experiments.search.objective import Train
+from risjax.experiments.search.space import trial_config
+from risjax.experiments.search.storage import exclusive
+from risjax.runs.run_directory import RunDirectory
+from risjax.runs.terminal import Terminal
+from risjax.train.health import NonFiniteTraining
+
+SEPARATED = 2.0
+"""The ratio from which on trials count as separated."""
+
+
+def measure_separation(
+    study: optuna.Study,
+    config: Config,
+    best: dict[str, Any],
+    values: list[float],
+    directory: RunDirectory,
+    *,
+    train: Train,
+) -> dict[str, Any] | None:
+    """Trains the best configuration under ``search.seeds`` other seeds and compares the spreads.
+
+    What a seed gave is kept in the study, so that it is not trained again; workers that share the run's
+    directory take turns.
+
+    Args:
+        study: the finished study.
+        config: the search's configuration.
+        best: the best trial's values, {dotted path: value}.
+        values: the values of all complete trials.
+        directory: the run; seed k trains in ``search/seeds/k``.
+        train: the training.
+
+    Returns:
+        ``seeds`` (a value each, None where a training was not finite), ``spread_of_trials``,
+        ``spread_of_seeds`` (standard deviations) and ``ratio``; None where there is too little to compare.
+    """
+    if config.search.seeds < 2 or len(values) < 3:
+        return None
+    seeds = []
+    with exclusive(directory.search / "seeds.lock"):
+        for number in range(1, config.search.seeds + 1):
+            name = f"value_of_seed_{number}"
+            attributes = study.user_attrs
+            if name not in attributes:
+                value = _train_seed(config, best, number, directory, train)
+                study.set_user_attr(name, value)
+            seeds.append(study.user_attrs[name])
+    finite = [value for value in seeds if value is not None]
+    if len(finite) < 2:
+        return None
+    trials, seed = statistics.stdev(values), statistics.stdev(finite)
+    ratio = trials / seed if seed > 0 else None
+    return {"seeds": seeds, "spread_of_trials": trials, "spread_of_seeds": seed, "ratio": ratio}
+
+
+def _train_seed(
+    config: Config, best: dict[str, Any], number: int, directory: RunDirectory, train: Train
+) -> float | None:
+    other = apply_overrides(trial_config(config, best), {"run.seed": config.run.seed + number})
+    seen: list[float] = []
+
+    def on_epoch(record: dict[str, Any]) -> None:
+        seen.append(float(record["validation"][config.search.metric]))
+
+    try:
+        train(other, RunDirectory(directory.search / "seeds" / str(number)), Terminal(quiet=True), on_epoch=on_epoch)
+    except NonFiniteTraining:
+        return None
+    return min(seen) if lower_is_better(config.search.metric) else max(seen)

@@ -1,0 +1,96 @@
+"""The network of `risjax.model` as ``torch.nn`` modules: the same names, so that weights cross over by name.
+
+Parameters are float32 (or float64); under ``torch.autocast`` products run in half precision and the residual stream
+stays in float32, as PyTorch's users have it.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from risjax.config import ArrayConfig, ModelConfig
+from risjax.experiments.torch_baseline.blocks import Block, layer_norm
+from risjax.experiments.torch_baseline.casting import Packed
+from risjax.experiments.torch_baseline.geometry import GeometryHead
+from risjax.experiments.torch_baseline.snapshots import SnapshotEncoder, SnapshotHead
+from risjax.model.features import num_channels
+
+Features = dict[str, Tensor]
+
+
+class BackprojectionEncoder(nn.Module):
+    """A transformer over patches of what the images show of each element."""
+
+    def __init__(self, array: ArrayConfig, config: ModelConfig):
+        super().__init__()
+        self.grid = (array.num_vertical, array.num_horizontal, config.patch)
+        channels = num_channels(config) * config.patch**2
+        patches = array.num_elements // config.patch**2
+        self.embed = nn.Linear(channels, config.width)
+        self.context = nn.Linear(2, config.width)
+        self.place = nn.Parameter(0.02 * torch.randn(patches, config.width))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = layer_norm(config.width)
+
+    def forward(self, features: Features) -> Tensor:
+        """``elements`` [B, N, C] and ``context`` [B, 2] to tokens [B, T, W]."""
+        tokens = self.embed(to_patches(features["elements"], *self.grid)) + self.place
+        tokens = tokens + self.context(features["context"])[:, None]
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.norm(tokens)
+
+
+class CovarianceHead(nn.Module):
+    """Each token emits the rows of F that belong to its elements; slots, where there are any, come beside it."""
+
+    def __init__(self, array: ArrayConfig, config: ModelConfig):
+        super().__init__()
+        self.grid = (array.num_vertical, array.num_horizontal, config.patch)
+        self.rows = nn.Linear(config.width, 2 * config.rank * config.patch**2)
+        self.geometry = GeometryHead(config) if config.geometry_slots else None
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        """Tokens to the real and imaginary parts of F, [B, N, rank] each, and to what slots say."""
+        real, imag = from_patches(self.rows(tokens), *self.grid).chunk(2, dim=-1)
+        return (real, imag, *(() if self.geometry is None else self.geometry(tokens)))
+
+
+class CovarianceNetwork(nn.Module):
+    """Encoder and head."""
+
+    def __init__(self, array: ArrayConfig, config: ModelConfig):
+        super().__init__()
+        snapshots = config.encoder == "snapshots"
+        self.encoder = (SnapshotEncoder if snapshots else BackprojectionEncoder)(array, config)
+        self.head = (SnapshotHead if snapshots else CovarianceHead)(array, config)
+
+    def forward(self, features: Features) -> tuple[Tensor, ...]:
+        """The real and imaginary parts of F, [B, N, rank] each, in the dtype of the last product; of a network with a
+        geometry head also logits of existence [B, J] and of place [B, J, 3]."""
+        return self.head(self.encoder(features))
+
+
+def build_network(
+    array: ArrayConfig, config: ModelConfig, *, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> CovarianceNetwork:
+    """The network, initialised as PyTorch does; `risjax.experiments.torch_baseline.weights.to_torch` gives it risjax's parameters."""
+    return CovarianceNetwork(array, config).to(dtype=dtype, device=device)
+
+
+def prediction(parts: tuple[Tensor, ...]) -> dict[str, Packed | Tensor]:
+    """The prediction dictionary of a network's output."""
+    return {"factor": Packed(*parts[:2]), **dict(zip(("existence", "place"), parts[2:], strict=False))}
+
+
+def to_patches(elements: Tensor, rows: int, columns: int, patch: int) -> Tensor:
+    """[B, N, C] to [B, T, patch * patch * C]."""
+    batch, _, channels = elements.shape
+    grid = elements.reshape(batch, rows // patch, patch, columns // patch, patch, channels)
+    return grid.permute(0, 1, 3, 2, 4, 5).reshape(batch, -1, patch * patch * channels)
+
+
+def from_patches(tokens: Tensor, rows: int, columns: int, patch: int) -> Tensor:
+    """The inverse of `to_patches`."""
+    batch = tokens.shape[0]
+    grid = tokens.reshape(batch, rows // patch, columns // patch, patch, patch, -1)
+    return grid.permute(0, 1, 3, 2, 4, 5).reshape(batch, rows * columns, -1)
