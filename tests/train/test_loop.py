@@ -15,8 +15,8 @@ from risjax.runs.terminal import Terminal
 from risjax.train import CheckpointError, Checkpoints, NonFiniteTraining, Trainer, load_best, train
 from risjax.train import loop as loop_module
 from risjax.types import Scene
-from tests.screen import Shown
-from tests.test_terminal import Tty
+from tests.runs.terminal.screen import Shown
+from tests.runs.terminal.test_terminal import Tty
 from tests.tiny import tiny_config
 
 QUIET = Terminal(quiet=True)

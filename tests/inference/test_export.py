@@ -16,7 +16,7 @@ from risjax import cli
 from risjax.inference.export import export_pipeline
 from risjax.inference.predict import Model, load
 from risjax.types import Estimates
-from tests.released import tiny_release
+from tests.inference.released import tiny_release
 
 REPOSITORY = Path(risjax.__file__).resolve().parents[1]
 

@@ -9,7 +9,7 @@ from risjax.experiments.search import search
 from risjax.experiments.search.population import groups
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
-from tests.search.fake import FakeTrain, fake_population, make_config
+from tests.experiments.search.fake import FakeTrain, fake_population, make_config
 
 QUIET = Terminal(quiet=True)
 CONTINUOUS = {

@@ -15,7 +15,7 @@ from risjax.experiments.search import StorageError, search
 from risjax.experiments.search.storage import JournalLock, close_storage, cut_torn_line, open_storage
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
-from tests.search.fake import FakeTrain, make_config
+from tests.experiments.search.fake import FakeTrain, make_config
 
 
 @pytest.mark.parametrize(

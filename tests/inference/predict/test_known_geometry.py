@@ -13,7 +13,7 @@ from risjax.data.files import read_scenes
 from risjax.data.layouts import SceneFile
 from risjax.inference.predict import stage as stage_module
 from risjax.types import Geometry
-from tests.predict.conftest import Setting
+from tests.inference.predict.conftest import Setting
 
 SIMULATED = """
 stages: [simulate]

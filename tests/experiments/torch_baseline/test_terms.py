@@ -19,7 +19,7 @@ from risjax.loss import at_progress, loss_settings, make_labels, total_loss  # n
 from risjax.loss import make_peaks as our_peaks  # noqa: E402
 from risjax.loss import make_places as our_places  # noqa: E402
 from risjax.types import PackedComplex, Prediction, Slots  # noqa: E402
-from tests.comparison.parity import (  # noqa: E402
+from tests.experiments.torch_baseline.parity import (  # noqa: E402
     FLOAT32,
     FLOAT64,
     WHOLE_LOSS,

@@ -15,7 +15,7 @@ from risjax.model import build, make_inputs  # noqa: E402
 from risjax.physics.images import NOISE_TO_SIGNAL_RANGE  # noqa: E402
 from risjax.physics.measurement import gram  # noqa: E402
 from risjax.train import Trainer  # noqa: E402
-from tests.comparison.parity import (  # noqa: E402
+from tests.experiments.torch_baseline.parity import (  # noqa: E402
     BUILTIN64,
     FLOAT32,
     FLOAT64,

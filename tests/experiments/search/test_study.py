@@ -10,7 +10,7 @@ from risjax.config.io import load_config
 from risjax.experiments.search import SearchError, SearchOutcome, search
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
-from tests.search.fake import FakeTrain, make_config, metric_of
+from tests.experiments.search.fake import FakeTrain, make_config, metric_of
 
 LAYERS = {"model.layers": Distribution(integer=(1, 6))}
 

@@ -11,7 +11,7 @@ from risjax.experiments import torch_baseline as baseline  # noqa: E402
 from risjax.experiments.torch_baseline.casting import Packed, join, narrow  # noqa: E402
 from risjax.experiments.torch_baseline.runtime import set_matmul_precision  # noqa: E402
 from risjax.model import build  # noqa: E402
-from tests.comparison.parity import configuration, eager, gradients, same_scenes  # noqa: E402
+from tests.experiments.torch_baseline.parity import configuration, eager, gradients, same_scenes  # noqa: E402
 
 HALF_COMPLEX = pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
 EPS = 1e-6

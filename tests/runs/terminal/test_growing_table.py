@@ -8,8 +8,8 @@ import pytest
 from risjax.runs.terminal import Terminal
 from risjax.runs.terminal.live import MOST_ROWS
 from risjax.train.records import ALWAYS_SHOWN, epoch_lines, epoch_row
-from tests.screen import Shown
-from tests.test_terminal import Tty
+from tests.runs.terminal.screen import Shown
+from tests.runs.terminal.test_terminal import Tty
 
 EPOCHS = 20
 BEST_EPOCHS = (1, 2, 4)

@@ -18,7 +18,7 @@ from risjax.inference.release import WeightsError, card, load_params, read_weigh
 from risjax.runs.run_directory import RunDirectory, write_atomically
 from risjax.runs.terminal import Terminal
 from risjax.train import Checkpoints, Trainer, load_best
-from tests.released import tiny_release
+from tests.inference.released import tiny_release
 from tests.tiny import TINY, tiny_config
 
 SHRUNK = [f"{name}={value}" for name, value in TINY.items()]

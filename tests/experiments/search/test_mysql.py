@@ -19,7 +19,7 @@ from risjax.experiments.search import StorageError, search
 from risjax.experiments.search.storage import close_storage, open_storage
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
-from tests.search.database import (
+from tests.experiments.search.database import (
     PASSWORD,
     QUOTED,
     assert_unwritten,
@@ -29,8 +29,8 @@ from tests.search.database import (
     running,
     share_a_study_and_kill_two,
 )
-from tests.search.fake import make_config
-from tests.search.test_kills import records
+from tests.experiments.search.fake import make_config
+from tests.experiments.search.test_kills import records
 
 ACCOUNT = f"""CREATE USER risjax@'%' IDENTIFIED BY '{PASSWORD}';
 GRANT ALL ON `risjax%`.* TO risjax@'%';

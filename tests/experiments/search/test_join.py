@@ -8,7 +8,7 @@ from risjax.runs.open_run import open_run_directory
 from risjax.runs.run_directory import RunDirectoryBusy, RunDirectoryError
 from risjax.runs.terminal import Terminal
 from risjax.stages import run_stages
-from tests.search.fake import FakeTrain, make_config
+from tests.experiments.search.fake import FakeTrain, make_config
 
 QUIET = Terminal(quiet=True)
 

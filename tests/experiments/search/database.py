@@ -17,8 +17,8 @@ from risjax.experiments.search import open_study
 from risjax.experiments.search.slots import END
 from risjax.experiments.search.storage import close_storage
 from risjax.runs.run_directory import RunDirectory
-from tests.search.fake import make_config
-from tests.search.test_kills import ROOT, go, records, wait_until, worker
+from tests.experiments.search.fake import make_config
+from tests.experiments.search.test_kills import ROOT, go, records, wait_until, worker
 from tests.tiny import tiny_config
 
 PASSWORD = "s3cret/of:ada@home"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.search.database import (
+from tests.experiments.search.database import (
     PASSWORD,
     QUOTED,
     assert_unwritten,

@@ -21,7 +21,7 @@ from risjax.inference.predict import stage as stage_module
 from risjax.inference.predict.localization import COLUMNS
 from risjax.runs.terminal import Terminal
 from risjax.types import Estimates, Observation
-from tests.predict.conftest import Setting
+from tests.inference.predict.conftest import Setting
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ class Echo(Model):
 SLOWLY = """
 import sys, time
 from risjax.inference.predict import stage
-from tests.predict.test_stage import Echo
+from tests.inference.predict.test_stage import Echo
 stage.Model = Echo
 write = stage._write_part
 def slowly(*arguments):

@@ -16,7 +16,7 @@ from risjax.experiments.search import open_study, search
 from risjax.experiments.search.slots import DIED, END, WITHDRAWN
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
-from tests.search.fake import FakeTrain, make_config
+from tests.experiments.search.fake import FakeTrain, make_config
 
 ROOT = Path(__file__).resolve().parents[2]
 QUIET = Terminal(quiet=True)
@@ -26,7 +26,7 @@ QUIET = Terminal(quiet=True)
 def worker(path: Path, epoch_s: float, **settings) -> Iterator[subprocess.Popen]:
     """A worker in a process of its own, ready to `go`; killed at the end at the latest."""
     arguments = [str(path), str(epoch_s), *(f"{key}={value}" for key, value in settings.items())]
-    command = [sys.executable, "-m", "tests.search.fake", *arguments]
+    command = [sys.executable, "-m", "tests.experiments.search.fake", *arguments]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

@@ -15,8 +15,8 @@ from risjax.inference.predict.localization import COLUMNS
 from risjax.inference.predict.model import _covariance_of, pipeline_of
 from risjax.physics.array import element_positions, steering
 from risjax.types import Estimates, Geometry, Observation
-from tests.predict.conftest import EASY, Setting
-from tests.released import tiny_release
+from tests.inference.predict.conftest import EASY, Setting
+from tests.inference.released import tiny_release
 
 
 def test_importing_the_package_loads_no_jax() -> None:

@@ -14,7 +14,7 @@ from risjax.inference.predict import Model, load
 from risjax.inference.predict import model as model_module
 from risjax.keys import Purpose
 from risjax.types import Scene
-from tests.released import tiny_release
+from tests.inference.released import tiny_release
 
 EASY = {"physics__scene__snr_db": [15.0, 20.0], "physics__scene__range_m": [0.5, 3.0]}
 

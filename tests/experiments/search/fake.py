@@ -88,7 +88,7 @@ def fake_population(configs, judges, directories) -> list[Verdict]:
 
 
 def main() -> None:
-    """One worker: ``python -m tests.search.fake DIRECTORY EPOCH_SECONDS [key=value ...]``."""
+    """One worker: ``python -m tests.experiments.search.fake DIRECTORY EPOCH_SECONDS [key=value ...]``."""
     settings: dict[str, Any] = {}
     for argument in sys.argv[3:]:
         key, _, value = argument.partition("=")
