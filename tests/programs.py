@@ -21,7 +21,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # in the first process: worke
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
-OPTIMISED = {"comparison", "linalg", "loss", "metrics", "model", "physics"}
+OPTIMISED = {"torch_baseline", "linalg", "loss", "metrics", "model", "physics"}
 OPTIMISED |= {"test_checks", "test_covariance", "test_precision"}
 """Rooms, and files beside them, whose tests are of rounding, NaN and derivatives: compiled as they are for a user."""
 
@@ -34,4 +34,4 @@ def flags_of_devices(count: int) -> str:
 def left_out(test: Path) -> bool:
     """Whether LLVM's optimisations are left out in the programs of a file of tests."""
     where = test.relative_to(Path(__file__).parent)
-    return MAY_LEAVE_OUT and not OPTIMISED & {where.parts[0], where.stem}
+    return MAY_LEAVE_OUT and not OPTIMISED & {*where.parts[:-1], where.stem}

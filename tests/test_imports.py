@@ -1,4 +1,4 @@
-"""The house: an import may only point back along the line of the rooms, and some packages have one door."""
+"""The order of the package's parts: imports point down only, and some outside packages have a single importer."""
 
 import ast
 import functools
@@ -12,66 +12,82 @@ import risjax
 PACKAGE = Path(risjax.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-LINE = (
-    ("allocator", "types", "checks", "keys", "environment"),
-    ("config",),
-    ("run_directory",),
-    ("opening",),
-    ("terminal", "weights_file", "events", "processes", "tables"),
-    ("precision",),
-    ("linalg",),
-    ("physics",),
-    ("data",),
-    ("covariance",),
-    ("estimators",),
-    ("metrics",),
-    ("model",),
-    ("loss",),
-    ("pipeline",),
-    ("train",),
-    ("release",),
-    ("search",),
-    ("evaluate",),
-    ("limit", "ablate"),
-    ("report",),
-    ("predict",),
-    ("export", "baseline", "audit", "simulate"),
-    ("compare",),
-    ("verify", "summary"),
-    ("stages",),
-    ("cli",),
+ORDER = (
+    "cli",
+    "stages",
+    "experiments",
+    "inference",
+    "train",
+    "pipeline",
+    "loss",
+    "model",
+    "detection",
+    "estimators",
+    "spectral",
+    "covariance",
+    "metrics",
+    "data",
+    "linalg",
+    "physics",
+    "report",
+    "runs",
+    "precision",
+    "checks",
+    "config",
+    "types",
+    "keys",
+    "_compat",
 )
-PLACE = {room: place for place, rooms in enumerate(LINE) for room in rooms}
+"""The folders and modules of ``risjax/`` from top to bottom. Each may import only from those below it."""
 
-ONLY_DOOR = {
-    "chex": "checks",
-    "jmp": "precision",
-    "torch": "baseline",
-    "rich": "terminal",
-    "optuna": "search",
-    "safetensors": "weights_file",
+LAYER = {part: layer for layer, part in enumerate(ORDER)}
+
+SINGLE_IMPORTER = {
+    "chex": "checks.py",
+    "jmp": "precision.py",
+    "torch": "experiments/torch_baseline/",
+    "rich": "runs/terminal/",
+    "optuna": "experiments/search/",
+    "safetensors": "runs/safetensors_io.py",
 }
-"""Outside packages with a single importer."""
+"""Outside packages that one place alone imports, besides ``_compat/``."""
 
-NO_JAX = ("config", "environment", "run_directory", "opening", "terminal", "report", "cli", "verify", "summary")
-"""Rooms that start at once or read only files: they import no jax, at any distance."""
+NO_JAX = (
+    "cli.py",
+    "stages/verify.py",
+    "stages/summary.py",
+    "report/",
+    "runs/environment.py",
+    "runs/run_directory.py",
+    "runs/open_run.py",
+    "runs/terminal/",
+    "config/",
+)
+"""Parts that start at once or only read files. They import no jax, directly or indirectly."""
 
-REPORT_READS = {"types", "config", "environment", "run_directory", "report"}
+REPORT_IMPORTS = ("report/", "runs/environment.py", "runs/run_directory.py", "config/", "types.py", "__init__.py")
+"""Parts that the report may import: it reads run directories and computes nothing."""
 
 
-def room(path: Path) -> str:
+def name_of(path: Path) -> str:
+    """Path of a file relative to ``risjax/``, with forward slashes."""
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def part_of(path: Path) -> str:
+    """The folder or module of ``risjax/`` that a file belongs to."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 @functools.cache
 def imports(path: Path) -> tuple[tuple[str, int, bool], ...]:
-    """Every imported module with its line, and whether it is imported when the file is."""
+    """Every imported module with its line, and whether it is imported together with the file."""
     return tuple(_imports(path))
 
 
 def _imports(path: Path) -> Iterator[tuple[str, int, bool]]:
     tree = ast.parse(path.read_text())
-    inside = {
+    in_functions = {
         id(node)
         for function in ast.walk(tree)
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
@@ -79,83 +95,105 @@ def _imports(path: Path) -> Iterator[tuple[str, int, bool]]:
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno, id(node) not in inside) for alias in node.names)
+            yield from ((alias.name, node.lineno, id(node) not in in_functions) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: relative imports hide where they lead"
+            assert node.level == 0, f"{path}:{node.lineno}: relative imports hide the order of the parts"
             assert node.module is not None
-            names = (
-                [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "risjax" else [node.module]
-            )
-            yield from ((name, node.lineno, id(node) not in inside) for name in names)
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            submodules = [name for name in names if _files(name)]
+            yield from ((name, node.lineno, id(node) not in in_functions) for name in submodules or [node.module])
 
 
-def rooms_of(path: Path) -> Iterator[tuple[str, int, bool]]:
-    """The rooms of risjax that a file imports from."""
-    for name, line, at_once in imports(path):
-        if (
-            name.startswith("risjax.")
-            and (PACKAGE / name.split(".")[1]).with_suffix("").exists()
-            | (PACKAGE / f"{name.split('.')[1]}.py").exists()
-        ):
-            yield name.split(".")[1], line, at_once
+def _files(module: str) -> list[Path]:
+    """The file of a module of risjax, as a list of one, or none."""
+    parts = module.split(".")
+    if parts[0] != "risjax":
+        return []
+    base = PACKAGE.joinpath(*parts[1:])
+    return [path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()]
 
 
-def name_of(path: Path) -> str:
-    return str(path.relative_to(PACKAGE))
+def files_of(module: str) -> list[Path]:
+    """All files that run when a module of risjax is imported, its packages included."""
+    parts = module.split(".")
+    return [path for end in range(1, len(parts) + 1) for path in _files(".".join(parts[:end]))]
+
+
+def imported_files(path: Path, *, at_import_only: bool) -> Iterator[tuple[Path, int]]:
+    """The files of risjax that a file imports, with the line; optionally without imports inside functions."""
+    for name, line, at_import in imports(path):
+        if at_import or not at_import_only:
+            yield from ((file, line) for file in _files(name))
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_imports_point_back_along_the_line(path: Path):
-    own = room(path)
-    if own == "__init__":
+def test_imports_point_down(path: Path):
+    part = part_of(path)
+    if part == "__init__":
         return
-    assert own in PLACE, f"{own} has no place in the line of rooms: give it one in this test and in the design"
-    for other, line, _ in rooms_of(path):
-        assert other == own or PLACE[other] < PLACE[own] or (own, other) in {("checks", "types"), ("keys", "types")}, (
-            f"{name_of(path)}:{line} imports {other}, which comes no earlier in the line than {own}"
+    assert part in LAYER, f"{part} is not in ORDER: add it to this test, the README and CONTRIBUTING"
+    for file, line in imported_files(path, at_import_only=False):
+        other = part_of(file)
+        assert other in (part, "__init__") or LAYER[other] > LAYER[part], (
+            f"{name_of(path)}:{line} imports {other}, which is not below {part} in ORDER"
         )
 
 
-@pytest.mark.parametrize("package", ONLY_DOOR)
-def test_some_packages_have_one_door(package: str):
+def test_every_part_of_the_order_exists():
+    parts = {part_of(path) for path in FILES} - {"__init__"}
+    assert parts == set(ORDER)
+    assert len(parts) <= 26
+
+
+def test_no_file_imports_itself_through_others():
+    done: set[Path] = set()
+
+    def visit(path: Path, chain: tuple[Path, ...]) -> None:
+        assert path not in chain, " imports ".join(map(name_of, (*chain[chain.index(path) :], path)))
+        if path not in done:
+            for file, _ in imported_files(path, at_import_only=True):
+                if file.name != "__init__.py":
+                    visit(file, (*chain, path))
+            done.add(path)
+
+    for path in FILES:
+        visit(path, ())
+
+
+@pytest.mark.parametrize("package", SINGLE_IMPORTER)
+def test_some_packages_have_a_single_importer(package: str):
     for path in FILES:
         for name, line, _ in imports(path):
             if name.split(".")[0] == package:
-                assert room(path) == ONLY_DOOR[package], f"{name_of(path)}:{line} imports {package}"
+                assert name_of(path).startswith((SINGLE_IMPORTER[package], "_compat/")), (
+                    f"{name_of(path)}:{line} imports {package}; only {SINGLE_IMPORTER[package]} and _compat/ may"
+                )
 
 
 @pytest.mark.parametrize("start", NO_JAX)
-def test_rooms_that_need_no_jax_import_none(start: str):
-    seen, ahead = set(), [path for path in FILES if room(path) == start]
+def test_parts_without_jax_import_none(start: str):
+    seen, ahead = set(), [path for path in FILES if name_of(path).startswith(start)]
+    assert ahead, f"{start} does not exist"
     while ahead:
         path = ahead.pop()
         seen.add(path)
-        for name, line, at_once in imports(path):
-            if at_once:
+        for name, line, at_import in imports(path):
+            if at_import:
                 assert name.split(".")[0] not in ("jax", "jaxlib", "flax", "optax"), f"{name_of(path)}:{line}: {name}"
                 ahead += [file for file in files_of(name) if file not in seen]
 
 
-def files_of(module: str) -> list[Path]:
-    """The files that importing a module of risjax runs."""
-    parts = module.split(".")
-    if parts[0] != "risjax":
-        return []
-    packages = [PACKAGE.joinpath(*parts[1:end], "__init__.py") for end in range(1, len(parts) + 1)]
-    return [path for path in (*packages, PACKAGE.joinpath(*parts[1:]).with_suffix(".py")) if path.is_file()]
-
-
-def test_the_report_reads_only_the_run_directory():
+def test_the_report_reads_only_run_directories():
     for path in FILES:
-        if room(path) == "report":
-            for other, line, _ in rooms_of(path):
-                assert other in REPORT_READS, f"{name_of(path)}:{line} imports {other}"
+        if part_of(path) == "report":
+            for file, line in imported_files(path, at_import_only=False):
+                assert name_of(file).startswith(REPORT_IMPORTS), f"{name_of(path)}:{line} imports {name_of(file)}"
 
 
 def test_no_postponed_annotations():
     """jaxtyping reads annotations when a function is defined."""
     for path in FILES:
-        assert "__future__" not in {name for name, _, _ in imports(path)}, name_of(path)
+        assert not any(name.startswith("__future__") for name, _, _ in imports(path)), name_of(path)
 
 
 def test_nothing_is_pickled():

@@ -58,7 +58,9 @@ def test_a_wheel_holds_everything(tmp_path: Path) -> None:
     check_installed(tmp_path / "site", where)
     for name in ("report/templates/report.css", "release/templates/card.md.j2"):
         assert (tmp_path / "site" / "risjax" / name).is_file()
-    shipped = {path.parent.name for path in (REPOSITORY / "risjax" / "weights").glob("*/weights.safetensors")}
+    shipped = {
+        path.parent.name for path in (REPOSITORY / "risjax" / "inference" / "weights").glob("*/weights.safetensors")
+    }
     assert {
         path.parent.name for path in tmp_path.glob("site/risjax/inference/weights/*/weights.safetensors")
     } == shipped

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from risjax.config.documents import Layer
 from risjax.config.errors import Path, Problem, did_you_mean, place_of
 
-RELEASED = File(__file__).resolve().parents[1] / "weights"
+RELEASED = File(__file__).resolve().parents[1] / "inference" / "weights"
 """The networks inside the package, one folder each."""
 
 WEIGHTS_NAME = "weights.safetensors"

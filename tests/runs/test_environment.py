@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NAMES = ("OPENBLAS_NUM_THREADS", "PJRT_NPROC")
 
 # Eight independent batched solves in one program. Without PJRT_NPROC, jaxlib 0.10.0-0.10.2 hangs in it at 0 % CPU on

@@ -18,7 +18,7 @@ from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from tests.experiments.search.fake import FakeTrain, make_config
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 QUIET = Terminal(quiet=True)
 
 

@@ -185,7 +185,7 @@ sys.exit(main(sys.argv[1:]))
 def test_a_killed_run_ends_with_the_same_files(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage_module, "Model", Echo)
     command = [sys.executable, "-c", SLOWLY, "--config", "mine.yaml", "data.path=y.npz", "run.directory=killed"]
-    path = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    path = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     with subprocess.Popen([*command, "--quiet"], stdout=subprocess.PIPE, text=True, env=path) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "part\n"
