@@ -22,7 +22,7 @@ class NonFiniteTraining(RuntimeError):
     """A loss, a gradient or a state that is not finite; the message names the leaf, the term and the scenes."""
 
 
-def find_culprits(trainer: Trainer, state: TrainState, batch: Scene) -> list[str]:
+def find_nonfinite_terms(trainer: Trainer, state: TrainState, batch: Scene) -> list[str]:
     """Which leaves, terms and scenes are not finite, in value or in gradient by the predictions.
 
     Each term alone, over all scenes of a part of the batch (``train.accumulation``), in a program of its own: for a run

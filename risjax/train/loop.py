@@ -20,7 +20,7 @@ from risjax.runs.safetensors_io import read_weights
 from risjax.runs.tensorboard import EventFiles
 from risjax.runs.terminal import Bar, Terminal
 from risjax.train.checkpoint import Checkpoints
-from risjax.train.health import NonFiniteTraining, find_culprits, locate
+from risjax.train.health import NonFiniteTraining, find_nonfinite_terms, locate
 from risjax.train.mesh import make_mesh, one_copy, replicate
 from risjax.train.multihost_follower import begin, share
 from risjax.train.records import (
@@ -203,12 +203,14 @@ def _explain(
     bad = next((first + i for i, info in enumerate(infos) if not info.finite or not np.isfinite(info.loss)), first)
     # On one device, with the whole batch: what several made of it is the same, and the other processes have stopped.
     trainer, state, before = Trainer(trainer.config), one_copy(state), None if before is None else one_copy(before)
-    culprits = find_culprits(trainer, state, trainer.draw(jnp.asarray(bad)))
+    nonfinite_terms = find_nonfinite_terms(trainer, state, trainer.draw(jnp.asarray(bad)))
     if before is not None:
         for _ in range(first, bad):
             before, _ = trainer.advance(before)
-        culprits += locate(trainer, before, trainer.draw(jnp.asarray(bad)))
-    return "\n  ".join([f"training stopped at step {bad} (the {bad}th batch of the stream): {reason}", *culprits])
+        nonfinite_terms += locate(trainer, before, trainer.draw(jnp.asarray(bad)))
+    return "\n  ".join(
+        [f"training stopped at step {bad} (the {bad}th batch of the stream): {reason}", *nonfinite_terms]
+    )
 
 
 def _judge(config: Config, metadata: dict[str, Any], epoch: int, validation: dict[str, float]) -> dict[str, Any]:

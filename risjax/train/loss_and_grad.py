@@ -24,7 +24,7 @@ from risjax.train.settings import ProgramKey, Settings
 from risjax.types import Scene
 
 
-class Slope(NamedTuple):
+class LossAndGrad(NamedTuple):
     """What a batch says.
 
     Attributes:
@@ -44,7 +44,7 @@ class Slope(NamedTuple):
 Scenes = Scene | Int[Array, ""]
 """A batch, or the step of the stream whose batch is to be drawn part by part."""
 
-SlopeOf = Callable[[Params, LossScale, Scenes, Settings], Slope]
+SlopeOf = Callable[[Params, LossScale, Scenes, Settings], LossAndGrad]
 
 
 def train_scenes(
@@ -55,7 +55,7 @@ def train_scenes(
     return scene_batch(key.physics, settings.seed, Purpose.TRAIN_SCENES, index, count, first=first)
 
 
-def make_slope(key: ProgramKey, network: Network, mesh: Mesh | None, *, draws: bool = False) -> SlopeOf:
+def make_loss_and_grad(key: ProgramKey, network: Network, mesh: Mesh | None, *, draws: bool = False) -> SlopeOf:
     """The loss of a batch and its gradient; with a mesh, of the shares that its devices hold, summed over them.
 
     Args:
@@ -80,9 +80,9 @@ def make_slope(key: ProgramKey, network: Network, mesh: Mesh | None, *, draws: b
         value, terms = (loss.total, means) if shares == 1 else jax.tree.map(lambda x: x / shares, (loss.total, means))
         return scale.scale(value), (value, terms, broken)
 
-    def slope(params: Params, scale: LossScale, batch: Scene, settings: Settings) -> Slope:
+    def slope(params: Params, scale: LossScale, batch: Scene, settings: Settings) -> LossAndGrad:
         gradient, (loss, terms, broken) = jax.grad(scaled_loss, has_aux=True)(params, scale, batch, settings)
-        return Slope(gradient, loss, terms, broken)
+        return LossAndGrad(gradient, loss, terms, broken)
 
     def part_of(scenes: Any, part: Int[Array, ""], settings: Settings) -> Scene:
         if not draws:
@@ -91,11 +91,11 @@ def make_slope(key: ProgramKey, network: Network, mesh: Mesh | None, *, draws: b
         first = (device * key.accumulation + part) * size
         return train_scenes(key, settings, scenes, first=first, count=size)
 
-    def in_parts(params: Params, scale: LossScale, scenes: Scenes, settings: Settings) -> Slope:
-        def one(part: Int[Array, ""]) -> Slope:
+    def in_parts(params: Params, scale: LossScale, scenes: Scenes, settings: Settings) -> LossAndGrad:
+        def one(part: Int[Array, ""]) -> LossAndGrad:
             return slope(params, scale, part_of(scenes, part, settings), settings)
 
-        def add(total: Slope, part: Int[Array, ""]) -> tuple[Slope, None]:
+        def add(total: LossAndGrad, part: Int[Array, ""]) -> tuple[LossAndGrad, None]:
             return jax.tree.map(jnp.add, total, one(part)), None
 
         parts = jnp.arange(key.accumulation)
@@ -103,11 +103,11 @@ def make_slope(key: ProgramKey, network: Network, mesh: Mesh | None, *, draws: b
         return jax.lax.scan(add, nothing, parts)[0]
 
     # One part is no loop: the program is then the one that knows of no parts.
-    own: Callable[..., Slope] = in_parts if draws or key.accumulation > 1 else slope
+    own: Callable[..., LossAndGrad] = in_parts if draws or key.accumulation > 1 else slope
     if mesh is None:
         return own
 
-    def summed(params: Params, scale: LossScale, scenes: Scenes, settings: Settings) -> Slope:
+    def summed(params: Params, scale: LossScale, scenes: Scenes, settings: Settings) -> LossAndGrad:
         return jax.lax.psum(own(params, scale, scenes, settings), AXIS)
 
     everywhere, shared = PartitionSpec(), PartitionSpec(AXIS)

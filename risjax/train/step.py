@@ -18,7 +18,7 @@ from risjax.checks import check_finite
 from risjax.loss import at_progress
 from risjax.model import Network, Params
 from risjax.precision import all_finite, select_tree
-from risjax.train.loss_and_grad import Scenes, make_slope
+from risjax.train.loss_and_grad import Scenes, make_loss_and_grad
 from risjax.train.optimizer import learning_rate, make_optimizer, schedule_count
 from risjax.train.settings import ProgramKey, Settings
 from risjax.train.state import StepInfo, TrainState
@@ -51,7 +51,7 @@ def make_step(key: ProgramKey, network: Network, mesh: Mesh | None = None, *, dr
             come, so that the scenes of one part are in memory at a time.
     """
     is_float16 = key.precision.compute == "float16"
-    slope_of = make_slope(key, network, mesh, draws=draws)
+    slope_of = make_loss_and_grad(key, network, mesh, draws=draws)
 
     def step(state: TrainState, scenes: Scenes, settings: Settings) -> tuple[TrainState, StepInfo]:
         applied = schedule_count(state.opt_state)

@@ -10,7 +10,7 @@ from risjax.checks import wait_for_checks
 from risjax.config import LossConfig
 from risjax.loss import at_progress, loss_settings
 from risjax.train import Trainer
-from risjax.train.health import find_culprits
+from risjax.train.health import find_nonfinite_terms
 from risjax.train.records import health_of, step_record
 from risjax.train.settings import program_key
 from tests.tiny import tiny_config
@@ -123,6 +123,6 @@ def test_a_term_that_breaks_is_named(monkeypatch):
         return jnp.sum(covariance.factor.real) * jnp.nan
 
     monkeypatch.setattr("risjax.loss.total.peak_contrast", broken)
-    assert find_culprits(trainer, state, batch) == [
+    assert find_nonfinite_terms(trainer, state, batch) == [
         f"loss term 'contrast': {what} of scenes 0, 1, 2, 3" for what in ("value", "gradient")
     ]

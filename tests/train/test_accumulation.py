@@ -97,7 +97,7 @@ def test_culprits_are_numbered_through_all_parts(monkeypatch):
         return {"a term": np.array([False, True]), "another": np.array([False, False])}
 
     monkeypatch.setattr(health, "_spoilt_scenes", every_second)
-    assert health.find_culprits(trainer, state, batch) == ["a term of scenes 1, 3"]
+    assert health.find_nonfinite_terms(trainer, state, batch) == ["a term of scenes 1, 3"]
     np.testing.assert_array_equal(np.concatenate(asked), batch.truth.snr_db)
 
 

@@ -13,7 +13,7 @@ from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from risjax.train import NonFiniteTraining, Trainer, train
 from risjax.train import loop as loop_module
-from risjax.train.health import find_culprits, locate
+from risjax.train.health import find_nonfinite_terms, locate
 from risjax.train.locate_nonfinite import first_nonfinite
 from risjax.types import Scene
 from tests.tiny import tiny_config
@@ -131,7 +131,7 @@ def test_in_the_training_step(trainer, monkeypatch):
 
     weight = state.params["head"]["rows"]["bias"].at[2].set(jnp.inf)
     params = {**state.params, "head": {"rows": {**state.params["head"]["rows"], "bias": weight}}}
-    assert "params['head']['rows']['bias']" in find_culprits(trainer, state._replace(params=params), batch)
+    assert "params['head']['rows']['bias']" in find_nonfinite_terms(trainer, state._replace(params=params), batch)
     found = locate(trainer, state._replace(params=params), batch)
     assert "state.params['head']['rows']['bias'], float32[24], inf at [2]" in found[0]
     assert "convert_element_type -> bfloat16[24]" in found[1]

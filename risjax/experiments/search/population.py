@@ -76,7 +76,9 @@ def train_population(
             infos.append(jax.device_get(info) if number % _FETCH_STEPS == 0 else info)
         health: StepInfo = jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(infos))
         for member in living():
-            verdicts[member] = _sickness(jax.tree.map(lambda leaf, m=member: leaf[:, m], health), configs[member])
+            verdicts[member] = _nonfinite_reason(
+                jax.tree.map(lambda leaf, m=member: leaf[:, m], health), configs[member]
+            )
         for member in living():
             validation = validations[member](jax.tree.map(lambda leaf, m=member: leaf[m], states.ema))
             record = {
@@ -96,7 +98,7 @@ def train_population(
     return [verdict or judge.verdict() for verdict, judge in zip(verdicts, judges, strict=True)]
 
 
-def _sickness(health: StepInfo, config: Config) -> Verdict | None:
+def _nonfinite_reason(health: StepInfo, config: Config) -> Verdict | None:
     """The verdict on a member whose epoch was not finite: float16 may skip a few steps, nothing else may."""
     bad = ~np.isfinite(health.loss)
     if config.precision.compute == "float16":
