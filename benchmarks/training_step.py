@@ -50,35 +50,35 @@ def measure(name: str, compute: str, batch: int, steps: int) -> dict[str, Any]:
 
     from risjax.config.io import load_config
     from risjax.experiments import torch_baseline as baseline
-    from risjax.experiments.compare.contest import Contest
+    from risjax.experiments.compare.paired_training import PairedTraining
     from risjax.experiments.compare.run import describe
 
     overrides = [*SHARED, f"precision.compute={compute}", f"train.batch_size={batch}", *CASES[name]]
     config = load_config("base", overrides)
     device = "cuda" if jax.default_backend() == "gpu" else "cpu"
     options = baseline.BaselineOptions(device=device)
-    contest = Contest(config, options)
-    repeat(contest.step, steps + WARMUP, name)
-    contest.finish()
-    ahead = Contest(config, options, features_ahead=True)
+    paired = PairedTraining(config, options)
+    repeat(paired.step, steps + WARMUP, name)
+    paired.finish()
+    ahead = PairedTraining(config, options, features_ahead=True)
     repeat(ahead.step, max(steps // 2, 2) + WARMUP, f"{name}, inputs made ahead")
     ahead.finish()
     mine, theirs, generous = (
-        contest.timing("risjax", WARMUP),
-        contest.timing("pytorch", WARMUP),
+        paired.timing("risjax", WARMUP),
+        paired.timing("pytorch", WARMUP),
         ahead.timing("pytorch", WARMUP),
     )
     return {
         "case": name,
         "compute": compute,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        **describe(config, contest),
+        **describe(config, paired),
         "risjax": mine,
         "pytorch": theirs,
         "pytorch_inputs_ahead": generous,
         "ratio": theirs["step_seconds"] / mine["step_seconds"],
         "ratio_inputs_ahead": generous["step_seconds"] / mine["step_seconds"],
-        "parts": {"risjax": parts_risjax(contest), "pytorch": parts_pytorch(contest)},
+        "parts": {"risjax": parts_risjax(paired), "pytorch": parts_pytorch(paired)},
     }
 
 
@@ -101,7 +101,7 @@ def median_seconds(call: Callable[[], object], rounds: int = 5) -> float:
     return statistics.median(seconds)
 
 
-def parts_risjax(contest: Any) -> dict[str, float]:
+def parts_risjax(paired: Any) -> dict[str, float]:
     """Seconds of scenes, inputs, network and loss (each with its backward pass)."""
     import jax
     import jax.numpy as jnp
@@ -109,9 +109,9 @@ def parts_risjax(contest: Any) -> dict[str, float]:
     from risjax.loss import loss_settings, make_labels, total_loss
     from risjax.model import build, make_inputs
 
-    config, trainer, params = contest.config, contest.trainer, contest.state.params
+    config, trainer, params = paired.config, paired.trainer, paired.state.params
     network = build(config.physics.array, config.model, config.precision)
-    scenes = trainer.draw(contest.state.step)
+    scenes = trainer.draw(paired.state.step)
     inputs = jax.jit(lambda seen: jax.vmap(lambda one: make_inputs(one, config.model, config.physics))(seen))
     made = inputs(scenes.observation)
     terms = loss_settings(config.loss)
@@ -127,24 +127,24 @@ def parts_risjax(contest: Any) -> dict[str, float]:
     network_gradient, loss_gradient = jax.jit(jax.grad(energy)), jax.jit(jax.grad(loss))
     wait = jax.block_until_ready
     return {
-        "scenes": median_seconds(lambda: wait(trainer.draw(contest.state.step))),
+        "scenes": median_seconds(lambda: wait(trainer.draw(paired.state.step))),
         "inputs": median_seconds(lambda: wait(inputs(scenes.observation))),
         "network": median_seconds(lambda: wait(network_gradient(params))),
         "loss": median_seconds(lambda: wait(loss_gradient(prediction))),
     }
 
 
-def parts_pytorch(contest: Any) -> dict[str, float]:
+def parts_pytorch(paired: Any) -> dict[str, float]:
     """The same of the baseline; its scenes are a gather."""
     import torch
 
     from risjax.experiments import torch_baseline as baseline
-    from risjax.experiments.compare.contest import made_scenes
+    from risjax.experiments.compare.paired_training import made_scenes
     from risjax.experiments.torch_baseline.network import prediction
 
-    theirs, config = contest.theirs, contest.config
+    theirs, config = paired.theirs, paired.config
     device = theirs.options.device
-    loader = baseline.make_loader(made_scenes(contest.trainer, 0, 8), config.train.batch_size, device=device)
+    loader = baseline.make_loader(made_scenes(paired.trainer, 0, 8), config.train.batch_size, device=device)
     batches = iter(loader)
     moved = {name: value.to(device) for name, value in next(batches).items()}
     features, labels = theirs._inputs(moved)

@@ -7,7 +7,7 @@ import numpy as np
 
 from risjax.config import Config
 from risjax.experiments import torch_baseline as baseline
-from risjax.experiments.compare.contest import made_scenes, network_weights
+from risjax.experiments.compare.paired_training import made_scenes, network_weights
 from risjax.experiments.torch_baseline.options import Cast, Rule
 from risjax.train import Trainer
 

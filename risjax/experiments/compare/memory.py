@@ -20,7 +20,7 @@ import numpy as np
 from risjax.config import Config
 from risjax.config.io import from_yaml, to_yaml
 from risjax.experiments import torch_baseline as baseline
-from risjax.experiments.compare.contest import made_scenes
+from risjax.experiments.compare.paired_training import made_scenes
 from risjax.train import Trainer
 
 _STEPS = 3

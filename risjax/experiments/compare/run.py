@@ -13,11 +13,11 @@ import numpy as np
 
 from risjax.config import Config
 from risjax.experiments import torch_baseline as baseline
-from risjax.experiments.compare.contest import NAMES, Contest
 from risjax.experiments.compare.failures import reproduce
 from risjax.experiments.compare.final import final_metrics
 from risjax.experiments.compare.memory import peak_memory
 from risjax.experiments.compare.nan_map import CASTS, COMPUTE, CUTS, LOADINGS, RULES, nan_map
+from risjax.experiments.compare.paired_training import NAMES, PairedTraining
 from risjax.experiments.compare.tables import make_tables, markdown
 from risjax.runs.environment import installed_environment
 from risjax.runs.run_directory import RunDirectory, write_atomically
@@ -69,17 +69,17 @@ def with_compute(config: Config, compute: str) -> Config:
     return config.model_copy(update={"precision": config.precision.model_copy(update={"compute": compute})})
 
 
-def describe(config: Config, contest: Contest) -> dict[str, Any]:
-    """What a contest was run with, as tables quote it."""
-    compilation = contest.theirs.compilation or {}
+def describe(config: Config, paired: PairedTraining) -> dict[str, Any]:
+    """What a paired was run with, as tables quote it."""
+    compilation = paired.theirs.compilation or {}
     return {
-        "steps": len(contest.records["risjax"]),
+        "steps": len(paired.records["risjax"]),
         "batch_size": config.train.batch_size,
         "encoder": config.model.encoder,
         "width": config.model.width,
         "layers": config.model.layers,
         "rank": config.model.rank,
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(contest.state.params)),
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(paired.state.params)),
         "elements": config.physics.array.num_elements,
         "matmul_precision": config.precision.loss_matmul,
         "compiled": bool(compilation.get("compiled")),
@@ -93,35 +93,35 @@ def _run(config: Config, compute: str, device: str, terminal: Terminal, setting:
     steps = own.train.epochs * own.train.steps_per_epoch
     with terminal.progress(f"compare {compute}", total=steps) as bar:
         try:
-            contest = Contest(own, baseline.BaselineOptions(compile=config.compare.compile, device=device))
-            _train(contest, steps, bar)
+            paired = PairedTraining(own, baseline.BaselineOptions(compile=config.compare.compile, device=device))
+            _train(paired, steps, bar)
         except (NotImplementedError, RuntimeError) as error:
             if compute == "float32":
                 raise
             return {"unsupported": f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"}
-    setting.update(describe(own, contest))
-    run: dict[str, Any] = {name: _summary(contest, name, config.compare.warmup_steps) for name in NAMES}
-    run["compilation"] = contest.theirs.compilation
+    setting.update(describe(own, paired))
+    run: dict[str, Any] = {name: _summary(paired, name, config.compare.warmup_steps) for name in NAMES}
+    run["compilation"] = paired.theirs.compilation
     if config.compare.memory:
         for name in NAMES:
             run[name]["memory"] = _memory(name, own, device)
-    run["final"] = final_metrics(own, {name: contest.parameters(name) for name in NAMES})
+    run["final"] = final_metrics(own, {name: paired.parameters(name) for name in NAMES})
     return run
 
 
-def _train(contest: Contest, steps: int, bar: Bar) -> None:
+def _train(paired: PairedTraining, steps: int, bar: Bar) -> None:
     for _ in range(steps):
-        contest.step()
-        risjax, pytorch = (f"{contest.records[name][-1]['loss']:.3f}" for name in NAMES)
+        paired.step()
+        risjax, pytorch = (f"{paired.records[name][-1]['loss']:.3f}" for name in NAMES)
         bar.advance(risjax=risjax, pytorch=pytorch)
-    contest.finish()
+    paired.finish()
 
 
-def _summary(contest: Contest, name: str, warmup: int) -> dict[str, Any]:
-    records = contest.records[name]
+def _summary(paired: PairedTraining, name: str, warmup: int) -> dict[str, Any]:
+    records = paired.records[name]
     last = [record["loss"] for record in records[-max(len(records) // 10, 1) :]]
     return {
-        **contest.timing(name, warmup),
+        **paired.timing(name, warmup),
         "skipped": sum(not record["finite"] for record in records),
         "nan_steps": sum(bool(np.isnan(record["grad_norm"])) for record in records),
         "final_loss": float(np.mean(last)),

@@ -23,7 +23,7 @@ _CHUNK_STEPS = 8
 """Steps whose scenes are made ahead at a time."""
 
 
-class Contest:
+class PairedTraining:
     """Both trainings of one configuration, from the same weights.
 
     Attributes:
