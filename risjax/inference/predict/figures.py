@@ -3,14 +3,14 @@
 import numpy as np
 
 from risjax.config import PhysicsConfig
-from risjax.inference.predict.localization import Located
+from risjax.inference.predict.localization import Localization
 from risjax.report.drawing import Drawing
 from risjax.report.figures import Points, scene_view
 
 _METHOD = "learned_ml"
 
 
-def scene_drawing(found: Located, scene: int, physics: PhysicsConfig) -> Drawing:
+def scene_drawing(found: Localization, scene: int, physics: PhysicsConfig) -> Drawing:
     """The figure of one scene.
 
     Args:

@@ -27,7 +27,7 @@ COLUMNS = (
 """Of every table of sources; docs/predict.md says what each means."""
 
 
-class Located(NamedTuple):
+class Localization(NamedTuple):
     """What was found in one scene, or, with a leading axis S, in each of several; K slots, strongest source first.
 
     Slots that hold no source are NaN in every property; ``active`` says which hold one.
@@ -92,7 +92,7 @@ class Located(NamedTuple):
 
     def table(self, first_scene: int = 0) -> dict[str, np.ndarray]:
         """Columns of equal length, one entry a source, by the names of `COLUMNS`."""
-        all_scenes = self if self.active.ndim == 2 else Located(*(array[None] for array in self))
+        all_scenes = self if self.active.ndim == 2 else Localization(*(array[None] for array in self))
         scene, slot = np.nonzero(all_scenes.active)
         place, deviation = all_scenes.xyz_m[scene, slot], all_scenes.std_deg_m[scene, slot]
         amplitude = all_scenes.amplitude[scene, slot]
@@ -115,14 +115,14 @@ class Located(NamedTuple):
         return np.where(self.active, values, np.nan)
 
 
-def located(estimates: Estimates, min_existence: float = 0.0) -> Located:
+def located(estimates: Estimates, min_existence: float = 0.0) -> Localization:
     """Estimates on the host, without sources that exist with less than ``min_existence``."""
-    found = Located(*(np.asarray(leaf) for leaf in jax.device_get(tuple(estimates))))
+    found = Localization(*(np.asarray(leaf) for leaf in jax.device_get(tuple(estimates))))
     if min_existence <= 0:
         return found
     kept = found.active & ~(found.existence < min_existence)  # a network may state none: NaN
     row = kept[..., None]
-    return Located(
+    return Localization(
         position=np.where(row, found.position, 0),
         amplitude=np.where(kept, found.amplitude, 0),
         active=kept,

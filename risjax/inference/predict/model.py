@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from risjax.config import Config
 from risjax.config.weights import find_weights, no_weights_text
 from risjax.covariance import dense, factor_of_sources
-from risjax.inference.predict.localization import Located, located
+from risjax.inference.predict.localization import Localization, located
 from risjax.inference.predict.measurements import MeasurementError, as_observation
 from risjax.inference.release import load_params
 from risjax.inference.release.load import trained_config
@@ -68,7 +68,7 @@ class Model:
         geometry: Geometry | None = None,
         *,
         min_existence: float = 0.0,
-    ) -> Located:
+    ) -> Localization:
         """Finds the sources of one scene, or of several with a leading axis S; blind to their number and the SNR.
 
         Args:
@@ -87,7 +87,7 @@ class Model:
         """
         observation, is_batch = self._checked(y, H, codes, geometry)
         found = located(_in_batches(self.estimate, observation), min_existence)
-        return found if is_batch else Located(*(array[0] for array in found))
+        return found if is_batch else Localization(*(array[0] for array in found))
 
     def covariance(
         self,

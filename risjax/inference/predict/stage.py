@@ -22,7 +22,7 @@ from risjax.config import Config
 from risjax.data.chunks import Chunk, count_scenes, scene_chunks
 from risjax.data.files import MANIFEST, sha256
 from risjax.inference.predict.figures import scene_drawing
-from risjax.inference.predict.localization import Located, located
+from risjax.inference.predict.localization import Localization, located
 from risjax.inference.predict.model import Model
 from risjax.inference.predict.tables import CSV_NAME, as_arrays, from_arrays, open_tables
 from risjax.inference.release import load_params
@@ -44,7 +44,7 @@ class Part(NamedTuple):
     """
 
     first: int
-    found: Located
+    found: Localization
     reasons: dict[int, str]
 
 
@@ -132,14 +132,14 @@ def _answer(chunk: Chunk, model: Model, config: Config) -> Part:
     return Part(chunk.first, located(kept, config.predict.min_existence), reasons)
 
 
-def _nothing(count: int, slots: int) -> Located:
+def _nothing(count: int, slots: int) -> Localization:
     empty = np.zeros((count, slots), np.float32)
     wide = np.zeros((count, slots, 3), np.float32)
-    return Located(wide, empty.astype(np.complex64), empty.astype(bool), np.full_like(wide, np.inf), empty, empty)
+    return Localization(wide, empty.astype(np.complex64), empty.astype(bool), np.full_like(wide, np.inf), empty, empty)
 
 
 def _write_part(file: Path, parts: list[Part]) -> None:
-    found = Located(*(np.concatenate(arrays) for arrays in zip(*(part.found for part in parts), strict=True)))
+    found = Localization(*(np.concatenate(arrays) for arrays in zip(*(part.found for part in parts), strict=True)))
     reasons = {scene: reason for part in parts for scene, reason in part.reasons.items()}
     arrays = {**found._asdict(), **as_arrays(reasons), "first": np.int64(parts[0].first)}
     content = io.BytesIO()
@@ -161,7 +161,7 @@ def _num_done(folder: Path) -> int:
 
 def _read_part(file: Path) -> Part:
     with np.load(file, allow_pickle=False) as arrays:
-        found = Located(*(arrays[name] for name in Located._fields))
+        found = Localization(*(arrays[name] for name in Localization._fields))
         return Part(int(arrays["first"]), found, from_arrays(arrays["bad"], arrays["reasons"]))
 
 
@@ -177,7 +177,7 @@ def _write_tables(
             counts["failed"] += len(part.reasons)
             counts["sources"] += int(part.found.active.sum())
             for scene in _figures_in(wanted, part):
-                found = Located(*(array[scene - part.first] for array in part.found))
+                found = Localization(*(array[scene - part.first] for array in part.found))
                 drawing = scene_drawing(found, scene, config.physics)
                 write_atomically(directory.figures / f"{drawing.name}.png", drawing.png())
     if wanted != "all":

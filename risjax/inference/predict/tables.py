@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from risjax.inference.predict.localization import COLUMNS, Located
+from risjax.inference.predict.localization import COLUMNS, Localization
 
 CSV_NAME, JSON_NAME, PARQUET_NAME, BAD_NAME = "sources.csv", "sources.json", "sources.parquet", "bad_scenes.csv"
 DIGITS = 8
@@ -38,7 +38,7 @@ class Tables:
         self._bad.writerow(("scene", "reason"))
         self._is_first = True
 
-    def add(self, first: int, found: Located, reasons: Mapping[int, str]) -> None:
+    def add(self, first: int, found: Localization, reasons: Mapping[int, str]) -> None:
         """Adds consecutive scenes.
 
         Args:
