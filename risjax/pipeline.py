@@ -35,7 +35,7 @@ from risjax.detection.posterior_decision import (
 from risjax.estimators import localise_mvdr
 from risjax.estimators.cfar import stopping_penalty
 from risjax.estimators.joint_ml import Fit
-from risjax.estimators.likelihood import Statistics, statistics
+from risjax.estimators.likelihood import SufficientStatistics, statistics
 from risjax.estimators.mvdr import mvdr_peaks
 from risjax.estimators.slots import sources_in_slots
 from risjax.model import Params, build, make_inputs
@@ -73,7 +73,7 @@ class Proposals(NamedTuple):
 
     elimination: Elimination
     evidence: Evidence
-    data: Statistics
+    data: SufficientStatistics
 
 
 class Pipeline(NamedTuple):

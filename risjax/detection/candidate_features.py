@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 from risjax.config import PhysicsConfig
 from risjax.detection.candidates import Elimination
 from risjax.estimators.joint_ml import Fit, noise_from_residual, standard_deviations
-from risjax.estimators.likelihood import Statistics
+from risjax.estimators.likelihood import SufficientStatistics
 from risjax.spectral.grid import field_of_view, to_position
 
 
@@ -57,7 +57,7 @@ def _log(x: Array) -> Array:
     return jnp.log(jnp.maximum(x, jnp.finfo(x.dtype).tiny))
 
 
-def drops(elimination: Elimination, data: Statistics) -> Float[Array, " K"]:
+def drops(elimination: Elimination, data: SufficientStatistics) -> Float[Array, " K"]:
     """2 L M ln(rho_k / rho_(k+1)): how much better k + 1 candidates explain the data than k; zero in empty fits."""
     floor = data.energy * 10 * jnp.finfo(data.energy.dtype).eps + jnp.finfo(data.energy.dtype).tiny
     logs = jnp.log(jnp.maximum(elimination.residuals, floor))
@@ -66,7 +66,7 @@ def drops(elimination: Elimination, data: Statistics) -> Float[Array, " K"]:
 
 
 def describe(
-    fit: Fit, level: Float[Array, " K"], drop: Float[Array, " K"], data: Statistics, physics: PhysicsConfig
+    fit: Fit, level: Float[Array, " K"], drop: Float[Array, " K"], data: SufficientStatistics, physics: PhysicsConfig
 ) -> Evidence:
     """The evidence of one fit.
 

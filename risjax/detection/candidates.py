@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from risjax.config import PhysicsConfig, PosteriorConfig
 from risjax.estimators.forward_selection import empty_fit, joining_gain
 from risjax.estimators.joint_ml import Fit, maximise
-from risjax.estimators.likelihood import Statistics, steering_and_derivatives
+from risjax.estimators.likelihood import SufficientStatistics, steering_and_derivatives
 from risjax.physics.array import steering_at
 from risjax.spectral.grid import Grid
 from risjax.spectral.peaks import local_maxima
@@ -47,7 +47,7 @@ def _highest(ranking: Float[Array, " G"], grid: Grid, slots: int) -> tuple[Array
 
 
 def _exchange_weakest(
-    data: Statistics, physics: PhysicsConfig, grid: Grid, fit: Fit, shortlist: int
+    data: SufficientStatistics, physics: PhysicsConfig, grid: Grid, fit: Fit, shortlist: int
 ) -> tuple[Array, Array]:
     """The candidates with the weakest, or an empty slot, given to the best point of the residual, where that gains.
 
@@ -70,7 +70,9 @@ def _exchange_weakest(
     return cosines, fit.active.at[weakest].set(fit.active[weakest] | better)
 
 
-def _backward(data: Statistics, physics: PhysicsConfig, fit: Fit, iterations: int) -> tuple[Fit, Int[Array, " K"]]:
+def _backward(
+    data: SufficientStatistics, physics: PhysicsConfig, fit: Fit, iterations: int
+) -> tuple[Fit, Int[Array, " K"]]:
     """The fits with 1 ... K candidates, and the slot of the weakest of each.
 
     A fit of k candidates is computed in k slots, so that what has been dropped costs nothing more: an evaluation of the
@@ -104,7 +106,7 @@ def _in_slots(fit: Fit, held: Int[Array, " k"], none: Fit) -> Fit:
 
 
 def eliminate(
-    data: Statistics,
+    data: SufficientStatistics,
     effective: LowRankCovariance,
     physics: PhysicsConfig,
     posterior: PosteriorConfig,

@@ -10,7 +10,7 @@ from jaxtyping import Array, Complex, Float
 
 from risjax.config import PhysicsConfig
 from risjax.estimators.forward_selection import search_energy
-from risjax.estimators.likelihood import Statistics
+from risjax.estimators.likelihood import SufficientStatistics
 from risjax.spectral.grid import field_of_view
 from risjax.spectral.peak_search import Peaks
 from risjax.spectral.spectrum import bartlett_spectrum
@@ -25,7 +25,7 @@ def describe_peaks(
     peaks: Peaks,
     vectors: Complex[Array, "J N"],
     covariance: LowRankCovariance,
-    data: Statistics,
+    data: SufficientStatistics,
     noise_to_signal: Float[Array, ""],
     physics: PhysicsConfig,
 ) -> Float[Array, "J F"]:

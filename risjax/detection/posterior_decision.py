@@ -13,7 +13,7 @@ from risjax.detection.candidates import Elimination
 from risjax.detection.decision import decide_count, decide_range, range_posterior
 from risjax.estimators.forward_selection import count_by_residual
 from risjax.estimators.joint_ml import estimates_from_fit, keep_if
-from risjax.estimators.likelihood import Statistics
+from risjax.estimators.likelihood import SufficientStatistics
 from risjax.spectral.grid import Field, field_of_view, to_position
 from risjax.spectral.peak_search import Peaks, estimates_from_peaks
 from risjax.types import Estimates, Sources
@@ -44,7 +44,7 @@ def existence_of_slots(elimination: Elimination, probability: Float[Array, " K"]
     return jnp.sum(jnp.where(_dropped_from(elimination), probability[:, None], 0.0), axis=0)
 
 
-def judged_by_residual(elimination: Elimination, data: Statistics, penalty: float) -> Verdict:
+def judged_by_residual(elimination: Elimination, data: SufficientStatistics, penalty: float) -> Verdict:
     """Without a posterior head: the number by the criterion of the forward search."""
     count = count_by_residual(elimination.residuals, data.num_measurements, penalty)
     reported = jnp.arange(elimination.weakest.shape[0]) < count
@@ -86,7 +86,7 @@ def reported_sources(
     elimination: Elimination,
     evidence: Evidence,
     verdict: Verdict,
-    data: Statistics,
+    data: SufficientStatistics,
     physics: PhysicsConfig,
     settings: PosteriorConfig,
 ) -> Estimates:

@@ -21,7 +21,7 @@ from jaxtyping import Array, Complex, Float, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.estimators.joint_ml import Fit, maximise
-from risjax.estimators.likelihood import Statistics, solve_hermitian, steering_and_derivatives
+from risjax.estimators.likelihood import SufficientStatistics, solve_hermitian, steering_and_derivatives
 from risjax.spectral.grid import Grid, field_of_view
 
 PARAMETERS_PER_SOURCE = 5
@@ -40,14 +40,14 @@ class Path(NamedTuple):
     residuals: Float[Array, " K1"]
 
 
-def search_energy(data: Statistics, vectors: Complex[Array, "G N"]) -> Float[Array, " G"]:
+def search_energy(data: SufficientStatistics, vectors: Complex[Array, "G N"]) -> Float[Array, " G"]:
     """a^H G a of every steering vector."""
     image = jnp.matmul(data.gram, vectors.T, precision="highest")
     return jnp.sum((vectors.T.conj() * image).real, axis=0)
 
 
 def joining_gain(
-    data: Statistics,
+    data: SufficientStatistics,
     physics: PhysicsConfig,
     fit: Fit,
     vectors: Complex[Array, "G N"],
@@ -78,12 +78,14 @@ def joining_gain(
     return jnp.where(jnp.isfinite(gain), gain, -jnp.inf)
 
 
-def gain_on_grid(data: Statistics, physics: PhysicsConfig, fit: Fit, grid: Grid, energy: Array) -> Float[Array, " G"]:
+def gain_on_grid(
+    data: SufficientStatistics, physics: PhysicsConfig, fit: Fit, grid: Grid, energy: Array
+) -> Float[Array, " G"]:
     """`joining_gain` of every grid point; -inf outside the field."""
     return jnp.where(grid.inside.reshape(-1), joining_gain(data, physics, fit, grid.steering, energy), -jnp.inf)
 
 
-def empty_fit(data: Statistics, physics: PhysicsConfig, dtype: jnp.dtype) -> Fit:
+def empty_fit(data: SufficientStatistics, physics: PhysicsConfig, dtype: jnp.dtype) -> Fit:
     """The fit without a source: all of the snapshots' energy is residual."""
     slots, field = physics.scene.max_sources, field_of_view(physics)
     return Fit(
@@ -97,7 +99,7 @@ def empty_fit(data: Statistics, physics: PhysicsConfig, dtype: jnp.dtype) -> Fit
     )
 
 
-def greedy_path(data: Statistics, physics: PhysicsConfig, estimator: EstimatorConfig, grid: Grid) -> Path:
+def greedy_path(data: SufficientStatistics, physics: PhysicsConfig, estimator: EstimatorConfig, grid: Grid) -> Path:
     """Fits with 1 ... K_max sources, each started from the one before; ``grid`` is on the scene's own surface."""
     slots = physics.scene.max_sources
     energy = search_energy(data, grid.steering)

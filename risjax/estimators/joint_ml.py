@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float
 
 from risjax.config import PhysicsConfig
-from risjax.estimators.likelihood import Linearisation, Statistics, linearise, statistics
+from risjax.estimators.likelihood import Linearisation, SufficientStatistics, linearise, statistics
 from risjax.spectral.grid import field_of_view, into_field, to_cosines, to_position
 from risjax.types import Estimates, Observation
 
@@ -51,7 +51,7 @@ def _scaled_solve(matrix: Float[Array, "P P"], vector: Float[Array, " P"], dampi
 
 
 def maximise(
-    data: Statistics,
+    data: SufficientStatistics,
     physics: PhysicsConfig,
     cosines: Float[Array, "K 3"],
     active: Bool[Array, " K"],
@@ -132,7 +132,7 @@ def noise_from_residual(fit: Fit, num_measurements: Float[Array, ""]) -> Float[A
 
 def estimates_from_fit(
     fit: Fit,
-    data: Statistics,
+    data: SufficientStatistics,
     *,
     position: Float[Array, "K 3"] | None = None,
     std: Float[Array, "K 3"] | None = None,

@@ -36,7 +36,7 @@ from risjax.types import Geometry, Observation
 _RIDGE = 1e-6
 
 
-class Statistics(NamedTuple):
+class SufficientStatistics(NamedTuple):
     """What the likelihood needs of one scene's snapshots.
 
     Attributes:
@@ -73,7 +73,7 @@ class Linearisation(NamedTuple):
     curvature: Float[Array, "*batch K3 K3"]
 
 
-def statistics(observation: Observation, physics: PhysicsConfig) -> Statistics:
+def statistics(observation: Observation, physics: PhysicsConfig) -> SufficientStatistics:
     """G, b and ||y||^2 of one observation.
 
     Raises:
@@ -89,7 +89,7 @@ def statistics(observation: Observation, physics: PhysicsConfig) -> Statistics:
     require_snapshots(observation)
     energy = jnp.sum(snapshots.real**2 + snapshots.imag**2)
     count = jnp.asarray(snapshots.size, energy.dtype)
-    return Statistics(gram(observation), matched_filter(observation), energy, count, observation.geometry)
+    return SufficientStatistics(gram(observation), matched_filter(observation), energy, count, observation.geometry)
 
 
 def require_snapshots(observation: Observation) -> None:
@@ -128,7 +128,7 @@ def steering_and_derivatives(
 
 
 def linearise(
-    data: Statistics, array: ArrayConfig, cosines: Float[Array, "K 3"], active: Bool[Array, " K"]
+    data: SufficientStatistics, array: ArrayConfig, cosines: Float[Array, "K 3"], active: Bool[Array, " K"]
 ) -> Linearisation:
     """The projected likelihood, its gradient and its Gauss-Newton matrix at ``cosines``.
 

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Complex, Float
 
-from risjax.estimators.likelihood import Statistics
+from risjax.estimators.likelihood import SufficientStatistics
 
 
 class Products(NamedTuple):
@@ -56,7 +56,9 @@ class Amplitudes(NamedTuple):
     root: Complex[Array, "K K"]
 
 
-def replace_vector(products: Products, slot: Array, vector: Complex[Array, " N"], data: Statistics) -> Products:
+def replace_vector(
+    products: Products, slot: Array, vector: Complex[Array, " N"], data: SufficientStatistics
+) -> Products:
     """The products with another steering vector in one slot, one product with Phi^H Phi instead of K."""
     vectors = products.vectors.at[slot].set(vector)
     image = jnp.matmul(data.gram, vector, precision="highest")
@@ -67,7 +69,7 @@ def replace_vector(products: Products, slot: Array, vector: Complex[Array, " N"]
     return Products(vectors, gram, filtered)
 
 
-def all_products(vectors: Complex[Array, "K N"], data: Statistics) -> Products:
+def all_products(vectors: Complex[Array, "K N"], data: SufficientStatistics) -> Products:
     """The products of given steering vectors."""
     images = jnp.matmul(vectors, data.gram.T, precision="highest")
     gram = jnp.matmul(vectors.conj(), images.T, precision="highest")
@@ -81,7 +83,7 @@ def amplitudes(
     active: Bool[Array, " K"],
     log_noise: Float[Array, ""],
     temperature: Float[Array, ""],
-    data: Statistics,
+    data: SufficientStatistics,
 ) -> Amplitudes:
     """log Z, m and the root of P."""
     share = temperature * jnp.exp(-log_noise)
@@ -102,14 +104,14 @@ def draw_amplitudes(law: Amplitudes, normal: Complex[Array, " K"], active: Bool[
     return jnp.where(active, drawn, 0)
 
 
-def clean_power(products: Products, amplitude: Complex[Array, " K"], data: Statistics) -> Float[Array, ""]:
+def clean_power(products: Products, amplitude: Complex[Array, " K"], data: SufficientStatistics) -> Float[Array, ""]:
     """Mean |clean snapshot|^2."""
     image = jnp.matmul(products.gram, amplitude, precision="highest")
     return jnp.sum((amplitude.conj() * image).real) / data.num_measurements
 
 
 def log_likelihood(
-    products: Products, amplitude: Complex[Array, " K"], log_noise: Float[Array, ""], data: Statistics
+    products: Products, amplitude: Complex[Array, " K"], log_noise: Float[Array, ""], data: SufficientStatistics
 ) -> Float[Array, ""]:
     """Of one state, at t = 1, up to a constant."""
     explained = 2 * jnp.sum((amplitude.conj() * products.filtered).real)
@@ -117,7 +119,7 @@ def log_likelihood(
     return -data.num_measurements * log_noise - jnp.maximum(residual, 0.0) * jnp.exp(-log_noise)
 
 
-def unit_power(data: Statistics) -> tuple[Statistics, Float[Array, ""]]:
+def unit_power(data: SufficientStatistics) -> tuple[SufficientStatistics, Float[Array, ""]]:
     """The statistics of snapshots scaled to unit mean power, and the logarithm of the amplitude taken out."""
     mean = data.energy / data.num_measurements
     scaled = data._replace(filtered=data.filtered * jax.lax.rsqrt(mean), energy=data.energy / mean)

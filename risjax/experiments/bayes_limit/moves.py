@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Key
 
 from risjax.config import PhysicsConfig
-from risjax.estimators.likelihood import Statistics
+from risjax.estimators.likelihood import SufficientStatistics
 from risjax.experiments.bayes_limit.likelihood import (
     Amplitudes,
     Products,
@@ -66,14 +66,14 @@ class Target(NamedTuple):
         smallest_step: of a walk, in rad, [].
     """
 
-    data: Statistics
+    data: SufficientStatistics
     places: Places
     log_gain: Float[Array, "2"]
     temperature: Float[Array, ""]
     smallest_step: Float[Array, ""]
 
 
-def snr_is_possible(state: State, data: Statistics, limits: Bounds) -> Bool[Array, ""]:
+def snr_is_possible(state: State, data: SufficientStatistics, limits: Bounds) -> Bool[Array, ""]:
     """Whether a scene may have the state's SNR."""
     log_snr = jnp.log(clean_power(state.products, state.amplitude, data)) - state.log_noise
     return (log_snr >= limits.log_snr[0]) & (log_snr <= limits.log_snr[1])

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from risjax.config import PhysicsConfig
-from risjax.estimators.likelihood import Statistics
+from risjax.estimators.likelihood import SufficientStatistics
 from risjax.experiments.bayes_limit.prior import Bounds, draw_coordinates, log_density, to_polar
 from risjax.physics.array import steering
 from risjax.types import Geometry
@@ -36,7 +36,9 @@ def _cell_sides(limits: Bounds) -> Float[Array, "3"]:
     return (jnp.asarray(limits.high) - jnp.asarray(limits.low)) / jnp.asarray(CELLS)
 
 
-def bright_places(data: Statistics, limits: Bounds, physics: PhysicsConfig, geometry: Geometry | None) -> Places:
+def bright_places(
+    data: SufficientStatistics, limits: Bounds, physics: PhysicsConfig, geometry: Geometry | None
+) -> Places:
     """Cells by the energy that a source in their middle explains alone, |a^H b|^2 / a^H G a."""
     index = jnp.stack(jnp.unravel_index(jnp.arange(CELLS[0] * CELLS[1] * CELLS[2]), CELLS), axis=-1)
     middles = jnp.asarray(limits.low)[None, :] + (index + 0.5) * _cell_sides(limits)[None, :]

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from risjax.config import PhysicsConfig
 from risjax.config.limit import LimitConfig
-from risjax.estimators.likelihood import Statistics, statistics
+from risjax.estimators.likelihood import SufficientStatistics, statistics
 from risjax.experiments.bayes_limit.likelihood import all_products, clean_power, log_likelihood, unit_power
 from risjax.experiments.bayes_limit.moves import State, Target, move_scale, move_sources
 from risjax.experiments.bayes_limit.places import bright_places
@@ -138,7 +138,7 @@ def _draw_prior(
     limits: Bounds,
     geometry: Geometry | None,
     log_gain: Float[Array, "2"],
-    data: Statistics,
+    data: SufficientStatistics,
 ) -> State:
     slots = physics.scene.max_sources
     count_key, place_key, gain_key, symbol_key, snr_key = jax.random.split(key, 5)
