@@ -43,7 +43,7 @@ class Bound(NamedTuple):
     covariance: Float[Array, "*batch P P"]
 
 
-def deterministic_bound(
+def deterministic_crb(
     array: ArrayConfig, observation: Observation, sources: Sources, noise_variance: Float[Array, ""] | float
 ) -> Bound:
     """The bound for ``constant`` symbols, amplitudes unknown and deterministic.
@@ -67,7 +67,7 @@ def deterministic_bound(
     return _bound(information, position, active)
 
 
-def stochastic_bound(
+def stochastic_crb(
     array: ArrayConfig, observation: Observation, sources: Sources, noise_variance: Float[Array, ""] | float
 ) -> Bound:
     """The bound for ``per_snapshot`` Gaussian symbols: y_l is CN(0, C_l), the powers and the noise variance unknown.

@@ -32,7 +32,7 @@ from risjax.physics.measurement import forward
 from risjax.types import Observation, Sources
 
 
-class MisspecifiedBound(NamedTuple):
+class MisspecifiedCrb(NamedTuple):
     """What estimating with the assumed manifold comes to; slots that are inactive hold zeros, and inf in ``std``.
 
     Attributes:
@@ -87,7 +87,7 @@ def fit(
     return Sources(jnp.where(active[:, None], position, 0), jnp.where(active, amplitude, 0), active)
 
 
-def misspecified_bound(
+def misspecified_crb(
     array: ArrayConfig,
     observation: Observation,
     mean: Complex[Array, "L M"],
@@ -95,7 +95,7 @@ def misspecified_bound(
     noise_variance: Float[Array, ""] | float,
     *,
     iterations: int = 40,
-) -> MisspecifiedBound:
+) -> MisspecifiedCrb:
     """The misspecified Cramér-Rao bound for ``constant`` symbols.
 
     Args:
@@ -123,7 +123,7 @@ def misspecified_bound(
     position, _ = problem.split(parameters)
     variance = relative_variance / 2 * jnp.diagonal(spread)[: position.size].reshape(position.shape)
     pseudo_true = jnp.where(active, position, 0)
-    return MisspecifiedBound(
+    return MisspecifiedCrb(
         pseudo_true=pseudo_true,
         std=jnp.where(active, jnp.sqrt(variance), jnp.inf),
         bias=jnp.where(active, pseudo_true - sources.position, 0),

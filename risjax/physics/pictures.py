@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from risjax.config import PhysicsConfig
 from risjax.physics.array import cartesian, element_positions
 from risjax.physics.codebook import draw_codes
-from risjax.physics.crb import deterministic_bound
+from risjax.physics.crb import deterministic_crb
 from risjax.physics.scene import draw_scene, path_gain
 from risjax.types import Scene, Sources
 
@@ -105,7 +105,7 @@ def bound_table(physics: PhysicsConfig, seed: int) -> np.ndarray:
         # E|y|^2 = |x|^2 E|H_mn|^2 per element; the bound needs the ratio to the noise only.
         channel_power = jnp.mean(jnp.abs(scenes.observation.channel) ** 2)
         noise = jnp.abs(amplitude[0]) ** 2 * channel_power * 10 ** (-snr_db / 10)
-        each = jax.vmap(lambda observation: deterministic_bound(physics.array, observation, sources, noise).std[0])
+        each = jax.vmap(lambda observation: deterministic_crb(physics.array, observation, sources, noise).std[0])
         return jnp.median(each(scenes.observation), axis=0)
 
     table = [[bounds(jnp.asarray(r), jnp.asarray(s)) for s in BOUND_SNRS_DB] for r in BOUND_RANGES_M]

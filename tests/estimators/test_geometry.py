@@ -23,7 +23,7 @@ from risjax.estimators import (
 from risjax.estimators.stochastic import polish_stochastic
 from risjax.keys import Purpose
 from risjax.physics.array import element_positions, steering
-from risjax.physics.crb import deterministic_bound, stochastic_bound
+from risjax.physics.crb import deterministic_crb, stochastic_crb
 from risjax.physics.measurement import forward
 from risjax.spectral.grid import make_grid, to_position
 from risjax.types import Estimates, Geometry, LowRankCovariance, Observation, Scene
@@ -95,7 +95,7 @@ METHODS: dict[str, Callable] = {
 @pytest.mark.parametrize("name", ["greedy", pytest.param("polish", marks=pytest.mark.slow)])
 def test_who_knows_the_surface_reaches_the_bound_and_who_does_not_is_biased(scenes: Scene, name: str) -> None:
     """192 errors of unit variance: their root mean square is known to 5 %; without the geometry it is ten and more."""
-    std = bound_std(deterministic_bound, scenes)
+    std = bound_std(deterministic_crb, scenes)
     run = jax.jit(jax.vmap(METHODS[name]))
     known = in_bounds(run(scenes.observation, start(scenes)), scenes, std)
     blind = in_bounds(run(nominal(scenes.observation), start(scenes)), scenes, std)
@@ -126,7 +126,7 @@ def test_omp_searches_the_scenes_surface() -> None:
 
 def test_stated_widths_are_the_bounds(scenes: Scene) -> None:
     polished = jax.jit(jax.vmap(METHODS["polish"]))(scenes.observation, start(scenes))
-    ratio = np.asarray(polished.std)[:, 0] / bound_std(deterministic_bound, scenes)
+    ratio = np.asarray(polished.std)[:, 0] / bound_std(deterministic_crb, scenes)
     np.testing.assert_allclose(np.median(ratio), 1, rtol=0.1)
 
 
@@ -150,7 +150,7 @@ def test_changing_symbols_on_the_scenes_surface() -> None:
     """The stochastic polish reaches its bound, the sparse fit its grid; without the geometry both are biased."""
     physics = known_physics("per_snapshot")
     scenes = jax.jit(lambda: scene_batch(physics, 0, Purpose.TEST_SCENES, 0, SCENES))()
-    std = bound_std(stochastic_bound, scenes)
+    std = bound_std(stochastic_crb, scenes)
     run = jax.jit(jax.vmap(lambda o, near: polish_stochastic(o, near, physics, iterations=30)))
     hidden = nominal(scenes.observation)
     known, blind = (in_bounds(run(o, start(scenes)), scenes, std) for o in (scenes.observation, hidden))

@@ -15,7 +15,7 @@ from risjax.estimators import (
     localise_greedy,
     localise_sparse,
 )
-from risjax.physics.crb import stochastic_bound
+from risjax.physics.crb import stochastic_crb
 from risjax.physics.measurement import forward
 from risjax.types import Observation, Sources
 from tests.estimators.scenes import covariance, observe, small_physics, steer
@@ -70,7 +70,7 @@ def test_polish_for_changing_symbols_is_efficient(sparse) -> None:
     sources = Sources(
         jnp.asarray(np.pad(TRUTH, ((0, 1), (0, 0)))), jnp.asarray([1, 1, 0], jnp.complex64), jnp.arange(3) < 2
     )
-    bound = stochastic_bound(PHYSICS.array, per_snapshot(TRUTH, noise=0.0), sources, 0.03**2)
+    bound = stochastic_crb(PHYSICS.array, per_snapshot(TRUTH, noise=0.0), sources, 0.03**2)
     errors, widths = [], []
     for seed in range(200):
         found = sparse(per_snapshot(TRUTH, noise=0.03, seed=seed), jnp.asarray(2))

@@ -9,10 +9,10 @@ import pytest
 
 from risjax.config import ArrayConfig, ChannelConfig, CodebookConfig, PhysicsConfig, SceneConfig
 from risjax.physics.array import element_positions
-from risjax.physics.crb import deterministic_bound, stochastic_bound
+from risjax.physics.crb import deterministic_crb, stochastic_crb
 from risjax.physics.distributions import complex_normal
 from risjax.physics.measurement import forward
-from risjax.physics.misspecified_crb import fit, misspecified_bound
+from risjax.physics.misspecified_crb import fit, misspecified_crb
 from risjax.physics.scene import draw_scene, sources_steering
 from risjax.types import Scene
 
@@ -28,8 +28,8 @@ RELATIVE_FLOAT32 = 2e-3
 
 # One compilation each for all tests
 _draw = jax.jit(lambda key: draw_scene(key, SMALL))
-_deterministic = jax.jit(partial(deterministic_bound, SMALL.array))
-_stochastic = jax.jit(partial(stochastic_bound, SMALL.array))
+_deterministic = jax.jit(partial(deterministic_crb, SMALL.array))
+_stochastic = jax.jit(partial(stochastic_crb, SMALL.array))
 
 
 def _scene(seed: int) -> Scene:
@@ -151,7 +151,7 @@ def test_misspecified_bound_is_where_maximum_likelihood_goes_and_how_it_scatters
     scene, mean, variance = doubles
     array, sources = ArrayConfig(num_horizontal=6, num_vertical=6, wavefront=wavefront), scene.truth.sources
     with jax.enable_x64(True):
-        bound = jax.jit(lambda: misspecified_bound(array, scene.observation, mean, sources, variance))()
+        bound = jax.jit(lambda: misspecified_crb(array, scene.observation, mean, sources, variance))()
         start = sources._replace(position=jnp.where(sources.active[:, None], bound.pseudo_true, 0))
 
         @jax.jit
@@ -161,7 +161,7 @@ def test_misspecified_bound_is_where_maximum_likelihood_goes_and_how_it_scatters
             return fit(array, scene.observation, mean + noise, start, iterations=8).position[:2]
 
         estimates = np.asarray(estimate(jax.random.split(jax.random.key(0), 400)))
-        exact = deterministic_bound(SMALL.array, scene.observation, sources, variance)
+        exact = deterministic_crb(SMALL.array, scene.observation, sources, variance)
     std = np.asarray(bound.std[:2])
     np.testing.assert_allclose(estimates.std(0), std, rtol=4 / np.sqrt(800))
     error = estimates.mean(0) - np.asarray(bound.pseudo_true[:2])

@@ -20,8 +20,8 @@ from risjax.config import (
 from risjax.config.errors import ConfigError
 from risjax.config.io import apply_overrides
 from risjax.physics.array import amplitude_norm, element_positions, steering
-from risjax.physics.crb import deterministic_bound, stochastic_bound
-from risjax.physics.misspecified_crb import misspecified_bound
+from risjax.physics.crb import deterministic_crb, stochastic_crb
+from risjax.physics.misspecified_crb import misspecified_crb
 from risjax.physics.scene import draw_scene
 from risjax.spectral.grid import grid_for, make_grid, to_position
 from risjax.types import Geometry, Scene, Sources
@@ -163,7 +163,7 @@ def _planted() -> Sources:
     return Sources(position, jnp.asarray([1.0, 0.7j, 0.0], jnp.complex64), jnp.asarray([True, True, False]))
 
 
-@pytest.mark.parametrize("bound", [deterministic_bound, stochastic_bound])
+@pytest.mark.parametrize("bound", [deterministic_crb, stochastic_crb])
 def test_bounds_are_of_the_surface_that_the_receiver_knows(bound):
     """Equal to the bound of an array with those elements and that wavelength; not to the nominal one's."""
     observation = _scene(_physics(tuple(ERRORS), **ERRORS)).observation
@@ -191,7 +191,7 @@ def test_the_misspecified_bound_of_a_known_surface_has_no_bias():
         field = np.asarray(sources.amplitude)[:2] @ _vectors(SMALL.array, observation.geometry, sources.position[:2])
         mean = jnp.asarray((np.asarray(observation.codes) * field) @ np.asarray(observation.channel).T)
         variance = jnp.mean(jnp.abs(mean) ** 2) * 1e-6
-        run = jax.jit(lambda o: misspecified_bound(SMALL.array, o, mean, sources, variance))
+        run = jax.jit(lambda o: misspecified_crb(SMALL.array, o, mean, sources, variance))
         known = jax.device_get(run(observation))
         blind = jax.device_get(run(observation._replace(geometry=_nominal(jnp.float64))))
     assert known.residual < 1e-12 < 1e-4 < blind.residual

@@ -11,7 +11,7 @@ from risjax.data.files import read_scenes
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
 from risjax.physics.array import steering
-from risjax.physics.crb import deterministic_bound
+from risjax.physics.crb import deterministic_crb
 from risjax.types import Geometry, Observation, Sources
 
 
@@ -117,7 +117,7 @@ def bound_std(scenes: EvaluationScenes) -> np.ndarray | None:
     @jax.jit
     def bounds(observation: Observation, sources: Sources, noise: jax.Array) -> jax.Array:
         return jax.lax.map(
-            lambda scene: deterministic_bound(array, *scene).std, (observation, sources, noise), batch_size=64
+            lambda scene: deterministic_crb(array, *scene).std, (observation, sources, noise), batch_size=64
         )
 
     return np.asarray(bounds(scenes.observation, scenes.sources, jnp.asarray(scenes.noise_variance)))
