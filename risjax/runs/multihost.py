@@ -113,13 +113,13 @@ def leads() -> bool:
     return _state().process_id == 0
 
 
-def tell(message: Mapping[str, Any]) -> None:
+def send(message: Mapping[str, Any]) -> None:
     """The leader's word to all followers; lost where there are none."""
     if several():
         _state().client.key_value_set(_key(), json.dumps(message))
 
 
-def hear() -> dict[str, Any]:
+def receive() -> dict[str, Any]:
     """A follower's next message, however long it takes.
 
     Raises:
@@ -135,14 +135,14 @@ def hear() -> dict[str, Any]:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def broadcast_outcome() -> Iterator[None]:
     """A block after which the followers learn whether to go on: yes, where nothing was raised in it."""
     try:
         yield
     except BaseException:
-        tell({"go_on": False})
+        send({"go_on": False})
         raise
-    tell({"go_on": True})
+    send({"go_on": True})
 
 
 def _key() -> str:

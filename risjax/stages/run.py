@@ -52,7 +52,7 @@ def run_stages(config: Config, terminal: Terminal) -> int:
     try:
         code = _lead(config, terminal)
     finally:
-        multihost.tell({"exit": code})
+        multihost.send({"exit": code})
     return code
 
 

@@ -14,7 +14,7 @@ from risjax.config import Config
 from risjax.config.metric import lower_is_better
 from risjax.model import Params
 from risjax.runs.environment import installed_environment
-from risjax.runs.multihost import told
+from risjax.runs.multihost import broadcast_outcome
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.safetensors_io import read_weights
 from risjax.runs.tensorboard import EventFiles
@@ -106,7 +106,7 @@ def train(
         for record in directory.read_log("epoch"):
             rows.add(epoch_row(record, config.train.epochs), None, marked=record["best_epoch"] == record["epoch"])
         for epoch in range(metadata["epoch"] + 1, config.train.epochs + 1):
-            with told():
+            with broadcast_outcome():
                 started = time.perf_counter()
                 state, health = _run_epoch(trainer, state, epoch, directory, events, progress)
                 trained = time.perf_counter() - started

@@ -14,7 +14,7 @@ from jax.experimental import multihost_utils
 from risjax.checks import drop_checks, wait_for_checks
 from risjax.config import Config
 from risjax.config.io import from_yaml, to_yaml
-from risjax.runs.multihost import hear, several, tell
+from risjax.runs.multihost import receive, send, several
 from risjax.train.mesh import make_mesh, one_copy, replicate
 from risjax.train.settings import LOG_INTERVAL_STEPS
 from risjax.train.state import TrainState
@@ -25,7 +25,7 @@ Tree = TypeVar("Tree")
 
 def begin(config: Config, epoch: int) -> None:
     """The leader announces a training of which ``epoch`` epochs are done."""
-    tell({"train": to_yaml(config), "epoch": epoch})
+    send({"train": to_yaml(config), "epoch": epoch})
 
 
 def share(state: Tree) -> Tree:
@@ -35,7 +35,7 @@ def share(state: Tree) -> Tree:
 
 def follow() -> int:
     """Takes part in all that the leader trains, until it ends; returns the exit code that it ends with."""
-    while "exit" not in (message := hear()):
+    while "exit" not in (message := receive()):
         if "train" in message:
             _train_along(from_yaml(message["train"]), message["epoch"])
     return message["exit"]
@@ -49,7 +49,7 @@ def _train_along(config: Config, done: int) -> None:
         state = replicate(share(one_copy(state)), mesh)
     for _ in range(done, config.train.epochs):
         state = _epoch(trainer, state)
-        if not hear()["go_on"]:
+        if not receive()["go_on"]:
             return
 
 
