@@ -1,4 +1,4 @@
-"""The snapshots' likelihood at a temperature, its amplitudes integrated out or drawn.
+"""The snapshots' likelihood at a inverse_temperature, its amplitudes integrated out or drawn.
 
 =========== ========================================================== ========
 symbol      meaning                                                    shape
@@ -82,18 +82,18 @@ def amplitudes(
     variance: Float[Array, " K"],
     active: Bool[Array, " K"],
     log_noise: Float[Array, ""],
-    temperature: Float[Array, ""],
+    inverse_temperature: Float[Array, ""],
     data: SufficientStatistics,
 ) -> Amplitudes:
     """log Z, m and the root of P."""
-    share = temperature * jnp.exp(-log_noise)
+    share = inverse_temperature * jnp.exp(-log_noise)
     precision = share * products.gram + jnp.diag(jnp.where(active, 1 / variance, 1.0)).astype(products.gram.dtype)
     root = jnp.linalg.cholesky(precision)
     half = solve_triangular(root, share * products.filtered, lower=True)
     mean = solve_triangular(root, half, lower=True, trans="C")
     log_determinant = 2 * jnp.sum(jnp.log(jnp.diagonal(root).real))
     spread = jnp.sum(jnp.where(active, jnp.log(variance), 0.0))
-    constant = temperature * data.num_measurements * log_noise + share * data.energy
+    constant = inverse_temperature * data.num_measurements * log_noise + share * data.energy
     gained = jnp.sum(half.real**2 + half.imag**2)
     return Amplitudes(gained - constant - log_determinant - spread, mean, root)
 

@@ -22,8 +22,8 @@ from risjax.experiments.bayes_limit.likelihood import (
     draw_amplitudes,
     replace_vector,
 )
-from risjax.experiments.bayes_limit.places import Places, draw_place, place_log_density
 from risjax.experiments.bayes_limit.prior import Bounds, amplitude_variance, log_density, to_polar
+from risjax.experiments.bayes_limit.proposal_density import ProposalDensity, draw_place, place_log_density
 from risjax.physics.array import steering
 from risjax.physics.distributions import complex_normal
 from risjax.types import Geometry
@@ -62,14 +62,14 @@ class Target(NamedTuple):
         data: of the snapshots at unit mean power.
         places: where jumps and births land.
         log_gain: least and greatest log_gain over the snapshots' scale, [2].
-        temperature: t, [].
+        inverse_temperature: t, [].
         smallest_step: of a walk, in rad, [].
     """
 
     data: SufficientStatistics
-    places: Places
+    places: ProposalDensity
     log_gain: Float[Array, "2"]
-    temperature: Float[Array, ""]
+    inverse_temperature: Float[Array, ""]
     smallest_step: Float[Array, ""]
 
 
@@ -81,7 +81,7 @@ def snr_is_possible(state: State, data: SufficientStatistics, limits: Bounds) ->
 
 def _law(state: State, target: Target, physics: PhysicsConfig) -> Amplitudes:
     variance = amplitude_variance(state.q, state.log_gain, physics)
-    return amplitudes(state.products, variance, state.active, state.log_noise, target.temperature, target.data)
+    return amplitudes(state.products, variance, state.active, state.log_noise, target.inverse_temperature, target.data)
 
 
 def _accept(

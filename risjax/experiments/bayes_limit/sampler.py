@@ -17,7 +17,6 @@ from risjax.config.limit import LimitConfig
 from risjax.estimators.likelihood import SufficientStatistics, statistics
 from risjax.experiments.bayes_limit.likelihood import all_products, clean_power, log_likelihood, unit_power
 from risjax.experiments.bayes_limit.moves import State, Target, move_scale, move_sources
-from risjax.experiments.bayes_limit.places import bright_places
 from risjax.experiments.bayes_limit.prior import (
     Bounds,
     amplitude_variance,
@@ -26,6 +25,7 @@ from risjax.experiments.bayes_limit.prior import (
     draw_count,
     to_polar,
 )
+from risjax.experiments.bayes_limit.proposal_density import bright_places
 from risjax.physics.array import steering
 from risjax.physics.distributions import complex_normal
 from risjax.types import Geometry, Observation
@@ -62,7 +62,7 @@ class Samples(NamedTuple):
 class _Run(NamedTuple):
     particles: State
     ancestor: Int[Array, " P"]
-    temperature: Float[Array, ""]
+    inverse_temperature: Float[Array, ""]
     log_evidence: Float[Array, ""]
     round: Int[Array, ""]
 
@@ -89,13 +89,17 @@ def sample_posterior(
         jax.random.split(start_key, settings.particles)
     )
 
-    def target_at(particles: State, temperature: Float[Array, ""]) -> Target:
-        precision = 2 * _PHASE_CURVATURE * data.num_measurements * temperature * jnp.mean(jnp.exp(-particles.log_noise))
+    def target_at(particles: State, inverse_temperature: Float[Array, ""]) -> Target:
+        precision = (
+            2 * _PHASE_CURVATURE * data.num_measurements * inverse_temperature * jnp.mean(jnp.exp(-particles.log_noise))
+        )
         smallest = jnp.clip(0.3 / jnp.sqrt(precision), 1e-5, 0.1)
-        return Target(data, places, log_gain, temperature, smallest)
+        return Target(data, places, log_gain, inverse_temperature, smallest)
 
-    def move(key: Key[Array, ""], particles: State, temperature: Array, count: int) -> tuple[State, Float[Array, ""]]:
-        target = target_at(particles, temperature)
+    def move(
+        key: Key[Array, ""], particles: State, inverse_temperature: Array, count: int
+    ) -> tuple[State, Float[Array, ""]]:
+        target = target_at(particles, inverse_temperature)
 
         def once(particles: State, key: Key[Array, ""]) -> tuple[State, Float[Array, ""]]:
             def one(key: Key[Array, ""], state: State) -> tuple[State, Bool[Array, ""]]:
@@ -114,21 +118,29 @@ def sample_posterior(
         logs = jax.vmap(lambda state: log_likelihood(state.products, state.amplitude, state.log_noise, data))(
             run.particles
         )
-        step = _next_step(logs, 1 - run.temperature, settings.kept_share)
-        temperature = jnp.where(step >= 1 - run.temperature, 1.0, run.temperature + step)
+        step = _next_step(logs, 1 - run.inverse_temperature, settings.kept_share)
+        inverse_temperature = jnp.where(step >= 1 - run.inverse_temperature, 1.0, run.inverse_temperature + step)
         chosen = _resample(resample_key, step * logs)
         particles = jax.tree.map(lambda leaf: leaf[chosen], run.particles)
         evidence = run.log_evidence + jax.nn.logsumexp(step * logs) - jnp.log(settings.particles)
-        particles, _ = move(move_key, particles, temperature, settings.moves)
-        return _Run(particles, run.ancestor[chosen], temperature, evidence, run.round + 1)
+        particles, _ = move(move_key, particles, inverse_temperature, settings.moves)
+        return _Run(particles, run.ancestor[chosen], inverse_temperature, evidence, run.round + 1)
 
     zero = jnp.zeros(())
     first = _Run(particles, jnp.arange(settings.particles), zero, zero, jnp.zeros((), int))
-    run = jax.lax.while_loop(lambda run: (run.temperature < 1) & (run.round < _MAX_TEMPERATURES), advance, first)
-    particles, acceptance = move(last_key, run.particles, run.temperature, settings.last_moves)
+    run = jax.lax.while_loop(
+        lambda run: (run.inverse_temperature < 1) & (run.round < _MAX_TEMPERATURES), advance, first
+    )
+    particles, acceptance = move(last_key, run.particles, run.inverse_temperature, settings.last_moves)
     ancestors = jnp.sum(jnp.bincount(run.ancestor, length=settings.particles) > 0)
     return Samples(
-        to_polar(particles.q), particles.active, run.log_evidence, run.round, run.temperature, ancestors, acceptance
+        to_polar(particles.q),
+        particles.active,
+        run.log_evidence,
+        run.round,
+        run.inverse_temperature,
+        ancestors,
+        acceptance,
     )
 
 
@@ -155,7 +167,7 @@ def _draw_prior(
 
 
 def _next_step(logs: Float[Array, " P"], rest: Float[Array, ""], kept: float) -> Float[Array, ""]:
-    """The largest step of temperature that keeps an effective share of the particles, by bisection of its logarithm."""
+    """The largest step of inverse_temperature that keeps an effective share of the particles, by bisection of its logarithm."""
     logs = logs - jnp.max(logs)
 
     def share(step: Array) -> Array:

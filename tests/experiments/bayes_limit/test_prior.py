@@ -9,7 +9,6 @@ from scipy.stats import ks_2samp
 from risjax.config.io import apply_overrides
 from risjax.estimators.likelihood import statistics
 from risjax.experiments.bayes_limit.likelihood import unit_power
-from risjax.experiments.bayes_limit.places import CELLS, bright_places, draw_place, place_log_density
 from risjax.experiments.bayes_limit.prior import (
     amplitude_variance,
     bounds,
@@ -18,6 +17,7 @@ from risjax.experiments.bayes_limit.prior import (
     require_sampled_laws,
     to_polar,
 )
+from risjax.experiments.bayes_limit.proposal_density import CELLS, bright_places, draw_place, place_log_density
 from risjax.physics.scene import draw_scene
 from tests.tiny import tiny_config
 

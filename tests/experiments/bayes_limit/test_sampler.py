@@ -47,15 +47,15 @@ def test_replacing_a_vector_is_making_all_products_anew():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), changed, again)
 
 
-@pytest.mark.parametrize("temperature", [0.01, 1.0])
-def test_log_evidence_is_the_integral_over_the_amplitudes(temperature):
+@pytest.mark.parametrize("inverse_temperature", [0.01, 1.0])
+def test_log_evidence_is_the_integral_over_the_amplitudes(inverse_temperature):
     """Against importance sampling from the amplitudes' own law: likelihood^t times prior over that law's density."""
     data, log_scale = unit_power(statistics(scene_at(1).observation, PHYSICS))
     limits = bounds(PHYSICS.scene)
     q, products = some_products(data, limits, PHYSICS)
     log_gain = jnp.asarray(np.mean(limits.log_gain), jnp.float32) - log_scale
     variance, active = amplitude_variance(q, log_gain, PHYSICS), jnp.asarray([True, True])
-    log_noise, t = jnp.asarray(-1.0), jnp.asarray(temperature)
+    log_noise, t = jnp.asarray(-1.0), jnp.asarray(inverse_temperature)
     law = amplitudes(products, variance, active, log_noise, t, data)
     normal = jax.random.normal(jax.random.key(2), (50, 2, 2)) * np.sqrt(0.5)
     for one in normal[..., 0] + 1j * normal[..., 1]:

@@ -20,7 +20,7 @@ CELLS = (30, 16, 6)
 _BRIGHT = 0.5
 
 
-class Places(NamedTuple):
+class ProposalDensity(NamedTuple):
     """A density over q: cells of equal size, each with its probability.
 
     Attributes:
@@ -38,7 +38,7 @@ def _cell_sides(limits: Bounds) -> Float[Array, "3"]:
 
 def bright_places(
     data: SufficientStatistics, limits: Bounds, physics: PhysicsConfig, geometry: Geometry | None
-) -> Places:
+) -> ProposalDensity:
     """Cells by the energy that a source in their middle explains alone, |a^H b|^2 / a^H G a."""
     index = jnp.stack(jnp.unravel_index(jnp.arange(CELLS[0] * CELLS[1] * CELLS[2]), CELLS), axis=-1)
     middles = jnp.asarray(limits.low)[None, :] + (index + 0.5) * _cell_sides(limits)[None, :]
@@ -47,10 +47,10 @@ def bright_places(
     energy = jnp.sum((vectors.conj() * images).real, axis=1)
     matched = jnp.abs(jnp.matmul(vectors.conj(), data.filtered, precision="highest")) ** 2
     log_probability = jax.nn.log_softmax(jnp.log(matched / energy))
-    return Places(log_probability, jnp.cumsum(jnp.exp(log_probability)))
+    return ProposalDensity(log_probability, jnp.cumsum(jnp.exp(log_probability)))
 
 
-def draw_place(key: Key[Array, ""], places: Places, limits: Bounds) -> Float[Array, "3"]:
+def draw_place(key: Key[Array, ""], places: ProposalDensity, limits: Bounds) -> Float[Array, "3"]:
     """q from the mixture."""
     which_key, prior_key, cell_key, inside_key = jax.random.split(key, 4)
     last = places.passed[-1]
@@ -61,7 +61,7 @@ def draw_place(key: Key[Array, ""], places: Places, limits: Bounds) -> Float[Arr
     return jnp.where(jax.random.uniform(which_key) < _BRIGHT, bright, draw_coordinates(prior_key, limits))
 
 
-def place_log_density(q: Float[Array, "3"], places: Places, limits: Bounds) -> Float[Array, ""]:
+def place_log_density(q: Float[Array, "3"], places: ProposalDensity, limits: Bounds) -> Float[Array, ""]:
     """Of the mixture, at a q inside the prior's support."""
     sides = _cell_sides(limits)
     index = jnp.clip(((q - jnp.asarray(limits.low)) / sides).astype(int), 0, jnp.asarray(CELLS) - 1)
