@@ -10,20 +10,20 @@ that names it or a bare name of the shipped ``configs/``; later ones win, and th
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path as File
+from pathlib import Path
 from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from risjax.config.errors import Path, Problem, did_you_mean
+from risjax.config.errors import KeyPath, Problem, did_you_mean
 
-_INSIDE = File(__file__).resolve().parents[1] / "shipped" / "configs"
-SHIPPED = _INSIDE if _INSIDE.is_dir() else File(__file__).resolve().parents[2] / "configs"
+_INSIDE = Path(__file__).resolve().parents[1] / "shipped" / "configs"
+SHIPPED = _INSIDE if _INSIDE.is_dir() else Path(__file__).resolve().parents[2] / "configs"
 """The shipped configurations: the repository's ``configs/``, which a wheel carries inside the package."""
 
-WHOLE_VALUES: tuple[Path, ...] = (("search", "space"), ("physics", "scene", "snr_law"))
+WHOLE_VALUES: tuple[KeyPath, ...] = (("search", "space"), ("physics", "scene", "snr_law"))
 """Mappings that a later file or override replaces as a whole: their keys are data, or belong to one kind of several."""
 
 
@@ -32,8 +32,8 @@ class Layer:
     """A tree of values, and where each was written."""
 
     values: dict[str, Any] = field(default_factory=dict)
-    origins: dict[Path, str] = field(default_factory=dict)
-    complete: set[Path] = field(default_factory=set)
+    origins: dict[KeyPath, str] = field(default_factory=dict)
+    complete: set[KeyPath] = field(default_factory=set)
     """Sections that replace, not merge: those that began with a profile."""
 
     def merge(self, other: "Layer") -> None:
@@ -41,7 +41,7 @@ class Layer:
         self._merge(self.values, other.values, (), other)
         self.complete |= other.complete
 
-    def _merge(self, into: dict[str, Any], new: Mapping[str, Any], prefix: Path, other: "Layer") -> None:
+    def _merge(self, into: dict[str, Any], new: Mapping[str, Any], prefix: KeyPath, other: "Layer") -> None:
         for key, value in new.items():
             path = (*prefix, key)
             both = isinstance(value, dict) and isinstance(into.get(key), dict)
@@ -50,7 +50,7 @@ class Layer:
             else:
                 self.place(into, key, value, path, {p: w for p, w in other.origins.items() if p[: len(path)] == path})
 
-    def place(self, into: Any, key: str | int, value: Any, path: Path, origins: Mapping[Path, str]) -> None:
+    def place(self, into: Any, key: str | int, value: Any, path: KeyPath, origins: Mapping[KeyPath, str]) -> None:
         """Sets one value and forgets where whatever it replaces was written."""
         into[key] = value
         self.origins = {p: w for p, w in self.origins.items() if p[: len(path)] != path} | dict(origins)
@@ -62,7 +62,7 @@ class Reader:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
 
-    def read(self, name: str) -> tuple[Layer, File | None]:
+    def read(self, name: str) -> tuple[Layer, Path | None]:
         """The merged tree of the file that a user calls ``name``, and the file."""
         file, looked = find_config(name)
         if file is None:
@@ -73,14 +73,14 @@ class Reader:
     def _problem(self, path: str, origin: str, text: str) -> None:
         self.problems.append(Problem(path, origin, text))
 
-    def _read_file(self, file: File, chain: tuple[File, ...]) -> Layer:
+    def _read_file(self, file: Path, chain: tuple[Path, ...]) -> Layer:
         layer = self._parse(file)
         below = Layer()
         for name, origin in self._bases(layer):
             base = _find_base(name, file.parent, SHIPPED)
             if base is None:
                 folders = dict.fromkeys(map(str, (file.parent, SHIPPED)))
-                options = sorted({entry.name for folder in folders for entry in File(folder).glob("*.yaml")})
+                options = sorted({entry.name for folder in folders for entry in Path(folder).glob("*.yaml")})
                 text = f"no such file: {name!r}; looked in {' and '.join(folders)}{did_you_mean(name, options)}"
                 self._problem("base", origin, text)
             elif base in (*chain, file):
@@ -111,7 +111,7 @@ class Reader:
             if isinstance(source, dict):
                 self._expand(layer, source, ("evaluate", "sources", index, "physics"))
 
-    def _expand(self, layer: Layer, holder: dict[str, Any], path: Path) -> None:
+    def _expand(self, layer: Layer, holder: dict[str, Any], path: KeyPath) -> None:
         value = holder.get("physics")
         changes = Layer()
         if isinstance(value, dict) and "base" in value:
@@ -139,7 +139,7 @@ class Reader:
         layer.place(holder, "physics", profile.values, path, origins)
         layer.complete.add(path)
 
-    def _parse(self, file: File) -> Layer:
+    def _parse(self, file: Path) -> Layer:
         shown = _shown(file)
         try:
             text = file.read_text(encoding="utf-8")
@@ -183,35 +183,35 @@ def shipped_configs() -> list[str]:
     return sorted(entry.name for entry in SHIPPED.glob("*.yaml"))
 
 
-def find_config(name: str) -> tuple[File | None, str]:
+def find_config(name: str) -> tuple[Path | None, str]:
     """The file a user means by ``name``, and where it was looked for.
 
     A bare name is looked up in the working directory, then among the shipped configurations; the suffix
     ``.yaml`` may be left out.
     """
-    given = File(name).expanduser()
-    folders = [File()] if given.is_absolute() or len(given.parts) > 1 else [File(), SHIPPED]
+    given = Path(name).expanduser()
+    folders = [Path()] if given.is_absolute() or len(given.parts) > 1 else [Path(), SHIPPED]
     names = [given] if given.suffix in (".yaml", ".yml") else [given, given.with_name(given.name + ".yaml")]
     candidates = [folder / candidate for folder in folders for candidate in names]
     found = next((candidate for candidate in candidates if candidate.is_file()), None)
     return (found.resolve() if found else None), " and ".join(str(candidate.absolute()) for candidate in candidates)
 
 
-def _find_base(name: str, *folders: File) -> File | None:
+def _find_base(name: str, *folders: Path) -> Path | None:
     names = [name] if name.endswith((".yaml", ".yml")) else [name, name + ".yaml"]
     candidates = (folder / candidate for folder in folders for candidate in names)
     return next((candidate.resolve() for candidate in candidates if candidate.is_file()), None)
 
 
-def _shown(file: File) -> str:
+def _shown(file: Path) -> str:
     """A file as messages name it: relative to the working directory where that is shorter."""
     try:
-        return str(file.relative_to(File.cwd()))
+        return str(file.relative_to(Path.cwd()))
     except ValueError:
         return str(file)
 
 
-def _nodes(node: yaml.Node, path: Path) -> Iterator[tuple[Path, yaml.Node]]:
+def _nodes(node: yaml.Node, path: KeyPath) -> Iterator[tuple[KeyPath, yaml.Node]]:
     children: list[tuple[Any, yaml.Node, yaml.Node]] = []
     if isinstance(node, yaml.MappingNode):
         children = [(key.value, key, value) for key, value in node.value]
@@ -222,7 +222,7 @@ def _nodes(node: yaml.Node, path: Path) -> Iterator[tuple[Path, yaml.Node]]:
         yield from _nodes(value, (*path, key))
 
 
-def _keys(values: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+def _keys(values: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
     entries: Any = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
     for key, value in entries:
         if isinstance(values, dict):

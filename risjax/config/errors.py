@@ -14,10 +14,10 @@ from pydantic import BaseModel, ValidationError
 
 from risjax.config.secrets import mask
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """Keys and list indices from the root of the configuration."""
 
-Origins = Mapping[Path, str]
+Origins = Mapping[KeyPath, str]
 """Where each value was written: ``quick.yaml:12`` or the override itself."""
 
 _EXPECTED = {
@@ -63,7 +63,7 @@ class ConfigError(Exception):
         return mask("\n".join(lines))
 
 
-def dotted(path: Path) -> str:
+def dotted(path: KeyPath) -> str:
     """('evaluate', 'sources', 0, 'name') -> 'evaluate.sources[0].name'."""
     text = ""
     for part in path:
@@ -127,7 +127,7 @@ def _inside(annotation: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]
         yield from _inside(next((a for a in reversed(get_args(annotation)) if a is not ...), None), (*path, "*"))
 
 
-def suggest(path: Path, known: Sequence[tuple[str, ...]]) -> list[str]:
+def suggest(path: KeyPath, known: Sequence[tuple[str, ...]]) -> list[str]:
     """Settings that an unknown path may have meant: misspelt here, abbreviated, or in another section."""
     pattern = tuple("*" if isinstance(part, int) else part for part in path)
     parent, leaf = pattern[:-1], str(pattern[-1])
@@ -172,7 +172,7 @@ def _shown(value: Any) -> str:
     return f"{text} (text)" if isinstance(value, str) else text
 
 
-def _real_path(location: tuple[str | int, ...], values: Any) -> Path:
+def _real_path(location: tuple[str | int, ...], values: Any) -> KeyPath:
     """pydantic's location without the labels of union members, which are no keys of the tree."""
     path: list[str | int] = []
     node: Any = values
@@ -187,7 +187,7 @@ def _real_path(location: tuple[str | int, ...], values: Any) -> Path:
     return tuple(path)
 
 
-def place_of(path: Path, origins: Origins, text: str = "") -> str:
+def place_of(path: KeyPath, origins: Origins, text: str = "") -> str:
     """Where a value was written, or the value that holds it; for a rule between settings, where those it names were."""
     below = {found: where for found, where in origins.items() if found[: len(path)] == path}
     if path not in origins and below:

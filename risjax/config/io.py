@@ -7,7 +7,7 @@ in, bases and profiles are resolved, ``run.directory`` is set, and the input fil
 
 import copy
 from collections.abc import Mapping, Sequence
-from pathlib import Path as File
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from risjax.config import documents
 from risjax.config.documents import Layer, Reader
-from risjax.config.errors import ConfigError, Path, Problem, dotted, place_of, schema_problems
+from risjax.config.errors import ConfigError, KeyPath, Problem, dotted, place_of, schema_problems
 from risjax.config.overrides import parse_overrides, set_values
 from risjax.config.root import Config
 from risjax.config.secrets import is_masked, mask_tree
@@ -121,17 +121,17 @@ def _validated(layer: Layer, problems: Sequence[Problem]) -> Config:
 def _with_input_files(config: Config, layer: Layer) -> Config:
     """Checks that named input files exist; a relative one is looked up beside ``configs/`` too."""
     problems, found = [], {}
-    named: dict[Path, str | None] = {
+    named: dict[KeyPath, str | None] = {
         ("evaluate", "sources", index, "path"): source.path for index, source in enumerate(config.evaluate.sources)
     }
     for path, value in (named | {("data", "path"): config.data.path}).items():
-        if value is None or File(value).expanduser().exists():
+        if value is None or Path(value).expanduser().exists():
             continue
         shipped = documents.SHIPPED.parent / value
         if shipped.exists():
             found[dotted(path)] = str(shipped)
         else:
-            looked = " and ".join(dict.fromkeys((str(File(value).absolute()), str(shipped))))
+            looked = " and ".join(dict.fromkeys((str(Path(value).absolute()), str(shipped))))
             problems.append(Problem(dotted(path), place_of(path, layer.origins), f"no such file; looked for {looked}"))
     if config.search.storage is not None and is_masked(config.search.storage):
         text = "the password was never stored; give the whole URL with search.storage=..."

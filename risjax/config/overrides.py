@@ -9,13 +9,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from risjax.config.documents import Layer, Reader
-from risjax.config.errors import Path, Problem, dotted
+from risjax.config.errors import KeyPath, Problem, dotted
 from risjax.config.root import Config
 
 _PART = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 
-def parse_path(text: str) -> Path | None:
+def parse_path(text: str) -> KeyPath | None:
     """``evaluate.sources[0].name`` or ``evaluate.sources.0.name`` as a path, None where it is malformed.
 
     Example:
@@ -73,7 +73,7 @@ def set_values(layer: Layer, values: Mapping[str, Any], origins: Mapping[str, st
     return problems
 
 
-def _set(layer: Layer, path: Path, value: Any, origin: str) -> str | None:
+def _set(layer: Layer, path: KeyPath, value: Any, origin: str) -> str | None:
     node: Any = layer.values
     part: Any
     for depth, part in enumerate(path):
@@ -97,7 +97,7 @@ def _set(layer: Layer, path: Path, value: Any, origin: str) -> str | None:
     return None
 
 
-def _default_list(path: Path) -> Any:
+def _default_list(path: KeyPath) -> Any:
     """The list that stands at ``path`` where nobody sets it, so that an index of it can be overridden."""
     node: Any = Config(stages=("train",)).model_dump(mode="json")
     for part in path:

@@ -7,15 +7,15 @@ repeat it.
 """
 
 from dataclasses import dataclass
-from pathlib import Path as File
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from risjax.config.documents import Layer
-from risjax.config.errors import Path, Problem, did_you_mean, place_of
+from risjax.config.errors import KeyPath, Problem, did_you_mean, place_of
 
-RELEASED = File(__file__).resolve().parents[1] / "inference" / "weights"
+RELEASED = Path(__file__).resolve().parents[1] / "inference" / "weights"
 """The networks inside the package, one folder each."""
 
 WEIGHTS_NAME = "weights.safetensors"
@@ -54,9 +54,9 @@ class Found:
         config_path: the configuration that they were trained with.
     """
 
-    folder: File
+    folder: Path
     is_released: bool
-    config_path: File
+    config_path: Path
 
 
 def released_names() -> list[str]:
@@ -66,7 +66,7 @@ def released_names() -> list[str]:
 
 def find_weights(name: str) -> Found | None:
     """The parameters that a user means by ``name``, None where there are none."""
-    given = File(name).expanduser()
+    given = Path(name).expanduser()
     shipped = [RELEASED / name] if name in released_names() else []
     for folder in (*shipped, given, given / "release"):
         if (folder / WEIGHTS_NAME).is_file() and (folder / CONFIG_NAME).is_file():
@@ -83,7 +83,7 @@ def no_weights_text(name: str) -> str:
     known = f"there are {', '.join(names)}" if names else "this installation has none"
     return (
         f"no trained network {name!r}: neither a released one ({known}) nor a folder that the stage release wrote, nor "
-        f"a run directory with checkpoints at {File(name).expanduser().absolute()}{did_you_mean(name, names)}"
+        f"a run directory with checkpoints at {Path(name).expanduser().absolute()}{did_you_mean(name, names)}"
     )
 
 
@@ -97,7 +97,7 @@ def lay_below(layer: Layer) -> tuple[Layer, list[Problem]]:
         return layer, [Problem("weights", place_of(("weights",), layer.origins), no_weights_text(name))]
     trained: Any = OmegaConf.to_container(OmegaConf.create(found.config_path.read_text("utf-8")), resolve=False)
     sections = {name: value for name, value in trained.items() if name not in OWN_SECTIONS}
-    origins: dict[Path, str] = {(name,): str(found.config_path) for name in sections}
+    origins: dict[KeyPath, str] = {(name,): str(found.config_path) for name in sections}
     below = Layer(sections, origins)
     below.merge(layer)
     return below, []
