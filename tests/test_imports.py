@@ -203,3 +203,20 @@ def test_nothing_is_pickled():
 
 def test_run_py_is_short():
     assert len((PACKAGE.parent / "run.py").read_text().splitlines()) <= 60
+
+
+def test_readme_and_contributing_state_the_order():
+    root = PACKAGE.parent
+    contributing = (root / "CONTRIBUTING.md").read_text()
+    listed = contributing.split("from top to bottom:")[1].split(".")[0].replace("\n", " ")
+    assert tuple(part.strip() for part in listed.split(",")) == ORDER
+    table = (root / "README.md").read_text().split("| in `risjax/` | contains |")[1].split("\n\n")[0]
+    rows = [_parts_named(row.split("|")[1]) for row in table.splitlines()[2:]]
+    assert sorted(part for row in rows for part in row) == sorted(ORDER)
+    highest = [min(LAYER[part] for part in row) for row in rows]
+    assert highest == sorted(highest)
+
+
+def _parts_named(cell: str) -> list[str]:
+    """The parts of ``risjax/`` that a cell of a table lists in backticks."""
+    return [name.strip().strip("`").rstrip("/").removesuffix(".py") for name in cell.split(",")]
