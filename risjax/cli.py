@@ -19,6 +19,7 @@ from risjax.config.errors import ConfigError
 from risjax.config.io import load_config, to_yaml
 from risjax.config.root import Config
 from risjax.config.secrets import mask
+from risjax.runs.jax_settings import JaxSettingsError
 from risjax.runs.run_directory import RunDirectoryError
 from risjax.runs.terminal import Terminal
 
@@ -95,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     resume = _resume_command(parser.prog, arguments, config)
     try:
         return run_stages(config, terminal)
-    except (RunDirectoryError, ConfigError) as error:
+    except (RunDirectoryError, ConfigError, JaxSettingsError) as error:
         print(f"error: {mask(str(error))}", file=sys.stderr)
         return 2
     except StageError as error:

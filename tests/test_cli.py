@@ -1,10 +1,12 @@
 """The command line, called in process; the stages are stand-ins."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import get_args
 
+import jax
 import pytest
 
 import risjax
@@ -189,3 +191,25 @@ def test_run_py_and_the_console_script_are_the_same(tmp_path):
     bad = subprocess.run([*run, "--config", "quick", "model.heads=3"], cwd=tmp_path, capture_output=True, check=False)
     assert bad.returncode == 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("JAX_PLATFORMS", "cuda", "JAX_PLATFORMS is 'cuda', and JAX finds no such device"),
+        ("JAX_NUMPY_DTYPE_PROMOTION", "strict", "JAX_NUMPY_DTYPE_PROMOTION is strict, expected standard"),
+    ],
+)
+def test_settings_of_jax_that_cannot_work_are_one_sentence_and_exit_2(tmp_path, variable, value, expected):
+    if value == "cuda" and any(device.platform == "gpu" for device in jax.devices()):
+        pytest.skip("there is a GPU here")
+    (tmp_path / "a.yaml").write_text("stages: [train]\n")
+    code = "import sys; from risjax.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "--config", "a.yaml"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, variable: value}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert f"error: {expected}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.yaml"]

@@ -1,10 +1,8 @@
 """YAML files: reading them, their ``base:`` files, and where every value was written.
 
-OmegaConf is used as a pure loader: it refuses duplicate keys with their line and reads ``1e-3`` as a
-number, where PyYAML alone keeps the last duplicate and reads text. Interpolation (``${...}``) is refused:
-a configuration says its values. A file's ``base:`` is a file or a list of files, each relative to the file
-that names it or a bare name of the shipped ``configs/``; later ones win, and the file itself wins over all.
-``physics:`` may be the name of a profile of ``configs/physics/``, which stands for the whole section;
+`risjax.config.yaml12` parses them. Interpolation (``${...}``) is refused. A file's ``base:`` is a file or a list of
+files, each relative to the file that contains it or a bare name of the shipped ``configs/``; later ones win, and the
+file itself wins over all. ``physics:`` may be the name of a profile of ``configs/physics/``, the whole section;
 ``physics: {base: original, ...}`` changes a profile.
 """
 
@@ -14,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from risjax.config.errors import KeyPath, Problem, did_you_mean
+from risjax.config.yaml12 import compose, read_yaml
 
 _INSIDE = Path(__file__).resolve().parents[1] / "shipped" / "configs"
 SHIPPED = _INSIDE if _INSIDE.is_dir() else Path(__file__).resolve().parents[2] / "configs"
@@ -143,7 +140,7 @@ class Reader:
         shown = _shown(file)
         try:
             text = file.read_text(encoding="utf-8")
-            root = yaml.compose(text, Loader=yaml.SafeLoader)
+            root = compose(text)
             if root is None:
                 return Layer()
             if not isinstance(root, yaml.MappingNode):
@@ -156,7 +153,7 @@ class Reader:
                     text_ = "interpolation (${...}) is not supported; write the value"
                     self._problem(".".join(map(str, path)), layer.origins[path], text_)
                     return Layer()
-            layer.values = OmegaConf.to_container(OmegaConf.create(text), resolve=False)  # type: ignore[assignment]
+            layer.values = read_yaml(text)
         except OSError as error:
             self._problem(shown, "", f"cannot be read: {error.strerror or error}")
         except UnicodeDecodeError as error:
@@ -164,7 +161,7 @@ class Reader:
         except yaml.MarkedYAMLError as error:
             line = f"{shown}:{error.problem_mark.line + 1}" if error.problem_mark else shown
             self._problem(shown, line, f"is no valid YAML: {error.problem or error}")
-        except (yaml.YAMLError, OmegaConfBaseException, RecursionError) as error:
+        except (yaml.YAMLError, RecursionError) as error:
             self._problem(shown, "", f"is no valid YAML: {str(error).splitlines()[0]}")
         else:
             return layer if self._named(layer) else Layer()
@@ -173,7 +170,7 @@ class Reader:
     def _named(self, layer: Layer) -> bool:
         bad = [path for path, key in _keys(layer.values, ()) if not isinstance(key, str)]
         for path in bad:
-            text = f"got the key {path[-1]!r}, expected a name (YAML reads on, off, yes, no as booleans: quote it)"
+            text = f"got the key {path[-1]!r}, expected a name; quote it"
             self._problem(".".join(map(str, path)), layer.origins.get(path[:-1], ""), text)
         return not bad
 

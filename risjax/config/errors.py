@@ -5,7 +5,7 @@ expected, and what was perhaps meant. `ConfigError` carries all of them.
 """
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -81,9 +81,10 @@ def schema_problems(error: ValidationError, schema: type[BaseModel], values: Any
         origins: where its values were written.
     """
     known = tuple(setting_paths(schema))
+    settings = frozenset(known)
     problems = []
     for detail in error.errors(include_url=False):
-        path = _real_path(detail["loc"], values)
+        path = _real_path(detail["loc"], values, settings)
         name, got = dotted(path), detail["input"]
         kind, context = detail["type"], detail.get("ctx", {})
         if kind == "extra_forbidden":
@@ -172,7 +173,7 @@ def _shown(value: Any) -> str:
     return f"{text} (text)" if isinstance(value, str) else text
 
 
-def _real_path(location: tuple[str | int, ...], values: Any) -> KeyPath:
+def _real_path(location: tuple[str | int, ...], values: Any, settings: Collection[tuple[str, ...]]) -> KeyPath:
     """pydantic's location without the labels of union members, which are no keys of the tree."""
     path: list[str | int] = []
     node: Any = values
@@ -182,8 +183,11 @@ def _real_path(location: tuple[str | int, ...], values: Any) -> KeyPath:
         if is_key or is_index:
             path.append(part)
             node = node[part]  # type: ignore[index]
-        elif number == len(location) - 1 and isinstance(node, dict):
-            path.append(part)  # a missing key
+        elif isinstance(node, dict):
+            is_default = tuple("*" if isinstance(key, int) else key for key in (*path, part)) in settings
+            if is_default or number == len(location) - 1:  # a setting at its default, or a missing key
+                path.append(part)
+                node = {}
     return tuple(path)
 
 

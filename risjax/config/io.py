@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from risjax.config import documents
@@ -21,6 +20,7 @@ from risjax.config.overrides import parse_overrides, set_values
 from risjax.config.root import Config
 from risjax.config.secrets import is_masked, mask_tree
 from risjax.config.weights import lay_below
+from risjax.config.yaml12 import read_yaml, write_yaml
 
 
 def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
@@ -79,7 +79,7 @@ def to_tree(config: Config) -> dict[str, Any]:
 
 def to_yaml(config: Config) -> str:
     """The configuration as YAML that `from_yaml` and `load_config` read; passwords in URLs become ``***``."""
-    return yaml.dump(mask_tree(to_tree(config)), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    return write_yaml(mask_tree(to_tree(config)))
 
 
 def from_yaml(text: str) -> Config:
@@ -88,7 +88,11 @@ def from_yaml(text: str) -> Config:
     Raises:
         ConfigError: with everything that is wrong.
     """
-    return _validated(Layer(OmegaConf.to_container(OmegaConf.create(text), resolve=False)), [])  # type: ignore[arg-type]
+    try:
+        values = read_yaml(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError([Problem("", "", f"invalid YAML: {' '.join(str(error).split())}")]) from None
+    return _validated(Layer(values), [])
 
 
 def differences(a: Config, b: Config) -> dict[str, tuple[Any, Any]]:
@@ -158,17 +162,3 @@ def _leaves(value: Any, path: tuple[str | int, ...]) -> list[tuple[str, Any]]:
     if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
         return [leaf for index, entry in enumerate(value) for leaf in _leaves(entry, (*path, index))]
     return [(dotted(path), value)]
-
-
-class _Dumper(yaml.SafeDumper):
-    """Lists of plain values on one line, mappings in blocks."""
-
-    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
-        flat = not any(isinstance(entry, dict) for entry in sequence)
-        return super().represent_sequence(tag, sequence, flow_style=flat)
-
-    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
-        return super().represent_mapping(tag, mapping, flow_style=False)
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True

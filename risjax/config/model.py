@@ -13,6 +13,9 @@ from risjax.config.section import (
     Section,
 )
 
+_LossScale = Annotated[float, Field(gt=0.0, le=2.0**127)]
+"""A loss scale is a float32 number; 2^127 is its largest power of two."""
+
 
 class PrecisionConfig(Section):
     """The three dtypes of the policy, and the loss's matmul precision."""
@@ -25,11 +28,11 @@ class PrecisionConfig(Section):
     """Dtype at the network's exit."""
     loss_matmul: Literal["highest", "high", "default"] = "highest"
     """Matmul precision of the loss; ``default`` is TF32 on recent NVIDIA GPUs and is not full precision."""
-    initial_loss_scale: PositiveFloat = 2.0**15
+    initial_loss_scale: _LossScale = 2.0**15
     """float16 only: where the dynamic loss scale starts."""
     loss_scale_period: PositiveInt = 2000
     """float16 only: finite steps in a row before the scale doubles."""
-    min_loss_scale: PositiveFloat = 1.0
+    min_loss_scale: _LossScale = 1.0
     """float16 only: the scale's floor."""
 
 

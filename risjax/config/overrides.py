@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from risjax.config.documents import Layer, Reader
 from risjax.config.errors import KeyPath, Problem, dotted
 from risjax.config.root import Config
+from risjax.config.yaml12 import read_value
 
 _PART = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
@@ -46,8 +45,8 @@ def parse_overrides(overrides: Sequence[str]) -> tuple[dict[str, Any], list[Prob
             problems.append(Problem(key, override, "interpolation (${...}) is not supported; write the value"))
         else:
             try:
-                values[key] = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[index]
-            except (yaml.YAMLError, OmegaConfBaseException) as error:
+                values[key] = read_value(text)
+            except (yaml.YAMLError, RecursionError) as error:
                 reason = getattr(error, "problem", None) or str(error).splitlines()[0]
                 problems.append(Problem(key, override, f"the value is no valid YAML: {reason}; quote it?"))
     return values, problems

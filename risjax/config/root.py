@@ -175,6 +175,34 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _buildable(self) -> "Config":
+        """A network has whole patches and, for images of a common field, more measurements than elements."""
+        stages = [stage for stage in self.stages if stage in LEARNING | {"release"}]
+        if not stages:
+            return self
+        array, patch = self.physics.array, self.model.patch
+        sides = (array.num_horizontal, array.num_vertical)
+        if self.model.encoder != "snapshots" and any(side % patch for side in sides):
+            whole = [side for side in range(1, min(sides) + 1) if not any(length % side for length in sides)]
+            raise _problem(
+                ("model", "patch"),
+                patch,
+                f"got {patch} for a surface of {sides[0]} x {sides[1]} elements, expected a divisor of both sides; "
+                f"try {' or '.join(map(str, whole))}",
+            )
+        num_snapshots, num_antennas = self.physics.codebook.num_snapshots, self.physics.channel.num_antennas
+        if self.model.needs_common_field and num_snapshots * num_antennas <= array.num_elements:
+            raise _problem(
+                ("physics", "codebook", "num_snapshots"),
+                num_snapshots,
+                f"got num_snapshots * num_antennas = {num_snapshots} * {num_antennas} = "
+                f"{num_snapshots * num_antennas} measurements, expected more than the {array.num_elements} elements of "
+                f"the surface: the stages {', '.join(stages)} estimate its field and the noise variance from them; "
+                f"set physics.codebook.num_snapshots to {array.num_elements // num_antennas + 1} or more",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _exportable(self) -> "Config":
         """An exported program has the inputs (y, H, codes) and no other."""
         if "export" in self.stages and self.physics.impairments.is_geometry_known:

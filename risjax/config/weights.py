@@ -1,7 +1,7 @@
 """``weights``: which trained network is meant, and the settings that come with it.
 
-A name of the networks that are shipped (``risjax/inference/weights/<name>``), a folder that the stage ``release`` wrote, or a
-run directory: its release where it has one, its best checkpoint otherwise. What the network was trained with (physics,
+The name of a shipped network (``risjax/inference/weights/<name>``), a folder that the stage ``release`` wrote, or a run
+directory: its release where it has one, its best checkpoint otherwise. What the network was trained with (physics,
 precision, model, covariance, estimator) stands below the configuration's own files and overrides, so that nobody has to
 repeat it.
 """
@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+import yaml
 
 from risjax.config.documents import Layer
 from risjax.config.errors import KeyPath, Problem, did_you_mean, place_of
+from risjax.config.yaml12 import read_yaml
 
 RELEASED = Path(__file__).resolve().parents[1] / "inference" / "weights"
 """The networks inside the package, one folder each."""
@@ -95,7 +96,11 @@ def lay_below(layer: Layer) -> tuple[Layer, list[Problem]]:
     found = find_weights(name)
     if found is None:
         return layer, [Problem("weights", place_of(("weights",), layer.origins), no_weights_text(name))]
-    trained: Any = OmegaConf.to_container(OmegaConf.create(found.config_path.read_text("utf-8")), resolve=False)
+    try:
+        trained: Any = read_yaml(found.config_path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        text = f"{found.config_path} cannot be read: {' '.join(str(error).split())}"
+        return layer, [Problem("weights", place_of(("weights",), layer.origins), text)]
     sections = {name: value for name, value in trained.items() if name not in OWN_SECTIONS}
     origins: dict[KeyPath, str] = {(name,): str(found.config_path) for name in sections}
     below = Layer(sections, origins)

@@ -4,9 +4,6 @@ import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf.errors import OmegaConfBaseException
-
 from risjax.config.errors import ConfigError
 from risjax.config.io import differences, from_yaml, to_yaml
 from risjax.config.root import Config
@@ -56,7 +53,7 @@ def open_run_directory(config: Config) -> RunDirectory:
 def _earlier(path: Path) -> Config:
     try:
         return from_yaml(path.read_text(encoding="utf-8"))
-    except (ConfigError, OmegaConfBaseException, yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+    except (ConfigError, OSError, UnicodeDecodeError) as error:
         raise RunDirectoryError(
             f"{path} cannot be read by this version of risjax: {error}\n"
             f"give this run its own run.directory, or run.fresh=true, which moves {path.parent} aside"

@@ -4,7 +4,7 @@ import time
 
 from risjax.config.io import apply_overrides
 from risjax.config.root import Config
-from risjax.runs import multihost
+from risjax.runs import jax_settings, multihost
 from risjax.runs.environment import peak_memory_bytes
 from risjax.runs.open_run import open_run_directory
 from risjax.runs.run_directory import RunDirectory, RunDirectoryBusy
@@ -28,6 +28,7 @@ def run_stages(config: Config, terminal: Terminal) -> int:
     Raises:
         ConfigError: the search's space or a variant does not fit the schema, or the devices that are asked for are
             not there; nothing was changed.
+        JaxSettingsError: an environment variable of JAX asks for what is absent; nothing was changed.
         RunDirectoryError: the directory cannot be used; nothing was changed.
         StageError: a stage failed for a reason that is no bug.
         KeyboardInterrupt: as it came; what is done stays done.
@@ -41,6 +42,8 @@ def run_stages(config: Config, terminal: Terminal) -> int:
 
         read_variants(config)
     multihost.join(config.distributed)
+    if jax_settings.are_set():
+        jax_settings.check_jax_settings()
     trains = {"search", "train", "ablate"}.intersection(config.stages)
     if trains and (multihost.several() or config.train.devices is not None):
         from risjax.train.mesh import check_devices

@@ -143,7 +143,9 @@ def test_a_duplicate_key_is_named_with_its_line(write):
         ("- train\n", "expected settings of the form"),
         ("hello\n", "expected settings of the form"),
         ("", "stages\n      is required, and nothing sets it"),
-        ("stages: [train]\ntrain: {on: 1}\n", "got the key True"),
+        ("stages: [train]\ntrain: {3: 1}\n", "got the key 3, expected a name"),
+        ("stages: [train]\ntrain: {on: 1}\n", "train.on  [a.yaml:2]\n      unknown setting"),
+        ("stages: [train]\ntrain: {epochs: 1:30}\n", "got '1:30' (text), expected an integer"),
         ("stages: [train]\nrun: {directory: '${oc.env:HOME}'}\n", "interpolation (${...}) is not supported"),
         ("stages: [train]\nbase: gone.yaml\n", "no such file: 'gone.yaml'; looked in"),
         ("stages: [train]\nbase: [3]\n", "expected a file name or a list of file names"),
@@ -189,3 +191,53 @@ def test_the_place_of_a_value_from_a_base_is_the_base(write):
     write("ground.yaml", MINIMAL + "train:\n  epochs: 0\n")
     write("a.yaml", "base: ground.yaml\n")
     assert "[ground.yaml:3]" in complaint("a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "place", "expected"),
+    [
+        (["model.patch=5"], "model.patch", "got 5 for a surface of 12 x 12 elements, expected a divisor of both sides"),
+        (
+            ["physics.array.num_horizontal=14", "physics.array.num_vertical=10", "model.patch=3"],
+            "model.patch",
+            "got 3 for a surface of 14 x 10 elements, expected a divisor of both sides; try 1 or 2",
+        ),
+        (
+            ["physics.codebook.num_snapshots=9"],
+            "physics.codebook.num_snapshots",
+            "got num_snapshots * num_antennas = 9 * 16 = 144 measurements, expected more than the 144 elements",
+        ),
+        (["precision.initial_loss_scale=1e39"], "precision.initial_loss_scale", "got 1e+39, expected <= 1.70141e+38"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_a_configuration_error(write, overrides, place, expected):
+    write("a.yaml", MINIMAL)
+    text = complaint("a.yaml", overrides)
+    assert f"\n  {place}  [" in text
+    assert expected in text
+
+
+def test_a_stage_without_a_network_accepts_any_patch_and_few_snapshots(write):
+    write("a.yaml", "stages: [simulate]\n")
+    overrides = ["model.patch=5", "physics.codebook.num_snapshots=4"]
+    assert load_config("a.yaml", overrides).physics.codebook.num_snapshots == 4
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("train.epochs=1:30", "got '1:30' (text), expected an integer"),
+        ("train.epochs=1_000", "got '1_000' (text), expected an integer"),
+        ("train.epochs=3 # three", "got '3 # three' (text), expected an integer"),
+        ("stages=[train] # one", "text after the value: # one"),
+        ("checks.finite=on", "got 'on' (text), expected true or false"),
+    ],
+)
+def test_a_value_is_read_as_yaml_1_2_or_refused(write, override, expected):
+    write("a.yaml", MINIMAL)
+    assert expected in complaint("a.yaml", [override])
+
+
+def test_a_rule_between_sections_names_a_setting_at_its_default_by_its_whole_path(write):
+    write("a.yaml", MINIMAL)
+    assert "\n  model.patch\n" in complaint("a.yaml", ["physics.array.num_vertical=3"])
