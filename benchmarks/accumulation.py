@@ -10,9 +10,21 @@ import sys
 
 import jax
 
+from risjax.config import Config
 from risjax.config.io import apply_overrides, load_config
 from risjax.train.settings import make_settings, program_key
 from risjax.train.trainer import make_program
+
+
+def planned_bytes(config: Config) -> tuple[int, int]:
+    """Bytes of temporaries and of arguments of a configuration's compiled training step."""
+    program, settings = make_program(program_key(config)), make_settings(config)
+    parts = config.train.accumulation
+    state = jax.eval_shape(program.init, settings)
+    scenes = state.step if parts > 1 else jax.eval_shape(program.draw, settings, state.step)
+    step = program.stream if parts > 1 else program.step
+    plan = step.lower(state, scenes, settings).compile().memory_analysis()  # pyright: ignore[reportFunctionMemberAccess]
+    return plan.temp_size_in_bytes, plan.argument_size_in_bytes
 
 
 def main(arguments: list[str]) -> None:
@@ -22,13 +34,7 @@ def main(arguments: list[str]) -> None:
     print(f"{name}: batch {config.train.batch_size}, {config.precision.compute}, {jax.devices()[0].device_kind}")
     first = None
     for parts in (1, 2, 4, 8):
-        split = apply_overrides(config, {"train.accumulation": parts})
-        program, settings = make_program(program_key(split)), make_settings(split)
-        state = jax.eval_shape(program.init, settings)
-        scenes = state.step if parts > 1 else jax.eval_shape(program.draw, settings, state.step)
-        step = program.stream if parts > 1 else program.step
-        plan = step.lower(state, scenes, settings).compile().memory_analysis()  # pyright: ignore[reportFunctionMemberAccess]
-        temporaries, held = plan.temp_size_in_bytes, plan.argument_size_in_bytes
+        temporaries, held = planned_bytes(apply_overrides(config, {"train.accumulation": parts}))
         first = first or temporaries
         share = f"{temporaries / 2**20:.1f} MiB ({temporaries / first:.2f})"
         print(f"{parts} parts: temporaries {share}, arguments {held / 2**20:.1f} MiB")

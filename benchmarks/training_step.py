@@ -44,40 +44,49 @@ def one_core() -> None:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
-def measure(name: str, compute: str, batch: int, steps: int) -> dict[str, Any]:
-    """One case: both steps, PyTorch's with inputs made ahead, and the parts of both."""
+def make_config(name: str, compute: str, batch: int) -> Any:
+    """The configuration of a case."""
+    from risjax.config.io import load_config
+
+    return load_config("base", [*SHARED, f"precision.compute={compute}", f"train.batch_size={batch}", *CASES[name]])
+
+
+def train_in_turns(config: Any, steps: int, what: str, *, features_ahead: bool = False) -> Any:
+    """Both trainings of a configuration, after ``steps`` steady steps of each in turns."""
     import jax
 
-    from risjax.config.io import load_config
     from risjax.experiments import torch_baseline as baseline
     from risjax.experiments.compare.paired_training import PairedTraining
+
+    options = baseline.BaselineOptions(device="cuda" if jax.default_backend() == "gpu" else "cpu")
+    paired = PairedTraining(config, options, features_ahead=features_ahead)
+    repeat(paired.step, steps + WARMUP, what)
+    paired.finish()
+    return paired
+
+
+def timings(config: Any, paired: Any) -> dict[str, Any]:
+    """The setting of two trainings, the timing of each, and PyTorch's seconds a step over risjax's."""
     from risjax.experiments.compare.run import describe
 
-    overrides = [*SHARED, f"precision.compute={compute}", f"train.batch_size={batch}", *CASES[name]]
-    config = load_config("base", overrides)
-    device = "cuda" if jax.default_backend() == "gpu" else "cpu"
-    options = baseline.BaselineOptions(device=device)
-    paired = PairedTraining(config, options)
-    repeat(paired.step, steps + WARMUP, name)
-    paired.finish()
-    ahead = PairedTraining(config, options, features_ahead=True)
-    repeat(ahead.step, max(steps // 2, 2) + WARMUP, f"{name}, inputs made ahead")
-    ahead.finish()
-    mine, theirs, generous = (
-        paired.timing("risjax", WARMUP),
-        paired.timing("pytorch", WARMUP),
-        ahead.timing("pytorch", WARMUP),
-    )
+    timed = {name: paired.timing(name, WARMUP) for name in ("risjax", "pytorch")}
+    ratio = timed["pytorch"]["step_seconds"] / timed["risjax"]["step_seconds"]
+    return {**describe(config, paired), **timed, "ratio": ratio}
+
+
+def measure(name: str, compute: str, batch: int, steps: int) -> dict[str, Any]:
+    """One case: both steps, PyTorch's with inputs made ahead, and the parts of both."""
+    config = make_config(name, compute, batch)
+    paired = train_in_turns(config, steps, name)
+    ahead = train_in_turns(config, max(steps // 2, 2), f"{name}, inputs made ahead", features_ahead=True)
+    timed, generous = timings(config, paired), ahead.timing("pytorch", WARMUP)
     return {
         "case": name,
         "compute": compute,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        **describe(config, paired),
-        "risjax": mine,
-        "pytorch": theirs,
+        **timed,
         "pytorch_inputs_ahead": generous,
-        "ratio": theirs["step_seconds"] / mine["step_seconds"],
-        "ratio_inputs_ahead": generous["step_seconds"] / mine["step_seconds"],
+        "ratio_inputs_ahead": generous["step_seconds"] / timed["risjax"]["step_seconds"],
         "parts": {"risjax": parts_risjax(paired), "pytorch": parts_pytorch(paired)},
     }
 
