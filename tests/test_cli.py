@@ -1,5 +1,6 @@
 """The command line, called in process; the stages are stand-ins."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -30,6 +31,8 @@ def ran(tmp_path, monkeypatch):
     def stand_in(name):
         def stage(config, directory, terminal):
             calls.append((name, config))
+            if name == "evaluate":
+                directory.write_json("metrics.json", {"sources": {}})
             return True
 
         return stage
@@ -144,6 +147,32 @@ def test_a_failed_stage_exits_1_and_goes_on_from_there(ran, monkeypatch, capsys)
     monkeypatch.setitem(STAGES, "train", working)
     assert cli.main(["--config", "mine.yaml"]) == 0
     assert [name for name, _ in ran] == ["train", "evaluate"]
+
+
+def test_a_full_disk_exits_1_with_the_file_and_the_resume_command(ran, monkeypatch, capsys):
+    def full(config, directory, terminal):
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/mine/log.jsonl")
+
+    monkeypatch.setitem(STAGES, "train", full)
+    assert cli.main(["--config", "mine.yaml"]) == 1
+    err = capsys.readouterr().err
+    assert "error: runs/mine/log.jsonl: the disk is full; free some space" in err
+    assert err.rstrip().endswith("--config mine.yaml")
+
+
+def test_a_damaged_state_exits_2_and_names_the_file(ran, tmp_path, capsys):
+    cli.main(["--config", "mine.yaml"])
+    (tmp_path / "runs/mine/state.json").write_text("")
+    assert cli.main(["--config", "mine.yaml"]) == 2
+    assert "error: runs/mine/state.json is not valid JSON" in capsys.readouterr().err
+
+
+def test_a_finished_stage_runs_again_if_its_file_is_deleted(ran, tmp_path):
+    cli.main(["--config", "mine.yaml"])
+    ran.clear()
+    (tmp_path / "runs/mine/metrics.json").unlink()
+    assert cli.main(["--config", "mine.yaml"]) == 0
+    assert [name for name, _ in ran] == ["evaluate"]
 
 
 def test_a_failed_check_exits_1_and_is_not_done(ran, monkeypatch, capsys):

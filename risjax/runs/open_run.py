@@ -7,6 +7,7 @@ from typing import Any
 from risjax.config.errors import ConfigError
 from risjax.config.io import differences, from_yaml, to_yaml
 from risjax.config.root import Config
+from risjax.runs.faults import file_fault
 from risjax.runs.run_directory import LOCK_NAME, RunDirectory, RunDirectoryError, write_atomically
 
 _FREE = ("train.devices", "train.accumulation", "distributed.", "ablate.")
@@ -28,6 +29,16 @@ def open_run_directory(config: Config) -> RunDirectory:
     """
     assert config.run.directory is not None, "load_config sets run.directory"
     path = Path(config.run.directory).expanduser()
+    try:
+        return _open(path, config)
+    except OSError as error:
+        fault = file_fault(error, path)
+        if fault is None:
+            raise
+        raise RunDirectoryError(fault) from error
+
+
+def _open(path: Path, config: Config) -> RunDirectory:
     _refuse_foreign(path)
     old = path / "config.yaml"
     if old.exists() and not config.run.fresh:
@@ -35,19 +46,28 @@ def open_run_directory(config: Config) -> RunDirectory:
         _refuse_changes(path, earlier, config)
         if len(earlier.stages) > len(config.stages):
             config = config.model_copy(update={"stages": earlier.stages})
+    if old.exists() and config.run.fresh:
+        _move_aside(path)
     directory = RunDirectory(path)
     directory.lock()
-    if old.exists() and config.run.fresh:
-        aside = _name_aside(path)
-        path.rename(aside)
+    try:
+        directory.cut_torn_line()
+        stored = config.model_copy(update={"run": config.run.model_copy(update={"fresh": False})})
+        if not old.exists() or old.read_text(encoding="utf-8") != to_yaml(stored):
+            write_atomically(old, to_yaml(stored))
+    except OSError:
         directory.unlock()
-        directory = RunDirectory(path)
-        directory.lock()
-    directory.cut_torn_line()
-    stored = config.model_copy(update={"run": config.run.model_copy(update={"fresh": False})})
-    if not old.exists() or old.read_text(encoding="utf-8") != to_yaml(stored):
-        write_atomically(old, to_yaml(stored))
+        raise
     return directory
+
+
+def _move_aside(path: Path) -> None:
+    directory = RunDirectory(path)
+    directory.lock()
+    try:
+        path.rename(_name_aside(path))
+    finally:
+        directory.unlock()
 
 
 def _earlier(path: Path) -> Config:

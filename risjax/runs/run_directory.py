@@ -27,6 +27,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from risjax.runs.faults import named_in_errors
+
 try:
     import fcntl
 except ImportError:  # Windows has no fcntl: there, nobody guards a directory
@@ -98,19 +100,28 @@ class RunDirectory:
 
     def append_log(self, record: dict[str, Any]) -> None:
         """Adds one line to the log. NaN and infinities become null: JSON has no word for them."""
-        line = json.dumps(_jsonable(record), allow_nan=False)
-        with self.log_path.open("a", encoding="utf-8") as file:
+        line = json.dumps(jsonable(record), allow_nan=False)
+        with named_in_errors(self.log_path), self.log_path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
     def read_log(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
-        """The log's records in order, of one kind or of all; a torn last line is passed over."""
+        """Yield the log's records in order, of one kind or of all; a torn last line is skipped.
+
+        Raises:
+            RunDirectoryError: a line is not a JSON object.
+        """
         if not self.log_path.exists():
             return
-        with self.log_path.open(encoding="utf-8") as file:
-            for line in file:
+        with self.log_path.open(encoding="utf-8", errors="replace") as file:
+            for number, line in enumerate(file, 1):
                 if not line.endswith("\n"):
                     return
-                record = json.loads(line)
+                record = _log_record(line)
+                if record is None:
+                    raise RunDirectoryError(
+                        f"{self.log_path}: line {number} is not a JSON object; delete this line and run the same "
+                        "command again"
+                    )
                 if kind is None or record.get("kind") == kind:
                     yield record
 
@@ -123,47 +134,70 @@ class RunDirectory:
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes ``value`` as the JSON file ``name`` (a path within the directory), whole or not at all."""
-        write_atomically(self.path / name, json.dumps(_jsonable(value), indent=2, allow_nan=False) + "\n")
+        write_atomically(self.path / name, json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n")
 
     def read_json(self, name: str, default: Any = None) -> Any:
-        """What `write_json` wrote under ``name``; ``default`` where there is no such file."""
-        path = self.path / name
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
-
-    def mark_done(self, stage: str) -> None:
-        """Remembers that a stage is finished, so that the same command will not repeat it."""
-        state = self.read_json("state.json", {"done": {}})
-        state["done"][stage] = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-        self.write_json("state.json", state)
-
-    def is_done(self, stage: str) -> bool:
-        """Whether `mark_done` was called for ``stage``."""
-        return stage in self.read_json("state.json", {"done": {}})["done"]
-
-    def mark_undone(self, stage: str) -> None:
-        """Takes the mark of ``stage`` away, for what it was made of has changed; does nothing where there is none."""
-        state = self.read_json("state.json", {"done": {}})
-        if state["done"].pop(stage, None) is not None:
-            self.write_json("state.json", state)
-
-    def lock(self) -> None:
-        """Takes the directory for this process, until `unlock` or its end.
+        """Return the content of the JSON file ``name``, or ``default`` if there is no such file.
 
         Raises:
-            RunDirectoryBusy: another process has it.
+            RunDirectoryError: the file is damaged, or holds another type than ``default``.
+        """
+        path = self.path / name
+        if not path.exists():
+            return default
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
+            raise _damaged(path, f"is not valid JSON ({error})") from None
+        if default is not None and not isinstance(value, type(default)):
+            raise _damaged(path, f"holds a {type(value).__name__}, expected a {type(default).__name__}")
+        return value
+
+    def mark_done(self, stage: str) -> None:
+        """Record that a stage is finished, so that the same command will not repeat it."""
+        done = self._stages_done()
+        done[stage] = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        self.write_json("state.json", {"done": done})
+
+    def is_done(self, stage: str) -> bool:
+        """Return whether `mark_done` was called for ``stage``."""
+        return stage in self._stages_done()
+
+    def mark_undone(self, stage: str) -> None:
+        """Remove the mark of ``stage``, whose input has changed; do nothing if there is none."""
+        done = self._stages_done()
+        if done.pop(stage, None) is not None:
+            self.write_json("state.json", {"done": done})
+
+    def _stages_done(self) -> dict[str, str]:
+        done = self.read_json("state.json", {"done": {}}).get("done")
+        if not isinstance(done, dict):
+            raise _damaged(self.path / "state.json", f"holds {done!r} under 'done', expected the finished stages")
+        return done
+
+    def lock(self) -> None:
+        """Lock the directory for this process, until `unlock` or its end.
+
+        Raises:
+            RunDirectoryBusy: another process holds the lock.
+            OSError: the file system is read-only or has no locks.
         """
         if fcntl is None or self._lock_file is not None:
             return
         file = (self.path / LOCK_NAME).open("a+", encoding="utf-8")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "another process"
             file.close()
             raise RunDirectoryBusy(
                 f"{self.path} is in use by {holder}; wait for it, stop it, or give this run its own run.directory"
             ) from None
+        except OSError as error:
+            file.close()
+            error.filename = str(self.path / LOCK_NAME)
+            raise
         file.truncate(0)
         file.write(f"process {os.getpid()} on {platform.node()}")
         file.flush()
@@ -191,25 +225,42 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     data = content.encode() if isinstance(content, str) else content
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    with named_in_errors(path):
+        try:
+            with beside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
 
 
-def _jsonable(value: Any) -> Any:
+def _log_record(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _damaged(path: Path, fault: str) -> RunDirectoryError:
+    return RunDirectoryError(f"{path} {fault}; delete this file and run the same command again, which writes it again")
+
+
+def jsonable(value: Any) -> Any:
     """Plain JSON values; arrays and their scalars become lists and numbers, NaN and infinities null."""
     if isinstance(value, dict):
-        return {str(key): _jsonable(entry) for key, entry in value.items()}
+        return {str(key): jsonable(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_jsonable(entry) for entry in value]
+        return [jsonable(entry) for entry in value]
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if hasattr(value, "tolist"):
-        return _jsonable(value.tolist())
+        return jsonable(value.tolist())
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     raise TypeError(f"a {type(value).__name__} is no JSON value: {value!r}")

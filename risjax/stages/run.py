@@ -6,12 +6,13 @@ from risjax.config.io import apply_overrides
 from risjax.config.root import Config
 from risjax.runs import jax_settings, multihost
 from risjax.runs.environment import peak_memory_bytes
+from risjax.runs.faults import file_fault
 from risjax.runs.open_run import open_run_directory
 from risjax.runs.run_directory import RunDirectory, RunDirectoryBusy
 from risjax.runs.terminal import Terminal, duration_text
 from risjax.stages.duration import announce_duration
 from risjax.stages.summary import summarise_run
-from risjax.stages.table import STAGES, StageError
+from risjax.stages.table import READ_LATER, STAGES, StageError
 
 _LOOKS_ITSELF = ("predict", "ablate")
 """Stages that see for themselves whether their input is still the one they were done with."""
@@ -66,6 +67,11 @@ def _lead(config: Config, terminal: Terminal) -> int:
         return _join_search(config, terminal, busy)
     try:
         return _run_stages(config, directory, terminal)
+    except OSError as error:
+        fault = file_fault(error, directory.path)
+        if fault is None:
+            raise
+        raise StageError(fault) from error
     finally:
         directory.unlock()
 
@@ -93,7 +99,7 @@ def _run_stages(config: Config, directory: RunDirectory, terminal: Terminal) -> 
     announce_duration(config, directory, terminal)
     all_passed = True
     for stage in config.stages:
-        if directory.is_done(stage) and stage not in _LOOKS_ITSELF:
+        if _is_done(stage, directory) and stage not in _LOOKS_ITSELF:
             terminal.say(f"{stage}: already done")
             continue
         terminal.rule(stage)
@@ -110,6 +116,12 @@ def _run_stages(config: Config, directory: RunDirectory, terminal: Terminal) -> 
     for line in summarise_run(config, directory):
         terminal.say(line, always=True)
     return 0 if all_passed else 1
+
+
+def _is_done(stage: str, directory: RunDirectory) -> bool:
+    """Return whether a stage was finished before and the file that later stages read still exists."""
+    needed = READ_LATER.get(stage)
+    return directory.is_done(stage) and (needed is None or (directory.path / needed).exists())
 
 
 def _winner(config: Config, directory: RunDirectory, stage: str) -> Config:

@@ -28,7 +28,7 @@ class Stage(NamedTuple):
             they return is passed over.
         refusals: exceptions whose message says all that a user needs.
         extras: packages that need not be installed, and what to do where one is not; "" where the exception says it.
-        takes: what the functions are given.
+        takes: names of the functions' arguments.
     """
 
     name: Name
@@ -106,3 +106,6 @@ _TABLE = (
 
 STAGES: dict[str, Callable[[Config, RunDirectory, Terminal], bool]] = {stage.name: stage for stage in _TABLE}
 """Every stage, by its name."""
+
+READ_LATER = MappingProxyType({"search": "search/trials.json", "evaluate": "metrics.json"})
+"""The file of a stage that later stages read. A finished stage without it runs again, and so writes it again."""

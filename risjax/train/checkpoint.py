@@ -10,8 +10,9 @@ go on. Of several processes the leader alone writes and reads.
 
 import contextlib
 import hashlib
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -24,7 +25,9 @@ from orbax.checkpoint.experimental.v1._src.saving import execution
 from risjax.runs.multihost import several
 from risjax.train.state import TrainState
 
-_PREFIX = "epoch_"
+_OWN_NAME = re.compile(r"epoch_(\d{5,})")
+_OWN_PARTIAL_NAME = re.compile(_OWN_NAME.pattern + r"\.orbax-checkpoint-tmp.*")
+"""A checkpoint that a killed process has not finished writing."""
 
 
 class CheckpointError(RuntimeError):
@@ -81,24 +84,34 @@ class Checkpoints:
 
     def epochs(self) -> list[int]:
         """Epochs with a directory, oldest first; not yet known to be sound."""
-        names = [path.name for path in self.directory.glob(f"{_PREFIX}*") if path.is_dir()]
-        return sorted(int(name.removeprefix(_PREFIX)) for name in names if name.removeprefix(_PREFIX).isdigit())
+        if not self.directory.is_dir():
+            return []
+        names = [_OWN_NAME.fullmatch(path.name) for path in self.directory.iterdir() if path.is_dir()]
+        return sorted(int(name[1]) for name in names if name)
 
     def path(self, epoch: int) -> Path:
         """Where the checkpoint after ``epoch`` epochs lies."""
-        return self.directory / f"{_PREFIX}{epoch:05d}"
+        return self.directory / f"epoch_{epoch:05d}"
 
     def save(self, state: TrainState, metadata: dict[str, Any], *, best_epoch: int) -> None:
-        """Saves the state after ``metadata["epoch"]`` epochs; then deletes all but this one and the best."""
+        """Saves the state after ``metadata["epoch"]`` epochs; then deletes all other checkpoints but the best.
+
+        Files and folders under any other name than a checkpoint's are left alone.
+        """
         epoch = metadata["epoch"]
         self.directory.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self.path(epoch), ignore_errors=True)
         state = jax.device_get(state)  # (orbax takes no array of one device from one of several processes)
         with _alone():
             orbax.save(str(self.path(epoch)), state, custom_metadata={**metadata, "sha256": digest(state)})
-        for other in self.directory.iterdir():
-            if other.name not in {self.path(epoch).name, self.path(best_epoch).name}:
-                shutil.rmtree(other)
+        self.delete(keep=(epoch, best_epoch))
+
+    def delete(self, *, keep: Collection[int] = ()) -> None:
+        """Deletes the checkpoints of all epochs but those to ``keep``, and unfinished ones."""
+        partial = [path for path in self.directory.glob("*") if _OWN_PARTIAL_NAME.fullmatch(path.name)]
+        for path in (*(self.path(epoch) for epoch in self.epochs() if epoch not in keep), *partial):
+            # On NFS a file that another process still reads stays as .nfs...; the next save deletes the rest.
+            shutil.rmtree(path, ignore_errors=True)
 
     def load(self, epoch: int, like: TrainState) -> Checkpoint:
         """Loads one checkpoint.

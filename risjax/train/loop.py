@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +15,7 @@ from risjax.config.metric import lower_is_better
 from risjax.model import Params
 from risjax.runs.environment import installed_environment
 from risjax.runs.multihost import broadcast_outcome
-from risjax.runs.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory, jsonable
 from risjax.runs.safetensors_io import read_weights
 from risjax.runs.tensorboard import EventFiles
 from risjax.runs.terminal import Bar, Terminal
@@ -92,6 +92,7 @@ def train(
     if resumed is not None:
         state = replicate(share(resumed.state), mesh)
     directory.truncate_log(lambda record: record["kind"] in ("step", "epoch") and record["epoch"] > metadata["epoch"])
+    _restore_epoch_record(directory, metadata)
     if metadata["epoch"] == 0:
         directory.append_log({"kind": "environment", **installed_environment(), **devices_used(mesh)})
         directory.append_log({"kind": "dtypes", **trainer.dtypes()})
@@ -123,7 +124,8 @@ def train(
                     "scenes_per_second": config.train.steps_per_epoch * config.train.batch_size / trained,
                     "seconds": time.perf_counter() - started,
                 }
-                checkpoints.save(copy, metadata, best_epoch=metadata["best_epoch"])
+                # The checkpoint contains the log's line too, in case the process is killed between the two writes.
+                checkpoints.save(copy, {**metadata, "record": jsonable(record)}, best_epoch=metadata["best_epoch"])
                 directory.append_log(record)
                 events.add(record, epoch * config.train.steps_per_epoch)
                 row, lines = epoch_row(record, config.train.epochs), epoch_lines(record, config.train.epochs)
@@ -211,6 +213,13 @@ def _explain(
     return "\n  ".join(
         [f"training stopped at step {bad} (the {bad}th batch of the stream): {reason}", *nonfinite_terms]
     )
+
+
+def _restore_epoch_record(directory: RunDirectory, metadata: Mapping[str, Any]) -> None:
+    """Appends the checkpoint's own epoch to a log that ends before it (the process was killed between the two)."""
+    record = metadata.get("record")  # (absent from checkpoints of earlier versions)
+    if record is not None and all(logged["epoch"] != record["epoch"] for logged in directory.read_log("epoch")):
+        directory.append_log(record)
 
 
 def _judge(config: Config, metadata: dict[str, Any], epoch: int, validation: dict[str, float]) -> dict[str, Any]:

@@ -92,6 +92,28 @@ def test_a_training_logs_its_health_and_resumes_to_the_same_numbers(tmp_path):
     assert set(dtypes["after"].values()) <= {"float32", "complex64", "int32"}
 
 
+def test_a_kill_between_checkpoint_and_log_loses_no_epoch_of_the_log(tmp_path, monkeypatch):
+    config = tiny_config(train__epochs=2)
+    unbroken, broken = RunDirectory(tmp_path / "unbroken"), RunDirectory(tmp_path / "broken")
+    outcome = train(config, unbroken, QUIET)
+    append_log = RunDirectory.append_log
+
+    def die(self, record):
+        if record["kind"] == "epoch" and record["epoch"] == 2:
+            raise Killed
+        append_log(self, record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "append_log", die)
+        with pytest.raises(Killed):
+            train(config, broken, QUIET)
+    assert [line["epoch"] for line in records(broken, "epoch")] == [1]
+    for _ in range(2):
+        assert train(config, broken, QUIET) == outcome
+        for kind in ("step", "epoch"):
+            assert without_times(records(broken, kind)) == without_times(records(unbroken, kind))
+
+
 def test_a_finished_training_is_not_repeated(tmp_path):
     config, directory = tiny_config(train__epochs=1), RunDirectory(tmp_path)
     outcome = train(config, directory, QUIET)
@@ -158,3 +180,20 @@ def test_checkpoints_keep_the_last_and_the_best_and_survive_damage(tmp_path):
     shutil.rmtree(tmp_path / "epoch_00001")
     with pytest.raises(CheckpointError, match=r"no sound checkpoint is left(?s:.*)SHA-256"):
         checkpoints.load_last(state)
+
+
+def test_checkpoints_leave_files_of_others_alone(tmp_path):
+    (tmp_path / ".DS_Store").write_text("Finder")
+    (tmp_path / ".nfs000000000001").write_text("still open elsewhere")
+    (tmp_path / "epoch_00001_paper_backup").mkdir()
+    (tmp_path / "epoch_00001_paper_backup" / "weights").write_text("figure 3")
+    (tmp_path / "epoch_00001.orbax-checkpoint-tmp").mkdir()  # an unfinished checkpoint of a killed process
+    state, checkpoints = Trainer(tiny_config()).init(), Checkpoints(tmp_path)
+    for epoch in (1, 2, 3):
+        checkpoints.save(state, {"epoch": epoch, "best_epoch": epoch, "best": {}}, best_epoch=epoch)
+    kept = {".DS_Store", ".nfs000000000001", "epoch_00001_paper_backup"}
+    assert {path.name for path in tmp_path.iterdir()} == kept | {"epoch_00003"}
+    assert (tmp_path / "epoch_00001_paper_backup" / "weights").read_text() == "figure 3"
+    assert checkpoints.epochs() == [3]
+    checkpoints.delete()
+    assert {path.name for path in tmp_path.iterdir()} == kept
