@@ -1,16 +1,21 @@
-"""Candidates for the posterior: a learned spectrum's peaks, fitted jointly, then dropped one after another.
+"""Candidate sources of one scene: peaks of a learned spectrum, fitted jointly, then eliminated one by one.
 
-The spectrum proposes, the residual of the fit may replace the weakest proposal by something better, and backward
-elimination orders what is left: the weakest candidate goes, the others are fitted again, down to one. Every fit
-on the way is kept: `risjax.detection.candidate_features` describes them, and the decision takes one of them.
+The highest peaks of the spectrum are the first candidates. Exchange steps replace the weakest candidate by the best
+point of the fit's residual where that fits better. Backward elimination then drops the weakest candidate and fits the
+others again, down to one. All fits of the elimination are kept: `risjax.detection.candidate_features` describes them,
+and `risjax.detection.posterior_decision` selects one of them.
+
+All joint fits are steps of one ``lax.scan``, in K masked slots: XLA compiles the likelihood once. With one program for
+each number of slots the pipeline had twice as many instructions.
 """
 
-import functools
+import enum
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from risjax.config import PhysicsConfig, PosteriorConfig
 from risjax.estimators.forward_selection import empty_fit, joining_gain
@@ -24,14 +29,14 @@ from risjax.types import LowRankCovariance
 
 
 class Elimination(NamedTuple):
-    """The fits of backward elimination: index k of the leading axis K holds k + 1 candidates, or none where there
-    were fewer to begin with.
+    """The fits of backward elimination. Index k of the leading axis K is the fit of k + 1 candidates, without a source
+    where fewer candidates were found.
 
     Attributes:
         fits: the joint fits.
-        weakest: slot of the candidate that was dropped next, [K].
+        weakest: slot of the candidate that the next step drops, [K].
         level: learned spectrum at every candidate, as log10 of delta a^H R^-1 a, [K, K]; zero in inactive slots.
-        residuals: energy left by 0 ... K candidates, [K + 1].
+        residuals: energy of the residual with 0 ... K candidates, [K + 1].
     """
 
     fits: Fit
@@ -40,19 +45,48 @@ class Elimination(NamedTuple):
     residuals: Float[Array, "*batch K1"]
 
 
-def _highest(ranking: Float[Array, " G"], grid: Grid, slots: int) -> tuple[Array, Array]:
-    """(u, v, s) of the highest peaks over the grid [K, 3], and which slots hold one [K]."""
+class _Slots(NamedTuple):
+    """Candidates in K slots, at which a joint fit starts.
+
+    Attributes:
+        cosines: (u, v, s), [K, 3].
+        active: slots that hold a candidate, [K].
+        remaining: slots that the elimination has not dropped, [K].
+    """
+
+    cosines: Float[Array, "K 3"]
+    active: Bool[Array, " K"]
+    remaining: Bool[Array, " K"]
+
+
+class _State(NamedTuple):
+    """The latest joint fit, and the slots that the elimination has not dropped."""
+
+    fit: Fit
+    remaining: Bool[Array, " K"]
+
+
+class _Step(enum.IntEnum):
+    """How a step of the scan chooses the candidates of its joint fit."""
+
+    PEAKS = 0
+    EXCHANGE = 1
+    DROP = 2
+
+
+def _highest_peaks(ranking: Float[Array, " G"], grid: Grid, slots: int) -> _Slots:
+    """The highest peaks over the grid."""
     peaks, heights = local_maxima(ranking, grid, slots)
-    return peaks, heights > -jnp.inf
+    return _Slots(peaks, heights > -jnp.inf, jnp.ones(slots, bool))
 
 
 def _exchange_weakest(
     data: SufficientStatistics, physics: PhysicsConfig, grid: Grid, fit: Fit, shortlist: int
-) -> tuple[Array, Array]:
-    """The candidates with the weakest, or an empty slot, given to the best point of the residual, where that gains.
+) -> _Slots:
+    """The candidates of ``fit``; the best point of its residual replaces the weakest where it gains more.
 
     The exact gain of a point has a^H G a in its denominator, which costs more over the whole grid than the joint fit.
-    So the matched filter of the residual, which takes it to be the same everywhere, proposes its highest maxima, and
+    So the matched filter of the residual, which takes that denominator as constant, proposes its highest maxima, and
     the exact gain chooses among them.
     """
     vectors, _ = steering_and_derivatives(physics.array, fit.cosines, data.geometry)
@@ -60,49 +94,60 @@ def _exchange_weakest(
     field = jnp.matmul(vectors, fit.amplitude[:, None], precision="highest")
     left = data.filtered[:, None] - jnp.matmul(data.gram, field, precision="highest")
     image = jnp.matmul(grid.steering.conj(), left, precision="highest")[:, 0]
-    places, heights = local_maxima(image.real**2 + image.imag**2, grid, shortlist)
-    there = steering_at(physics.array, places, data.geometry)
-    gain = jnp.where(heights > -jnp.inf, joining_gain(data, physics, fit, there), -jnp.inf)
+    points, heights = local_maxima(image.real**2 + image.imag**2, grid, shortlist)
+    point_vectors = steering_at(physics.array, points, data.geometry)
+    gain = jnp.where(heights > -jnp.inf, joining_gain(data, physics, fit, point_vectors), -jnp.inf)
     best = jnp.argmax(gain)
     weakest = jnp.argmin(jnp.where(fit.active, fit.contribution, -1.0))
     better = gain[best] > jnp.where(fit.active[weakest], fit.contribution[weakest], 0.0)
-    cosines = fit.cosines.at[weakest].set(jnp.where(better, places[best], fit.cosines[weakest]))
-    return cosines, fit.active.at[weakest].set(fit.active[weakest] | better)
+    cosines = fit.cosines.at[weakest].set(jnp.where(better, points[best], fit.cosines[weakest]))
+    active = fit.active.at[weakest].set(fit.active[weakest] | better)
+    return _Slots(cosines, active, jnp.ones_like(active))
 
 
-def _backward(
-    data: SufficientStatistics, physics: PhysicsConfig, fit: Fit, iterations: int
-) -> tuple[Fit, Int[Array, " K"]]:
-    """The fits with 1 ... K candidates, and the slot of the weakest of each.
+def _weakest(state: _State) -> Int[Array, ""]:
+    """Slot to drop next: an empty one while there is one, then the candidate with the smallest contribution."""
+    contribution = jnp.where(state.fit.active, state.fit.contribution, -1.0)
+    return jnp.argmin(jnp.where(state.remaining, contribution, jnp.inf))
 
-    A fit of k candidates is computed in k slots, so that what has been dropped costs nothing more: an evaluation of the
-    likelihood takes time in proportion to its slots. Empty slots are dropped before any candidate is.
+
+def _drop_weakest(state: _State) -> _Slots:
+    """The candidates of a fit without the weakest."""
+    remaining = state.remaining.at[_weakest(state)].set(False)
+    return _Slots(state.fit.cosines, state.fit.active & remaining, remaining)
+
+
+def _fit_steps(
+    data: SufficientStatistics,
+    physics: PhysicsConfig,
+    choices: tuple[Callable[[_State], _Slots], ...],
+    steps: tuple[Int[Array, " S"], Int[Array, " S"]],
+) -> tuple[Fit, Int[Array, " S"]]:
+    """The joint fits of all steps, and the slot that is the weakest of each.
+
+    Args:
+        data: of one scene.
+        physics: array, field of view, slots.
+        choices: for each `_Step`, from the state to the candidates of the next fit.
+        steps: for each step its `_Step` and the iterations of its fit. They are the same for all scenes of a batch, so
+            that under ``vmap`` ``lax.switch`` computes one branch only.
+
+    Returns:
+        S fits; the fit without a source where a remaining slot holds no candidate.
     """
-    slots = fit.active.shape[0]
-    none = empty_fit(data, physics, fit.cosines.dtype)
-    held = jnp.arange(slots)  # where each slot of the shrinking fit stands in the whole one
-    kept = []
-    for count in range(slots, 0, -1):
-        placed = jax.tree.map(functools.partial(jnp.where, jnp.all(fit.active)), _in_slots(fit, held, none), none)
-        dropped = jnp.argmin(jnp.where(fit.active, fit.contribution, -1.0))
-        kept.append((placed, held[dropped]))
-        if count > 1:
-            others = jnp.arange(count - 1)
-            others = others + (others >= dropped)
-            held = held[others]
-            fit = maximise(data, physics, fit.cosines[others], fit.active[others], iterations=iterations)
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves[::-1]), *kept)
+    slots = physics.scene.max_sources
+    none = empty_fit(data, physics, data.energy.dtype)
 
+    def body(state: _State, step: tuple[Array, Array]) -> tuple[_State, tuple[Fit, Array]]:
+        kind, iterations = step
+        chosen = jax.lax.switch(kind, choices, state)
+        fit = maximise(data, physics, chosen.cosines, chosen.active, iterations=iterations)
+        is_full = jnp.all(chosen.active | ~chosen.remaining)
+        state = _State(fit, chosen.remaining)
+        return state, (jax.tree.map(lambda leaf, empty: jnp.where(is_full, leaf, empty), fit, none), _weakest(state))
 
-def _in_slots(fit: Fit, held: Int[Array, " k"], none: Fit) -> Fit:
-    """A fit of k slots as one of K, its slots at ``held``, the others as in ``none``."""
-    rows = (3 * held[:, None] + jnp.arange(3)[None, :]).reshape(-1)
-    per_slot = {
-        name: getattr(none, name).at[held].set(getattr(fit, name))
-        for name in ("cosines", "active", "amplitude", "contribution", "gradient")
-    }
-    curvature = none.curvature.at[rows[:, None], rows[None, :]].set(fit.curvature)
-    return Fit(**per_slot, residual=fit.residual, curvature=curvature)
+    _, kept = jax.lax.scan(body, _State(none, jnp.ones(slots, bool)), steps)
+    return kept
 
 
 def eliminate(
@@ -123,19 +168,21 @@ def eliminate(
         grid: of ``posterior.grid``, on the scene's own surface.
         ranking: a map over the grid whose highest peaks are the first candidates; None takes the learned spectrum.
     """
-    slots = physics.scene.max_sources
+    slots, rounds = physics.scene.max_sources, posterior.residual_rounds
     whitening = whitener(effective)
     ranking = -mvdr_cost(whitening, grid.steering) if ranking is None else ranking
-    cosines, active = _highest(ranking, grid, slots)
-    fit = maximise(data, physics, cosines, active, iterations=posterior.iterations)
+    peaks = _highest_peaks(ranking, grid, slots)
 
-    def exchange(fit: Fit, _: None) -> tuple[Fit, None]:
-        cosines, active = _exchange_weakest(data, physics, grid, fit, posterior.shortlist)
-        return maximise(data, physics, cosines, active, iterations=posterior.iterations), None
+    choices = {
+        _Step.PEAKS: lambda _: peaks,
+        _Step.EXCHANGE: lambda state: _exchange_weakest(data, physics, grid, state.fit, posterior.shortlist),
+        _Step.DROP: _drop_weakest,
+    }
+    kinds = jnp.asarray([_Step.PEAKS] + [_Step.EXCHANGE] * rounds + [_Step.DROP] * (slots - 1))
+    iterations = jnp.where(kinds == _Step.DROP, posterior.elimination_iterations, posterior.iterations)
+    kept = _fit_steps(data, physics, tuple(choices[step] for step in _Step), (kinds, iterations))
+    fits, weakest = jax.tree.map(lambda leaf: leaf[rounds:][::-1], kept)
 
-    fit, _ = jax.lax.scan(exchange, fit, None, length=posterior.residual_rounds)
-
-    fits, weakest = _backward(data, physics, fit, posterior.elimination_iterations)
     vectors = jax.vmap(lambda x: steering_and_derivatives(physics.array, x, data.geometry)[0].T)(fits.cosines)
     level = jnp.where(fits.active, jnp.log10(mvdr_cost(whitening, vectors)), 0.0)
     return Elimination(fits, weakest, level, jnp.concatenate([data.energy[None], fits.residual]))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Complex, Float
+from jaxtyping import Array, Bool, Complex, Float, Int
 
 from risjax.config import PhysicsConfig
 from risjax.estimators.likelihood import Linearisation, SufficientStatistics, linearise, statistics
@@ -56,7 +56,7 @@ def maximise(
     cosines: Float[Array, "K 3"],
     active: Bool[Array, " K"],
     *,
-    iterations: int,
+    iterations: int | Int[Array, ""],
 ) -> Fit:
     """Levenberg-Marquardt from ``cosines``: a step that does not lower the residual is refused and damped.
 
