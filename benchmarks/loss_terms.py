@@ -25,7 +25,7 @@ from risjax.config import Config
 from risjax.config.io import apply_overrides, load_config
 from risjax.loss import Labels, loss_settings, make_labels, total_loss
 from risjax.train import Trainer
-from risjax.types import PackedComplex, Prediction, Slots
+from risjax.types import PackedComplex, Prediction
 
 VARIANTS = {
     "default": {},
@@ -33,7 +33,6 @@ VARIANTS = {
     "diagonal": {"loss.covariance.diagonal": 0.5},
     "alignment": {"loss.alignment.weight": 0.5},
     "contrast": {"loss.contrast.weight": 0.5},
-    "geometry": {"loss.geometry.weight": 0.5, "model.geometry_slots": 5},  # the step has the head, too
     "schedule": {"loss.projector.warmup": 0.0},
 }
 ROUNDS = 15
@@ -50,9 +49,7 @@ def loss_alone(config: Config, trainer: Trainer) -> Callable[[], Any]:
     @jax.jit
     def slope(parts: jax.Array, labels: Labels) -> Any:
         def total(parts: jax.Array) -> jax.Array:
-            numbers = parts[0, :, :5, :4] if config.model.geometry_slots else None
-            slots = None if numbers is None else Slots(numbers[..., 0], numbers[..., 1:])
-            prediction = Prediction(PackedComplex(parts[0], parts[1]), slots)
+            prediction = Prediction(PackedComplex(parts[0], parts[1]))
             return total_loss(prediction, labels, settings, config.covariance, config.precision).total
 
         return jax.value_and_grad(total)(parts)

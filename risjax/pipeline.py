@@ -37,7 +37,6 @@ from risjax.estimators.cfar import stopping_penalty
 from risjax.estimators.joint_ml import Fit
 from risjax.estimators.likelihood import SufficientStatistics, statistics
 from risjax.estimators.mvdr import mvdr_peaks
-from risjax.estimators.slots import sources_in_slots
 from risjax.model import Params, build, make_inputs
 from risjax.model.posterior import Posterior, build_peak_posterior, build_posterior
 from risjax.model.spectrum_unet import Refiner, build_refiner
@@ -90,7 +89,6 @@ class Pipeline(NamedTuple):
             the parameters hold one.
         spectral: (parameters, observations, R_eff) to sources at peaks of the spectrum, blind as `localise`: those that
             the peaks' head takes for sources where the parameters hold one, else those of `localise`.
-        in_slots: predictions in full precision to the sources that the geometry head names; ``ValueError`` without one.
         propose: (parameters, observations, R_eff) to candidates, the first of which come from the refiner's map where
             the parameters hold one.
         decide: (parameters, candidates) to sources: by the posterior head where the parameters hold one, else by the
@@ -109,7 +107,6 @@ class Pipeline(NamedTuple):
     spectra: Callable[[LowRankCovariance, Geometry | None], Array]
     peaks: Callable[[Params, Observation, LowRankCovariance], tuple[Peaks, Array]]
     spectral: Callable[[Params, Observation, LowRankCovariance], Estimates]
-    in_slots: Callable[[Prediction], Estimates]
     propose: Callable[[Params, Observation, LowRankCovariance], Proposals]
     decide: Callable[[Params, Proposals], Estimates]
     fitted: Callable[[Params, Proposals], Sources]
@@ -197,13 +194,6 @@ def make_pipeline(
         logits = head_of_peaks.apply(params[PEAKS], features, found.alive).existence
         return jax.vmap(lambda mine, logit: sources_at_peaks(mine, logit, physics, estimator))(found, logits)
 
-    def in_slots(prediction: Prediction) -> Estimates:
-        if prediction.slots is None:
-            raise ValueError(
-                "learned_geometry reports the geometry head, and this network has none (model.geometry_slots = 0)"
-            )
-        return jax.vmap(lambda slots: sources_in_slots(slots, physics, estimator))(prediction.slots)
-
     def propose(params: Params, observation: Observation, effective: LowRankCovariance) -> Proposals:
         require_common_field(physics.scene, "a fit of candidates to the snapshots")
         grid = grid_like(observation.snapshots, physics, estimator.posterior.grid)
@@ -247,6 +237,4 @@ def make_pipeline(
             return prediction, spectral(params, observation, effective)
         return prediction, decide(params, propose(params, observation, effective))
 
-    return Pipeline(
-        covariance, localise, spectra, peaks, spectral, in_slots, propose, decide, fitted, sources, has_likelihood
-    )
+    return Pipeline(covariance, localise, spectra, peaks, spectral, propose, decide, fitted, sources, has_likelihood)

@@ -146,27 +146,12 @@ class LowRankCovariance(NamedTuple):
     loading: Float[Array, "*batch"]
 
 
-class Slots(NamedTuple):
-    """What a geometry head says of one scene: J possible sources, in no order.
-
-    Attributes:
-        existence: logit of the slot holding a source, [J].
-        place: where it would be, logits of its shares of the field of view (`risjax.estimators.slots`): of
-            sin(azimuth), of sin(elevation) and of inverse range, [J, 3].
-    """
-
-    existence: Float[Array, "*batch J"]
-    place: Float[Array, "*batch J 3"]
-
-
 class Prediction(NamedTuple):
     """What the network says of one scene.
 
     Attributes:
         factor: F of R_pred = F F^H before normalisation, [N, rank], in the policy's output dtype or,
             as a network emits it, the compute dtype.
-        slots: of the geometry head; None without one, and then no part of any program.
     """
 
     factor: PackedComplex
-    slots: Slots | None = None

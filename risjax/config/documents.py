@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from risjax.config.deprecated import replace_deprecated
 from risjax.config.errors import KeyPath, Problem, did_you_mean
 from risjax.config.yaml12 import compose, read_yaml
 
@@ -72,6 +73,7 @@ class Reader:
 
     def _read_file(self, file: Path, chain: tuple[Path, ...]) -> Layer:
         layer = self._parse(file)
+        self.problems += replace_deprecated(layer.values, layer.origins)
         below = Layer()
         for name, origin in self._bases(layer):
             base = _find_base(name, file.parent, SHIPPED)

@@ -68,7 +68,7 @@ class PosteriorConfig(Section):
     existence: Fraction = 0.42
     """A candidate is reported when the weighted mean of two probabilities is at least this: that it is a source, and
     that it is one whose range lies within ``range_window_m``. Half the attainable F1 maximises F1. Of a spectrum's peak
-    and of a geometry head's slot it is the probability to be a source alone."""
+    it is the probability to be a source alone."""
     range_share: Fraction = 0.8
     """Weight of the second of these probabilities. 0 serves the F1 in angle, 1 the F1 in 3-D and GOSPA."""
     range_window_m: PositiveFloat = 1.0

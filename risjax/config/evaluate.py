@@ -10,7 +10,6 @@ from risjax.config.section import FromList, PositiveFloat, PositiveInt, Section
 Method = Literal[
     "learned_mvdr",
     "learned_ml",
-    "learned_geometry",
     "sample_mvdr",
     "sample_music",
     "sample_bartlett",
@@ -65,8 +64,7 @@ class EvaluateConfig(Section):
     """What is compared, each blind to SNR, noise level and K unless its name says otherwise.
 
     ``learned_mvdr``: MVDR on the learned covariance; ``learned_ml``: the whole pipeline, its peaks as candidates,
-    fitted jointly to the snapshots and judged by the posterior head; ``learned_geometry``: what the geometry head
-    says (``model.geometry_slots``), neither spectrum nor fit; ``sample_mvdr``, ``sample_music``,
+    fitted jointly to the snapshots and judged by the posterior head; ``sample_mvdr``, ``sample_music``,
     ``sample_bartlett``: on the sample covariance, no learning; ``greedy_ml`` and ``greedy_ml_told_k``: greedy maximum
     likelihood; ``omp_ml``: matching pursuit on the grid, then a joint fit; ``sparse``: sparse covariance fitting, for
     per-snapshot symbols; ``oracle_mvdr``:

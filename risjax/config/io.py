@@ -14,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from risjax.config import documents
+from risjax.config.deprecated import replace_deprecated
 from risjax.config.documents import Layer, Reader
 from risjax.config.errors import ConfigError, KeyPath, Problem, dotted, place_of, schema_problems
 from risjax.config.overrides import parse_overrides, set_values
@@ -83,7 +84,7 @@ def to_yaml(config: Config) -> str:
 
 
 def from_yaml(text: str) -> Config:
-    """The configuration that `to_yaml` wrote.
+    """The configuration that `to_yaml` wrote, of this version or an earlier one (`risjax.config.deprecated`).
 
     Raises:
         ConfigError: with everything that is wrong.
@@ -92,7 +93,8 @@ def from_yaml(text: str) -> Config:
         values = read_yaml(text)
     except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError([Problem("", "", f"invalid YAML: {' '.join(str(error).split())}")]) from None
-    return _validated(Layer(values), [])
+    layer = Layer(values)
+    return _validated(layer, replace_deprecated(layer.values, layer.origins))
 
 
 def differences(a: Config, b: Config) -> dict[str, tuple[Any, Any]]:

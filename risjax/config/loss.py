@@ -51,17 +51,6 @@ class ContrastTermConfig(TermConfig):
     """How far the source is to stand above its neighbourhood."""
 
 
-class GeometryTermConfig(TermConfig):
-    """Set loss of the geometry head: its slots optimally matched with the true sources, binary cross-entropy of
-    existence plus the position errors of matched slots. Needs ``model.geometry_slots``."""
-
-    position: PositiveFloat = 5.0
-    """Weight of a matched slot's error in position over existence, in the loss and in the matching."""
-    smoothing: PositiveFloat = 0.05
-    """Share of the field of view up to which an error in sin(azimuth), sin(elevation) or inverse range counts squared,
-    and beyond which it counts as it is."""
-
-
 class LossScheduleConfig(Section):
     """Three phases of the terms' weights, as shares of all updates. Every weight goes linearly from its ``warmup``
     multiple to ``weight`` itself, stays there, and goes linearly to its ``final`` multiple. All multiples are 1 by
@@ -89,7 +78,6 @@ class LossConfig(Section):
     projector: ProjectorTermConfig = ProjectorTermConfig(weight=0.5)
     alignment: AlignmentTermConfig = AlignmentTermConfig(weight=0.0)
     contrast: ContrastTermConfig = ContrastTermConfig(weight=0.0)
-    geometry: GeometryTermConfig = GeometryTermConfig(weight=0.0)
     schedule: LossScheduleConfig = LossScheduleConfig()
 
     @property

@@ -67,10 +67,6 @@ class ModelConfig(Section):
     looked for in the map then. 0 leaves it out."""
     posterior_knots: Annotated[int, Field(ge=2)] = 8
     """Ranges at which the posterior head gives its log-prior."""
-    geometry_slots: NonNegativeInt = 0
-    """Slots of the geometry head, which names sources itself, each with a probability and a position; what
-    ``loss.geometry`` trains and the method ``learned_geometry`` reports. At least ``physics.scene.max_sources``; 0
-    leaves the head out."""
 
     @property
     def needs_common_field(self) -> bool:
@@ -83,15 +79,6 @@ class ModelConfig(Section):
             raise ValueError(
                 f"heads must divide width, got width = {self.width} and heads = {self.heads}; "
                 f"try heads = {next(h for h in range(self.heads, 0, -1) if self.width % h == 0)}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _tokens_to_look_at(self) -> "ModelConfig":
-        if self.geometry_slots and self.encoder == "snapshots":
-            raise ValueError(
-                f"geometry_slots must be 0 with encoder = snapshots, got {self.geometry_slots}: its one vector a scene "
-                "leaves slots nothing to attend to; take backprojection or minimum_norm"
             )
         return self
 

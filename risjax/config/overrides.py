@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from risjax.config.deprecated import current_path, replace_deprecated
 from risjax.config.documents import Layer, Reader
 from risjax.config.errors import KeyPath, Problem, dotted
 from risjax.config.root import Config
@@ -65,9 +66,10 @@ def set_values(layer: Layer, values: Mapping[str, Any], origins: Mapping[str, st
         if path is None:
             problems.append(Problem(name, origin, "expected a dotted path, as in train.epochs"))
             continue
-        text = _set(layer, path, value, origin)
+        text = _set(layer, current_path(path), value, origin)
         if text:
             problems.append(Problem(dotted(path), origin, text))
+        problems += replace_deprecated(layer.values, layer.origins)
         reader.expand_profiles(layer)
     return problems
 

@@ -43,9 +43,6 @@ LEARNING: frozenset[Stage] = frozenset({"search", "train", "ablate", "audit", "v
 TRAINING: frozenset[Stage] = frozenset({"search", "train", "ablate", "verify", "release", "compare"})
 """Stages that make a network, or look at how it was made."""
 
-MOST_MATCHED = 10
-"""Sources whose subsets the set loss of the geometry head goes through."""
-
 
 class RunConfig(Section):
     """Where the run lives and what it is seeded with."""
@@ -136,41 +133,6 @@ class Config(Section):
                 self.model.refiner_width,
                 f"got {self.model.refiner_width}, expected 0: candidates and judged peaks are looked for in the "
                 f"refiner's map, and with physics.scene.symbols = {got} there are neither; set it to 0",
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _matched_slots(self) -> "Config":
-        """The geometry head and the loss that trains it come together, and it has room for all sources."""
-        slots, weight = self.model.geometry_slots, self.loss.geometry.weight
-        sources, learning = self.physics.scene.max_sources, LEARNING & set(self.stages)
-        if learning and weight and not slots:
-            raise _problem(
-                ("loss", "geometry", "weight"),
-                weight,
-                f"got {weight}, expected 0: the network has no geometry head (model.geometry_slots = 0); set that to "
-                f"{sources}, or the weight to 0",
-            )
-        if learning and slots and not weight:
-            raise _problem(
-                ("model", "geometry_slots"),
-                slots,
-                f"got {slots}, expected 0: nothing trains the geometry head (loss.geometry.weight = 0); set that "
-                "weight to 0.1, or the slots to 0",
-            )
-        if learning and slots and not slots >= sources <= MOST_MATCHED:
-            raise _problem(
-                ("model", "geometry_slots"),
-                slots,
-                f"got {slots} for physics.scene.max_sources = {sources}, expected at least as many; the matching goes "
-                f"through all sets of up to {MOST_MATCHED} sources",
-            )
-        if "evaluate" in self.stages and "learned_geometry" in self.evaluate.methods and not slots:
-            raise _problem(
-                ("evaluate", "methods"),
-                list(self.evaluate.methods),
-                "learned_geometry reports the geometry head, and the network has none (model.geometry_slots = 0); "
-                "leave it out, or train a network with the head",
             )
         return self
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from risjax.config.deprecated import replace_deprecated
 from risjax.config.documents import Layer
 from risjax.config.errors import KeyPath, Problem, did_you_mean, place_of
 from risjax.config.yaml12 import read_yaml
@@ -104,5 +105,6 @@ def lay_below(layer: Layer) -> tuple[Layer, list[Problem]]:
     sections = {name: value for name, value in trained.items() if name not in OWN_SECTIONS}
     origins: dict[KeyPath, str] = {(name,): str(found.config_path) for name in sections}
     below = Layer(sections, origins)
+    problems = replace_deprecated(below.values, below.origins)
     below.merge(layer)
-    return below, []
+    return below, problems

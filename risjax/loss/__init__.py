@@ -1,8 +1,6 @@
 """The loss: one file a term, one door where everything is upcast."""
 
-from risjax.loss.assignment import optimal_assignment
 from risjax.loss.covariance_nmse import covariance_nmse
-from risjax.loss.geometry import Places, geometry_set, make_places
 from risjax.loss.peak_contrast import Peaks, make_peaks, peak_contrast
 from risjax.loss.projector_distance import projector_distance
 from risjax.loss.settings import LossSettings, active_weights, at_progress, loss_settings
@@ -14,16 +12,12 @@ __all__ = [
     "Loss",
     "LossSettings",
     "Peaks",
-    "Places",
     "active_weights",
     "at_progress",
     "covariance_nmse",
-    "geometry_set",
     "loss_settings",
     "make_labels",
     "make_peaks",
-    "make_places",
-    "optimal_assignment",
     "peak_contrast",
     "projector_distance",
     "subspace_alignment",

@@ -50,8 +50,6 @@ class LossSettings(NamedTuple):
         diagonal: ``covariance.diagonal``; None for 1.
         alignment_loading: ``alignment.loading``; None without that term.
         contrast_margin_db: ``contrast.margin_db``; None without that term.
-        geometry_position: ``geometry.position``; None without that term.
-        geometry_smoothing: ``geometry.smoothing``; None without that term.
         schedule: None for constant weights.
     """
 
@@ -59,8 +57,6 @@ class LossSettings(NamedTuple):
     diagonal: Number | None = None
     alignment_loading: Number | None = None
     contrast_margin_db: Number | None = None
-    geometry_position: Number | None = None
-    geometry_smoothing: Number | None = None
     schedule: WeightSchedule | None = None
 
     @property
@@ -83,8 +79,6 @@ def loss_settings(config: LossConfig) -> LossSettings:
         diagonal=config.covariance.diagonal if "covariance" in active and config.covariance.diagonal != 1 else None,
         alignment_loading=config.alignment.loading if "alignment" in active else None,
         contrast_margin_db=config.contrast.margin_db if "contrast" in active else None,
-        geometry_position=config.geometry.position if "geometry" in active else None,
-        geometry_smoothing=config.geometry.smoothing if "geometry" in active else None,
         schedule=None
         if all(pair == (1, 1) for pair in multiples)
         else WeightSchedule(

@@ -10,13 +10,12 @@ from jaxtyping import Array, Complex, Float, Int
 from risjax.config import CovarianceConfig, PhysicsConfig, PrecisionConfig
 from risjax.covariance import CovarianceSettings, effective_covariance
 from risjax.loss.covariance_nmse import covariance_nmse
-from risjax.loss.geometry import Places, geometry_set, make_places
 from risjax.loss.peak_contrast import Peaks, make_peaks, peak_contrast
 from risjax.loss.projector_distance import projector_distance
 from risjax.loss.settings import LossSettings
 from risjax.loss.subspace_alignment import subspace_alignment
 from risjax.precision import check_upcast, upcast
-from risjax.types import Prediction, Scene, Slots
+from risjax.types import Prediction, Scene
 
 
 class Labels(NamedTuple):
@@ -28,14 +27,12 @@ class Labels(NamedTuple):
         sample: factor of R_sample, [N, 1]; no truth, but compared in full precision all the same.
         peaks: where the spectrum should stand out, for the term ``contrast``; None without it, and no part of the
             program.
-        places: where the sources are, for the term ``geometry``; None likewise.
     """
 
     factor: Complex[Array, "*batch N K"]
     num_sources: Int[Array, "*batch"]
     sample: Complex[Array, "*batch N one"]
     peaks: Peaks | None = None
-    places: Places | None = None
 
 
 class Loss(NamedTuple):
@@ -63,24 +60,19 @@ def make_labels(
         scene: the scenes.
         sample: factors of their sample covariances.
         physics: surface and field of view, where ``terms`` need them.
-        terms: names of the terms that will be computed: ``contrast`` and ``geometry`` need more than the others.
+        terms: names of the terms that will be computed: ``contrast`` needs more than the others.
 
     Raises:
-        ValueError: one of these without the physics.
+        ValueError: ``contrast`` without the physics.
     """
     labels = Labels(scene.truth.label_factor, scene.truth.num_sources, sample)
-    where = sorted({"contrast", "geometry"} & set(terms))
-    if not where:
+    if "contrast" not in terms:
         return labels
     if physics is None:
-        raise ValueError(f"the terms {where} look at where the sources are: pass make_labels the physics")
+        raise ValueError("the term contrast looks at where the sources are: pass make_labels the physics")
     array, sources = physics.array, scene.truth.sources
-    if "contrast" in where:
-        around = jax.vmap(lambda true, geometry: make_peaks(array, true, geometry))
-        labels = labels._replace(peaks=around(sources, scene.observation.geometry))
-    if "geometry" in where:
-        labels = labels._replace(places=jax.vmap(lambda true: make_places(physics, true))(sources))
-    return labels
+    around = jax.vmap(lambda true, geometry: make_peaks(array, true, geometry))
+    return labels._replace(peaks=around(sources, scene.observation.geometry))
 
 
 def total_loss(
@@ -104,8 +96,7 @@ def total_loss(
         precision: the matmul precision of the loss.
 
     Raises:
-        ValueError: at trace time, labels without peaks where ``contrast`` has a weight, labels without places or a
-            prediction without slots where ``geometry`` has one.
+        ValueError: at trace time, labels without peaks where ``contrast`` has a weight.
     """
     with jax.named_scope("loss"), jax.default_matmul_precision(precision.loss_matmul):
         prediction, labels = upcast(prediction), upcast(labels)
@@ -113,17 +104,16 @@ def total_loss(
         check_upcast(labels, name="labels")
         factors = cast(Array, prediction.factor)  # the upcast has joined its real and imaginary parts
 
-        def of_scene(factor: Array, slots: Slots | None, label: Labels) -> dict[str, Array]:
-            return _scene_terms(factor, slots, label, settings, covariance)
+        def of_scene(factor: Array, label: Labels) -> dict[str, Array]:
+            return _scene_terms(factor, label, settings, covariance)
 
-        terms = jax.vmap(of_scene)(factors, prediction.slots, labels)
+        terms = jax.vmap(of_scene)(factors, labels)
         weighted = (weight * jnp.mean(terms[name]) for name, weight in settings.weights.items())
         return Loss(sum(weighted, start=jnp.zeros(())), terms)
 
 
 def _scene_terms(
     factor: Array,
-    slots: Slots | None,
     label: Labels,
     settings: LossSettings,
     covariance: CovarianceConfig | CovarianceSettings,
@@ -135,8 +125,6 @@ def _scene_terms(
     if "alignment" in wanted:
         assert settings.alignment_loading is not None
         terms["alignment"] = subspace_alignment(factor, label.factor, settings.alignment_loading)
-    if "geometry" in wanted:
-        terms["geometry"] = _geometry(slots, label.places, settings)
     if not {"projector", "contrast"} & set(wanted):
         return terms
     effective = effective_covariance(factor, label.sample, covariance)
@@ -148,13 +136,3 @@ def _scene_terms(
         assert settings.contrast_margin_db is not None
         terms["contrast"] = peak_contrast(effective, label.peaks, settings.contrast_margin_db)
     return terms
-
-
-def _geometry(slots: Slots | None, places: Places | None, settings: LossSettings) -> Array:
-    if slots is None:
-        raise ValueError("the term 'geometry' needs a prediction with slots: set model.geometry_slots")
-    if places is None:
-        raise ValueError("the term 'geometry' needs labels with places: make_labels(..., physics=..., terms=...)")
-    assert settings.geometry_position is not None
-    assert settings.geometry_smoothing is not None
-    return geometry_set(slots, places, settings.geometry_position, settings.geometry_smoothing)

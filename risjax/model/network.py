@@ -7,7 +7,6 @@ from jaxtyping import Array, Float
 from risjax.config import ArrayConfig, ModelConfig
 from risjax.model.blocks import Block
 from risjax.model.features import Features, num_channels
-from risjax.model.geometry import GeometryHead
 from risjax.model.patches import from_patches, num_patches, to_patches
 from risjax.model.products import linear, plus
 from risjax.types import PackedComplex, Prediction
@@ -42,19 +41,16 @@ class BackprojectionEncoder(nnx.Module):
 class CovarianceHead(nnx.Module):
     """Each token emits the rows of F that belong to its elements.
 
-    R = F F^H has no order of sources, so nothing here has to be permuted to compare it with a label. Slots, where
-    ``model.geometry_slots`` asks for them, are emitted beside it.
+    R = F F^H has no order of sources, so nothing here has to be permuted to compare it with a label.
     """
 
     def __init__(self, array: ArrayConfig, config: ModelConfig, *, rngs: nnx.Rngs):
         self.array, self.patch = array, config.patch
         self.rows = linear(config.width, 2 * config.rank * config.patch**2, rngs=rngs)
-        self.geometry = GeometryHead(config, rngs=rngs) if config.geometry_slots else None
 
     def __call__(self, tokens: Float[Array, "batch T W"]) -> Prediction:
         real, imag = jnp.split(from_patches(self.rows(tokens), self.array, self.patch), 2, axis=-1)
-        slots = None if self.geometry is None else self.geometry(tokens)
-        return Prediction(factor=PackedComplex(real, imag), slots=slots)
+        return Prediction(factor=PackedComplex(real, imag))
 
 
 class CovarianceNetwork(nnx.Module):

@@ -89,42 +89,6 @@ def test_learning_from_images_needs_one_field_in_all_snapshots(write, stage):
     assert f"got per_snapshot, expected constant: model.encoder = backprojection, of the stages {stage}," in text
 
 
-@pytest.mark.parametrize(
-    ("overrides", "place", "expected"),
-    [
-        (["loss.geometry.weight=0.5"], "loss.geometry.weight", "set that to 5, or the weight to 0"),
-        (["model.geometry_slots=5"], "model.geometry_slots", "nothing trains the geometry head"),
-        (
-            ["model.geometry_slots=4", "loss.geometry.weight=1"],
-            "model.geometry_slots",
-            "got 4 for physics.scene.max_sources = 5, expected at least as many",
-        ),
-        (
-            ["model.geometry_slots=12", "loss.geometry.weight=1", "physics.scene.max_sources=11"],
-            "model.geometry_slots",
-            "all sets of up to 10 sources",
-        ),
-        (
-            ["stages=[train, evaluate]", "evaluate.methods=[learned_geometry]"],
-            "evaluate.methods",
-            "the network has none (model.geometry_slots = 0)",
-        ),
-    ],
-)
-def test_the_geometry_head_and_its_loss_come_together(write, overrides, place, expected):
-    write("a.yaml", "stages: [train]\n")
-    text = complaint("a.yaml", overrides)
-    assert f"\n  {place}  [" in text
-    assert expected in text
-
-
-def test_a_network_with_the_head_is_evaluated_without_its_loss(write):
-    write("a.yaml", "stages: [evaluate]\nevaluate: {methods: [learned_geometry]}\n")
-    assert load_config("a.yaml", ["model.geometry_slots=5"]).loss.geometry.weight == 0
-    write("b.yaml", "stages: [train, evaluate]\nevaluate: {methods: [learned_geometry]}\n")
-    assert load_config("b.yaml", ["model.geometry_slots=6", "loss.geometry.weight=0.5"]).model.geometry_slots == 6
-
-
 def test_stages_that_learn_nothing_take_per_snapshot_symbols(write):
     write("a.yaml", "stages: [simulate, evaluate, report]\n")
     assert load_config("a.yaml", ["physics.scene.symbols=per_snapshot"]).physics.scene.symbols == "per_snapshot"

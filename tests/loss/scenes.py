@@ -12,7 +12,7 @@ from risjax.config.io import apply_overrides, load_config
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
 from risjax.loss import Labels, LossSettings, loss_settings, make_labels, total_loss
-from risjax.types import PackedComplex, Prediction, Scene, Slots
+from risjax.types import PackedComplex, Prediction, Scene
 
 PHYSICS = ("default", "original")
 TERMS = tuple(LossConfig().terms)
@@ -49,7 +49,7 @@ def labels_of(physics: str, *, double: bool = False) -> Labels:
 def all_terms(**overrides: Any) -> LossSettings:
     """Every term with weight 1, every number of every term part of the program but the schedule."""
     on = {f"loss.{name}.weight": 1.0 for name in TERMS}
-    on |= {"loss.covariance.diagonal": 0.5, "model.geometry_slots": 5} | overrides
+    on |= {"loss.covariance.diagonal": 0.5} | overrides
     return loss_settings(apply_overrides(Config(stages=("train",)), on).loss)
 
 
@@ -59,16 +59,9 @@ def only(term: str) -> LossSettings:
     return settings._replace(weights={name: jnp.asarray(float(name == term)) for name in TERMS})
 
 
-def slots_of(parts: jax.Array) -> Slots:
-    """Twenty numbers of a prediction as what five slots say."""
-    numbers = parts[0, :, 5:10, :4]
-    return Slots(numbers[..., 0], numbers[..., 1:])
-
-
 def loss_of(parts: jax.Array, labels: Labels, settings: LossSettings) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Sum over scenes of the weighted terms, and the terms; ``parts`` are (Re F, Im F), [2, B, N, rank], in which the
-    geometry head's slots stand, too."""
-    prediction = Prediction(PackedComplex(parts[0], parts[1]), slots_of(parts))
+    """Sum over scenes of the weighted terms, and the terms; ``parts`` are (Re F, Im F), [2, B, N, rank]."""
+    prediction = Prediction(PackedComplex(parts[0], parts[1]))
     loss = total_loss(prediction, labels, settings, CovarianceConfig(), PrecisionConfig())
     return loss.total * parts.shape[1], loss.terms
 

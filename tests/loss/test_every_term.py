@@ -90,8 +90,7 @@ def test_degenerate_predictions_have_finite_values_and_gradients(term):
 def test_labels_with_coinciding_sources_are_no_trouble(term):
     labels = labels_of("default")
     twice = labels.factor.at[:, :, 1].set(labels.factor[:, :, 0])
-    places = labels.places._replace(share=labels.places.share.at[:, 1].set(labels.places.share[:, 0]))
-    (_, terms), gradient = slope(random_parts(4), labels._replace(factor=twice, places=places), only(term))
+    (_, terms), gradient = slope(random_parts(4), labels._replace(factor=twice), only(term))
     assert np.isfinite(terms[term]).all()
     assert np.isfinite(gradient).all()
 
@@ -104,9 +103,7 @@ def test_a_broken_scene_is_seen_and_spares_its_neighbours(term):
     assert np.isfinite(terms[term]).tolist() == [scene != 2 for scene in range(BATCH)]
     factor = labels.factor.at[2, 7, 0].set(jnp.nan)
     peaks = labels.peaks._replace(source=labels.peaks.source.at[2, 0, 7].set(jnp.nan))
-    places = labels.places._replace(share=labels.places.share.at[2, 0].set(jnp.nan))
-    broken = labels._replace(factor=factor, peaks=peaks, places=places)
-    (_, terms), _ = slope(random_parts(5), broken, only(term))
+    (_, terms), _ = slope(random_parts(5), labels._replace(factor=factor, peaks=peaks), only(term))
     assert np.isfinite(terms[term]).tolist() == [scene != 2 for scene in range(BATCH)]
 
 
@@ -151,7 +148,6 @@ def test_numbers_of_absent_terms_are_no_settings():
             "covariance": {"weight": 0.0, "diagonal": 0.3, "warmup": 0.0},
             "alignment": {"weight": 0.0, "loading": 0.5, "final": 3.0},
             "contrast": {"weight": 0.0, "margin_db": 3.0, "warmup": 2.0},
-            "geometry": {"weight": 0.0, "position": 2.0, "smoothing": 0.2},
             "schedule": {"warmup_fraction": 0.5, "final_fraction": 0.5},
         }
     )
@@ -161,25 +157,15 @@ def test_numbers_of_absent_terms_are_no_settings():
         None,
         None,
         None,
-        None,
-        None,
     )
     assert loss_settings(absent).names == (".weights['projector']",)
 
 
-@pytest.mark.parametrize("term", ["contrast", "geometry"])
-def test_terms_without_what_they_look_at_are_refused(term):
+def test_contrast_without_the_peaks_it_compares_is_refused():
     config, scene, sample = drawn("default")
     with pytest.raises(ValueError, match="pass make_labels the physics"):
-        make_labels(scene, sample, terms=[term])
+        make_labels(scene, sample, terms=["contrast"])
     labels = make_labels(scene, sample, physics=config.physics, terms=["alignment"])
-    assert (labels.peaks, labels.places) == (None, None)
+    assert labels.peaks is None
     with pytest.raises(ValueError, match="needs labels with "):
-        jax.eval_shape(loss_of, random_parts(0), make_labels(scene, sample), only(term))
-
-
-def test_a_network_without_slots_has_no_term_of_geometry():
-    parts = random_parts(0)
-    prediction = Prediction(PackedComplex(parts[0], parts[1]))
-    with pytest.raises(ValueError, match=r"set model\.geometry_slots"):
-        total_loss(prediction, labels_of("default"), only("geometry"), CovarianceConfig(), PrecisionConfig())
+        jax.eval_shape(loss_of, random_parts(0), make_labels(scene, sample), only("contrast"))

@@ -185,8 +185,6 @@ def _refusal(config: Config, scenes: EvaluationScenes, method: Method) -> str | 
     symbols = scenes.physics.scene.symbols
     if needs_common_field(method, config.model) and symbols != "constant":
         return f"it needs one coherent field in all snapshots, got scene.symbols = {symbols}"
-    if method == "learned_geometry" and not config.model.geometry_slots:
-        return "the network has no geometry head (model.geometry_slots = 0)"
     if method in LEARNED:
         mine, theirs = config.physics.array, scenes.physics.array
         if (mine.num_horizontal, mine.num_vertical) != (theirs.num_horizontal, theirs.num_vertical):

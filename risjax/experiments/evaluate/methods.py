@@ -29,13 +29,11 @@ from risjax.physics.measurement import require_common_field
 from risjax.pipeline import make_pipeline
 from risjax.types import Estimates, Geometry, LowRankCovariance, Observation, Sources
 
-LEARNED: frozenset[str] = frozenset({"learned_mvdr", "learned_ml", "learned_geometry"})
+LEARNED: frozenset[str] = frozenset({"learned_mvdr", "learned_ml"})
 """Methods that need a trained network."""
 ORACLE: frozenset[str] = frozenset({"oracle_mvdr"})
 """Methods that are given the true covariance."""
-IMAGES: frozenset[str] = frozenset(
-    {"learned_mvdr", "learned_geometry", "sample_mvdr", "sample_music", "sample_bartlett"}
-)
+IMAGES: frozenset[str] = frozenset({"learned_mvdr", "sample_mvdr", "sample_music", "sample_bartlett"})
 """Methods that see what the network's encoder sees, and no likelihood."""
 LIKELIHOOD: frozenset[str] = frozenset({"learned_ml", "greedy_ml", "greedy_ml_told_k", "omp_ml"})
 """Methods whose likelihood is of one field in all snapshots: constant symbols."""
@@ -89,16 +87,13 @@ def make_method(
         params: of the network, for the methods of `LEARNED`.
 
     Raises:
-        ValueError: a learned method without parameters, ``learned_geometry`` of a network without that head, or a
-            method that `needs_common_field` on per-snapshot symbols.
+        ValueError: a learned method without parameters, or a method that `needs_common_field` on per-snapshot symbols.
     """
     if needs_common_field(name, config.model):
         require_common_field(physics.scene, f"the method {name}")
     if name in LEARNED:
         if params is None:
             raise ValueError(f"{name} needs the parameters of a trained network")
-        if name == "learned_geometry" and not config.model.geometry_slots:
-            raise ValueError(f"{name} reports the geometry head, and the network has none (model.geometry_slots = 0)")
         return _learned(config, physics, params, name)
     match name:
         case "greedy_ml" | "greedy_ml_told_k":
@@ -172,9 +167,7 @@ def _learned(config: Config, physics: PhysicsConfig, params: Params, name: Metho
         if name == "learned_ml":
             proposals = pipeline.propose(params, batch.observation, effective)
             return Found(pipeline.decide(params, proposals), factor, pipeline.fitted(params, proposals))
-        if name == "learned_mvdr":
-            return Found(pipeline.spectral(params, batch.observation, effective), factor)
-        return Found(pipeline.in_slots(prediction), factor)
+        return Found(pipeline.spectral(params, batch.observation, effective), factor)
 
     return run
 

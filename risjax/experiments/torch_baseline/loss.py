@@ -1,9 +1,8 @@
 """The loss in PyTorch: whole dictionaries upcast at the door, then the terms of `risjax.loss`, batched.
 
 ``prediction = {"factor": F [B, N, rank]}`` and ``labels = {"factor": B [B, N, K], "num_sources": [B],
-"sample": x_hat [B, N, 1], "peaks": of `risjax.experiments.torch_baseline.peaks`, "places": of `risjax.experiments.torch_baseline.geometry`}``, complex
-tensors or `Packed` pairs; peaks only where ``contrast`` has a weight, places only where ``geometry`` has one, and then
-the prediction has ``existence`` [B, J] and ``place`` [B, J, 3], too.
+"sample": x_hat [B, N, 1], "peaks": of `risjax.experiments.torch_baseline.peaks`}``, complex tensors or `Packed` pairs;
+peaks only where ``contrast`` has a weight.
 """
 
 from typing import Any, cast
@@ -13,7 +12,6 @@ from torch import Tensor
 
 from risjax.config import CovarianceConfig
 from risjax.experiments.torch_baseline.casting import join, upcast
-from risjax.experiments.torch_baseline.geometry import geometry_set
 from risjax.experiments.torch_baseline.options import BaselineOptions
 from risjax.experiments.torch_baseline.projector import builtin_projector, signal_overlap, signal_projector
 from risjax.experiments.torch_baseline.terms import peak_contrast, subspace_alignment
@@ -56,9 +54,6 @@ def total_loss(
         peaks = {**vectors, "counted": labels["peaks"]["counted"]}
         effective, loading = effective_covariance(factor, sample, covariance)
         terms["contrast"] = peak_contrast(effective, loading, peaks, cast(float, settings.contrast_margin_db))
-    if "geometry" in weights:
-        numbers = cast(float, settings.geometry_position), cast(float, settings.geometry_smoothing)
-        terms["geometry"] = geometry_set(prediction["existence"], prediction["place"], labels["places"], *numbers)
     total = sum(
         (weight * terms[name].mean() for name, weight in weights.items()), start=torch.zeros((), device=factor.device)
     )

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from risjax.config import ArrayConfig, ModelConfig
 from risjax.experiments.torch_baseline.blocks import Block, layer_norm
 from risjax.experiments.torch_baseline.casting import Packed
-from risjax.experiments.torch_baseline.geometry import GeometryHead
 from risjax.experiments.torch_baseline.snapshots import SnapshotEncoder, SnapshotHead
 from risjax.model.features import num_channels
 
@@ -41,18 +40,16 @@ class BackprojectionEncoder(nn.Module):
 
 
 class CovarianceHead(nn.Module):
-    """Each token emits the rows of F that belong to its elements; slots, where there are any, come beside it."""
+    """Each token emits the rows of F that belong to its elements."""
 
     def __init__(self, array: ArrayConfig, config: ModelConfig):
         super().__init__()
         self.grid = (array.num_vertical, array.num_horizontal, config.patch)
         self.rows = nn.Linear(config.width, 2 * config.rank * config.patch**2)
-        self.geometry = GeometryHead(config) if config.geometry_slots else None
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        """Tokens to the real and imaginary parts of F, [B, N, rank] each, and to what slots say."""
-        real, imag = from_patches(self.rows(tokens), *self.grid).chunk(2, dim=-1)
-        return (real, imag, *(() if self.geometry is None else self.geometry(tokens)))
+        """Tokens to the real and imaginary parts of F, [B, N, rank] each."""
+        return from_patches(self.rows(tokens), *self.grid).chunk(2, dim=-1)
 
 
 class CovarianceNetwork(nn.Module):
@@ -65,8 +62,7 @@ class CovarianceNetwork(nn.Module):
         self.head = (SnapshotHead if snapshots else CovarianceHead)(array, config)
 
     def forward(self, features: Features) -> tuple[Tensor, ...]:
-        """The real and imaginary parts of F, [B, N, rank] each, in the dtype of the last product; of a network with a
-        geometry head also logits of existence [B, J] and of place [B, J, 3]."""
+        """The real and imaginary parts of F, [B, N, rank] each, in the dtype of the last product."""
         return self.head(self.encoder(features))
 
 
@@ -79,7 +75,7 @@ def build_network(
 
 def prediction(parts: tuple[Tensor, ...]) -> dict[str, Packed | Tensor]:
     """The prediction dictionary of a network's output."""
-    return {"factor": Packed(*parts[:2]), **dict(zip(("existence", "place"), parts[2:], strict=False))}
+    return {"factor": Packed(*parts)}
 
 
 def to_patches(elements: Tensor, rows: int, columns: int, patch: int) -> Tensor:

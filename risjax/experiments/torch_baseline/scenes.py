@@ -12,7 +12,7 @@ from risjax.experiments.torch_baseline.features import make_inputs
 
 FIELDS = ("snapshots", "channel", "codes", "label_factor", "num_sources")
 """y [L, M], H [M, N], c [L, N], the label covariance's factor [N, K], K []. Where the loss has the term ``contrast``
-or ``geometry`` also ``position``, (azimuth, elevation, range) of the true sources, [K, 3]."""
+also ``position``, (azimuth, elevation, range) of the true sources, [K, 3]."""
 
 Batch = dict[str, Tensor]
 

@@ -9,7 +9,6 @@ from torch import Tensor
 from risjax.config import Config
 from risjax.experiments.torch_baseline.casting import narrow
 from risjax.experiments.torch_baseline.features import make_inputs
-from risjax.experiments.torch_baseline.geometry import make_places
 from risjax.experiments.torch_baseline.loss import total_loss, weights_at
 from risjax.experiments.torch_baseline.network import build_network, prediction
 from risjax.experiments.torch_baseline.optimizer import clip_by_global_norm, make_optimizer, update_average
@@ -150,8 +149,6 @@ class Trainer:
         active = moved["label_factor"].abs().sum(-2) > 0
         if "contrast" in self.terms.weights:
             labels["peaks"] = make_peaks(self.config.physics.array, moved["position"], active)
-        if "geometry" in self.terms.weights:
-            labels["places"] = make_places(self.config.physics, moved["position"], active)
         if self.options.cast != "both" and self.half is not None:
             labels = narrow(labels, self.half)
         return features, labels

@@ -36,7 +36,6 @@ def test_the_shipped_step_is_clean_for_every_policy(compute):
 
 
 WHOLE_LOSS = [
-    "model.geometry_slots=5",
     *(f"loss.{name}.weight=0.5" for name in LossConfig().terms),
     "loss.covariance.diagonal=0.5",
     "loss.projector.warmup=0.0",
@@ -49,7 +48,7 @@ def test_the_step_is_clean_with_every_term_of_the_loss_and_a_schedule():
     precision = config.precision
     assert offences(program, compute=precision.compute, loss_matmul=precision.loss_matmul) == []
     # and it saw them: the arithmetic of each of those that have some of their own, there and back
-    for file in ("subspace_alignment.py", "peak_contrast.py", "geometry.py"):
+    for file in ("subspace_alignment.py", "peak_contrast.py"):
         seen = [operation for operation in program if operation.room == "loss" and file in operation.source]
         assert {operation.is_backward for operation in seen} == {False, True}, file
 

@@ -17,14 +17,12 @@ from risjax.config import (
     EstimatorConfig,
     EvaluateConfig,
     GridConfig,
-    ModelConfig,
     PhysicsConfig,
     SceneConfig,
     SourceConfig,
 )
 from risjax.config.estimator import GreedyConfig, SparseConfig
 from risjax.config.evaluate import Method
-from risjax.config.loss import GeometryTermConfig
 from risjax.covariance import factor_of_sources
 from risjax.data.stream import scene_batch
 from risjax.experiments.evaluate import evaluate, measure, stored_estimates, stored_fits
@@ -51,7 +49,6 @@ def small_config(methods: tuple[str, ...]) -> Config:
             codebook=CodebookConfig(num_snapshots=8),
             scene=SceneConfig(max_sources=2, num_sources=(1, 2), snr_db=(10.0, 20.0)),
         ),
-        model=ModelConfig(geometry_slots=2 if "learned_geometry" in methods else 0),
         estimator=EstimatorConfig(grid=grid, greedy=GreedyConfig(grid=grid), sparse=SparseConfig(grid=grid)),
         evaluate=EvaluateConfig(
             sources=(SourceConfig(name="held_out", scenes=SCENES),), methods=methods, batch_size=8, bootstrap_draws=50
@@ -150,8 +147,7 @@ def test_every_method_on_the_same_scenes(tmp_path: Path) -> None:
     config = small_config(methods)
     model = config.model.model_copy(update={"width": 8, "layers": 1, "heads": 1})
     train = config.train.model_copy(update={"steps_per_epoch": 1, "epochs": 1, "batch_size": 4, "validation_scenes": 4})
-    loss = config.loss.model_copy(update={"geometry": GeometryTermConfig()})
-    config = config.model_copy(update={"model": model, "train": train, "loss": loss})
+    config = config.model_copy(update={"model": model, "train": train})
     directory, terminal = RunDirectory(tmp_path), Terminal(quiet=True)
     train_network(config, directory, terminal)
     entry = evaluate(config, directory, terminal)["sources"]["held_out"]

@@ -107,7 +107,6 @@ WHOLE_LOSS = {
     "loss.projector.warmup": 0.0,
     "loss.projector.final": 0.5,
     "loss.covariance.diagonal": 0.5,
-    "model.geometry_slots": 5,
 }
 
 

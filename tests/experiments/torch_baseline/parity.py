@@ -34,10 +34,6 @@ WHOLE_LOSS = {
     "loss__alignment__weight": 0.3,
     "loss__contrast__weight": 0.2,
     "loss__contrast__warmup": 2.0,
-    "loss__geometry__weight": 0.4,
-    "loss__geometry__position": 3.0,
-    "loss__geometry__smoothing": 0.1,
-    "model__geometry_slots": 3,
     "loss__schedule__warmup_fraction": 0.4,
     "loss__schedule__final_fraction": 0.3,
 }

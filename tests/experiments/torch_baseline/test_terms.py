@@ -12,13 +12,11 @@ torch = pytest.importorskip("torch", reason="comparing with PyTorch needs it: pi
 from risjax.config import LossConfig  # noqa: E402
 from risjax.config.io import apply_overrides  # noqa: E402
 from risjax.experiments import torch_baseline as baseline  # noqa: E402
-from risjax.experiments.torch_baseline.geometry import make_places  # noqa: E402
 from risjax.experiments.torch_baseline.loss import weights_at  # noqa: E402
 from risjax.experiments.torch_baseline.peaks import make_peaks  # noqa: E402
 from risjax.loss import at_progress, loss_settings, make_labels, total_loss  # noqa: E402
 from risjax.loss import make_peaks as our_peaks  # noqa: E402
-from risjax.loss import make_places as our_places  # noqa: E402
-from risjax.types import PackedComplex, Prediction, Slots  # noqa: E402
+from risjax.types import PackedComplex, Prediction  # noqa: E402
 from tests.experiments.torch_baseline.parity import (  # noqa: E402
     FLOAT32,
     FLOAT64,
@@ -53,8 +51,7 @@ def both(dtype: str) -> tuple[dict, dict, dict, dict]:
         @jax.jit
         def slope(parts, weights):
             def total(parts):
-                slots = Slots(parts[0, :, :3, 0], parts[1, :, :3])
-                emitted = Prediction(PackedComplex(parts[0], parts[1]), slots)
+                emitted = Prediction(PackedComplex(parts[0], parts[1]))
                 loss = total_loss(
                     emitted, labels, settings._replace(weights=weights), config.covariance, config.precision
                 )
@@ -72,14 +69,12 @@ def both(dtype: str) -> tuple[dict, dict, dict, dict]:
             "num_sources": tensors["num_sources"],
             "sample": torch.tensor(np.asarray(sample)),
             "peaks": make_peaks(config.physics.array, tensors["position"], torch.tensor(_active(scene))),
-            "places": make_places(config.physics, tensors["position"], torch.tensor(_active(scene))),
         }
         their_gradients, found = {}, {}
         for term in TERMS:
             leaf = torch.tensor(parts).requires_grad_(True)
             alone = settings._replace(weights={name: float(name == term) for name in TERMS}, schedule=None)
-            slots = {"existence": leaf[0, :, :3, 0], "place": leaf[1, :, :3]}
-            emitted = {"factor": torch.complex(leaf[0], leaf[1]), **slots}
+            emitted = {"factor": torch.complex(leaf[0], leaf[1])}
             total, found = baseline.total_loss(emitted, targets, alone, config.covariance, eager())
             total.backward()
             their_gradients[term] = leaf.grad.numpy()
@@ -110,16 +105,6 @@ def test_neighbourhoods_agree(wavefront):
             assert error(getattr(ours, name), theirs[name].numpy()) <= FLOAT64
         np.testing.assert_array_equal(ours.counted, theirs["counted"].numpy())
         assert 0 < np.asarray(ours.counted).mean() < 1
-
-
-def test_places_agree():
-    with jax.enable_x64(True):
-        config, scene, tensors = same_scenes(configuration("float64"))
-        ours = jax.vmap(lambda sources: our_places(config.physics, sources))(scene.truth.sources)
-        theirs = make_places(config.physics, tensors["position"], torch.tensor(_active(scene)))
-        assert error(ours.share, theirs["share"].numpy()) <= FLOAT64
-        np.testing.assert_array_equal(ours.active, theirs["active"].numpy())
-        assert 0 < np.asarray(ours.active).mean() < 1
 
 
 def test_weights_take_the_same_course():

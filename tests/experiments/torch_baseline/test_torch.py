@@ -8,7 +8,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="comparing with PyTorch needs it: pip install -e '.[torch]'")
 
 from risjax.experiments import torch_baseline as baseline  # noqa: E402
-from risjax.experiments.torch_baseline.geometry import make_places  # noqa: E402
 from risjax.experiments.torch_baseline.network import prediction  # noqa: E402
 from risjax.loss import loss_settings, make_labels, total_loss  # noqa: E402
 from risjax.model import build, make_inputs  # noqa: E402
@@ -28,21 +27,19 @@ from tests.experiments.torch_baseline.parity import (  # noqa: E402
     same_scenes,
 )
 
-HEAD = {"model__geometry_slots": 3, "loss__geometry__weight": 0.7}
-
 
 @pytest.mark.parametrize(
-    ("dtype", "tolerance", "encoder", "overrides"),
+    ("dtype", "tolerance", "encoder"),
     [
-        ("float32", FLOAT32, "backprojection", HEAD),
-        ("float64", FLOAT64, "backprojection", {}),
-        ("float64", FLOAT64, "snapshots", {}),
-        ("float64", FLOAT64, "minimum_norm", HEAD),
+        ("float32", FLOAT32, "backprojection"),
+        ("float64", FLOAT64, "backprojection"),
+        ("float64", FLOAT64, "snapshots"),
+        ("float64", FLOAT64, "minimum_norm"),
     ],
 )
-def test_inputs_outputs_terms_and_every_gradient_leaf_agree(dtype, tolerance, encoder, overrides):
+def test_inputs_outputs_terms_and_every_gradient_leaf_agree(dtype, tolerance, encoder):
     with jax.enable_x64(dtype == "float64"):
-        config, scene, tensors = same_scenes(configuration(dtype, encoder, **overrides))
+        config, scene, tensors = same_scenes(configuration(dtype, encoder))
         network = build(config.physics.array, config.model, config.precision)
         params = network.init(jax.random.key(0))
         inputs = jax.vmap(lambda observation: make_inputs(observation, config.model, config.physics))(scene.observation)
@@ -62,13 +59,11 @@ def test_inputs_outputs_terms_and_every_gradient_leaf_agree(dtype, tolerance, en
             return loss.total, (emitted, loss.terms)
 
         ours, (emitted, terms) = jax.jit(jax.grad(objective, has_aux=True))(params)
-        active = scene.truth.sources.active
         same = {name: torch.tensor(np.asarray(leaf)) for name, leaf in inputs.features._asdict().items()}
         targets = {
             "factor": tensors["label_factor"],
             "num_sources": tensors["num_sources"],
             "sample": torch.tensor(np.asarray(inputs.sample)),
-            "places": make_places(config.physics, tensors["position"], torch.tensor(np.array(active))),
         }
         rules = {"low_rank": tolerance, "dense": tolerance}
         if dtype == "float64":
@@ -80,9 +75,7 @@ def test_inputs_outputs_terms_and_every_gradient_leaf_agree(dtype, tolerance, en
             total, found = baseline.total_loss(predicted, targets, weights, config.covariance, eager(rule=rule))
             total.backward()
             assert error(jax.lax.complex(*emitted.factor), torch.complex(*predicted["factor"]).detach()) <= tolerance
-            for name in emitted.slots._fields if emitted.slots else ():
-                assert error(getattr(emitted.slots, name), predicted[name].detach()) <= tolerance
-            assert set(terms) == {"covariance", "projector", *(["geometry"] if overrides else [])}
+            assert set(terms) == {"covariance", "projector"}
             for name in terms:
                 assert error(terms[name], found[name].detach()) <= tolerance
             assert_trees_agree(ours, gradients(theirs), allowed)
@@ -122,7 +115,7 @@ def assert_norms_agree(ours, theirs, tolerance):
 @pytest.mark.parametrize("compute", ["bfloat16", "float16"])
 def test_half_precision_agrees_within_its_own_rounding(compute):
     """The two round in different places (PyTorch keeps the residual stream in float32), none more than its eps."""
-    config, scene, tensors = same_scenes(configuration("float32", precision__compute=compute, **HEAD))
+    config, scene, tensors = same_scenes(configuration("float32", precision__compute=compute))
     network = build(config.physics.array, config.model, config.precision)
     params = network.init(jax.random.key(1))
     inputs = jax.vmap(lambda observation: make_inputs(observation, config.model, config.physics))(scene.observation)
@@ -142,6 +135,6 @@ def test_half_precision_agrees_within_its_own_rounding(compute):
     assert {part.dtype for part in parts} == {getattr(torch, compute)}
     # A dozen roundings in a row, each of half an eps, in each of the two frameworks.
     rounding = 2 * 12**0.5 * float(jnp.finfo(compute).eps)
-    for mine, other in zip((*emitted.factor, *emitted.slots), parts, strict=True):
+    for mine, other in zip(emitted.factor, parts, strict=True):
         assert 0 < error(mine, other.detach().float().numpy()) < rounding
     assert error(ours.total, total.item()) < rounding
