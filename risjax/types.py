@@ -94,6 +94,32 @@ class Estimates(NamedTuple):
     existence: Float[Array, "*batch K"]
 
 
+class Diagnostics(NamedTuple):
+    """How well the reported sources of one scene explain its snapshots, and what the measurement observes.
+
+    NaN and no flags where symbols change from snapshot to snapshot. See `risjax.detection.goodness_of_fit`.
+
+    Attributes:
+        explained: share of the snapshots' energy that the reported sources explain, [].
+        field_f: F statistic of an unconstrained field against noise alone, [].
+        fit_f: F statistic of the unconstrained field against the reported sources, [].
+        rank: numerical rank of the measurement matrix Phi, [] int; N if all of the field is observed.
+        degrees_of_freedom: dimensions of the field that are observed above the noise, [], at most N.
+        no_signal: no field is distinguishable from noise, [].
+        misfit: the reported sources do not explain the observed field, [].
+        rank_deficient: Phi does not determine the field, [].
+    """
+
+    explained: Float[Array, "*batch"]
+    field_f: Float[Array, "*batch"]
+    fit_f: Float[Array, "*batch"]
+    rank: Int[Array, "*batch"]
+    degrees_of_freedom: Float[Array, "*batch"]
+    no_signal: Bool[Array, "*batch"]
+    misfit: Bool[Array, "*batch"]
+    rank_deficient: Bool[Array, "*batch"]
+
+
 class Truth(NamedTuple):
     """What only the simulator knows of one scene. No estimator, feature or prediction may read it.
 

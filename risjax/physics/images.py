@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from risjax.physics.measurement import back_projection, noise_variance
+from risjax.physics.measurement import back_projection, gram, loaded_cholesky, noise_variance
 from risjax.types import Observation
 
 NOISE_TO_SIGNAL_RANGE = (1e-6, 1e3)
@@ -45,6 +45,32 @@ def noise_to_signal(observation: Observation) -> Float[Array, ""]:
     return jnp.clip(ratio, low, high)
 
 
+def ridge(observation: Observation, ratio: Float[Array, ""]) -> Float[Array, ""]:
+    """alpha = sigma^2 / p_x of one scene, [].
+
+    Args:
+        observation: of one scene.
+        ratio: its `noise_to_signal`.
+    """
+    # tr(Phi^H Phi) / (L M) = ||H||_F^2 / M for codes of unit modulus; exact for impaired ones too:
+    trace = jnp.sum(
+        jnp.sum(jnp.abs(observation.channel) ** 2, axis=0) * jnp.sum(jnp.abs(observation.codes) ** 2, axis=0)
+    )
+    return ratio * trace / observation.snapshots.size
+
+
+def degrees_of_freedom(observation: Observation) -> Float[Array, ""]:
+    """tr[Phi^H Phi (Phi^H Phi + alpha I)^-1], the dimensions of the field that are observed above the noise, [].
+
+    Between 0 (nothing is seen) and N. alpha = sigma^2 / p_x is that of the first image, so that the factor is shared.
+    """
+    alpha = ridge(observation, noise_to_signal(observation))
+    lower = loaded_cholesky(gram(observation), alpha)
+    identity = jnp.eye(lower.shape[0], dtype=lower.dtype)
+    inverse = jax.lax.linalg.triangular_solve(lower, identity, left_side=True, lower=True)
+    return lower.shape[0] - alpha * jnp.sum(inverse.real**2 + inverse.imag**2)
+
+
 def regularised_images(observation: Observation, multiples: tuple[float, ...]) -> FieldImages:
     """Images of one scene's field at ridge weights ``multiples`` times the data's own noise-to-signal estimate.
 
@@ -52,11 +78,6 @@ def regularised_images(observation: Observation, multiples: tuple[float, ...]) -
         observation: what the receiver knows of one scene; batch by vmap.
         multiples: rho, one an image.
     """
-    snapshots = observation.snapshots
     ratio = noise_to_signal(observation)
-    # tr(Phi^H Phi) / (L M) = ||H||_F^2 / M for codes of unit modulus; exact for impaired ones too:
-    trace = jnp.sum(
-        jnp.sum(jnp.abs(observation.channel) ** 2, axis=0) * jnp.sum(jnp.abs(observation.codes) ** 2, axis=0)
-    )
-    ridge = jnp.asarray(multiples, ratio.dtype) * (ratio * trace / snapshots.size)
-    return FieldImages(jax.vmap(lambda alpha: back_projection(observation, alpha))(ridge), ratio)
+    ridges = jnp.asarray(multiples, ratio.dtype) * ridge(observation, ratio)
+    return FieldImages(jax.vmap(lambda alpha: back_projection(observation, alpha))(ridges), ratio)

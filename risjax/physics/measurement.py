@@ -11,9 +11,11 @@ b      matched filter Phi^H y = sum_l c_l^* o H^H y_l [N]        sqrt(W)
 All functions take one observation and run in its dtype with full matmul precision; batch by vmap.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, Int
 
 from risjax.config import SceneConfig
 from risjax.types import Observation
@@ -45,17 +47,26 @@ def gram(observation: Observation) -> Complex[Array, "N N"]:
     )
 
 
-def solve_loaded(
-    matrix: Complex[Array, "N N"], vector: Complex[Array, " N"], alpha: Float[Array, ""]
-) -> Complex[Array, " N"]:
-    """(matrix + alpha I)^-1 vector for a Hermitian positive semidefinite matrix, through the Cholesky factor."""
+def loaded_cholesky(matrix: Complex[Array, "N N"], alpha: Float[Array, ""]) -> Complex[Array, "N N"]:
+    """Lower Cholesky factor of matrix + alpha I for a Hermitian positive semidefinite matrix."""
     loaded = matrix + alpha * jnp.eye(matrix.shape[0], dtype=matrix.dtype)
     # Hermitian already: averaging it with its transpose would be one more pass over the largest array there is.
-    lower = jax.lax.linalg.cholesky(loaded, symmetrize_input=False)
+    return jax.lax.linalg.cholesky(loaded, symmetrize_input=False)
+
+
+def cholesky_solve(lower: Complex[Array, "N N"], vector: Complex[Array, " N"]) -> Complex[Array, " N"]:
+    """(L L^H)^-1 vector."""
     half = jax.lax.linalg.triangular_solve(lower, vector[:, None], left_side=True, lower=True)
     return jax.lax.linalg.triangular_solve(lower, half, left_side=True, lower=True, transpose_a=True, conjugate_a=True)[
         :, 0
     ]
+
+
+def solve_loaded(
+    matrix: Complex[Array, "N N"], vector: Complex[Array, " N"], alpha: Float[Array, ""]
+) -> Complex[Array, " N"]:
+    """(matrix + alpha I)^-1 vector for a Hermitian positive semidefinite matrix, through the Cholesky factor."""
+    return cholesky_solve(loaded_cholesky(matrix, alpha), vector)
 
 
 def back_projection(observation: Observation, alpha: float | Float[Array, ""]) -> Complex[Array, " N"]:
@@ -72,11 +83,21 @@ def back_projection(observation: Observation, alpha: float | Float[Array, ""]) -
     return solve_loaded(matrix, matched_filter(observation), jnp.asarray(alpha, matrix.real.dtype))
 
 
-def noise_variance(observation: Observation) -> Float[Array, ""]:
-    """sigma^2 = ||y - Phi x_LS||^2 / (L M - N), unbiased and blind to the sources, of the complex noise.
+class FieldFit(NamedTuple):
+    """Least-squares fit of an unconstrained coherent field to the snapshots of one scene.
 
-    Holds for any coherent field, on the manifold or not. A ridge of 1e-6 of the Gram matrix's mean eigenvalue keeps
-    the Cholesky factor alive in float32; what it leaves in the residual is below 1e-5 of the signal.
+    Attributes:
+        residual: energy that the fit leaves, ||y - Phi x_LS||^2, [].
+        rank: numerical rank of Phi, [] int: pivots of the Cholesky factor of Phi^H Phi above 1e-4 of its mean
+            eigenvalue.
+    """
+
+    residual: Float[Array, "*batch"]
+    rank: Int[Array, "*batch"]
+
+
+def require_surplus(observation: Observation) -> int:
+    """Return L M - N, the number of measurements beyond the unknowns of the field.
 
     Raises:
         ValueError: at trace time, if there are no more measurements than elements.
@@ -85,14 +106,35 @@ def noise_variance(observation: Observation) -> Float[Array, ""]:
     surplus = num_snapshots * num_antennas - num_elements
     if surplus <= 0:
         raise ValueError(
-            f"the noise variance is not in the data: L * M = {num_snapshots} * {num_antennas} measurements for "
-            f"N = {num_elements} unknowns; it needs L * M > N"
+            f"got L * M = {num_snapshots} * {num_antennas} measurements for N = {num_elements} unknowns of the field; "
+            "the noise variance can only be estimated from L * M > N: use more codes or antennas"
         )
+    return surplus
+
+
+def fit_field(observation: Observation) -> FieldFit:
+    """Fit a coherent field by least squares, whether or not it lies on the manifold of sources.
+
+    A ridge of 1e-6 of the Gram matrix's mean eigenvalue keeps the Cholesky factor positive in float32; its share of the
+    residual is below 1e-5 of the signal. A pivot of the factor is zero where a column of Phi depends linearly on those
+    before it, so that the positive pivots count the rank.
+    """
     matrix = gram(observation)
-    ridge = 1e-6 * jnp.trace(matrix).real / num_elements
-    field = solve_loaded(matrix, matched_filter(observation), ridge)
+    mean = jnp.trace(matrix).real / matrix.shape[0]
+    lower = loaded_cholesky(matrix, 1e-6 * mean)
+    field = cholesky_solve(lower, matched_filter(observation))
     residual = observation.snapshots - forward(observation, field)
-    return jnp.sum(residual.real**2 + residual.imag**2) / surplus
+    pivots = jnp.diagonal(lower).real ** 2
+    return FieldFit(jnp.sum(residual.real**2 + residual.imag**2), jnp.sum(pivots > 1e-4 * mean))
+
+
+def noise_variance(observation: Observation) -> Float[Array, ""]:
+    """sigma^2 = ||y - Phi x_LS||^2 / (L M - N), the unbiased estimate from any coherent field; of the complex noise.
+
+    Raises:
+        ValueError: at trace time, if there are no more measurements than elements.
+    """
+    return fit_field(observation).residual / require_surplus(observation)
 
 
 def minimum_norm_images(observation: Observation, alpha: float | Float[Array, ""]) -> Complex[Array, "L N"]:

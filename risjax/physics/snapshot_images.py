@@ -4,7 +4,7 @@ The smallest one, in the metric of R_0, that explains the snapshot but for noise
 
     x_l = R_0 D_l^H H^H (H D_l R_0 D_l^H H^H + alpha I)^-1 y_l,    D_l = diag(c_l),    alpha = rho * sigma^2 / p_x
 
-R_0, of trace N, is the mean covariance of fields from within the field of view (`risjax.physics.field_of_view`); at R_0 = I
+R_0, of trace N, is the mean covariance of fields from the field of view (`risjax.physics.field_of_view`); at R_0 = I
 these are the images of minimum norm (`risjax.physics.measurement.minimum_norm_images`), which contain much less of the
 sources (benchmarks in docs/learning.md). M equations for N unknowns leave no residual to read the noise from. What is
 left is a law: were the field white, y_l would have the covariance p_x H H^H + sigma^2 I, and sigma^2 / p_x is where the
