@@ -19,6 +19,7 @@ from risjax.config.errors import ConfigError
 from risjax.config.io import load_config, to_yaml
 from risjax.config.root import Config
 from risjax.config.secrets import mask
+from risjax.runs.compile_cache import cache_text
 from risjax.runs.jax_settings import JaxSettingsError
 from risjax.runs.run_directory import RunDirectoryError
 from risjax.runs.terminal import Terminal
@@ -81,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = load_config(arguments.config, arguments.overrides)
         if arguments.print_config:
-            print(to_yaml(config), end="")
+            print(f"{to_yaml(config)}# {cache_text(config.run.compile_cache)}")
             return 0
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)

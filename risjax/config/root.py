@@ -53,6 +53,9 @@ class RunConfig(Section):
     """Move an old directory of that name aside (never delete it) and start anew."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Everything random follows from it: parameters, scenes, trials."""
+    compile_cache: str = "auto"
+    """Folder for compiled programs, which later processes read instead of compiling them again. ``auto`` is
+    ``RISJAX_CACHE_DIR`` or the user's cache directory; ``off`` keeps none. JAX's ``JAX_COMPILATION_CACHE_DIR`` wins."""
 
 
 class Config(Section):

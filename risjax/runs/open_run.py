@@ -7,10 +7,11 @@ from typing import Any
 from risjax.config.errors import ConfigError
 from risjax.config.io import differences, from_yaml, to_yaml
 from risjax.config.root import Config
+from risjax.runs.compile_cache import AUTO
 from risjax.runs.faults import file_fault
 from risjax.runs.run_directory import LOCK_NAME, RunDirectory, RunDirectoryError, write_atomically
 
-_FREE = ("train.devices", "train.accumulation", "distributed.", "ablate.")
+_FREE = ("run.compile_cache", "train.devices", "train.accumulation", "distributed.", "ablate.")
 """Settings in which a run may differ from the one that it goes on with: on what it trains and in how many parts, since
 an interrupted one may go on on other devices, and what it compares, since every variant knows its own settings."""
 
@@ -19,9 +20,10 @@ def open_run_directory(config: Config) -> RunDirectory:
     """The locked directory of a run, new or to be resumed.
 
     A directory that holds the same configuration is resumed. ``run.fresh`` moves an old one aside, to its own
-    name with the date, and never deletes it. `run.directory` and `run.fresh` may differ, since they change no
-    result, the devices that train and the parts of their batches, which change its last digits only, and the variants
-    of an ablation; so may ``stages`` where one list continues the other, which then keeps the longer one.
+    name with the date, and never deletes it. `run.directory`, `run.fresh` and `run.compile_cache` may differ, since
+    they change no result, the devices that train and the parts of their batches, which change its last digits only,
+    and the variants of an ablation; so may ``stages`` where one list continues the other, which then keeps the longer
+    one.
 
     Raises:
         RunDirectoryError: another process has the directory, it holds another configuration (the differing
@@ -52,7 +54,8 @@ def _open(path: Path, config: Config) -> RunDirectory:
     directory.lock()
     try:
         directory.cut_torn_line()
-        stored = config.model_copy(update={"run": config.run.model_copy(update={"fresh": False})})
+        run = config.run.model_copy(update={"fresh": False, "compile_cache": AUTO})
+        stored = config.model_copy(update={"run": run})
         if not old.exists() or old.read_text(encoding="utf-8") != to_yaml(stored):
             write_atomically(old, to_yaml(stored))
     except OSError:

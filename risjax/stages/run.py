@@ -1,10 +1,13 @@
-"""The order of a run: what is done is not repeated, what was interrupted goes on."""
+"""The order of a run: completed stages are kept, interrupted ones are resumed."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 from risjax.config.io import apply_overrides
 from risjax.config.root import Config
-from risjax.runs import jax_settings, multihost
+from risjax.runs import compile_cache, jax_settings, multihost
+from risjax.runs.compilation import Compilation
 from risjax.runs.environment import peak_memory_bytes
 from risjax.runs.faults import file_fault
 from risjax.runs.open_run import open_run_directory
@@ -16,6 +19,9 @@ from risjax.stages.table import READ_LATER, STAGES, StageError
 
 _LOOKS_ITSELF = ("predict", "ablate")
 """Stages that see for themselves whether their input is still the one they were done with."""
+
+_WITHOUT_JAX = {"report", "verify"}
+"""Stages that compile nothing."""
 
 
 def run_stages(config: Config, terminal: Terminal) -> int:
@@ -51,7 +57,7 @@ def run_stages(config: Config, terminal: Terminal) -> int:
 
         check_devices(config)
     if not multihost.leads():
-        return _follow(terminal)
+        return _follow(config, terminal)
     code = 1
     try:
         code = _lead(config, terminal)
@@ -76,11 +82,25 @@ def _lead(config: Config, terminal: Terminal) -> int:
         directory.unlock()
 
 
-def _follow(terminal: Terminal) -> int:
+def _follow(config: Config, terminal: Terminal) -> int:
     from risjax.train.multihost_follower import follow
 
     terminal.say("this process follows: its devices train with those of process 0, which says the rest")
-    return follow()
+    with _compile_cache(config, terminal):
+        return follow()
+
+
+@contextmanager
+def _compile_cache(config: Config, terminal: Terminal) -> Iterator[None]:
+    """Read and keep compiled programs, and report slow compilations and the time that the cache saved."""
+    problem = compile_cache.enable(config.run.compile_cache)
+    if problem is not None:
+        terminal.warn(problem)
+    with Compilation(terminal.show_compilation) as compilation:
+        yield
+    summary = compilation.summary()
+    if summary is not None:
+        terminal.say(summary)
 
 
 def _join_search(config: Config, terminal: Terminal, busy: RunDirectoryBusy) -> int:
@@ -89,13 +109,24 @@ def _join_search(config: Config, terminal: Terminal, busy: RunDirectoryBusy) -> 
     if config.run.fresh or "search" not in config.stages or directory.is_done("search"):
         raise busy
     terminal.say(f"run directory: {directory.path}, which another process has: joining its search as a worker")
-    STAGES["search"](config, directory, terminal)
+    with _compile_cache(config, terminal):
+        STAGES["search"](config, directory, terminal)
     terminal.say("the search is finished; the other process goes on with the rest", always=True)
     return 0
 
 
 def _run_stages(config: Config, directory: RunDirectory, terminal: Terminal) -> int:
     terminal.say(f"run directory: {directory.path}")
+    pending = {stage for stage in config.stages if stage in _LOOKS_ITSELF or not directory.is_done(stage)}
+    with nullcontext() if pending <= _WITHOUT_JAX else _compile_cache(config, terminal):
+        all_passed = _run_pending(config, directory, terminal)
+    for line in summarise_run(config, directory):
+        terminal.say(line, always=True)
+    return 0 if all_passed else 1
+
+
+def _run_pending(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
+    """Run the stages that are not done; return whether all found everything right."""
     announce_duration(config, directory, terminal)
     all_passed = True
     for stage in config.stages:
@@ -113,9 +144,7 @@ def _run_stages(config: Config, directory: RunDirectory, terminal: Terminal) -> 
         all_passed &= passed
         outcome = "done" if passed else "done, not everywhere" if stage in _LOOKS_ITSELF else "FAILED"
         terminal.say(f"{stage}: {outcome} in {duration_text(seconds)}")
-    for line in summarise_run(config, directory):
-        terminal.say(line, always=True)
-    return 0 if all_passed else 1
+    return all_passed
 
 
 def _is_done(stage: str, directory: RunDirectory) -> bool:

@@ -112,7 +112,7 @@ def _train(config: Config, where: RunDirectory, terminal: Terminal) -> None:
 
 
 def _refuse_another(earlier: Config, config: Config, where: RunDirectory) -> None:
-    free = ("run.directory", "train.devices", "train.accumulation")
+    free = ("run.directory", "run.compile_cache", "train.devices", "train.accumulation")
     changed = [name for name in differences(earlier, config) if name not in free]
     if changed:
         raise AblateError(

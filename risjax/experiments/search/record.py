@@ -90,7 +90,13 @@ def write_records(
     best = best_config(config, records) if leader != written else None
     if best is not None:
         stages = tuple(stage for stage in best.stages if stage != "search") or _WITHOUT_SEARCH
-        changes = {"stages": stages, "run.directory": None, "search.storage": None, "train.devices": None}
+        changes = {
+            "stages": stages,
+            "run.directory": None,
+            "run.compile_cache": "auto",
+            "search.storage": None,
+            "train.devices": None,
+        }
         changes |= {f"distributed.{name}": None for name in DistributedConfig.model_fields}
         text = "# The best configuration of a search, complete: run.py --config best.yaml\n"
         write_atomically(directory.search / "best.yaml", text + to_yaml(apply_overrides(best, changes)))

@@ -24,6 +24,7 @@ _FREE = (
     "stages",
     "run.directory",
     "run.fresh",
+    "run.compile_cache",
     "search.trials",
     "search.storage",
     "search.study",

@@ -21,6 +21,7 @@ from risjax.linalg import normalise_trace
 from risjax.model import Params
 from risjax.physics.measurement import require_common_field
 from risjax.pipeline import make_pipeline
+from risjax.runs.compile_cache import enable_with_warning
 from risjax.types import Estimates, Geometry, LowRankCovariance, Observation
 
 T = TypeVar("T")
@@ -213,7 +214,7 @@ def _in_batches(run: Callable[[Observation, int], T], observation: Observation) 
 
 
 def load(name: str | Path = "original") -> Model:
-    """Loads a trained network.
+    """Load a trained network, and let JAX keep compiled programs (`risjax.runs.compile_cache`).
 
     Args:
         name: of a released one, a folder that the stage ``release`` wrote, or a run directory.
@@ -222,6 +223,7 @@ def load(name: str | Path = "original") -> Model:
         FileNotFoundError: there is none; the message names those that there are.
         WeightsError, CheckpointError: it is damaged.
     """
+    enable_with_warning()
     found = find_weights(str(name))
     if found is None:
         raise FileNotFoundError(no_weights_text(str(name)))

@@ -54,7 +54,9 @@ def write_release(folder: Path, config: Config, params: Params, directory: RunDi
     stored = jax.tree.map(lambda leaf: _narrowed(leaf, config.release.dtype), params)
     name = config.release.name or directory.path.resolve().name
     metrics = directory.read_json("metrics.json", {"sources": {}})
-    anywhere = config.model_copy(update={"run": config.run.model_copy(update={"directory": None})})
+    anywhere = config.model_copy(
+        update={"run": config.run.model_copy(update={"directory": None, "compile_cache": "auto"})}
+    )
     write_atomically(folder / CONFIG_NAME, to_yaml(anywhere))
     write_atomically(folder / METRICS_NAME, json.dumps(metrics, indent=2) + "\n")
     weights = folder / f".{WEIGHTS_NAME}.part"

@@ -100,6 +100,7 @@ class Screen(Progress):
     def __init__(self, console: Console):
         # (Progress asks for what there is to draw while it is made)
         self.growing: list[GrowingRows] = []
+        self.note = ""
         self._where = console
         self.lock = threading.RLock()
         self._ended = threading.Event()
@@ -137,6 +138,8 @@ class Screen(Progress):
         for rows in self.growing if room > 0 else ():
             yield rows.picture(self._where, min(MOST_ROWS, room))
         yield self.make_tasks_table(self.tasks)
+        if self.note:
+            yield Text(self.note)
 
 
 class _RateColumn(ProgressColumn):

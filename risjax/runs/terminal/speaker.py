@@ -93,6 +93,14 @@ class Terminal:
         """A warning, also under ``quiet``."""
         self._print(f"warning: {text}")
 
+    def show_compilation(self, program: str | None) -> None:
+        """Name the program that is being compiled, below the bars or in a line; None ends it. Called by any thread."""
+        screen, text = self._screen, f"compiling {program} ..." if program else ""
+        if screen is not None:
+            screen.note = text
+        elif text:
+            self.say(text)
+
     def rule(self, title: str) -> None:
         """A heading."""
         if self.is_drawn:

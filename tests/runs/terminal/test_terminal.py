@@ -5,6 +5,7 @@ import io
 import pytest
 
 from risjax.runs.terminal import Terminal, duration_text, rate_text
+from tests.runs.terminal.screen import Shown
 
 
 class Tty(io.StringIO):
@@ -55,6 +56,27 @@ def test_quiet_says_only_what_is_said_always():
     terminal.say("found", always=True)
     terminal.warn("careful")
     assert stream.getvalue() == "found\nwarning: careful\n"
+
+
+def test_a_program_that_compiles_is_named_below_the_bars():
+    stream = Tty()
+    terminal = Terminal(stream=stream)
+    with terminal.progress("train", 3):
+        terminal.show_compilation("the training step")
+        terminal._screen.refresh()
+        assert "compiling the training step ..." in Shown(stream.getvalue()).text
+        terminal.show_compilation(None)
+        terminal._screen.refresh()
+        assert "compiling" not in Shown(stream.getvalue()).text
+
+
+@pytest.mark.parametrize(("quiet", "text"), [(False, "compiling the training step ...\n"), (True, "")])
+def test_elsewhere_it_is_named_in_a_line(quiet, text):
+    stream = io.StringIO()
+    terminal = Terminal(quiet, stream=stream)
+    terminal.show_compilation("the training step")
+    terminal.show_compilation(None)
+    assert stream.getvalue() == text
 
 
 def test_a_bar_ends_when_its_work_raises():
