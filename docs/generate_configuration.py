@@ -23,8 +23,8 @@ HEAD = """\
 <!-- written by docs/generate_configuration.py from risjax/config/; do not edit -->
 
 Every setting with its type, default and meaning, as the schema has them. Where settings come from, how they are
-overridden and what an error looks like stands in [Running](running.md); `python run.py --config NAME.yaml
---print-config` shows what a run would use. Types are strict: `3.0` is no integer, `wide` no number, and NaN and
+overridden and what an error looks like is described in [Running](running.md); `python run.py --config NAME.yaml
+--print-config` shows what a run would use. Types are strict: `3.0` is not an integer, `wide` not a number, and NaN and
 infinities are refused. A section may be left out; its defaults hold then.
 """
 

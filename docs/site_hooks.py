@@ -1,4 +1,4 @@
-"""mkdocs hooks: pages that lie at the repository's top, and links written for the repository.
+"""mkdocs hooks: pages at the repository's top, and links written for the repository.
 
 README.md, CHANGELOG.md and CONTRIBUTING.md become pages, the pictures of ``benchmarks/`` files of the site. A relative
 link is resolved as a repository's page resolves it and then given the site's address, so one text serves both; mkdocs
