@@ -1,6 +1,6 @@
 """Everything that only a GPU can tell, in one command: ``python benchmarks/cuda.py``. At most 8 minutes on an H100.
 
-Each part runs in a process of its own with its own time limit, so that one failure or hang costs nothing else.
+Each part runs in a separate process with a time limit, so that one failure or hang costs nothing else.
 cuda.json beside this file is written after each part, and a second call measures what is missing. A part that a limit
 stops keeps the figures that it had. The parts, in order, are in benchmarks/gpu/parts.py.
 
