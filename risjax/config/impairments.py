@@ -86,3 +86,13 @@ class ImpairmentsConfig(Section):
         """Whether scenes come with a geometry that the receiver knows."""
         errors = ("position_jitter", "wavelength_error", "spacing_error")
         return any(name in self.known and self.is_on(name) for name in errors)
+
+    @property
+    def are_codes_measured(self) -> bool:
+        """Whether the receiver is given codes whose modulus differs from 1."""
+        errors = {
+            "amplitude_error": "amplitude_error_db",
+            "dead_elements": "dead_elements",
+            "coupling": "coupling_min_amplitude",
+        }
+        return any(name in self.known and self.is_on(strength) for name, strength in errors.items())

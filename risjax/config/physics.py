@@ -114,12 +114,16 @@ class CodebookConfig(Section):
     seed: NonNegativeInt | None = 0
     """``random`` and ``mixed``: the seed of codes that every scene shares; null draws fresh codes in every scene."""
     path: str | None = None
-    """``file``: an .npy file of [L, N] complex codes."""
+    """``file``: an .npy file of [L, N] codes, +1 and -1 or complex of modulus 1."""
+    measured: bool = False
+    """``file``: the codes are measured reflection coefficients, whose modulus may differ from 1."""
 
     @model_validator(mode="after")
     def _file_has_a_path(self) -> "CodebookConfig":
         if (self.kind == "file") != (self.path is not None):
             raise ValueError(f"path goes with kind = file and only with it, got kind = {self.kind}, path = {self.path}")
+        if self.measured and self.kind != "file":
+            raise ValueError(f"measured goes with kind = file only, got kind = {self.kind}; set it to false")
         return self
 
 

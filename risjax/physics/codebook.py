@@ -15,6 +15,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Complex, Float, Int, Key
 
 from risjax.config import ArrayConfig, CodebookConfig
+from risjax.physics.received_arrays import codes_problem
 
 
 def quantise_phase(phase_rad: Float[np.ndarray, "*shape"], bits: int | None) -> Float[np.ndarray, "*shape"]:
@@ -108,7 +109,7 @@ def codes(codebook: CodebookConfig, array: ArrayConfig) -> Complex[np.ndarray, "
         case "hadamard":
             phase_rad = hadamard_phases(array, count)
         case "file":
-            return read_codes(str(codebook.path), count, array.num_elements)
+            return read_codes(str(codebook.path), count, array.num_elements, codebook.measured)
         case "random" | "mixed":
             if codebook.seed is None:
                 raise ValueError("codebook.seed = null draws fresh codes in every scene: there are none to share")
@@ -140,8 +141,8 @@ def draw_codes(
 
 
 @functools.lru_cache(maxsize=8)
-def read_codes(path: str, num_snapshots: int, num_elements: int) -> Complex[np.ndarray, "L N"]:
-    """Codes from an .npy file; never unpickles.
+def read_codes(path: str, num_snapshots: int, num_elements: int, measured: bool = False) -> Complex[np.ndarray, "L N"]:
+    """Codes from an .npy file, by the rule of `risjax.physics.received_arrays.codes_problem`; never unpickles.
 
     Raises:
         ValueError: naming the file, what it holds and what was expected.
@@ -150,7 +151,7 @@ def read_codes(path: str, num_snapshots: int, num_elements: int) -> Complex[np.n
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(f"codebook.path: {path}: cannot be read ({error})") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fc":
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fciu":
         raise ValueError(f"codebook.path: {path}: expected one array of complex codes in an .npy file")
     if array.shape != (num_snapshots, num_elements):
         raise ValueError(
@@ -159,4 +160,7 @@ def read_codes(path: str, num_snapshots: int, num_elements: int) -> Complex[np.n
         )
     if not np.isfinite(array).all():
         raise ValueError(f"codebook.path: {path}: holds values that are not finite")
+    problem = codes_problem(array, measured=measured)
+    if problem:
+        raise ValueError(f"codebook.path: {path}: {problem}")
     return array.astype(np.complex128)

@@ -20,6 +20,7 @@ from risjax.inference.release.load import trained_config
 from risjax.linalg import normalise_trace
 from risjax.model import Params
 from risjax.physics.measurement import require_common_field
+from risjax.physics.received_arrays import geometry_problem
 from risjax.pipeline import make_pipeline
 from risjax.runs.compile_cache import enable_with_warning
 from risjax.types import Estimates, Geometry, LowRankCovariance, Observation
@@ -68,6 +69,7 @@ class Model:
         codes: ArrayLike,
         geometry: Geometry | None = None,
         *,
+        codes_measured: bool = False,
         min_existence: float = 0.0,
     ) -> Localization:
         """Finds the sources of one scene, or of several with a leading axis S; blind to their number and the SNR.
@@ -75,18 +77,24 @@ class Model:
         Args:
             y: snapshots, [L, M] or [S, L, M] complex, of any scale. Row l was received under the l-th code.
             H: channel from the surface to the base station, y_l = H diag(c_l) x; [M, N], or [S, M, N].
-            codes: reflection coefficients of the elements, [L, N] or [S, L, N]; element n = i_v * N_H + i_h.
+            codes: reflection coefficients of the elements, [L, N] or [S, L, N]; element n = i_v * N_H + i_h. They are
+                +1 and -1, or complex with modulus 1.
             geometry: where the elements were measured to be, [N, 2] or [S, N, 2] in metres, and the wavelength; None
                 is the array of ``config.physics``. Candidates and fits use it; the network itself is blind to it.
-            min_existence: leave out sources that exist with less than this probability.
+            codes_measured: the codes are measured coefficients, whose modulus may differ from 1.
+            min_existence: leave out sources that exist with less than this probability, in [0, 1].
 
         Returns:
             The sources, in radians and metres with properties in degrees; with a leading axis S where ``y`` has one.
 
         Raises:
-            MeasurementError: wrong shapes or dtypes, values that are not finite, or nothing but zeros.
+            MeasurementError: wrong shapes or dtypes, masked values, values that are not finite, nothing but zeros,
+                codes that are no reflection coefficients, or a geometry in other units than metres.
+            ValueError: ``min_existence`` is no probability.
         """
-        observation, is_batch = self._checked(y, H, codes, geometry)
+        if not 0.0 <= min_existence <= 1.0:
+            raise ValueError(f"min_existence is {min_existence}, expected a probability from 0 to 1")
+        observation, is_batch = self._checked(y, H, codes, geometry, codes_measured)
         found = located(_in_batches(self.estimate, observation), min_existence)
         return found if is_batch else Localization(*(array[0] for array in found))
 
@@ -97,6 +105,7 @@ class Model:
         codes: ArrayLike,
         geometry: Geometry | None = None,
         *,
+        codes_measured: bool = False,
         of: str = "fit",
     ) -> np.ndarray:
         """The covariance of the field on the surface, of one scene or of several; Hermitian, of trace N.
@@ -106,6 +115,7 @@ class Model:
             H: as for `localise`.
             codes: as for `localise`.
             geometry: as for `localise`.
+            codes_measured: as for `localise`.
             of: ``fit`` for the expected covariance of what was fitted to the snapshots, the nearest to the truth: the
                 sum over all candidates, reported by `localise` or not, of p |alpha|^2 a a^H, p the probability that a
                 candidate is a source (zero without a candidate, or, from a network without a posterior head, where
@@ -124,7 +134,7 @@ class Model:
             raise ValueError(f"of must be one of {', '.join(COVARIANCES)}, got {of!r}")
         if of == "fit":
             require_common_field(self.config.physics.scene, "the covariance of a fit to the snapshots")
-        observation, is_batch = self._checked(y, H, codes, geometry)
+        observation, is_batch = self._checked(y, H, codes, geometry, codes_measured)
 
         def run(part: Observation, size: int) -> np.ndarray:
             return self._filled(self._covariances[of], part, size)
@@ -168,13 +178,28 @@ class Model:
                 f"{expected[0]} of {expected[1]} (model.encoder = {encoder})"
             )
 
+    def check_geometry(self, geometry: Geometry | None) -> None:
+        """Refuses a measured geometry in other units than metres.
+
+        Raises:
+            MeasurementError: with what is expected.
+        """
+        problem = None if geometry is None else geometry_problem(geometry, self.config.physics.array)
+        if problem:
+            raise MeasurementError(f"{problem[0]} {problem[1]}")
+
     def _checked(
-        self, y: ArrayLike, H: ArrayLike, codes: ArrayLike, geometry: Geometry | None
+        self, y: ArrayLike, H: ArrayLike, codes: ArrayLike, geometry: Geometry | None, codes_measured: bool
     ) -> tuple[Observation, bool]:
-        observation, is_batch = as_observation(y, H, codes, geometry)
+        array = self.config.physics.array
+        observation, is_batch = as_observation(y, H, codes, geometry, array, codes_measured=codes_measured)
         _, num_snapshots, num_antennas = observation.snapshots.shape
         self.check_sizes(num_snapshots, num_antennas, observation.codes.shape[-1])
         return observation, is_batch
+
+    def __reduce__(self) -> tuple[type["Model"], tuple[str, Config, Params, str]]:
+        """Copies and worker processes get the configuration and the parameters, and compile for themselves."""
+        return Model, (self.name, self.config, jax.device_get(self.params), self.card)
 
 
 def pipeline_of(config: Config) -> Callable[[Params, Observation], Estimates]:

@@ -124,6 +124,7 @@ def _answer(chunk: Chunk, model: Model, config: Config) -> Part:
     model.check_sizes(snapshots.shape[1], snapshots.shape[2], codes.shape[2])
     rows = np.where(good, np.arange(chunk.count), np.argmax(good))
     shown = jax.tree.map(lambda array: array[rows], chunk.observation)
+    model.check_geometry(shown.geometry)
     estimates = model.estimate(shown, config.predict.batch_size)
     sound = np.isfinite(np.where(estimates.active[..., None], estimates.position, 0)).all(axis=(1, 2))
     for offset in np.flatnonzero(good & ~sound):

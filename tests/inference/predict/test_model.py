@@ -1,5 +1,6 @@
 """The Python API: what it finds, in which shapes, and what it says of measurements that it cannot use."""
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,14 @@ def test_properties_and_rows(setting: Setting) -> None:
         (lambda y, h, c: (y, h * 1e300, c), "H holds .* not finite"),
         (lambda y, h, c: (y, h * np.array([1, 0])[:, None, None], c), "H is all zero in some scenes"),
         (lambda y, h, c: (y.astype(str), h, c), "y has dtype <U"),
+        (lambda y, h, c: (y.real + 0j, h, c), "y has no imaginary part"),
+        (lambda y, h, c: (y, h.real + 0j, c), "H has no imaginary part"),
+        (lambda y, h, c: (y, h, np.angle(c)), "codes holds real numbers, .*phases in radians"),
+        (lambda y, h, c: (y, h, 0.5 * c), r"codes holds moduli of 0\.5, expected 1; divide by 0\.5"),
+        (lambda y, h, c: (np.ma.masked_greater(np.abs(y), 0) * (1 + 1j), h, c), "y is a masked array with 128 masked"),
+        (lambda y, h, c: (y, h, np.ma.array(c, mask=c.real > 2) * np.ma.masked), "codes is a masked array"),
+        (lambda y, h, c: (y, h[0].T, c), r"H has shape \[36, 8\].*axes reversed\? np\.transpose\(H\) fits"),
+        (lambda y, h, c: (y, h.T, c), r"H has shape \[36, 8, 2\].*axes reversed\?"),
     ],
 )
 def test_measurements_that_it_cannot_use(setting: Setting, change, words: str) -> None:
@@ -105,6 +114,25 @@ def test_signs_are_codes(setting: Setting) -> None:
     y, channel, _ = (array[0] for array in setting.scenes.observation[:3])
     signs = np.where(np.random.default_rng(0).random((8, 36)) < 0.5, -1, 1)
     assert np.isfinite(setting.model.localise(y, channel, signs).position).all()
+
+
+def test_measured_codes_of_any_modulus_are_accepted_when_stated(setting: Setting) -> None:
+    y, channel, codes = (array[0] for array in setting.scenes.observation[:3])
+    found = setting.model.localise(y, channel, 0.9 * codes, codes_measured=True)
+    assert np.isfinite(found.position).all()
+
+
+@pytest.mark.parametrize("limit", [50.0, -0.1, float("nan")])
+def test_a_limit_that_is_no_probability_is_refused(setting: Setting, limit: float) -> None:
+    with pytest.raises(ValueError, match="expected a probability from 0 to 1"):
+        setting.model.localise(*setting.scenes.observation[:3], min_existence=limit)
+
+
+def test_a_copy_through_pickle_localises_alike(setting: Setting) -> None:
+    copied = pickle.loads(pickle.dumps(setting.model))  # noqa: S301  (bytes of this line)
+    assert (copied.name, copied.config, copied.card) == (setting.model.name, setting.model.config, setting.model.card)
+    observation = setting.scenes.observation[:3]
+    np.testing.assert_array_equal(copied.localise(*observation).position, setting.model.localise(*observation).position)
 
 
 def test_unlikely_sources_can_be_left_out(setting: Setting) -> None:
@@ -147,6 +175,8 @@ def test_measured_elements_are_used(setting: Setting) -> None:
         (Geometry(np.zeros((35, 2))), r"elements_m has shape \[35, 2\], expected \[36, 2\] or \[9, 36, 2\]"),
         (Geometry(np.zeros((3, 36, 2))), r"elements_m has shape \[3, 36, 2\]"),
         (Geometry(np.full((36, 2), np.nan)), "elements_m holds values that are not finite"),
+        (Geometry(np.zeros((36, 2))), "elements_m places all elements at one point"),
+        (Geometry(np.arange(72.0).reshape(36, 2)), r"elements_m spans 70 m, expected about 0\.75 m.* not millimetres"),
         (Geometry(None, np.zeros(9)), "a wavelength of 0 m or less"),
         (Geometry(None, np.float64(0.3) + 0j), "wavelength_m has dtype complex128, expected real numbers"),
     ],

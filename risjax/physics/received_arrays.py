@@ -1,0 +1,141 @@
+"""Checks of arrays that a user supplies: values that have a valid shape and cannot be right.
+
+The surface multiplies the field by c_ln = exp(j phase). Files often hold the phases themselves, indices of phase steps
+or bits in place of c, snapshots or channels of which the real part alone was saved, or positions in millimetres. Each
+function returns the reason why an array is refused, without the array's name, or None. All are NumPy on the host.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from risjax.config import ArrayConfig
+from risjax.types import Geometry
+
+MODULUS_TOLERANCE = 0.01
+"""Largest distance of a modulus from 1: codes written with two decimals pass."""
+
+LARGEST_RATIO = 10.0
+"""Largest ratio of a measured surface's extent or wavelength to the nominal one, and of the nominal one to it."""
+
+_STATE_IT = (
+    "if these reflection coefficients were measured, state it: codes_measured=True in Python, data.codes_measured or "
+    "physics.codebook.measured in a configuration"
+)
+
+
+def codes_problem(codes: np.ndarray, *, measured: bool = False) -> str | None:
+    """Reason why numbers cannot be the reflection coefficients of a lossless surface.
+
+    Args:
+        codes: [..., L, N], real or complex. Values that are not finite are left out.
+        measured: the coefficients were measured: any complex numbers, and any real ones, are accepted.
+
+    Returns:
+        What was found, what was expected and the likely correction; None where the codes are +1 and -1, or complex
+        numbers of modulus 1 within `MODULUS_TOLERANCE`.
+    """
+    if measured:
+        return None
+    values = codes[np.isfinite(codes)]
+    if not values.size:
+        return None
+    if not is_complex(values):
+        real = values.real
+        if (np.abs(real) == 1).all():
+            return None
+        return f"holds real numbers, {_span(real)}, expected complex numbers of modulus 1{_hint(real)}; {_STATE_IT}"
+    with np.errstate(over="ignore"):
+        modulus = np.abs(values)
+    if (np.abs(modulus - 1) <= MODULUS_TOLERANCE).all():
+        return None
+    scale = f"; divide by {modulus[0]:g}?" if np.ptp(modulus) <= MODULUS_TOLERANCE * modulus[0] else ""
+    return f"holds moduli of {_span(modulus)}, expected 1{scale}; {_STATE_IT}"
+
+
+def is_complex(array: np.ndarray) -> bool:
+    """Whether an array is complex and has an imaginary part anywhere."""
+    return array.dtype.kind == "c" and bool(array.imag.any())
+
+
+def complex_problem(array: np.ndarray) -> str | None:
+    """Reason why an array is not one of complex measurements: the imaginary part is missing."""
+    if array.dtype.kind != "c":
+        return f"has dtype {array.dtype}, expected complex"
+    if array.any() and not is_complex(array):
+        return "has no imaginary part, expected complex baseband values; was the real part alone stored?"
+    return None
+
+
+def geometry_problem(geometry: Geometry, array: ArrayConfig) -> tuple[str, str] | None:
+    """Reason why a geometry cannot be a measurement of a surface: its extent or wavelength is far from the nominal one.
+
+    Args:
+        geometry: ``elements_m`` [..., N, 2] and ``wavelength_m`` [...], numpy arrays or None.
+        array: the nominal surface.
+
+    Returns:
+        The name of the field and the reason.
+    """
+    nominal = float(_extent_m(_nominal_elements_m(array)))
+    if geometry.elements_m is not None and array.num_elements > 1:
+        extent = _extent_m(np.asarray(geometry.elements_m))
+        if not extent.all():
+            return "elements_m", "places all elements at one point, expected (horizontal, vertical) of each in metres"
+        if not _is_close(extent, nominal):
+            return "elements_m", (
+                f"spans {_span(extent)} m, expected about {nominal:.4g} m as for the nominal surface; positions are in "
+                "metres, not millimetres or wavelengths"
+            )
+    if geometry.wavelength_m is not None:
+        wavelength = np.asarray(geometry.wavelength_m)
+        if not _is_close(wavelength, array.wavelength_m):
+            return "wavelength_m", (
+                f"holds {_span(wavelength)} m, expected about {array.wavelength_m:.4g} m; wavelengths are in metres"
+            )
+    return None
+
+
+def _nominal_elements_m(array: ArrayConfig) -> np.ndarray:
+    if array.elements_m is not None:
+        return np.array(array.elements_m)
+    corner = np.array([array.num_horizontal - 1, array.num_vertical - 1])
+    return np.array([[0.0, 0.0], corner * array.spacing_m])
+
+
+def _extent_m(elements_m: np.ndarray) -> np.ndarray:
+    return np.asarray(np.ptp(elements_m, axis=-2).max(axis=-1))
+
+
+def _is_close(values: np.ndarray, nominal: float) -> bool:
+    return bool(((values <= LARGEST_RATIO * nominal) & (values >= nominal / LARGEST_RATIO)).all())
+
+
+def masked_problem(array: Any) -> str | None:
+    """Reason why an array with masked values cannot be used."""
+    hidden = int(np.ma.count_masked(array)) if isinstance(array, np.ma.MaskedArray) else 0
+    if not hidden:
+        return None
+    return (
+        f"is a masked array with {hidden} masked values, which cannot be left out one by one; leave out the snapshots "
+        "concerned from y together with their codes, and pass plain arrays"
+    )
+
+
+def _span(values: np.ndarray) -> str:
+    least, most = f"{values.min():.4g}", f"{values.max():.4g}"
+    return least if least == most else f"{least} to {most}"
+
+
+def _hint(real: np.ndarray) -> str:
+    """The correction for the kinds of codes that are stored most often in place of coefficients."""
+    least, most, is_whole = real.min(), real.max(), bool((real == np.round(real)).all())
+    if is_whole and least >= 0 and most <= 1:
+        return "; bits? 1 - 2 * bits are codes of phases 0 and pi"
+    if is_whole and least >= 0 and most < 64:
+        return f"; indices of phase steps? np.exp(2j * np.pi * index / {1 << int(most).bit_length()})"
+    if max(-least, most) <= 2 * np.pi + 1e-3:
+        return "; phases in radians? np.exp(1j * phase)"
+    if max(-least, most) <= 360:
+        return "; phases in degrees? np.exp(1j * np.radians(phase))"
+    return ""
