@@ -4,8 +4,8 @@
     python benchmarks/ablation_page.py runs/ablation
 
 What the run directories measured is put into the ablation.json beside this file first, so that the page and what it
-quotes are committed together: a variant that it has already is replaced, except the base, and others are added. Each is
-compared with the base of its own run; a base that differs from the stored one by more than its interval is refused.
+quotes are committed together: a variant that it has already is replaced, except the base, and others are added; variants that
+ablation.yaml no longer has stay, at the end. Each is compared with the base of its own run; a base that differs from the stored one by more than its interval is refused.
 """
 
 import json
@@ -41,7 +41,7 @@ def put(stored: dict[str, Any], found: dict[str, Any]) -> None:
                 )
     rows = {row["name"]: row for row in (*stored["variants"], *others)}
     order = [variant.name for variant in load_config("ablation").ablate.variants]
-    stored["variants"] = [rows[name] for name in order if name in rows]
+    stored["variants"] = [rows[name] for name in dict.fromkeys((*order, *rows)) if name in rows]
 
 
 def main() -> None:

@@ -30,9 +30,7 @@ from risjax.types import PackedComplex, Prediction
 VARIANTS = {
     "default": {},
     "default again": {},
-    "diagonal": {"loss.covariance.diagonal": 0.5},
     "alignment": {"loss.alignment.weight": 0.5},
-    "contrast": {"loss.contrast.weight": 0.5},
     "schedule": {"loss.projector.warmup": 0.0},
 }
 ROUNDS = 15
@@ -42,7 +40,7 @@ def loss_alone(config: Config, trainer: Trainer) -> Callable[[], Any]:
     """The loss of a batch with its gradient by healthy predictions."""
     scenes = trainer.draw(jnp.asarray(0))
     settings = loss_settings(config.loss)
-    labels = make_labels(scenes, scenes.truth.label_factor[..., :1], physics=config.physics, terms=settings.weights)
+    labels = make_labels(scenes, scenes.truth.label_factor[..., :1])
     shape = (2, config.train.batch_size, config.physics.array.num_elements, config.model.rank)
     parts = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
 

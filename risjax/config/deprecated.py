@@ -55,10 +55,16 @@ class Renamed:
 Action = Removed | RemovedChoice | Renamed
 
 _GEOMETRY = "the geometry head was removed (docs/ablation.md); locate sources by learned_mvdr or learned_ml"
+_CONTRAST = (
+    "the term was removed because it changed no metric (docs/ablation.md); loss.projector and loss.alignment remain"
+)
+_DIAGONAL = "the weight was removed because it changed no metric (docs/ablation.md); leave it out"
 
 DEPRECATED: dict[str, Action] = {
     "model.geometry_slots": Removed(0, _GEOMETRY),
     "loss.geometry": Removed(0, _GEOMETRY, switch="weight"),
+    "loss.contrast": Removed(0, _CONTRAST, switch="weight"),
+    "loss.covariance.diagonal": Removed(1, _DIAGONAL),
     "evaluate.methods": RemovedChoice("learned_geometry", _GEOMETRY),
     "ablate.methods": RemovedChoice("learned_geometry", _GEOMETRY),
 }

@@ -24,10 +24,6 @@ class TermConfig(Section):
 class CovarianceTermConfig(TermConfig):
     """NMSE of the predicted covariance against the label, both of trace N."""
 
-    diagonal: NonNegativeFloat = 1.0
-    """Weight of the squared errors on the diagonal over those beside it, in the numerator and in the denominator. With
-    elements of one amplitude every label's diagonal is all ones, whatever the scene."""
-
 
 class ProjectorTermConfig(TermConfig):
     """Distance of the signal projectors of R_eff and of the label, through ``jnp.linalg.eigh`` with the gauge-invariant
@@ -41,14 +37,6 @@ class AlignmentTermConfig(TermConfig):
     loading: PositiveFloat = 0.1
     """delta at trace N: a true source that R_pred gives the power p has the share delta / (p + delta) left to explain.
     The smaller, the more weak sources count."""
-
-
-class ContrastTermConfig(TermConfig):
-    """MVDR spectrum of R_eff at every true source against directions half a beam and a beam away, at the source's own
-    range: softplus of what is missing of a margin, 1 where the spectrum is flat."""
-
-    margin_db: NonNegativeFloat = 10.0
-    """How far the source is to stand above its neighbourhood."""
 
 
 class LossScheduleConfig(Section):
@@ -77,7 +65,6 @@ class LossConfig(Section):
     covariance: CovarianceTermConfig = CovarianceTermConfig(weight=1.0)
     projector: ProjectorTermConfig = ProjectorTermConfig(weight=0.5)
     alignment: AlignmentTermConfig = AlignmentTermConfig(weight=0.0)
-    contrast: ContrastTermConfig = ContrastTermConfig(weight=0.0)
     schedule: LossScheduleConfig = LossScheduleConfig()
 
     @property

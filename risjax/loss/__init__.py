@@ -1,7 +1,6 @@
 """The loss: one file a term, one door where everything is upcast."""
 
 from risjax.loss.covariance_nmse import covariance_nmse
-from risjax.loss.peak_contrast import Peaks, make_peaks, peak_contrast
 from risjax.loss.projector_distance import projector_distance
 from risjax.loss.settings import LossSettings, active_weights, at_progress, loss_settings
 from risjax.loss.subspace_alignment import subspace_alignment
@@ -11,14 +10,11 @@ __all__ = [
     "Labels",
     "Loss",
     "LossSettings",
-    "Peaks",
     "active_weights",
     "at_progress",
     "covariance_nmse",
     "loss_settings",
     "make_labels",
-    "make_peaks",
-    "peak_contrast",
     "projector_distance",
     "subspace_alignment",
     "total_loss",

@@ -9,8 +9,7 @@ m(t)     multiple of a term's weight: linear from ``warmup`` at t = 0 to 1 at t 
          t = 1 - f, linear to ``final`` at t = 1
 ======== =========================================================================================
 
-What a configuration does not use is left out here, and so no part of the program: a term of weight zero, a diagonal
-weighted like the rest, a schedule that is constant. A term that is zero only at first is part of it, and costs its
+What a configuration does not use is left out here, and so no part of the program: a term of weight zero, a schedule that is constant. A term that is zero only at first is part of it, and costs its
 time.
 """
 
@@ -47,16 +46,12 @@ class LossSettings(NamedTuple):
 
     Attributes:
         weights: weight of each term that is part of the program.
-        diagonal: ``covariance.diagonal``; None for 1.
         alignment_loading: ``alignment.loading``; None without that term.
-        contrast_margin_db: ``contrast.margin_db``; None without that term.
         schedule: None for constant weights.
     """
 
     weights: Mapping[str, Number]
-    diagonal: Number | None = None
     alignment_loading: Number | None = None
-    contrast_margin_db: Number | None = None
     schedule: WeightSchedule | None = None
 
     @property
@@ -76,9 +71,7 @@ def loss_settings(config: LossConfig) -> LossSettings:
     multiples = [(term.warmup, term.final) for term in active.values()]
     return LossSettings(
         weights=active_weights(config),
-        diagonal=config.covariance.diagonal if "covariance" in active and config.covariance.diagonal != 1 else None,
         alignment_loading=config.alignment.loading if "alignment" in active else None,
-        contrast_margin_db=config.contrast.margin_db if "contrast" in active else None,
         schedule=None
         if all(pair == (1, 1) for pair in multiples)
         else WeightSchedule(

@@ -1,16 +1,14 @@
 """The loss: everything upcast at the door, then a weighted sum of terms, all under the scope ``loss``."""
 
-from collections.abc import Collection
 from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
-from risjax.config import CovarianceConfig, PhysicsConfig, PrecisionConfig
+from risjax.config import CovarianceConfig, PrecisionConfig
 from risjax.covariance import CovarianceSettings, effective_covariance
 from risjax.loss.covariance_nmse import covariance_nmse
-from risjax.loss.peak_contrast import Peaks, make_peaks, peak_contrast
 from risjax.loss.projector_distance import projector_distance
 from risjax.loss.settings import LossSettings
 from risjax.loss.subspace_alignment import subspace_alignment
@@ -25,14 +23,11 @@ class Labels(NamedTuple):
         factor: B of the label covariance R = B B^H of trace N, [N, K].
         num_sources: K of the scene.
         sample: factor of R_sample, [N, 1]; no truth, but compared in full precision all the same.
-        peaks: where the spectrum should stand out, for the term ``contrast``; None without it, and no part of the
-            program.
     """
 
     factor: Complex[Array, "*batch N K"]
     num_sources: Int[Array, "*batch"]
     sample: Complex[Array, "*batch N one"]
-    peaks: Peaks | None = None
 
 
 class Loss(NamedTuple):
@@ -47,32 +42,14 @@ class Loss(NamedTuple):
     terms: dict[str, Float[Array, " batch"]]
 
 
-def make_labels(
-    scene: Scene,
-    sample: Complex[Array, "*batch N one"],
-    *,
-    physics: PhysicsConfig | None = None,
-    terms: Collection[str] = (),
-) -> Labels:
-    """The labels of a batch of simulated scenes.
+def make_labels(scene: Scene, sample: Complex[Array, "*batch N one"]) -> Labels:
+    """Return the labels of a batch of simulated scenes.
 
     Args:
         scene: the scenes.
         sample: factors of their sample covariances.
-        physics: surface and field of view, where ``terms`` need them.
-        terms: names of the terms that will be computed: ``contrast`` needs more than the others.
-
-    Raises:
-        ValueError: ``contrast`` without the physics.
     """
-    labels = Labels(scene.truth.label_factor, scene.truth.num_sources, sample)
-    if "contrast" not in terms:
-        return labels
-    if physics is None:
-        raise ValueError("the term contrast looks at where the sources are: pass make_labels the physics")
-    array, sources = physics.array, scene.truth.sources
-    around = jax.vmap(lambda true, geometry: make_peaks(array, true, geometry))
-    return labels._replace(peaks=around(sources, scene.observation.geometry))
+    return Labels(scene.truth.label_factor, scene.truth.num_sources, sample)
 
 
 def total_loss(
@@ -94,9 +71,6 @@ def total_loss(
             of the program. Their schedule is not read: see `risjax.loss.at_progress`.
         covariance: how R_pred and R_sample become R_eff.
         precision: the matmul precision of the loss.
-
-    Raises:
-        ValueError: at trace time, labels without peaks where ``contrast`` has a weight.
     """
     with jax.named_scope("loss"), jax.default_matmul_precision(precision.loss_matmul):
         prediction, labels = upcast(prediction), upcast(labels)
@@ -121,18 +95,11 @@ def _scene_terms(
     """The terms that have a weight, of one scene."""
     wanted, terms = settings.weights, {}
     if "covariance" in wanted:
-        terms["covariance"] = covariance_nmse(factor, label.factor, settings.diagonal)
+        terms["covariance"] = covariance_nmse(factor, label.factor)
     if "alignment" in wanted:
         assert settings.alignment_loading is not None
         terms["alignment"] = subspace_alignment(factor, label.factor, settings.alignment_loading)
-    if not {"projector", "contrast"} & set(wanted):
-        return terms
-    effective = effective_covariance(factor, label.sample, covariance)
     if "projector" in wanted:
+        effective = effective_covariance(factor, label.sample, covariance)
         terms["projector"] = projector_distance(effective, label.factor, label.num_sources)
-    if "contrast" in wanted:
-        if label.peaks is None:
-            raise ValueError("the term 'contrast' needs labels with peaks: make_labels(..., physics=..., terms=...)")
-        assert settings.contrast_margin_db is not None
-        terms["contrast"] = peak_contrast(effective, label.peaks, settings.contrast_margin_db)
     return terms

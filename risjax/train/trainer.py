@@ -114,7 +114,7 @@ class Trainer:
             seen = self.config.model, self.config.physics
             inputs = jax.vmap(lambda observation: make_inputs(observation, *seen))(batch.observation)
             prediction = self.program.network.apply(state.params, inputs.features)
-            labels = make_labels(batch, inputs.sample, physics=self.config.physics, terms=self.settings.loss.weights)
+            labels = make_labels(batch, inputs.sample)
             return {"prediction": prediction, "labels": labels}
 
         state = jax.eval_shape(self.program.init, self.settings)

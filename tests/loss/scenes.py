@@ -40,17 +40,16 @@ def drawn(physics: str) -> Drawn:
 
 def labels_of(physics: str, *, double: bool = False) -> Labels:
     """The labels that all terms need; under x64 in double precision."""
-    config, scene, sample = drawn(physics)
+    _, scene, sample = drawn(physics)
     wide = {np.dtype("complex64"): np.complex128, np.dtype("float32"): np.float64} if double else {}
     scene, sample = jax.tree.map(lambda leaf: jnp.asarray(leaf, wide.get(leaf.dtype, leaf.dtype)), (scene, sample))
-    return make_labels(scene, sample, physics=config.physics, terms=TERMS)
+    return make_labels(scene, sample)
 
 
 def all_terms(**overrides: Any) -> LossSettings:
     """Every term with weight 1, every number of every term part of the program but the schedule."""
     on = {f"loss.{name}.weight": 1.0 for name in TERMS}
-    on |= {"loss.covariance.diagonal": 0.5} | overrides
-    return loss_settings(apply_overrides(Config(stages=("train",)), on).loss)
+    return loss_settings(apply_overrides(Config(stages=("train",)), on | overrides).loss)
 
 
 def only(term: str) -> LossSettings:

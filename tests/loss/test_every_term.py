@@ -13,7 +13,7 @@ from risjax.covariance import effective_covariance
 from risjax.loss import covariance_nmse, loss_settings, make_labels, projector_distance, total_loss
 from risjax.precision import check_upcast, upcast
 from risjax.types import PackedComplex, Prediction
-from tests.loss.scenes import BATCH, PHYSICS, RANK, TERMS, drawn, labels_of, loss_of, only, random_parts, slope
+from tests.loss.scenes import BATCH, PHYSICS, RANK, TERMS, drawn, labels_of, only, random_parts, slope
 
 DIFFERENCE_STEP = 1e-5
 DIFFERENCE = 1e-6
@@ -102,8 +102,7 @@ def test_a_broken_scene_is_seen_and_spares_its_neighbours(term):
     (_, terms), _ = slope(broken, labels, only(term))
     assert np.isfinite(terms[term]).tolist() == [scene != 2 for scene in range(BATCH)]
     factor = labels.factor.at[2, 7, 0].set(jnp.nan)
-    peaks = labels.peaks._replace(source=labels.peaks.source.at[2, 0, 7].set(jnp.nan))
-    (_, terms), _ = slope(random_parts(5), labels._replace(factor=factor, peaks=peaks), only(term))
+    (_, terms), _ = slope(random_parts(5), labels._replace(factor=factor), only(term))
     assert np.isfinite(terms[term]).tolist() == [scene != 2 for scene in range(BATCH)]
 
 
@@ -145,27 +144,10 @@ def test_terms_without_weight_are_no_part_of_the_program():
 def test_numbers_of_absent_terms_are_no_settings():
     absent = LossConfig.model_validate(
         {
-            "covariance": {"weight": 0.0, "diagonal": 0.3, "warmup": 0.0},
+            "covariance": {"weight": 0.0, "warmup": 0.0},
             "alignment": {"weight": 0.0, "loading": 0.5, "final": 3.0},
-            "contrast": {"weight": 0.0, "margin_db": 3.0, "warmup": 2.0},
             "schedule": {"warmup_fraction": 0.5, "final_fraction": 0.5},
         }
     )
-    assert loss_settings(absent) == (  # a NamedTuple
-        {"projector": 0.5},
-        None,
-        None,
-        None,
-        None,
-    )
+    assert loss_settings(absent) == ({"projector": 0.5}, None, None)  # a NamedTuple
     assert loss_settings(absent).names == (".weights['projector']",)
-
-
-def test_contrast_without_the_peaks_it_compares_is_refused():
-    config, scene, sample = drawn("default")
-    with pytest.raises(ValueError, match="pass make_labels the physics"):
-        make_labels(scene, sample, terms=["contrast"])
-    labels = make_labels(scene, sample, physics=config.physics, terms=["alignment"])
-    assert labels.peaks is None
-    with pytest.raises(ValueError, match="needs labels with "):
-        jax.eval_shape(loss_of, random_parts(0), make_labels(scene, sample), only("contrast"))

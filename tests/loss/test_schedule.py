@@ -18,10 +18,8 @@ from tests.tiny import tiny_config
 SCHEDULED = {
     "loss__projector__warmup": 0.0,
     "loss__covariance__final": 0.25,
-    "loss__covariance__diagonal": 0.5,
     "loss__alignment__weight": 0.3,
-    "loss__contrast__weight": 0.2,
-    "loss__contrast__warmup": 3.0,
+    "loss__alignment__warmup": 3.0,
     "loss__schedule__warmup_fraction": 0.5,
     "loss__schedule__final_fraction": 0.25,
 }
@@ -62,10 +60,10 @@ def test_phases_that_overlap_are_refused():
 def test_a_term_that_is_zero_at_first_is_part_of_the_program_and_one_that_always_is_is_not():
     keys = [
         program_key(tiny_config(**overrides)).loss
-        for overrides in ({}, {"loss__contrast__weight": 0.2, "loss__contrast__warmup": 0.0})
+        for overrides in ({}, {"loss__alignment__weight": 0.2, "loss__alignment__warmup": 0.0})
     ]
-    assert not any("contrast" in name for name in keys[0])
-    assert any(name == ".weights['contrast']" for name in keys[1])
+    assert not any("alignment" in name for name in keys[0])
+    assert any(name == ".weights['alignment']" for name in keys[1])
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +82,7 @@ def test_a_training_follows_the_schedule_under_one_program_and_logs_it(trainer):
     expected = {
         "covariance": np.interp(progress, [0, 0.5, 0.75, 1], [1, 1, 1, 0.25]),
         "projector": 0.5 * np.interp(progress, [0, 0.5, 0.75, 1], [0, 1, 1, 1]),
-        "alignment": np.full(steps, 0.3),
-        "contrast": 0.2 * np.interp(progress, [0, 0.5, 0.75, 1], [3, 1, 1, 1]),
+        "alignment": 0.3 * np.interp(progress, [0, 0.5, 0.75, 1], [3, 1, 1, 1]),
     }
     for name, course in expected.items():
         np.testing.assert_allclose([record["weights"][name] for record in records], course, atol=1e-6)
@@ -98,7 +95,7 @@ def test_a_training_follows_the_schedule_under_one_program_and_logs_it(trainer):
         **SCHEDULED,
         "loss__projector__warmup": 0.7,
         "loss__schedule__final_fraction": 0.0,
-        "loss__contrast__margin_db": 3.0,
+        "loss__alignment__loading": 0.3,
     }
     assert Trainer(tiny_config(**other)).program is trainer.program
     assert Trainer(tiny_config()).program is not trainer.program
@@ -116,13 +113,13 @@ def test_a_skipped_step_does_not_move_the_schedule(trainer):
 
 @pytest.mark.slow
 def test_a_term_that_breaks_is_named(monkeypatch):
-    trainer = Trainer(tiny_config(loss__projector__weight=0.0, loss__contrast__weight=0.2))
+    trainer = Trainer(tiny_config(loss__projector__weight=0.0, loss__alignment__weight=0.2))
     state, batch = trainer.init(), trainer.draw(jnp.asarray(0))
 
-    def broken(covariance, peaks, margin_db):
-        return jnp.sum(covariance.factor.real) * jnp.nan
+    def broken(predicted, label, loading):
+        return jnp.sum(predicted.real) * jnp.nan
 
-    monkeypatch.setattr("risjax.loss.total.peak_contrast", broken)
+    monkeypatch.setattr("risjax.loss.total.subspace_alignment", broken)
     assert find_nonfinite_terms(trainer, state, batch) == [
-        f"loss term 'contrast': {what} of scenes 0, 1, 2, 3" for what in ("value", "gradient")
+        f"loss term 'alignment': {what} of scenes 0, 1, 2, 3" for what in ("value", "gradient")
     ]

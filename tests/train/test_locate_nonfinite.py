@@ -138,7 +138,7 @@ def test_in_the_training_step(trainer, monkeypatch):
     assert "network" in found[1]
     assert "risjax/precision.py" in found[2]
 
-    def broken(predicted, label, diagonal=None):
+    def broken(predicted, label):
         return covariance_nmse(predicted, label) + jnp.sum(0 * label.real) / jnp.sum(0 * predicted.imag)  # broken
 
     monkeypatch.setattr(risjax.loss.total, "covariance_nmse", broken)

@@ -107,9 +107,9 @@ def made_scenes(trainer: Trainer, first: int, steps: int) -> baseline.MadeScenes
     """The scenes of ``steps`` steps of a training's stream, as a PyTorch data set."""
     batches = [jax.device_get(trainer.draw(jnp.asarray(first + offset, jnp.int32))) for offset in range(steps)]
     rows = [
-        (*batch.observation[:3], truth.label_factor, truth.sources.active.sum(-1), truth.sources.position)
+        (*batch.observation[:3], truth.label_factor, truth.sources.active.sum(-1))
         for batch in batches
         for truth in (batch.truth,)
     ]
     fields = [np.concatenate(parts) for parts in zip(*rows, strict=True)]
-    return baseline.MadeScenes(dict(zip((*FIELDS, "position"), fields, strict=True)))
+    return baseline.MadeScenes(dict(zip(FIELDS, fields, strict=True)))

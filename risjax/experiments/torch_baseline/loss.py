@@ -1,8 +1,7 @@
 """The loss in PyTorch: whole dictionaries upcast at the door, then the terms of `risjax.loss`, batched.
 
 ``prediction = {"factor": F [B, N, rank]}`` and ``labels = {"factor": B [B, N, K], "num_sources": [B],
-"sample": x_hat [B, N, 1], "peaks": of `risjax.experiments.torch_baseline.peaks`}``, complex tensors or `Packed` pairs;
-peaks only where ``contrast`` has a weight.
+"sample": x_hat [B, N, 1]}``, complex tensors or `Packed` pairs.
 """
 
 from typing import Any, cast
@@ -14,7 +13,7 @@ from risjax.config import CovarianceConfig
 from risjax.experiments.torch_baseline.casting import join, upcast
 from risjax.experiments.torch_baseline.options import BaselineOptions
 from risjax.experiments.torch_baseline.projector import builtin_projector, signal_overlap, signal_projector
-from risjax.experiments.torch_baseline.terms import peak_contrast, subspace_alignment
+from risjax.experiments.torch_baseline.terms import subspace_alignment
 from risjax.loss import LossSettings
 
 GRADIENT_FLOOR = 1.0e-2
@@ -44,16 +43,11 @@ def total_loss(
     label, sample = _promoted(labels["factor"], factor), _promoted(labels["sample"], factor)
     weights, terms = settings.weights, {}
     if "covariance" in weights:
-        terms["covariance"] = covariance_nmse(factor, label, cast("float | None", settings.diagonal))
+        terms["covariance"] = covariance_nmse(factor, label)
     if "alignment" in weights:
         terms["alignment"] = subspace_alignment(normalise_trace(factor), label, cast(float, settings.alignment_loading))
     if "projector" in weights:
         terms["projector"] = projector_distance(factor, label, sample, labels["num_sources"], covariance, options)
-    if "contrast" in weights:
-        vectors = {name: _promoted(labels["peaks"][name], factor) for name in ("source", "around")}
-        peaks = {**vectors, "counted": labels["peaks"]["counted"]}
-        effective, loading = effective_covariance(factor, sample, covariance)
-        terms["contrast"] = peak_contrast(effective, loading, peaks, cast(float, settings.contrast_margin_db))
     total = sum(
         (weight * terms[name].mean() for name, weight in weights.items()), start=torch.zeros((), device=factor.device)
     )
@@ -78,14 +72,10 @@ def weights_at(settings: LossSettings, progress: float) -> LossSettings:
     return settings._replace(weights=weights, schedule=None)
 
 
-def covariance_nmse(factor: Tensor, label: Tensor, diagonal: float | None = None) -> Tensor:
-    """||R_pred - R||_F^2 / ||R||_F^2 of covariances of trace N, squares on the diagonal weighted, [B]."""
+def covariance_nmse(factor: Tensor, label: Tensor) -> Tensor:
+    """||R_pred - R||_F^2 / ||R||_F^2 of covariances of trace N, [B]."""
     target = _gram(normalise_trace(label))
-    error = _gram(normalise_trace(factor)) - target
-    if diagonal is None:
-        return _energy(error) / _energy(target)
-    weight = torch.ones(error.shape[-2:], dtype=error.real.dtype, device=error.device).fill_diagonal_(diagonal**0.5)
-    return _energy(error * weight) / _energy(target * weight)
+    return _energy(_gram(normalise_trace(factor)) - target) / _energy(target)
 
 
 def effective_covariance(factor: Tensor, sample: Tensor, settings: CovarianceConfig) -> tuple[Tensor, float]:

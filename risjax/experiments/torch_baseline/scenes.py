@@ -11,8 +11,7 @@ from risjax.config import ModelConfig, PhysicsConfig
 from risjax.experiments.torch_baseline.features import make_inputs
 
 FIELDS = ("snapshots", "channel", "codes", "label_factor", "num_sources")
-"""y [L, M], H [M, N], c [L, N], the label covariance's factor [N, K], K []. Where the loss has the term ``contrast``
-also ``position``, (azimuth, elevation, range) of the true sources, [K, 3]."""
+"""y [L, M], H [M, N], c [L, N], the label covariance's factor [N, K], K []."""
 
 Batch = dict[str, Tensor]
 

@@ -1,15 +1,9 @@
-"""Further terms of the loss in PyTorch, batched: `risjax.loss.subspace_alignment` and `risjax.loss.peak_contrast`."""
-
-import functools
-import math
+"""The subspace alignment of the loss in PyTorch, batched: `risjax.loss.subspace_alignment`."""
 
 import torch
 from torch import Tensor
 
 from risjax.experiments.torch_baseline.projector import orthonormal_basis
-
-Peaks = dict[str, Tensor]
-"""``source`` [B, K, N], ``around`` [B, K, G, N], ``counted`` [B, K, G]."""
 
 
 def subspace_alignment(factor: Tensor, label: Tensor, loading: float) -> Tensor:
@@ -29,22 +23,6 @@ def subspace_alignment(factor: Tensor, label: Tensor, loading: float) -> Tensor:
     unit = (label / torch.where(active, energy, 1.0).sqrt()[:, None, :]).mT
     missed = loading * inverse_quadratic_form(factor, loading, unit)
     return leakage + torch.where(active, missed, 0.0).sum(-1) / active.sum(-1).clamp_min(1)
-
-
-def peak_contrast(factor: Tensor, loading: float, peaks: Peaks, margin_db: float) -> Tensor:
-    """Mean softplus of what the MVDR spectrum of F F^H + loading I lacks of the margin at the true sources, [B]."""
-    margin = torch.tensor(margin_db * math.log(10) / 10, dtype=factor.real.dtype, device=factor.device)
-    batch, slots, around, size = peaks["around"].shape
-    at_source = -inverse_quadratic_form(factor, loading, peaks["source"]).log()
-    beside = -inverse_quadratic_form(factor, loading, peaks["around"].reshape(batch, -1, size)).log()
-    counted = peaks["counted"]
-    count = counted.sum(-1)
-    compared = count > 0
-    beside = beside.reshape(batch, slots, around).masked_fill(~counted & compared[..., None], -torch.inf)
-    mean_beside = beside.logsumexp(-1) - count.clamp_min(1).to(margin.dtype).log()
-    softplus = functools.partial(torch.nn.functional.softplus, threshold=50.0)  # by default beyond 20 a straight line
-    shortfall = softplus(margin - (at_source - mean_beside)) / softplus(margin)
-    return torch.where(compared, shortfall, 0.0).sum(-1) / compared.sum(-1).clamp_min(1)
 
 
 def inverse_quadratic_form(factor: Tensor, loading: float, vectors: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from risjax.experiments.torch_baseline.loss import total_loss, weights_at
 from risjax.experiments.torch_baseline.network import build_network, prediction
 from risjax.experiments.torch_baseline.optimizer import clip_by_global_norm, make_optimizer, update_average
 from risjax.experiments.torch_baseline.options import BaselineOptions
-from risjax.experiments.torch_baseline.peaks import check_surface, make_peaks
 from risjax.experiments.torch_baseline.runtime import compile_network, set_matmul_precision
 from risjax.experiments.torch_baseline.weights import to_flax, to_torch
 from risjax.loss import loss_settings
@@ -48,8 +47,7 @@ class Trainer:
         options: see `BaselineOptions`.
 
     Raises:
-        ValueError: another optimizer, a matmul precision that PyTorch does not have, or ``loss.contrast`` on a surface
-            that `risjax.experiments.torch_baseline.peaks` does not know.
+        ValueError: another optimizer, or a matmul precision that PyTorch does not have.
     """
 
     def __init__(self, config: Config, params: Mapping[Any, Any] | None = None, options: BaselineOptions | None = None):
@@ -77,8 +75,6 @@ class Trainer:
             enabled=self.half == torch.float16,
         )
         self.terms = loss_settings(config.loss)
-        if "contrast" in self.terms.weights:
-            check_surface(config.physics)
         self.applied = self.skipped = 0
         self.compilation: dict[str, Any] | None = None
         self._forward: Any = self.network
@@ -146,9 +142,6 @@ class Trainer:
             "num_sources": moved["num_sources"],
             "sample": sample,
         }
-        active = moved["label_factor"].abs().sum(-2) > 0
-        if "contrast" in self.terms.weights:
-            labels["peaks"] = make_peaks(self.config.physics.array, moved["position"], active)
         if self.options.cast != "both" and self.half is not None:
             labels = narrow(labels, self.half)
         return features, labels

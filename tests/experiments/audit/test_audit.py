@@ -37,7 +37,6 @@ def test_the_shipped_step_is_clean_for_every_policy(compute):
 
 WHOLE_LOSS = [
     *(f"loss.{name}.weight=0.5" for name in LossConfig().terms),
-    "loss.covariance.diagonal=0.5",
     "loss.projector.warmup=0.0",
 ]
 
@@ -48,12 +47,12 @@ def test_the_step_is_clean_with_every_term_of_the_loss_and_a_schedule():
     precision = config.precision
     assert offences(program, compute=precision.compute, loss_matmul=precision.loss_matmul) == []
     # and it saw them: the arithmetic of each of those that have some of their own, there and back
-    for file in ("subspace_alignment.py", "peak_contrast.py"):
+    for file in ("subspace_alignment.py", "projector_distance.py"):
         seen = [operation for operation in program if operation.room == "loss" and file in operation.source]
         assert {operation.is_backward for operation in seen} == {False, True}, file
 
 
-@pytest.mark.parametrize("term", ["subspace_alignment", "peak_contrast"])
+@pytest.mark.parametrize("term", ["subspace_alignment", "projector_distance"])
 def test_half_precision_in_any_term_is_caught(term, monkeypatch):
     config = load_config("quick.yaml", [*SMALL, *WHOLE_LOSS])
     computed = getattr(risjax.loss.total, term)
@@ -89,8 +88,8 @@ def careless(tree):
     return jax.tree.map(widen, tree, is_leaf=lambda node: isinstance(node, PackedComplex))
 
 
-def half_labels(scene, sample, **arguments):
-    labels = make_labels(scene, sample, **arguments)
+def half_labels(scene, sample):
+    labels = make_labels(scene, sample)
     half = PackedComplex(labels.factor.real.astype(jnp.float16), labels.factor.imag.astype(jnp.float16))
     return labels._replace(factor=half)
 
@@ -127,7 +126,7 @@ def test_a_half_reduction_hidden_in_a_helper_is_caught_in_a_scan_inside_a_jit(co
             values,
         )[0]
 
-    def planted(predicted, label, diagonal=None):
+    def planted(predicted, label):
         return covariance_nmse(predicted, label) + hidden_mean(predicted.real).astype(jnp.float32)
 
     monkeypatch.setattr(risjax.loss.total, "covariance_nmse", planted)
@@ -135,7 +134,7 @@ def test_a_half_reduction_hidden_in_a_helper_is_caught_in_a_scan_inside_a_jit(co
 
 
 def test_default_matmul_precision_in_the_loss_is_caught_forward_and_backward(config, monkeypatch):
-    def planted(predicted, label, diagonal=None):
+    def planted(predicted, label):
         with jax.default_matmul_precision("default"):
             return covariance_nmse(predicted, label)
 

@@ -106,7 +106,6 @@ WHOLE_LOSS = {
     **{f"loss.{name}.weight": 0.5 for name in Config(stages=("train",)).loss.terms},
     "loss.projector.warmup": 0.0,
     "loss.projector.final": 0.5,
-    "loss.covariance.diagonal": 0.5,
 }
 
 
@@ -127,7 +126,7 @@ def test_a_search_may_move_every_number_of_the_loss(whole_loss, path):
 @pytest.mark.parametrize(
     ("path", "why"),
     [
-        ("loss.contrast.margin_db", "loss.contrast.weight is 0"),
+        ("loss.alignment.loading", "loss.alignment.weight is 0"),
         ("loss.alignment.warmup", "loss.alignment.weight is 0"),
         ("loss.schedule.warmup_fraction", "no term of the loss has a multiple"),
     ],

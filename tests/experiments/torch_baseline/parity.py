@@ -28,12 +28,10 @@ BUILTIN64 = 1e-6
 
 
 WHOLE_LOSS = {
-    "loss__covariance__diagonal": 0.5,
     "loss__covariance__final": 0.3,
     "loss__projector__warmup": 0.0,
     "loss__alignment__weight": 0.3,
-    "loss__contrast__weight": 0.2,
-    "loss__contrast__warmup": 2.0,
+    "loss__alignment__warmup": 2.0,
     "loss__schedule__warmup_fraction": 0.4,
     "loss__schedule__final_fraction": 0.3,
 }
@@ -72,9 +70,8 @@ def same_scenes(config: Config) -> Same:
 def tensors_of(scene: Scene) -> dict[str, torch.Tensor]:
     """A batch of scenes as the baseline has it."""
     observation, truth = scene
-    arrays = (*observation[:3], truth.label_factor, truth.sources.active.sum(-1), truth.sources.position)
-    names = (*baseline.scenes.FIELDS, "position")
-    return dict(zip(names, (torch.tensor(np.asarray(array)) for array in arrays), strict=True))
+    arrays = (*observation[:3], truth.label_factor, truth.sources.active.sum(-1))
+    return dict(zip(baseline.scenes.FIELDS, (torch.tensor(np.asarray(array)) for array in arrays), strict=True))
 
 
 def eager(**options: Any) -> baseline.BaselineOptions:

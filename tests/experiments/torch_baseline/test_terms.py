@@ -10,12 +10,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="comparing with PyTorch needs it: pip install -e '.[torch]'")
 
 from risjax.config import LossConfig  # noqa: E402
-from risjax.config.io import apply_overrides  # noqa: E402
 from risjax.experiments import torch_baseline as baseline  # noqa: E402
 from risjax.experiments.torch_baseline.loss import weights_at  # noqa: E402
-from risjax.experiments.torch_baseline.peaks import make_peaks  # noqa: E402
 from risjax.loss import at_progress, loss_settings, make_labels, total_loss  # noqa: E402
-from risjax.loss import make_peaks as our_peaks  # noqa: E402
 from risjax.types import PackedComplex, Prediction  # noqa: E402
 from tests.experiments.torch_baseline.parity import (  # noqa: E402
     FLOAT32,
@@ -45,7 +42,7 @@ def both(dtype: str) -> tuple[dict, dict, dict, dict]:
         settings = loss_settings(config.loss)
         assert set(settings.weights) == set(TERMS)
         sample = jnp.asarray(np.random.default_rng(8).normal(size=(4, 36, 1)) + 0j, scene.truth.label_factor.dtype)
-        labels = make_labels(scene, sample, physics=config.physics, terms=TERMS)
+        labels = make_labels(scene, sample)
         parts = predictions(dtype, 4, 36)
 
         @jax.jit
@@ -68,7 +65,6 @@ def both(dtype: str) -> tuple[dict, dict, dict, dict]:
             "factor": tensors["label_factor"],
             "num_sources": tensors["num_sources"],
             "sample": torch.tensor(np.asarray(sample)),
-            "peaks": make_peaks(config.physics.array, tensors["position"], torch.tensor(_active(scene))),
         }
         their_gradients, found = {}, {}
         for term in TERMS:
@@ -81,10 +77,6 @@ def both(dtype: str) -> tuple[dict, dict, dict, dict]:
         return terms, gradients, {name: value.detach().numpy() for name, value in found.items()}, their_gradients
 
 
-def _active(scene) -> np.ndarray:
-    return np.array(scene.truth.sources.active)
-
-
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("term", TERMS)
 def test_values_and_gradients_agree(term, dtype):
@@ -93,18 +85,6 @@ def test_values_and_gradients_agree(term, dtype):
     assert error(terms[term], their_terms[term]) <= TOLERANCE[dtype]
     assert np.abs(their_gradients[term]).max() > 1e-4
     assert error(gradients[term], their_gradients[term]) <= TOLERANCE[dtype]
-
-
-@pytest.mark.parametrize("wavefront", ["spherical", "fresnel", "paraxial"])
-def test_neighbourhoods_agree(wavefront):
-    with jax.enable_x64(True):
-        config, scene, tensors = same_scenes(configuration("float64", physics__array__wavefront=wavefront))
-        ours = jax.vmap(lambda sources: our_peaks(config.physics.array, sources))(scene.truth.sources)
-        theirs = make_peaks(config.physics.array, tensors["position"], torch.tensor(_active(scene)))
-        for name in ("source", "around"):
-            assert error(getattr(ours, name), theirs[name].numpy()) <= FLOAT64
-        np.testing.assert_array_equal(ours.counted, theirs["counted"].numpy())
-        assert 0 < np.asarray(ours.counted).mean() < 1
 
 
 def test_weights_take_the_same_course():
@@ -118,17 +98,3 @@ def test_weights_take_the_same_course():
     assert len(set(course)) > 10
     constant = loss_settings(LossConfig())
     assert weights_at(constant, 0.5) is constant
-
-
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        {"physics.array.pattern_exponent": 1.0},
-        {"physics.impairments.position_jitter": 0.05, "physics.impairments.known": ["position_jitter"]},
-    ],
-)
-def test_surfaces_that_the_baseline_does_not_know_are_refused(overrides):
-    config = apply_overrides(configuration("float32"), overrides)
-    assert baseline.Trainer(config, options=eager())
-    with pytest.raises(ValueError, match=r"set loss\.contrast\.weight = 0"):
-        baseline.Trainer(apply_overrides(config, {"loss.contrast.weight": 1.0}), options=eager())

@@ -44,7 +44,7 @@ def test_inputs_outputs_terms_and_every_gradient_leaf_agree(dtype, tolerance, en
         params = network.init(jax.random.key(0))
         inputs = jax.vmap(lambda observation: make_inputs(observation, config.model, config.physics))(scene.observation)
         weights = loss_settings(config.loss)
-        labels = make_labels(scene, inputs.sample, physics=config.physics, terms=weights.weights)
+        labels = make_labels(scene, inputs.sample)
 
         features, sample = baseline.make_inputs(tensors, config.model, config.physics)
         # The ridge leaves at most cond(G) = 1 / its least value, and a solve loses as many digits.
@@ -121,7 +121,7 @@ def test_half_precision_agrees_within_its_own_rounding(compute):
     inputs = jax.vmap(lambda observation: make_inputs(observation, config.model, config.physics))(scene.observation)
     emitted = network.apply(params, inputs.features)
     weights = loss_settings(config.loss)
-    labels = make_labels(scene, inputs.sample, physics=config.physics, terms=weights.weights)
+    labels = make_labels(scene, inputs.sample)
     ours = total_loss(emitted, labels, weights, config.covariance, config.precision)
 
     theirs = baseline.Trainer(config, params, eager())
