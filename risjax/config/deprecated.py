@@ -65,6 +65,7 @@ DEPRECATED: dict[str, Action] = {
     "loss.geometry": Removed(0, _GEOMETRY, switch="weight"),
     "loss.contrast": Removed(0, _CONTRAST, switch="weight"),
     "loss.covariance.diagonal": Removed(1, _DIAGONAL),
+    "physics.codebook.kind": RemovedChoice("mixed", "no measurement supported it; take dft or random"),
     "evaluate.methods": RemovedChoice("learned_geometry", _GEOMETRY),
     "ablate.methods": RemovedChoice("learned_geometry", _GEOMETRY),
 }

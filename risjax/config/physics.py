@@ -104,15 +104,15 @@ class ChannelConfig(Section):
 class CodebookConfig(Section):
     """The phase codes that the surface runs through."""
 
-    kind: Literal["dft", "random", "hadamard", "mixed", "file", "original"] = "dft"
+    kind: Literal["dft", "random", "hadamard", "file", "original"] = "dft"
     """``dft``: columns of the two-dimensional DFT balanced in both axes; ``random``: uniform phases; ``hadamard``:
-    signs of Walsh functions; ``mixed``: half DFT, half random; ``file``: any; ``original``: the original pipeline's."""
+    signs of Walsh functions; ``file``: any; ``original``: the original pipeline's."""
     num_snapshots: PositiveInt = 16
     """L, codes and snapshots a scene."""
     phase_bits: Annotated[int, Field(ge=1, le=16)] | None = 3
     """Bits of the phase shifters; null leaves the phases unquantised. Codes of a file are taken as they are."""
     seed: NonNegativeInt | None = 0
-    """``random`` and ``mixed``: the seed of codes that every scene shares; null draws fresh codes in every scene."""
+    """``random``: the seed of codes that every scene shares; null draws fresh codes in every scene."""
     path: str | None = None
     """``file``: an .npy file of [L, N] codes, +1 and -1 or complex of modulus 1."""
     measured: bool = False

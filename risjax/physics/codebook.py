@@ -110,34 +110,26 @@ def codes(codebook: CodebookConfig, array: ArrayConfig) -> Complex[np.ndarray, "
             phase_rad = hadamard_phases(array, count)
         case "file":
             return read_codes(str(codebook.path), count, array.num_elements, codebook.measured)
-        case "random" | "mixed":
+        case "random":
             if codebook.seed is None:
                 raise ValueError("codebook.seed = null draws fresh codes in every scene: there are none to share")
             phase_rad = np.random.default_rng(codebook.seed).uniform(0, 2 * math.pi, (count, array.num_elements))
-            if codebook.kind == "mixed":
-                ordered = (count + 1) // 2
-                phase_rad[:ordered] = dft_phases(array, balanced_frequencies(array, ordered))
     return np.exp(1j * quantise_phase(phase_rad, codebook.phase_bits))
 
 
 def draw_codes(
     key: Key[Array, ""], codebook: CodebookConfig, array: ArrayConfig, dtype: DTypeLike = jnp.complex64
 ) -> Complex[Array, "L N"]:
-    """A scene's nominal codes: the shared ones, or for ``random`` and ``mixed`` with ``seed = null`` fresh ones."""
-    if codebook.kind not in ("random", "mixed") or codebook.seed is not None:
+    """A scene's nominal codes: the shared ones, or for ``random`` with ``seed = null`` fresh ones."""
+    if codebook.kind != "random" or codebook.seed is not None:
         return jnp.asarray(codes(codebook, array), dtype)
-    fixed = (codebook.num_snapshots + 1) // 2 if codebook.kind == "mixed" else 0
-    shape = (codebook.num_snapshots - fixed, array.num_elements)
+    shape = (codebook.num_snapshots, array.num_elements)
     if codebook.phase_bits is None:
         phase_rad = jax.random.uniform(key, shape, maxval=2 * math.pi)
     else:
         steps = 2**codebook.phase_bits
         phase_rad = jax.random.randint(key, shape, 0, steps) * (2 * math.pi / steps)
-    fresh = jnp.exp(1j * phase_rad).astype(dtype)
-    if not fixed:
-        return fresh
-    ordered = quantise_phase(dft_phases(array, balanced_frequencies(array, fixed)), codebook.phase_bits)
-    return jnp.concatenate([jnp.asarray(np.exp(1j * ordered), dtype), fresh])
+    return jnp.exp(1j * phase_rad).astype(dtype)
 
 
 @functools.lru_cache(maxsize=8)

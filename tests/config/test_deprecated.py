@@ -73,6 +73,14 @@ def test_a_removed_choice_is_refused_with_the_reason(write):
     assert "got learned_geometry, which is no longer a choice: the geometry head was removed" in problem.text
 
 
+def test_a_removed_codebook_is_refused_in_every_physics():
+    text = "stages: [evaluate]\nevaluate: {sources: [{name: a, physics: {codebook: {kind: mixed}}}]}\n"
+    with pytest.raises(ConfigError) as error:
+        from_yaml(text + "physics: {codebook: {kind: mixed}}\n")
+    reasons = {problem.path: problem.text for problem in error.value.problems if "no longer a choice" in problem.text}
+    assert set(reasons) == {"physics.codebook.kind", "evaluate.sources[0].physics.codebook.kind"}
+
+
 def test_a_search_over_a_removed_setting_is_refused(write):
     write("a.yaml", "stages: [search]\nsearch: {space: {model.geometry_slots: {choice: [0, 5]}}}\n")
     with pytest.raises(ConfigError) as error:

@@ -11,7 +11,7 @@ from risjax.physics.codebook import balanced_frequencies, codes, draw_codes, qua
 ARRAY = ArrayConfig()
 
 
-@pytest.mark.parametrize("kind", ["dft", "random", "hadamard", "mixed", "original"])
+@pytest.mark.parametrize("kind", ["dft", "random", "hadamard", "original"])
 @pytest.mark.parametrize("bits", [1, 2, 3, None])
 def test_codes_have_unit_modulus_and_the_phases_of_their_shifters(kind, bits):
     matrix = codes(CodebookConfig(kind=kind, phase_bits=bits), ARRAY)
@@ -21,7 +21,7 @@ def test_codes_have_unit_modulus_and_the_phases_of_their_shifters(kind, bits):
         np.testing.assert_allclose(steps, np.round(steps), atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["dft", "random", "hadamard", "mixed", "original"])
+@pytest.mark.parametrize("kind", ["dft", "random", "hadamard", "original"])
 def test_codes_are_linearly_independent(kind):
     assert np.linalg.matrix_rank(codes(CodebookConfig(kind=kind), ARRAY)) == 16
 
@@ -57,10 +57,9 @@ def test_ties_are_quantised_one_way():
 
 
 def test_fresh_codes_differ_from_scene_to_scene_and_shared_ones_do_not():
-    fresh = CodebookConfig(kind="mixed", seed=None)
+    fresh = CodebookConfig(kind="random", seed=None)
     first, second = (np.asarray(draw_codes(jax.random.key(k), fresh, ARRAY)) for k in (0, 1))
-    np.testing.assert_array_equal(first[:8], second[:8])
-    assert (first[8:] != second[8:]).any()
+    assert (first != second).any(axis=1).all(), "a code that two scenes share"
     shared = CodebookConfig(kind="random")
     np.testing.assert_array_equal(*(draw_codes(jax.random.key(k), shared, ARRAY) for k in (0, 1)))
     with pytest.raises(ValueError, match="none to share"):
