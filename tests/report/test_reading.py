@@ -91,9 +91,9 @@ def test_checks_are_shown_where_they_were_made(tmp_path: Path) -> None:
         {"name": "steps", "passed": False, "found": "2 bad"},
     ]
     directory.write_json("verify.json", {"checks": checks, "dtypes": []})
-    offences = [{"message": "eigh in float16", "source": "loss.py:3"}]
+    violations = [{"message": "eigh in float16", "source": "loss.py:3"}]
     directory.write_json(
-        "audit.json", {"clean": False, "offences": offences, "operations": [{"room": "loss", "count": 3}]}
+        "audit.json", {"clean": False, "violations": violations, "operations": [{"part": "loss", "count": 3}]}
     )
     text = write_report(directory).read_text(encoding="utf-8")
     for said in ("1 of 2 failed", "2 bad", "eigh in float16", "loss.py:3"):

@@ -1,4 +1,4 @@
-"""The stage ``audit``: the proof, for one configuration, that its loss runs in full precision."""
+"""The stage ``audit``: checks that the loss of a configuration runs in full precision."""
 
 from collections import Counter
 
@@ -7,7 +7,7 @@ from jax.extend.core import ClosedJaxpr
 
 from risjax.config import Config
 from risjax.data.stream import scene_batch
-from risjax.experiments.audit.rules import Offence, offences
+from risjax.experiments.audit.rules import Violation, violations
 from risjax.experiments.audit.walk import TABULATED, Operation, operations
 from risjax.keys import Purpose
 from risjax.model import build
@@ -19,21 +19,21 @@ from risjax.train.step import make_step
 
 
 def run_audit(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
-    """Prints the table of operations and every offender with its source line; writes ``audit.json``.
+    """Print the table of operations and each violation with its source line; write ``audit.json``.
 
-    Nothing is compiled and no scene is drawn: the step is traced with abstract values, in seconds.
+    The step is traced with abstract values, in seconds; nothing is compiled and no scene is drawn.
 
     Returns:
-        Whether the step is clean.
+        True if the step has no violations.
     """
     try:
         program = list(operations(trace_step(config)))
     except (AssertionError, ValueError, NotImplementedError) as error:
-        # The doors (`check_upcast`, `require_full_precision`) refuse at trace time, before there is a program.
+        # `check_upcast` and `require_full_precision` raise at trace time, before a program exists.
         first_line = str(error).strip().splitlines()[0]
-        program, found = [], [Offence(f"the training step cannot be traced: {first_line}", "")]
+        program, found = [], [Violation(f"the training step cannot be traced: {first_line}", "")]
     else:
-        found = offences(program, compute=config.precision.compute, loss_matmul=config.precision.loss_matmul)
+        found = violations(program, compute=config.precision.compute, loss_matmul=config.precision.loss_matmul)
     rows = table(program)
     precision = config.precision
     terminal.table(
@@ -41,10 +41,10 @@ def run_audit(config: Config, directory: RunDirectory, terminal: Terminal) -> bo
         rows,
         always=True,
     )
-    for offence in found:
-        terminal.say(f"✗ {offence.message}{f'  [{offence.source}]' if offence.source else ''}", always=True)
+    for violation in found:
+        terminal.say(f"✗ {violation.message}{f'  [{violation.source}]' if violation.source else ''}", always=True)
     if not found:
-        counted = sum(operation.room == "loss" for operation in program)
+        counted = sum(operation.part == "loss" for operation in program)
         terminal.say(
             f"✓ all {counted} operations of the loss, forward and backward, run in float32/complex64 or wider, and "
             f"every contraction at matmul precision {precision.loss_matmul} or above",
@@ -52,16 +52,15 @@ def run_audit(config: Config, directory: RunDirectory, terminal: Terminal) -> bo
         )
     directory.write_json(
         "audit.json",
-        {"clean": not found, "offences": [offence._asdict() for offence in found], "operations": rows},
+        {"clean": not found, "violations": [violation._asdict() for violation in found], "operations": rows},
     )
     return not found
 
 
 def trace_step(config: Config) -> ClosedJaxpr:
-    """The jaxpr of the training step of a configuration.
+    """Return the jaxpr of the training step of a configuration.
 
-    It is the step that `risjax.train` compiles, without its chex assertions (``checks.finite``), which read values
-    and change none.
+    It is the step that `risjax.train` compiles, without its chex assertions (``checks.finite``), which change no value.
     """
     checks = config.checks.model_copy(update={"finite": False})
     config = config.model_copy(update={"checks": checks})
@@ -78,12 +77,12 @@ def table(program: list[Operation]) -> list[dict[str, str | int]]:
     """One row for each kind of operation in the loss and the network, linear algebra first."""
     counts: Counter[tuple[str, str, str, str, str, str]] = Counter()
     for operation in program:
-        if operation.room != "outside" and operation.category in TABULATED:
+        if operation.part != "outside" and operation.category in TABULATED:
             direction = "backward" if operation.is_backward else "forward"
             dtypes = " ".join(operation.dtypes)
             precision = (operation.precision or ("default" if operation.category == "contraction" else "")).lower()
-            counts[operation.room, direction, operation.category, operation.primitive, dtypes, precision] += 1
-    names = ("room", "pass", "kind", "operation", "dtypes", "matmul precision", "count")
+            counts[operation.part, direction, operation.category, operation.primitive, dtypes, precision] += 1
+    names = ("part", "pass", "kind", "operation", "dtypes", "matmul precision", "count")
     ordered = sorted(
         counts.items(), key=lambda row: (row[0][0], row[0][1] != "forward", TABULATED.index(row[0][2]), row)
     )

@@ -1,8 +1,8 @@
-"""Every operation of a traced program, with its dtype, its matmul precision and the room it belongs to.
+"""Operations of a traced program with their dtypes, matmul precision and part: loss, network or neither.
 
-Which room, is known from `jax.named_scope`: scopes survive tracing in the equations' name stacks, where the backward
-pass appears as ``transpose(jvp(loss))``. Equations inside pjit, scan, cond, while and custom-derivative calls have name
-stacks relative to their caller, which are joined here.
+`jax.named_scope` gives the part: the name stacks of the equations keep the scopes, and the backward pass appears as
+``transpose(jvp(loss))``. Equations inside pjit, scan, cond, while and custom-derivative calls have name
+stacks relative to their caller, which this module joins.
 """
 
 import re
@@ -35,27 +35,27 @@ _CATEGORIES = {
 _CATEGORY_OF = {primitive: category for category, names in _CATEGORIES.items() for primitive in names.split()}
 
 TABULATED = (LINEAR_ALGEBRA, CONTRACTION, REDUCTION, DIVISION, TRANSCENDENTAL, CONVERSION)
-"""Categories that the table shows; the rules look at everything."""
+"""Categories in the table; the rules apply to all operations."""
 
 
 class Operation(NamedTuple):
-    """One equation of the program that computes something itself (calls are opened, not listed).
+    """One equation of the program that computes something; calls are replaced by their contents.
 
     Attributes:
         primitive: its name in jax.
-        category: one of the module's constants.
-        room: ``loss``, ``network`` or ``outside``.
-        is_backward: whether reverse mode made it.
-        is_upcast: whether it stands in the scope of `risjax.precision.upcast`.
+        category: one of the constants of this module.
+        part: ``loss``, ``network`` or ``outside``.
+        is_backward: it belongs to the backward pass.
+        is_upcast: it is part of `risjax.precision.upcast`.
         inputs: dtypes of its floating-point and complex operands.
         outputs: dtypes of its floating-point and complex results.
-        precision: the matmul precision, as jax writes it; None where the operation has none or names none.
-        source: file, line and function of the user's code that made it.
+        precision: the matmul precision in jax's notation; None if the operation has none.
+        source: file, line and function of the code that created it.
     """
 
     primitive: str
     category: str
-    room: str
+    part: str
     is_backward: bool
     is_upcast: bool
     inputs: tuple[str, ...]
@@ -65,12 +65,12 @@ class Operation(NamedTuple):
 
     @property
     def dtypes(self) -> tuple[str, ...]:
-        """The different dtypes that it touches, in alphabetical order."""
+        """The distinct dtypes of its operands and results, in alphabetical order."""
         return tuple(sorted({*self.inputs, *self.outputs}))
 
 
 def operations(program: ClosedJaxpr) -> Iterator[Operation]:
-    """All operations of a program that touch floating-point or complex values, calls opened."""
+    """Yield all operations of a program on floating-point or complex values, including those inside calls."""
     yield from _walk(program.jaxpr, "", "")
 
 
@@ -88,7 +88,7 @@ def _walk(jaxpr: Jaxpr, scope: str, caller: str) -> Iterator[Operation]:
         yield Operation(
             primitive=name,
             category=_CATEGORY_OF.get(name, ELEMENTWISE),
-            room=next((room for room in ("loss", "network") if _within(inner_scope, room)), "outside"),
+            part=next((part for part in ("loss", "network") if _within(inner_scope, part)), "outside"),
             is_backward="transpose(" in inner_scope,
             is_upcast=_within(inner_scope, "upcast"),
             inputs=inputs,
@@ -108,7 +108,7 @@ def _inner_programs(params: dict[str, Any]) -> Iterator[Jaxpr]:
 
 
 def _within(scope: str, name: str) -> bool:
-    """Whether a whole component of the name stack, undone of its transformations, is ``name``."""
+    """Return whether a component of the name stack, without transformations, equals ``name``."""
     return name in re.split(r"[/()]", scope)
 
 
@@ -118,8 +118,8 @@ def _inexact(variables: Any) -> tuple[str, ...]:
 
 
 def _precision(params: dict[str, Any]) -> str | None:
-    """The lower of the two operands' precisions; a named algorithm by its name."""
+    """Return the lower of the two operands' precisions, or the name of an algorithm."""
     precision = params.get("precision")
     if isinstance(precision, tuple):
-        precision = min(precision, key=lambda one: ("DEFAULT", "HIGH", "HIGHEST").index(one.name))
+        precision = min(precision, key=lambda level: ("DEFAULT", "HIGH", "HIGHEST").index(level.name))
     return getattr(precision, "name", None if precision is None else str(precision))

@@ -27,14 +27,14 @@ def checks_section(run: Run) -> Iterator[Section]:
 
 
 def _audit(audit: dict[str, Any]) -> Iterator[Text | Grid]:
-    offences = [entry for entry in audit.get("offences") or () if isinstance(entry, dict)]
+    violations = [entry for entry in audit.get("violations", audit.get("offences")) or () if isinstance(entry, dict)]
     if audit.get("clean"):
         yield Text(
             "The traced training step was audited: no operation of the loss, forward or backward, is below float32."
         )
     else:
-        yield Text(f"The traced training step was audited and {len(offences)} operations break a rule.")
-        rows = [[str(entry.get("message")), str(entry.get("source") or "")] for entry in offences]
+        yield Text(f"The traced training step was audited and {len(violations)} operations break a rule.")
+        rows = [[str(entry.get("message")), str(entry.get("source") or "")] for entry in violations]
         yield Grid(("What", "Where"), rows, text_columns=2)
     operations = [entry for entry in audit.get("operations") or () if isinstance(entry, dict)]
     if operations:

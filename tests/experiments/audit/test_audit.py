@@ -8,7 +8,7 @@ import risjax.loss.total
 import risjax.train.loss_and_grad
 from risjax.config import LossConfig
 from risjax.config.io import load_config
-from risjax.experiments.audit import offences, operations, run_audit, trace_step
+from risjax.experiments.audit import violations, operations, run_audit, trace_step
 from risjax.loss.covariance_nmse import covariance_nmse
 from risjax.loss.total import Labels, make_labels
 from risjax.precision import Policy, upcast
@@ -27,7 +27,7 @@ def config():
 
 def found(config):
     program = operations(trace_step(config))
-    return offences(program, compute=config.precision.compute, loss_matmul=config.precision.loss_matmul)
+    return violations(program, compute=config.precision.compute, loss_matmul=config.precision.loss_matmul)
 
 
 @pytest.mark.parametrize("compute", ["bfloat16", "float16", "float32"])
@@ -45,10 +45,10 @@ def test_the_step_is_clean_with_every_term_of_the_loss_and_a_schedule():
     config = load_config("quick.yaml", [*SMALL, *WHOLE_LOSS])
     program = list(operations(trace_step(config)))
     precision = config.precision
-    assert offences(program, compute=precision.compute, loss_matmul=precision.loss_matmul) == []
+    assert violations(program, compute=precision.compute, loss_matmul=precision.loss_matmul) == []
     # and it saw them: the arithmetic of each of those that have some of their own, there and back
     for file in ("subspace_alignment.py", "projector_distance.py"):
-        seen = [operation for operation in program if operation.room == "loss" and file in operation.source]
+        seen = [operation for operation in program if operation.part == "loss" and file in operation.source]
         assert {operation.is_backward for operation in seen} == {False, True}, file
 
 
@@ -71,9 +71,9 @@ def test_the_stage_prints_and_writes_its_proof(config, tmp_path, capsys):
     assert run_audit(config, directory, Terminal(quiet=True))
     record = directory.read_json("audit.json")
     assert record["clean"]
-    rooms = {(row["room"], row["pass"]) for row in record["operations"]}
+    rooms = {(row["part"], row["pass"]) for row in record["operations"]}
     assert rooms == {(room, way) for room in ("loss", "network") for way in ("forward", "backward")}
-    assert any(row["operation"] == "eigh" and row["room"] == "loss" for row in record["operations"])
+    assert any(row["operation"] == "eigh" and row["part"] == "loss" for row in record["operations"])
     assert "✓ all" in capsys.readouterr().out
 
 
@@ -159,7 +159,7 @@ def test_a_mixed_policy_that_silently_computes_in_float32_is_caught(config, monk
 
 def test_a_program_without_scopes_proves_nothing():
     program = jax.make_jaxpr(lambda x: jnp.sum(x @ x))(jnp.ones((2, 2)))
-    messages = [o.message for o in offences(operations(program), compute="bfloat16", loss_matmul="highest")]
+    messages = [o.message for o in violations(operations(program), compute="bfloat16", loss_matmul="highest")]
     assert any("'loss'" in message for message in messages)
     assert any("'network'" in message for message in messages)
 
@@ -194,5 +194,5 @@ def test_no_call_hides_an_operation(wrap):
                     return jnp.sum(jax.vmap(narrow)(x[None]))
 
     traced = jax.make_jaxpr(program)(jnp.ones(3))
-    messages = [o.message for o in offences(operations(traced), compute="float32", loss_matmul="highest")]
+    messages = [o.message for o in violations(operations(traced), compute="float32", loss_matmul="highest")]
     assert any("exp on float16" in message for message in messages)

@@ -9,7 +9,7 @@ import risjax.train.trainer
 from risjax.checks import drop_checks, wait_for_checks
 from risjax.config import CovarianceConfig, LossConfig, PrecisionConfig
 from risjax.config.io import load_config
-from risjax.experiments.audit import offences, operations, trace_step
+from risjax.experiments.audit import violations, operations, trace_step
 from risjax.linalg.hermitian import matmul
 from risjax.loss import Labels, loss_settings, total_loss
 from risjax.train import Trainer
@@ -70,7 +70,7 @@ def test_on_cuda_the_step_compiles_once_and_two_hundred_steps_are_finite(cuda, c
 def test_on_cuda_the_audit_is_clean(cuda):
     config = load_config("audit.yaml")
     program = operations(trace_step(config))
-    assert offences(program, compute=config.precision.compute, loss_matmul=config.precision.loss_matmul) == []
+    assert violations(program, compute=config.precision.compute, loss_matmul=config.precision.loss_matmul) == []
 
 
 @pytest.mark.gpu
