@@ -11,7 +11,7 @@ from risjax.data.files import read_scenes
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
 from risjax.physics.array import steering
-from risjax.physics.crb import deterministic_crb
+from risjax.physics.crb import crb_in_float64, deterministic_crb
 from risjax.types import Geometry, Observation, Sources
 
 
@@ -104,7 +104,7 @@ def _label_factor(sources: Sources, physics: PhysicsConfig, geometry: Geometry |
 
 
 def bound_std(scenes: EvaluationScenes) -> np.ndarray | None:
-    """Cramer-Rao standard deviations [S, K, 3] of constant symbols.
+    """Cramér–Rao standard deviations [S, K, 3] of constant symbols, float64.
 
     None for symbols that change from snapshot to snapshot, or where amplitudes or noise are not known.
     """
@@ -112,12 +112,7 @@ def bound_std(scenes: EvaluationScenes) -> np.ndarray | None:
         return None
     if scenes.noise_variance is None or not np.isfinite(scenes.sources.amplitude).all():
         return None
-    array = scenes.physics.array
-
-    @jax.jit
-    def bounds(observation: Observation, sources: Sources, noise: jax.Array) -> jax.Array:
-        return jax.lax.map(
-            lambda scene: deterministic_crb(array, *scene).std, (observation, sources, noise), batch_size=64
-        )
-
-    return np.asarray(bounds(scenes.observation, scenes.sources, jnp.asarray(scenes.noise_variance)))
+    bound = crb_in_float64(
+        deterministic_crb, scenes.physics.array, scenes.observation, scenes.sources, scenes.noise_variance
+    )
+    return bound.std
