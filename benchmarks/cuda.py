@@ -1,8 +1,8 @@
 """Everything that only a GPU can tell, in one command: ``python benchmarks/cuda.py``. At most 8 minutes on an H100.
 
-Each part runs in a separate process with a time limit, so that one failure or hang costs nothing else.
-cuda.json beside this file is written after each part, and a second call measures what is missing. A part that a limit
-stops keeps the figures that it had. The parts, in order, are in benchmarks/gpu/parts.py.
+Each part runs in a separate process with a time limit, so that a failure or a hang does not affect the others.
+cuda.json beside this file is written after each part, and a second call measures the missing ones. A part stopped by
+its limit keeps the figures measured before. The parts, in order, are in benchmarks/gpu/parts.py.
 
     python benchmarks/cuda.py                         # all parts; again: the missing ones
     python benchmarks/cuda.py --parts scenes mvdr     # these, measured again

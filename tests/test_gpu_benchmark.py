@@ -51,7 +51,7 @@ def test_the_page_shows_figures_goals_and_what_failed(tmp_path: Path) -> None:
     assert "Nothing has been measured" not in text
 
 
-def test_a_rehearsal_is_no_measurement(tmp_path: Path) -> None:
+def test_a_rehearsal_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "cuda.json"
     rehearsed = report()
     rehearsed["machine"]["rehearsal"] = True

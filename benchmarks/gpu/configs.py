@@ -22,5 +22,5 @@ def trained_model(*, rehearse: bool) -> Model:
     model = load(RELEASED)
     if not rehearse:
         return model
-    config = resized(model.config, rehearse=True)
+    config = resized(model.config, rehearse=True, weights=None)
     return Model("rehearsal", config, Trainer(config).init().params)

@@ -60,8 +60,8 @@ def precision(*, rehearse: bool) -> Iterator[dict[str, Any]]:
     labels, prediction = _loss_inputs(config)
     exact, exact_gradient = _loss(config, labels, prediction, jax.devices("cpu")[0])
     for loss_matmul in ("highest", "default"):
-        own = apply_overrides(config, {"precision.loss_matmul": loss_matmul})
-        value, gradient = _loss(own, labels, prediction, jax.devices()[0])
+        changed = apply_overrides(config, {"precision.loss_matmul": loss_matmul})
+        value, gradient = _loss(changed, labels, prediction, jax.devices()[0])
         distance = np.linalg.norm(gradient - exact_gradient) / np.linalg.norm(exact_gradient)
         # TF32 has 10 bits: about 5e-4.
         goals = ({"at_most": 1e-5}, {"at_most": 5e-5}) if loss_matmul == "highest" else ({}, {})

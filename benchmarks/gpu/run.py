@@ -1,4 +1,4 @@
-"""Runs the parts of ``benchmarks/cuda.py``, each in a process of its own, and writes what they found after each one."""
+"""Runs the parts of ``benchmarks/cuda.py``, each in a separate process, and writes the results after each one."""
 
 import contextlib
 import json

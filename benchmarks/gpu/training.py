@@ -85,7 +85,7 @@ def _filling_batch(batch: int, found: dict[str, Any], device: jax.Device) -> int
 
 
 class _Clock:
-    """Records when each epoch of a member ends; stands in for the search's judge."""
+    """Records when each epoch of a member ends; replaces the search's judge."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
