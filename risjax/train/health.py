@@ -83,7 +83,7 @@ def _spoilt_scenes(trainer: Trainer, state: TrainState, batch: Scene) -> dict[st
 
 
 def locate(trainer: Trainer, state: TrainState, batch: Scene) -> list[str]:
-    """The origin of the first non-finite intermediate of a step, as `risjax.train.locate_nonfinite.first_nonfinite` describes it.
+    """Describe the origin of the first non-finite intermediate of a step, found by `first_nonfinite`.
 
     Args:
         trainer: whose step it is; its assertions are left out.

@@ -75,14 +75,16 @@ def train(
         on_epoch: called with each epoch's record; what it raises ends the training.
 
     Raises:
+        ConfigError: the scenes or the network cannot be built; nothing was trained.
         NonFiniteTraining: a loss, prediction, label, gradient or state is not finite, or
             ``train.max_consecutive_skips`` steps in a row were skipped.
         CheckpointError: checkpoints are there, but none is sound.
     """
     mesh = make_mesh(config.train)
     trainer = Trainer(config, mesh)
-    validate = make_validation(config)
     checkpoints = Checkpoints(directory.checkpoints)
+    dtypes = {} if checkpoints.epochs() else trainer.dtypes()
+    validate = make_validation(config)
     state, metadata = trainer.init(), {"epoch": 0, "best_epoch": 0, "best": {}}
     resumed = checkpoints.load_last(one_copy(state))
     if resumed is not None:
@@ -95,7 +97,7 @@ def train(
     _restore_epoch_record(directory, metadata)
     if metadata["epoch"] == 0:
         directory.append_log({"kind": "environment", **installed_environment(), **devices_used(mesh)})
-        directory.append_log({"kind": "dtypes", **trainer.dtypes()})
+        directory.append_log({"kind": "dtypes", **dtypes})
     if mesh is not None:
         terminal.say(f"{mesh.size} devices share each batch of {config.train.batch_size} scenes")
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Int
 
 from risjax.checks import chexified
 from risjax.config import Config
+from risjax.config.errors import ConfigError, Problem
 from risjax.loss import make_labels
 from risjax.model import Network, build, make_inputs
 from risjax.precision import upcast
@@ -107,8 +108,14 @@ class Trainer:
         return self.program.stream(state, state.step, self.settings)
 
     def dtypes(self) -> dict[str, dict[str, str]]:
-        """The dtype of every leaf of the predictions, as the network emits them, and of the labels, before and
-        after the upcast."""
+        """Return the dtype of every leaf of predictions and labels, ``before`` and ``after`` the upcast.
+
+        Everything is traced and nothing compiled, so this also shows early whether the configuration can be built.
+
+        Raises:
+            ConfigError: the scenes or the network cannot be built, such as codes of another shape in
+                ``physics.codebook.path``.
+        """
 
         def make(state: TrainState, batch: Scene) -> dict[str, Any]:
             seen = self.config.model, self.config.physics
@@ -117,8 +124,11 @@ class Trainer:
             labels = make_labels(batch, inputs.sample)
             return {"prediction": prediction, "labels": labels}
 
-        state = jax.eval_shape(self.program.init, self.settings)
-        before = jax.eval_shape(make, state, jax.eval_shape(self.program.draw, self.settings, state.step))
+        try:
+            state = jax.eval_shape(self.program.init, self.settings)
+            before = jax.eval_shape(make, state, jax.eval_shape(self.program.draw, self.settings, state.step))
+        except ValueError as error:
+            raise ConfigError([Problem("", "", f"the training cannot be built: {error}")]) from error
         return {"before": _dtypes(before), "after": _dtypes(jax.eval_shape(upcast, before))}
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from risjax.config.errors import ConfigError
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from risjax.train import CheckpointError, Checkpoints, NonFiniteTraining, Trainer, load_best, train
@@ -136,6 +137,15 @@ def test_a_failed_assertion_stops_the_run_and_names_the_leaf(tmp_path, monkeypat
     spoil_draws(monkeypatch)
     with pytest.raises(NonFiniteTraining, match=r"(?s)step 0 .*labels not finite.*labels\.factor of scenes 2"):
         train(tiny_config(), RunDirectory(tmp_path), QUIET)
+
+
+def test_codes_of_another_shape_are_an_error_of_the_configuration(tmp_path):
+    np.save(tmp_path / "codes.npy", np.ones((8, 35), complex))
+    codes = {"kind": "file", "path": str(tmp_path / "codes.npy"), "num_snapshots": 8}
+    directory = RunDirectory(tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"cannot be built: codebook\.path: .* has shape \[8, 35\], expected"):
+        train(tiny_config(physics__codebook=codes), directory, QUIET)
+    assert not directory.log_path.exists()
 
 
 def test_overfit_gate(tmp_path):

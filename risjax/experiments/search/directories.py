@@ -1,13 +1,13 @@
 """The directories of the trials: ``search/trials/0007``, and ``0007.1`` where slot 7 was tried again."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from optuna.trial import TrialState
 
 from risjax.experiments.search.slots import Slot
-from risjax.runs.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory, RunDirectoryError
+from risjax.train.checkpoint import Checkpoints
 
 
 def trial_path(directory: RunDirectory, slot: int, attempt: int) -> Path:
@@ -16,13 +16,36 @@ def trial_path(directory: RunDirectory, slot: int, attempt: int) -> Path:
     return directory.search / "trials" / (f"{slot:04d}" if attempt == 0 else f"{slot:04d}.{attempt}")
 
 
+def new_trial_directory(directory: RunDirectory, slot: int, attempt: int) -> RunDirectory:
+    """Create the directory of an attempt.
+
+    Raises:
+        RunDirectoryError: a training was already started there, which the study does not contain: the study was
+            deleted or replaced.
+    """
+    path = trial_path(directory, slot, attempt)
+    if (path / "log.jsonl").exists():
+        raise RunDirectoryError(
+            f"{path} holds a trial that the study does not contain: {directory.search / 'study.journal'} or "
+            "search.storage was deleted or replaced; restore it, or start a new search with run.fresh=true, which "
+            f"moves {directory.path} aside"
+        )
+    return RunDirectory(path)
+
+
 def drop_checkpoints(directory: RunDirectory, slots: Sequence[Slot], best: int | None) -> None:
-    """Removes the checkpoints of all attempts that have ended, but for the best trial's; logs and configs stay."""
+    """Delete the checkpoints of all finished attempts but the best trial's; logs, configurations and files that this
+    program did not write stay."""
     for slot in slots:
         for attempt, trial in enumerate(slot.attempts):
             keep = slot.number == best and trial.state == TrialState.COMPLETE
             path = trial_path(directory, slot.number, attempt)
             if trial.state.is_finished() and not keep and path.is_dir():
-                shutil.rmtree(path / "checkpoints", ignore_errors=True)
-                for name in ("search", "figures"):
-                    shutil.rmtree(path / name, ignore_errors=True)
+                Checkpoints(path / "checkpoints").delete()
+                for name in ("checkpoints", "search", "figures"):
+                    _remove_empty(path / name)
+
+
+def _remove_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()

@@ -99,7 +99,7 @@ def alive(trial: optuna.Trial, heartbeat_s: float) -> Iterator[None]:
                 storage.set_trial_user_attr(trial_id, BEAT, count)
             except UpdateFinishedTrialError:
                 return
-            except StorageInternalError:  # a database that is away for a moment; the next beat tries again
+            except (StorageInternalError, OSError):  # a database or disk that fails for a moment; the next beat retries
                 continue
 
     thread = threading.Thread(target=beat, name="search heartbeat", daemon=True)

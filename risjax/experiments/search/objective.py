@@ -14,6 +14,7 @@ import optuna
 from optuna.trial import TrialState
 
 from risjax.config import Config, SearchConfig
+from risjax.config.errors import ConfigError
 from risjax.config.io import to_yaml
 from risjax.config.metric import lower_is_better
 from risjax.runs.run_directory import RunDirectory, write_atomically
@@ -82,6 +83,11 @@ class Judge:
         return Verdict(TrialState.COMPLETE, best(self._seen), None)
 
 
+def refusal_text(error: ConfigError) -> str:
+    """Return the reason for pruning a trial whose configuration is refused."""
+    return "invalid configuration: " + "; ".join(f"{problem.path} {problem.text}".strip() for problem in error.problems)
+
+
 def run_trial(config: Config, judge: Judge, directory: RunDirectory, *, train: Train) -> Verdict:
     """Trains one configuration and judges it.
 
@@ -102,6 +108,8 @@ def run_trial(config: Config, judge: Judge, directory: RunDirectory, *, train: T
         return pruned(str(stopped))
     except NonFiniteTraining as error:
         return pruned(f"non-finite training: {error}")
+    except ConfigError as error:
+        return pruned(refusal_text(error))
     except RuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):  # XLA's word for no memory
             raise

@@ -21,7 +21,7 @@ from risjax.runs.run_directory import RunDirectory, write_atomically
 from risjax.train.settings import make_settings, program_key
 from risjax.train.state import StepInfo
 from risjax.train.step import make_step
-from risjax.train.trainer import make_program
+from risjax.train.trainer import Trainer, make_program
 from risjax.train.validation import make_validation
 
 _FETCH_STEPS = 10
@@ -51,11 +51,15 @@ def train_population(
 
     Returns:
         A verdict a member.
+
+    Raises:
+        ConfigError: the scenes or the network cannot be built; nothing was trained.
     """
     # One member's assertion would stop them all: they are watched through their reports instead.
     configs = [apply_overrides(config, {"checks.finite": False}) for config in configs]
     for config, directory in zip(configs, directories, strict=True):
         write_atomically(directory.config_path, to_yaml(config))
+    Trainer(configs[0]).dtypes()
     key = program_key(configs[0])
     program = make_program(key)
     settings = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(make_settings, configs))

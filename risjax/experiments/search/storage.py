@@ -7,6 +7,7 @@ kernel releases ``flock`` with its holder, and whoever takes the lock first cuts
 newline. ``benchmarks/search_storage.py`` compares the storages.
 """
 
+import json
 import os
 import time
 import warnings
@@ -26,6 +27,7 @@ except ImportError:  # Windows
     fcntl = None
 
 
+JOURNAL_NAME = "study.journal"
 _PAUSES_S = (0.2, 0.5, 1.0)
 """Between tries to connect."""
 _MAX_LOST_RACES = 20
@@ -101,6 +103,32 @@ def cut_torn_line(journal: Path) -> int:
         return 0
 
 
+def check_journal(journal: Path) -> None:
+    """Check every line of a journal after cutting off a torn last one; do nothing if there is no journal.
+
+    Raises:
+        StorageError: a line is not a JSON object, so that Optuna would stop at it with a bare decoding error.
+    """
+    if not journal.exists():
+        return
+    with exclusive(journal.with_suffix(".lock")):
+        cut_torn_line(journal)
+        with journal.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not _is_json_object(line):
+                    raise StorageError(
+                        f"{journal}: line {number} is {line.strip()[:40]!r}, expected a JSON object (an operation of "
+                        "Optuna); stop the workers of this search, delete this line and run the same command again"
+                    )
+
+
+def _is_json_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
 def open_storage(url: str | None, folder: Path) -> BaseStorage:
     """The storage behind ``search.storage``.
 
@@ -110,11 +138,12 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         folder: the run's ``search/`` directory.
 
     Raises:
-        StorageError: when it cannot be opened; says what to install or to check.
+        StorageError: it cannot be opened; the message contains what to install, check or repair.
     """
     if url is None:
         folder.mkdir(parents=True, exist_ok=True)
-        journal = folder / "study.journal"
+        journal = folder / JOURNAL_NAME
+        check_journal(journal)
         lock = JournalFileOpenLock(str(journal)) if fcntl is None else JournalLock(journal)
         return JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))  # type: ignore[arg-type]
     try:

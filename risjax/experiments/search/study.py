@@ -1,8 +1,10 @@
 """The search: opens or joins the study, tries configurations until every slot is finished, names the best."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import optuna
+from optuna.storages import BaseStorage
 
 from risjax.config import Config
 from risjax.config.io import differences, from_yaml, to_yaml
@@ -20,6 +22,7 @@ from risjax.runs.terminal import Terminal
 from risjax.train.loop import train as train_for_real
 
 _CONFIG = "config"
+_NAME_FILE = "search/study.json"
 _FREE = (
     "stages",
     "run.directory",
@@ -110,9 +113,10 @@ def open_study(config: Config, directory: RunDirectory) -> optuna.Study:
         SearchError: a study of that name searches something else; the differing settings are named.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = open_storage(config.search.storage, directory.search)
     study = optuna.create_study(
-        storage=open_storage(config.search.storage, directory.search),
-        study_name=config.search.study or directory.path.resolve().name,
+        storage=storage,
+        study_name=_study_name(config, directory, storage),
         direction="minimize" if lower_is_better(config.search.metric) else "maximize",
         sampler=make_sampler(config),
         pruner=make_pruner(config.search),
@@ -129,3 +133,20 @@ def open_study(config: Config, directory: RunDirectory) -> optuna.Study:
             "give this search its own run.directory, or its own search.study in a shared storage"
         )
     return study
+
+
+def _study_name(config: Config, directory: RunDirectory, storage: BaseStorage) -> str:
+    """Return ``search.study``, else the name with which the directory's search began, so that it may be moved.
+
+    The name is kept in ``search/study.json``. Where that file is missing, a journal has the name itself; a new search
+    takes the directory's.
+    """
+    if config.search.study is not None:
+        return config.search.study
+    kept: dict[str, Any] = directory.read_json(_NAME_FILE, {})
+    if kept.get("name"):
+        return kept["name"]
+    in_journal = [study.study_name for study in storage.get_all_studies()] if config.search.storage is None else []
+    name = next(iter(in_journal), directory.path.resolve().name)
+    directory.write_json(_NAME_FILE, {"name": name})
+    return name

@@ -12,9 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 from risjax.config import Config
 from risjax.config.errors import ConfigError
 from risjax.config.secrets import mask
-from risjax.experiments.search.directories import drop_checkpoints, trial_path
+from risjax.experiments.search.directories import drop_checkpoints, new_trial_directory
 from risjax.experiments.search.heartbeat import Watch, alive
-from risjax.experiments.search.objective import Judge, Train, Verdict, pruned, run_trial
+from risjax.experiments.search.objective import Judge, Train, Verdict, pruned, refusal_text, run_trial
 from risjax.experiments.search.population import TrainPopulation, groups
 from risjax.experiments.search.record import TrialRecord, read_records, write_records, write_summary
 from risjax.experiments.search.sampler import suggest
@@ -156,8 +156,7 @@ class Worker:
                 try:
                     configs[index] = trial_config(self.config, member.values)
                 except ConfigError as error:
-                    text = "; ".join(problem.text for problem in error.problems)
-                    self.tell(member, pruned(f"values do not go together: {text}"))
+                    self.tell(member, pruned(refusal_text(error)))
             for group in groups(list(configs.values())):
                 indices = [list(configs)[position] for position in group]
                 members = [team[index] for index in indices]
@@ -187,9 +186,12 @@ class Worker:
                 self.bar.advance(0, **shown, now=value)
 
             judges.append(Judge(search, member.trial, on_report))
-            directories.append(RunDirectory(trial_path(self.directory, number, len(member.slot.attempts) - 1)))
+            directories.append(new_trial_directory(self.directory, number, len(member.slot.attempts) - 1))
         if len(members) > 1:
-            return self.train_population(configs, judges, directories)
+            try:
+                return self.train_population(configs, judges, directories)
+            except ConfigError as error:
+                return [pruned(refusal_text(error))] * len(members)
         return [run_trial(configs[0], judges[0], directories[0], train=self.train)]
 
     def tell(self, member: Member, verdict: Verdict) -> None:

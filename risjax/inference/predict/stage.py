@@ -8,7 +8,6 @@ from: with other measurements or another network under the same names everything
 
 import hashlib
 import io
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,15 @@ from risjax.data.files import MANIFEST, sha256
 from risjax.inference.predict.figures import scene_drawing
 from risjax.inference.predict.localization import Localization, located
 from risjax.inference.predict.model import Model
-from risjax.inference.predict.tables import CSV_NAME, as_arrays, from_arrays, open_tables
+from risjax.inference.predict.tables import (
+    BAD_NAME,
+    CSV_NAME,
+    JSON_NAME,
+    PARQUET_NAME,
+    as_arrays,
+    from_arrays,
+    open_tables,
+)
 from risjax.inference.release import load_params
 from risjax.model import Params
 from risjax.runs.run_directory import RunDirectory, write_atomically
@@ -66,17 +73,41 @@ def predict(config: Config, directory: RunDirectory, terminal: Terminal) -> bool
     state = directory.read_json(STATE_NAME, {})
     if state.get("fingerprint") != mark:
         state = {"fingerprint": mark, "finished": False}
-        shutil.rmtree(directory.path / "predictions", ignore_errors=True)
+        _remove_parts(directory)
         directory.write_json(STATE_NAME, state)
-    if state["finished"] and (directory.path / CSV_NAME).exists():
+    if state["finished"] and _is_whole(directory, state):
         terminal.say("predict: these measurements are done already")
     else:
         state |= {"finished": True, **_run(config, params, path, directory, terminal)}
+        state["bytes"] = {name: (directory.path / name).stat().st_size for name in _outputs(directory)}
         directory.write_json(STATE_NAME, state)
-        shutil.rmtree(directory.path / "predictions", ignore_errors=True)
+        _remove_parts(directory)
     if state["failed"]:
         terminal.warn(f"{state['failed']} of {state['scenes']} scenes could not be used; bad_scenes.csv says why")
     return not state["failed"]
+
+
+def _outputs(directory: RunDirectory) -> list[str]:
+    """Return the tables and drawings that exist, as paths within the run directory."""
+    drawings = directory.figures.glob("scene_*.png")
+    files = [*(directory.path / name for name in (CSV_NAME, BAD_NAME, JSON_NAME, PARQUET_NAME)), *sorted(drawings)]
+    return [file.relative_to(directory.path).as_posix() for file in files if file.is_file()]
+
+
+def _is_whole(directory: RunDirectory, state: dict[str, Any]) -> bool:
+    """Return whether every file that a finished prediction wrote still exists with its size."""
+    files = {directory.path / name: size for name, size in state.get("bytes", {}).items()}
+    if not files:  # (of an earlier version, which recorded no sizes)
+        return all((directory.path / name).exists() for name in (CSV_NAME, BAD_NAME, JSON_NAME))
+    return all(file.is_file() and file.stat().st_size == size for file, size in files.items())
+
+
+def _remove_parts(directory: RunDirectory) -> None:
+    folder = directory.path / "predictions"
+    for part in _part_files(folder):
+        part.unlink()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _run(config: Config, params: Params, path: Path, directory: RunDirectory, terminal: Terminal) -> dict[str, int]:

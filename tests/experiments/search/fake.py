@@ -59,7 +59,9 @@ class FakeTrain:
     ) -> None:
         self.configs.append(config)
         self.epochs_done.append(0)
-        (directory.checkpoints / "weights").write_text("many bytes")
+        weights = directory.checkpoints / "epoch_00001" / "weights"
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        weights.write_text("many bytes")
         kind = self.poison.get(config.model.layers)
         if kind == "raise":
             raise NonFiniteTraining("loss term 'projector': gradient of scenes 3")

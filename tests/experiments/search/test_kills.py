@@ -87,7 +87,7 @@ def test_a_trial_that_keeps_dying_is_given_up(tmp_path):
     for folder in folders:
         with worker(tmp_path, 5.0, **settings) as process:
             go(process)
-            wait_until((tmp_path / "search" / "trials" / folder / "checkpoints" / "weights").exists)
+            wait_until((tmp_path / "search" / "trials" / folder / "checkpoints" / "epoch_00001" / "weights").exists)
             process.send_signal(signal.SIGKILL)
     search(make_config(**settings), RunDirectory(tmp_path), QUIET, train=FakeTrain())
     rows = records(tmp_path)

@@ -49,6 +49,17 @@ def test_a_study_with_a_torn_last_line_goes_on(tmp_path):
     assert all(json.loads(line) for line in journal.read_text().splitlines())
 
 
+@pytest.mark.parametrize("line", ["", "{torn", "[]"])
+def test_a_damaged_line_of_the_journal_is_named_with_the_remedy(tmp_path, line):
+    config, directory = make_config(trials=2), RunDirectory(tmp_path)
+    search(config, directory, Terminal(quiet=True), train=FakeTrain())
+    journal = directory.search / "study.journal"
+    first, *rest = journal.read_text().splitlines()
+    journal.write_text("\n".join([first, line, *rest]) + "\n")
+    with pytest.raises(StorageError, match=r"study\.journal: line 2 is .*delete this line and run the same command"):
+        search(config, directory, Terminal(quiet=True), train=FakeTrain())
+
+
 _HOLD_THE_LOCK = """
 import sys, time
 from pathlib import Path

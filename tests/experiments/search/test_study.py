@@ -6,9 +6,10 @@ import optuna
 import pytest
 
 from risjax.config import Config, Distribution
-from risjax.config.io import load_config
+from risjax.config.errors import ConfigError, Problem
+from risjax.config.io import apply_overrides, load_config
 from risjax.experiments.search import SearchError, SearchOutcome, search
-from risjax.runs.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory, RunDirectoryError
 from risjax.runs.terminal import Terminal
 from tests.experiments.search.fake import FakeTrain, make_config, metric_of
 
@@ -137,9 +138,85 @@ def test_losers_lose_their_checkpoints_and_keep_their_logs(tmp_path):
     outcome = run(make_config(), tmp_path)
     for record in outcome.trials:
         path = tmp_path / "search" / "trials" / f"{record.number:04d}"
-        assert (path / "checkpoints" / "weights").exists() == record.is_best
+        assert (path / "checkpoints" / "epoch_00001").exists() == record.is_best
         assert (path / "log.jsonl").exists()
         assert (path / "config.yaml").exists()
+
+
+def test_files_of_others_in_a_trials_directory_are_left_alone(tmp_path):
+    notes = tmp_path / "search" / "trials" / "0000" / "checkpoints" / "notes.txt"
+    notes.parent.mkdir(parents=True)
+    notes.write_text("mine")
+    (notes.parent.parent / "figures").mkdir()
+    (notes.parent.parent / "figures" / "loss.png").write_text("mine")
+    run(make_config(), tmp_path)
+    assert notes.exists()
+    assert (notes.parent.parent / "figures" / "loss.png").exists()
+    assert not (notes.parent / "epoch_00001").exists()
+
+
+@pytest.mark.parametrize("kept_name", [True, False], ids=["with study.json", "of an earlier version"])
+def test_a_moved_directory_continues_its_study(tmp_path, kept_name):
+    whole = run(make_config(trials=6), tmp_path / "whole")
+    run(make_config(trials=4), tmp_path / "before")
+    if not kept_name:
+        (tmp_path / "before" / "search" / "study.json").unlink()
+    (tmp_path / "before").rename(tmp_path / "after")
+    train = FakeTrain()
+    outcome = run(make_config(trials=6), tmp_path / "after", train)
+    assert len(train.configs) == 2, "four trials were finished before"
+    assert outline(outcome) == outline(whole)
+
+
+def test_a_moved_directory_continues_its_study_in_a_database(tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db"
+    run(make_config(trials=4, storage=url), tmp_path / "before")
+    (tmp_path / "before").rename(tmp_path / "after")
+    train = FakeTrain()
+    assert len(run(make_config(trials=6, storage=url), tmp_path / "after", train).trials) == 6
+    assert len(train.configs) == 2
+
+
+def test_a_deleted_study_is_refused_before_its_trials_are_overwritten(tmp_path):
+    run(make_config(trials=2), tmp_path)
+    (tmp_path / "search" / "study.journal").unlink()
+    with pytest.raises(RunDirectoryError, match=r"trials/0000 holds a trial that the study does not contain"):
+        run(make_config(trials=2), tmp_path)
+
+
+PATCHES = {"model.patch": Distribution(choice=(2, 5)), "physics.array.num_horizontal": Distribution(choice=(10, 12))}
+
+
+def test_a_surface_and_a_patch_that_do_not_fit_prune_the_trial_with_the_reason(tmp_path):
+    config = make_config(trials=8, space=PATCHES)
+    config = apply_overrides(config, {"physics.array.num_vertical": 10})
+    outcome = run(config, tmp_path)
+    misfits = [r for r in outcome.trials if tuple(r.params.values()) == (5, 12)]
+    assert misfits
+    assert all(r.state == "pruned" and "expected a divisor of both sides" in (r.reason or "") for r in misfits)
+    assert all(r.value is not None or r in misfits for r in outcome.trials)
+
+
+def test_a_patch_that_fits_no_trial_is_refused_before_the_first(tmp_path):
+    train = FakeTrain()
+    space = {"model.patch": Distribution(choice=(2, 5))}
+    with pytest.raises(ConfigError, match=r"search\.space\.model\.patch"):
+        run(make_config(space=space), tmp_path, train)
+    assert train.configs == []
+
+
+def test_a_training_that_cannot_be_built_is_pruned_with_its_reason(tmp_path):
+    def train(config, directory, terminal, *, on_epoch):
+        if config.model.layers == 2:
+            raise ConfigError([Problem("physics.codebook.path", "", "holds codes of another shape")])
+        FakeTrain()(config, directory, terminal, on_epoch=on_epoch)
+
+    outcome = search(make_config(trials=8, space=LAYERS), RunDirectory(tmp_path), Terminal(quiet=True), train=train)
+    bad = [record for record in outcome.trials if record.params["model.layers"] == 2]
+    assert bad
+    assert {(r.state, r.reason) for r in bad} == {
+        ("pruned", "invalid configuration: physics.codebook.path holds codes of another shape")
+    }
 
 
 def test_another_configuration_does_not_join_the_study(tmp_path):

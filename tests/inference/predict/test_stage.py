@@ -119,6 +119,31 @@ def test_new_measurements_under_an_old_name_are_not_taken_for_done(
     assert len(read_csv(Path("runs/mine/sources.csv"))) == len(before.splitlines()) - 1
 
 
+def test_deleted_and_truncated_outputs_are_written_again(work: Path) -> None:
+    assert run("predict.figures=[1]") == 0
+    folder = Path("runs/mine")
+    names = ["sources.csv", "sources.json", "bad_scenes.csv", "figures/scene_000001.png"]
+    names += ["sources.parquet"] if (folder / "sources.parquet").exists() else []
+    contents = {name: (folder / name).read_bytes() for name in names}
+    for name, content in contents.items():
+        (folder / name).unlink()
+        assert run("predict.figures=[1]") == 0
+        assert (folder / name).stat().st_size == len(content), name
+        (folder / name).write_bytes(content[:10])
+        assert run("predict.figures=[1]") == 0
+        assert (folder / name).stat().st_size == len(content), name
+    assert (folder / "sources.csv").read_bytes() == contents["sources.csv"]
+
+
+def test_a_damaged_state_is_named_with_the_remedy(work: Path, capsys: pytest.CaptureFixture) -> None:
+    assert run() == 0
+    Path("runs/mine/predict.json").write_text('{"fingerprint": "0a')
+    assert run() == 2
+    assert "runs/mine/predict.json is not valid JSON" in capsys.readouterr().err
+    Path("runs/mine/predict.json").unlink()
+    assert run() == 0
+
+
 def test_a_directory_of_shards_limit_and_figures(work: Path, setting: Setting, capsys: pytest.CaptureFixture) -> None:
     settings = SimulateConfig(scenes=130, shard_scenes=128)
     write_scenes(work / "shards", setting.config.physics, 0, settings, Terminal(quiet=True))
@@ -201,7 +226,7 @@ def test_a_killed_run_ends_with_the_same_files(work: Path, monkeypatch: pytest.M
         done.append(parts[0].first)
 
     monkeypatch.setattr(stage_module, "_write_part", watch)
-    monkeypatch.setattr(stage_module.shutil, "rmtree", lambda *_, **__: None)
+    monkeypatch.setattr(stage_module, "_remove_parts", lambda *_: None)
     assert run("run.directory=killed") == 0
     assert done == [4, 8], "what was done is not done again"
     assert Path("killed/predictions/part-000000.npz").stat().st_mtime_ns == begun
