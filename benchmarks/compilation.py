@@ -57,13 +57,12 @@ def probe(root: Path, case: str, folder: Path, environment: dict[str, str]) -> S
 
 def without_cache() -> dict[str, str]:
     """Environment of a process that neither reads nor writes compiled programs."""
-    return {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+    return {"JAX_ENABLE_COMPILATION_CACHE": "false", "RISJAX_CACHE_DIR": "off"}
 
 
 def with_cache(folder: Path) -> dict[str, str]:
     """Environment of a process that keeps its compiled programs in a folder, small ones too."""
     return {
-        "RISJAX_CACHE_DIR": str(folder),
         "JAX_COMPILATION_CACHE_DIR": str(folder),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
