@@ -32,7 +32,7 @@ from risjax.train.records import (
     health_of,
     step_record,
 )
-from risjax.train.settings import LOG_INTERVAL_STEPS, total_steps
+from risjax.train.settings import log_intervals, total_steps
 from risjax.train.state import StepInfo, TrainState
 from risjax.train.trainer import Trainer
 from risjax.train.validation import make_validation
@@ -166,15 +166,14 @@ def _run_epoch(
 ) -> tuple[TrainState, dict[str, Any]]:
     """One epoch; its health is the mean of its steps' reports."""
     records: list[dict[str, Any]] = []
-    pending, started = [], time.perf_counter()
-    before = state if trainer.config.debug.locate_nonfinite else None
-    for _ in range(trainer.config.train.steps_per_epoch):
+    for interval in log_intervals(trainer.config.train.steps_per_epoch):
+        pending, started = [], time.perf_counter()
+        before = state if trainer.config.debug.locate_nonfinite else None
         try:
-            with jax.transfer_guard("disallow"):
-                state, info = trainer.advance(state)
-            pending.append(info)
-            if len(pending) < LOG_INTERVAL_STEPS and len(records) + len(pending) < trainer.config.train.steps_per_epoch:
-                continue
+            for _ in interval:
+                with jax.transfer_guard("disallow"):
+                    state, info = trainer.advance(state)
+                pending.append(info)
             wait_for_checks()
         except AssertionError as error:  # chex's value assertions
             drop_checks()
@@ -192,8 +191,6 @@ def _run_epoch(
             reason = f"{int(infos[-1].skipped_in_a_row)} steps in a row had a gradient that is not finite"
             raise NonFiniteTraining(_explain(trainer, before, state, pending, reason))
         progress.advance(len(infos), loss=f"{records[-1]['loss']:.3f}")
-        pending, started = [], time.perf_counter()
-        before = state if before is not None else None
     return state, health_of(records)
 
 

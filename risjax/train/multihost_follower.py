@@ -16,8 +16,8 @@ from risjax.config import Config
 from risjax.config.io import from_yaml, to_yaml
 from risjax.runs.multihost import receive, send, several
 from risjax.train.mesh import make_mesh, one_copy, replicate
-from risjax.train.settings import LOG_INTERVAL_STEPS
-from risjax.train.state import TrainState
+from risjax.train.settings import log_intervals
+from risjax.train.state import StepInfo, TrainState
 from risjax.train.trainer import Trainer
 
 Tree = TypeVar("Tree")
@@ -55,16 +55,16 @@ def _train_along(config: Config, done: int) -> None:
 
 def _epoch(trainer: Trainer, state: TrainState) -> TrainState:
     """An epoch's steps, up to the one that stops the leader too."""
-    steps = trainer.config.train.steps_per_epoch
-    for number in range(1, steps + 1):
+    infos: list[StepInfo] = []
+    for interval in log_intervals(trainer.config.train.steps_per_epoch):
         try:
-            state, info = trainer.advance(state)
-            if number % LOG_INTERVAL_STEPS and number < steps:
-                continue
+            for _ in interval:
+                state, info = trainer.advance(state)
+                infos.append(info)
             wait_for_checks()
         except AssertionError:
             drop_checks()
             break
-        if jax.device_get(info.skipped_in_a_row) >= trainer.config.train.max_consecutive_skips:
+        if jax.device_get(infos[-1].skipped_in_a_row) >= trainer.config.train.max_consecutive_skips:
             break
     return state

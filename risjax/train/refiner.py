@@ -25,7 +25,7 @@ from risjax.runs.terminal import Terminal
 from risjax.spectral.grid import grid_axes, make_grid, to_cosines
 from risjax.train.health import NonFiniteTraining
 from risjax.train.loop import load_best
-from risjax.train.settings import LOG_INTERVAL_STEPS, make_settings
+from risjax.train.settings import LOG_INTERVAL_STEPS, log_intervals, make_settings
 from risjax.types import Scene
 
 _WEIGHT_DECAY = 1e-4
@@ -105,17 +105,16 @@ def fit_refiner(config: Config, network: Params, terminal: Terminal) -> tuple[di
     start = jax.jit(refiner.init)(purpose_key(config.run.seed, Purpose.REFINER_INIT))
     state, losses = (start, jax.jit(optimizer.init)(start), make_loss_scale(config.precision)), []
     with terminal.progress("refiner", settings.steps) as bar:
-        for first in range(0, settings.steps, LOG_INTERVAL_STEPS):
-            last = min(first + LOG_INTERVAL_STEPS, settings.steps)
+        for interval in log_intervals(settings.steps):
             try:
-                for index in range(first, last):
+                for index in interval:
                     state, value = run(state, network, jnp.asarray(index))
                     losses.append(value)
                 wait_for_checks()
             except AssertionError as error:  # chex's value assertions
                 drop_checks()
                 raise NonFiniteTraining(
-                    f"the refiner's training stopped in steps {first} to {last}: {error}"
+                    f"the refiner's training stopped in steps {interval.start} to {interval.stop}: {error}"
                 ) from error
-            bar.advance(last - first, loss=f"{float(losses[-1]):.3f}")
+            bar.advance(len(interval), loss=f"{float(losses[-1]):.3f}")
     return state[0], np.asarray(jax.device_get(losses))

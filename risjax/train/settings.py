@@ -4,6 +4,7 @@ Compiling a step takes longer than many of its runs, and a search trains many co
 continuous settings only. Those are arguments of the program; everything else is part of it.
 """
 
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import jax
@@ -24,6 +25,12 @@ from risjax.loss import LossSettings, loss_settings
 
 LOG_INTERVAL_STEPS = 10
 """Steps between visits of the host: reports are fetched, assertions waited for, lines written."""
+
+
+def log_intervals(num_steps: int) -> Iterator[range]:
+    """Return the steps from 0 to ``num_steps`` in runs of `LOG_INTERVAL_STEPS`, after each of which the host visits."""
+    for first in range(0, num_steps, LOG_INTERVAL_STEPS):
+        yield range(first, min(first + LOG_INTERVAL_STEPS, num_steps))
 
 
 class Settings(NamedTuple):

@@ -14,7 +14,6 @@ from risjax.config.errors import ConfigError
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from risjax.train import CheckpointError, Checkpoints, NonFiniteTraining, Trainer, load_best, train
-from risjax.train import loop as loop_module
 from risjax.types import Scene
 from tests.runs.terminal.screen import Shown
 from tests.runs.terminal.test_terminal import Tty
@@ -126,7 +125,7 @@ def test_a_finished_training_is_not_repeated(tmp_path):
 def test_skipping_for_ever_stops_the_run_and_names_term_and_scene(tmp_path, monkeypatch):
     config = tiny_config(checks__finite=False, train__max_consecutive_skips=3)
     spoil_draws(monkeypatch)
-    monkeypatch.setattr(loop_module, "LOG_INTERVAL_STEPS", 3)
+    monkeypatch.setattr("risjax.train.settings.LOG_INTERVAL_STEPS", 3)
     with pytest.raises(
         NonFiniteTraining, match=r"(?s)3 steps in a row.*labels\.factor of scenes 2.*'covariance'.*scenes 2"
     ):

@@ -18,14 +18,11 @@ from risjax.config import Config
 from risjax.config.io import apply_overrides, to_yaml
 from risjax.experiments.search.objective import Judge, Verdict, pruned
 from risjax.runs.run_directory import RunDirectory, write_atomically
-from risjax.train.settings import make_settings, program_key
+from risjax.train.settings import log_intervals, make_settings, program_key
 from risjax.train.state import StepInfo
 from risjax.train.step import make_step
 from risjax.train.trainer import Trainer, make_program
 from risjax.train.validation import make_validation
-
-_FETCH_STEPS = 10
-"""Steps between visits of the host, as in the training of one."""
 
 TrainPopulation = Callable[[Sequence[Config], Sequence[Judge], Sequence[RunDirectory]], list[Verdict]]
 
@@ -74,11 +71,14 @@ def train_population(
 
     for epoch in range(1, configs[0].train.epochs + 1):
         infos: list[StepInfo] = []
-        for number in range(configs[0].train.steps_per_epoch):
-            # All members have tried the same number of steps, so they are at the same batch of the stream.
-            states, info = step(states, program.draw(first, states.step[0]), settings)
-            infos.append(jax.device_get(info) if number % _FETCH_STEPS == 0 else info)
-        health: StepInfo = jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(infos))
+        for interval in log_intervals(configs[0].train.steps_per_epoch):
+            pending: list[StepInfo] = []
+            for _ in interval:
+                # All members have tried the same number of steps, so they are at the same batch of the stream.
+                states, info = step(states, program.draw(first, states.step[0]), settings)
+                pending.append(info)
+            infos += jax.device_get(pending)
+        health: StepInfo = jax.tree.map(lambda *leaves: np.stack(leaves), *infos)
         for member in living():
             verdicts[member] = _nonfinite_reason(
                 jax.tree.map(lambda leaf, m=member: leaf[:, m], health), configs[member]
