@@ -30,7 +30,7 @@ from risjax.config.weights import find_weights, no_weights_text
 from risjax.experiments.evaluate import Compiled, as_estimates, load_scenes, read_estimates, run_methods
 from risjax.inference.release import load_params
 from risjax.inference.release.load import trained_config
-from risjax.metrics import summarise
+from risjax.metrics.summary import summarise
 from risjax.report.drawing import Drawing
 from risjax.report.style import series_look, tidy
 from risjax.runs.run_directory import RunDirectory

@@ -30,7 +30,7 @@ from risjax.experiments.search import TrialRecord, search
 from risjax.experiments.search.directories import trial_path
 from risjax.experiments.search.space import trial_config
 from risjax.keys import Purpose
-from risjax.metrics import gospa
+from risjax.metrics.detection import gospa
 from risjax.pipeline import make_pipeline
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal

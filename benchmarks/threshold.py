@@ -24,7 +24,7 @@ from risjax.data.stream import scene_batch
 from risjax.experiments.evaluate.methods import LEARNED, Batch, make_method
 from risjax.inference.release import load_params
 from risjax.keys import Purpose
-from risjax.metrics import quick
+from risjax.metrics.quick import quick
 from risjax.runs.run_directory import RunDirectory
 from risjax.types import Estimates, Sources
 

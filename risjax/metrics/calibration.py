@@ -43,7 +43,7 @@ def draw_calibration_error(
         probability: of every candidate of every scene.
         happened: whether it matched a source.
         counted: which entries are candidates.
-        weights: of `risjax.metrics.scene_weights`.
+        weights: of `risjax.metrics.bootstrap.scene_weights`.
     """
     scene, slot = np.nonzero(counted)
     claimed, right = probability[scene, slot].astype(np.float64), happened[scene, slot]

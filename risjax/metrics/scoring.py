@@ -3,7 +3,7 @@
 ============================ =========================================================================
 metric                       definition
 ============================ =========================================================================
-precision_*, recall_*, f1_*  over all scenes together; a hit is a pair of `risjax.metrics.match`, gated in
+precision_*, recall_*, f1_*  over all scenes together; a hit is a pair of `risjax.metrics.matching.match`, gated in
                              azimuth, elevation and range (``_3d``) or in the angles alone (``_angle``)
 gospa_m                      mean over scenes of the GOSPA distance, metres
 gospa_localisation, _missed, mean over scenes of its three parts, metres^p

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from risjax.config import ToleranceConfig
+from risjax.metrics.detection import gospa
+from risjax.metrics.matching import cartesian, match
 from risjax.report.drawing import Drawing
 from risjax.report.figures.scene import Points, scene_view
-from risjax.report.matching import angle_pairs, cartesian, gospa_m
 from risjax.report.methods import is_learned, is_reference, makes_errors, principal
 from risjax.report.reading import Run
 from risjax.report.words import method_name, number
@@ -75,15 +77,13 @@ def matched_errors(run: Run, source: str) -> tuple[dict[str, dict[str, np.ndarra
     scenes = read_scenes(run.estimates, source)
     if scenes is None:
         return {}, 0
-    gate = _gate(run)
     errors = {}
     for method in filter(makes_errors, scenes.estimates):
-        pairs = []
-        for index in range(len(scenes.position)):
-            true, estimated = scenes.truth(index), scenes.claimed(method, index).position
-            pairs += [(true[i], estimated[j]) for i, j in angle_pairs(true, estimated, **gate)]
-        if pairs:
-            true, estimated = (np.array(side, float) for side in zip(*pairs, strict=True))
+        position, active, _ = scenes.estimates[method]
+        matches = match(position, active, scenes.position, scenes.active, _tolerance(run), gate_range=False)
+        sides = scenes.position[matches.matched], matches.gather(position)[matches.matched]
+        true, estimated = (side.astype(float) for side in sides)
+        if len(true):
             difference = np.abs(estimated - true)
             errors[method] = {
                 "azimuth_deg": np.degrees(difference[:, 0]),
@@ -107,14 +107,11 @@ def example_scenes(run: Run, source: str) -> list[Drawing]:
     assert judged is not None
     others = [method for method in scenes.estimates if method != judged and not is_reference(method)]
     shown = [judged, *sorted(others, key=is_learned)][:_MOST_METHODS]
-    cutoff = run.setting("evaluate.tolerance.gospa_cutoff_m", 2.0)
-    order = run.setting("evaluate.tolerance.gospa_order", 2.0)
+    position, active, _ = scenes.estimates[judged]
+    distance_m = gospa(position, active, scenes.position, scenes.active, _tolerance(run)).distance_m
     count = scenes.active.sum(1)
     candidates = np.flatnonzero(count).tolist()
-    values = {
-        scene: gospa_m(scenes.truth(scene), scenes.claimed(judged, scene).position, cutoff_m=cutoff, order=order)
-        for scene in candidates
-    }
+    values = {scene: float(distance_m[scene]) for scene in candidates}
     ranked = sorted(values, key=lambda scene: (round(values[scene], 3), -count[scene]))
     usual = math.ceil(np.median(count[candidates]))
     best = next(scene for scene in ranked if count[scene] >= usual)
@@ -167,8 +164,8 @@ def _field_of_view(run: Run, scenes: Scenes) -> tuple[tuple[float, float], tuple
     return bounds[0], bounds[1]
 
 
-def _gate(run: Run) -> dict[str, float]:
-    return {name: run.setting(f"evaluate.tolerance.{name}", 5.0) for name in ("azimuth_deg", "elevation_deg")}
+def _tolerance(run: Run) -> ToleranceConfig:
+    return ToleranceConfig.model_validate(run.setting("evaluate.tolerance", {}))
 
 
 def _is_positions(fields: dict[str, np.ndarray]) -> bool:

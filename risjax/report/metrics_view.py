@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf\b")
-_LOWER = ("gospa", "nmse", "rmse", "error", "median_abs", "missed", "false", "localisation", "ece", "seconds")
 
 
 class Interval(NamedTuple):
@@ -108,11 +107,6 @@ def read_sources(metrics: Mapping[str, Any], note: Callable[[str], None]) -> lis
         else:
             note(f"metrics.json: source {name!r} has no 'methods' and is left out.")
     return found
-
-
-def lower_is_better(metric: str) -> bool:
-    """Whether a smaller value of a metric is the better one, by its name."""
-    return metric.startswith(_LOWER)
 
 
 def parse_slice(key: str) -> Slice:

@@ -3,8 +3,9 @@
 import math
 from typing import NamedTuple
 
+from risjax.config.metric import lower_is_better
 from risjax.report.methods import is_learned, is_reference, principal, told
-from risjax.report.metrics_view import Interval, SourceMetrics, lower_is_better
+from risjax.report.metrics_view import Interval, SourceMetrics
 from risjax.report.words import bracket, capitalised, method_name, metric_phrase, number
 
 JUDGED = ("f1_3d", "f1_angle", "gospa_m")

@@ -2,7 +2,8 @@
 
 import math
 
-from risjax.report.metrics_view import Interval, Slice, lower_is_better
+from risjax.config.metric import lower_is_better
+from risjax.report.metrics_view import Interval, Slice
 
 NOTHING = "\N{EN DASH}"
 """Stands where there is no value."""
@@ -116,17 +117,6 @@ def bracket(interval: Interval, *, sign: bool = False) -> str:
 def arrow(metric: str) -> str:
     """Which way is better."""
     return "↓" if lower_is_better(metric) else "↑"
-
-
-def duration(seconds: float) -> str:
-    """``48 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 1:
-        return f"{rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{minutes} min {rest} s" if hours == 0 else f"{hours} h {minutes} min"
 
 
 def capitalised(text: str) -> str:

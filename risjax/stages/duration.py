@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from risjax.config.root import Config
 from risjax.runs import multihost
 from risjax.runs.run_directory import RunDirectory
-from risjax.runs.terminal import Terminal, duration_text
+from risjax.runs.terminal import Terminal
+from risjax.runs.words import duration_text
 
 _LONG_RUN_SCENES = 200_000
 """Training scenes ahead from which on it is worth measuring how long they will take (seconds of compilation)."""

@@ -12,7 +12,8 @@ from risjax.runs.environment import peak_memory_bytes
 from risjax.runs.faults import file_fault
 from risjax.runs.open_run import open_run_directory
 from risjax.runs.run_directory import RunDirectory, RunDirectoryBusy
-from risjax.runs.terminal import Terminal, duration_text
+from risjax.runs.terminal import Terminal
+from risjax.runs.words import duration_text
 from risjax.stages.duration import announce_duration
 from risjax.stages.summary import summarise_run
 from risjax.stages.table import READ_LATER, STAGES, StageError

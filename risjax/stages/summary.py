@@ -5,7 +5,7 @@ from typing import Any
 
 from risjax.config.root import Config
 from risjax.runs.run_directory import RunDirectory
-from risjax.runs.terminal import value_text
+from risjax.runs.words import value_text
 
 _FILES = (
     ("sources.csv", "the sources found, a line each"),

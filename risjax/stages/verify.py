@@ -11,7 +11,8 @@ from typing import Any
 
 from risjax.config.root import Config
 from risjax.runs.run_directory import RunDirectory
-from risjax.runs.terminal import Terminal, value_text
+from risjax.runs.terminal import Terminal
+from risjax.runs.words import value_text
 
 FULL_PRECISION = frozenset({"float32", "float64", "complex64", "complex128"})
 """What a floating-point leaf may be behind the loss's door."""

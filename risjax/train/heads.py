@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float
 from risjax.config import Config
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose, purpose_key
-from risjax.metrics import expected_calibration_error
+from risjax.metrics.calibration import expected_calibration_error
 from risjax.model import Params
 from risjax.model.posterior import Posterior
 from risjax.runs.terminal import Terminal

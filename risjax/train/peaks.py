@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from risjax.config import Config, ToleranceConfig
 from risjax.loss.posterior import existence_loss
-from risjax.metrics import match
+from risjax.metrics.matching import match
 from risjax.model import Params
 from risjax.pipeline import make_peak_posterior, make_pipeline
 from risjax.runs.terminal import Terminal

@@ -20,7 +20,7 @@ from risjax.detection.candidate_features import Evidence
 from risjax.detection.decision import range_posterior
 from risjax.detection.posterior_decision import judged_by_posterior
 from risjax.loss.posterior import PosteriorLoss, existence_loss, range_loss
-from risjax.metrics import match
+from risjax.metrics.matching import match
 from risjax.model import Params
 from risjax.model.posterior import Posterior
 from risjax.pipeline import PEAKS, POSTERIOR, make_pipeline, make_posterior

@@ -13,7 +13,7 @@ from risjax.covariance import CovarianceSettings
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
 from risjax.loss import covariance_nmse
-from risjax.metrics import quick
+from risjax.metrics.quick import quick
 from risjax.model import Params
 from risjax.pipeline import make_pipeline
 from risjax.train.settings import make_settings

@@ -10,7 +10,7 @@ from risjax.config.io import load_config
 from risjax.data.stream import scene_batch
 from risjax.estimators import localise_greedy, localise_mvdr, make_grid
 from risjax.keys import Purpose
-from risjax.metrics import quick
+from risjax.metrics.quick import quick
 from risjax.types import Estimates, LowRankCovariance, Scene
 
 ESTIMATOR = EstimatorConfig()

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from risjax.config import ToleranceConfig
-from risjax.metrics import gospa, match, quick
+from risjax.metrics.detection import gospa
+from risjax.metrics.matching import match
+from risjax.metrics.quick import quick
 from risjax.types import Estimates, Sources
 
 TOLERANCE = ToleranceConfig()

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from risjax.config import ToleranceConfig
-from risjax.metrics import expected_calibration_error, quick, scene_weights, summarise
-from risjax.metrics.bootstrap import Ratio, difference, draw_medians, draw_ratios
+from risjax.metrics.bootstrap import Ratio, difference, draw_medians, draw_ratios, scene_weights
 from risjax.metrics.breakdowns import closest_pair_deg, near_far_ratio_db, scene_breakdowns
+from risjax.metrics.calibration import expected_calibration_error
+from risjax.metrics.quick import quick
+from risjax.metrics.summary import summarise
 from risjax.types import Estimates, Sources
 
 TOLERANCE = ToleranceConfig()

@@ -7,7 +7,7 @@ import numpy as np
 
 from risjax.config import ToleranceConfig
 from risjax.config.io import load_config, to_yaml
-from risjax.metrics import summarise
+from risjax.metrics.summary import summarise
 from risjax.runs.run_directory import RunDirectory
 from risjax.types import Estimates, Sources
 

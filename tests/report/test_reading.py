@@ -1,4 +1,4 @@
-"""Runs that are unfinished or damaged still get a report that says so; the pictures' matching equals the metrics'."""
+"""Runs that are unfinished or damaged still get a report that says so."""
 
 import json
 import shutil
@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from risjax.config import ToleranceConfig
-from risjax.metrics import gospa, match
+from risjax.metrics.matching import match, pairwise_errors
 from risjax.report import read_run, write_report
-from risjax.report.matching import angle_pairs, gospa_m
+from risjax.report.examples import matched_errors
 from risjax.report.metrics_view import Interval, SourceMetrics
+from risjax.report.reading import Run
 from risjax.report.sections import make_sections
 from risjax.report.verdict import verdicts
 from risjax.runs.environment import installed_environment
@@ -130,19 +131,23 @@ def test_verdicts_judge_the_whole_pipeline_and_put_references_last() -> None:
     assert found[-1].is_reference
 
 
-def test_pictures_match_as_the_metrics_do() -> None:
+def test_errors_in_figures_are_those_of_the_matched_pairs(tmp_path: Path) -> None:
     generator = np.random.default_rng(3)
     truth, snr_db = draw_truth(generator, 40)
     estimates = draw_estimates(generator, truth, snr_db, "sample_mvdr")
-    tolerance = ToleranceConfig()
-    arguments = (estimates.position, estimates.active, truth.position, truth.active, tolerance)
-    matched = match(*arguments, gate_range=False).matched.sum(1)
-    distance = gospa(*arguments).distance_m
-    for scene in range(40):
-        true = truth.position[scene][truth.active[scene]]
-        estimated = estimates.position[scene][estimates.active[scene]]
-        assert len(angle_pairs(true, estimated)) == matched[scene]
-        assert gospa_m(true, estimated) == pytest.approx(distance[scene], abs=1e-9)
+    stored = {"truth": truth, "sample_mvdr": estimates}
+    arrays = {f"s/{name}/{key}": getattr(it, key) for name, it in stored.items() for key in ("position", "active")}
+    gate = ToleranceConfig(azimuth_deg=2.0)
+    run = Run(tmp_path, config={"evaluate": {"tolerance": {"azimuth_deg": 2.0}}}, estimates=arrays)
+    errors, num_sources = matched_errors(run, "s")
+    partner = match(*estimates[:1], estimates.active, truth.position, truth.active, gate, gate_range=False).estimate
+    scene, source = np.nonzero(partner >= 0)
+    expected = np.abs(pairwise_errors(estimates.position, truth.position)[scene, source, partner[scene, source]])
+    assert num_sources == truth.active.sum()
+    assert 0 < len(scene) < num_sources
+    found = errors["sample_mvdr"]
+    np.testing.assert_allclose(np.radians(found["azimuth_deg"]), expected[:, 0], atol=1e-6)
+    np.testing.assert_allclose(found["range_m"], expected[:, 2], atol=1e-6)
 
 
 def test_versions_come_from_the_run_where_it_recorded_them(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from risjax.config import ToleranceConfig
 from risjax.experiments.ablate.variants import Variant
 from risjax.experiments.evaluate import EvaluationScenes, as_estimates, per_scene_metrics
-from risjax.metrics import draw_ratios, score
-from risjax.metrics.bootstrap import Drawn
+from risjax.metrics.bootstrap import Drawn, draw_ratios
+from risjax.metrics.scoring import score
 from risjax.metrics.seeds import over_seeds, paired_over_seeds
 from risjax.runs.run_directory import RunDirectory
 
@@ -59,7 +59,7 @@ def compare_variants(
         variants: in order, the one to compare with first.
         measured: of each, a training a seed; None where it was not finite.
         scenes: what all were measured on.
-        weights: of the resampled scenes, of `risjax.metrics.scene_weights`.
+        weights: of the resampled scenes, of `risjax.metrics.bootstrap.scene_weights`.
         tolerance: gates and GOSPA's constants.
 
     Returns:

@@ -14,7 +14,7 @@ from risjax.experiments.ablate.results import Measured, compare_variants, csv_te
 from risjax.experiments.ablate.tables import make_tables
 from risjax.experiments.ablate.variants import Variant, read_variants, source_of, training_path
 from risjax.experiments.evaluate import Compiled, EvaluationScenes, load_scenes, read_estimates, run_methods
-from risjax.metrics import scene_weights
+from risjax.metrics.bootstrap import scene_weights
 from risjax.model import Params
 from risjax.pipeline import HEADS
 from risjax.runs.run_directory import RunDirectory, write_atomically

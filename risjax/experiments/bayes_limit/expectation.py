@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float
 from risjax.config import ToleranceConfig
 from risjax.experiments.bayes_limit.subspace import Overlaps
 from risjax.experiments.bayes_limit.tables import BOUNDS, DECISIONS, OVERLAP
-from risjax.metrics import Ratio, draw_ratios, score
-from risjax.metrics.bootstrap import Drawn, difference
+from risjax.metrics.bootstrap import Drawn, Ratio, difference, draw_ratios
+from risjax.metrics.scoring import score
 from risjax.types import Estimates, Sources
 
 METRICS = tuple(DECISIONS.values())

@@ -24,7 +24,8 @@ from risjax.experiments.bayes_limit.subspace import overlaps
 from risjax.experiments.bayes_limit.tables import DECISIONS, make_tables
 from risjax.experiments.evaluate import EvaluationScenes, load_scenes, stored_estimates, stored_fits
 from risjax.keys import Purpose, purpose_key
-from risjax.metrics import scene_weights, summarise
+from risjax.metrics.bootstrap import scene_weights
+from risjax.metrics.summary import summarise
 from risjax.runs.run_directory import RunDirectory, write_atomically
 from risjax.runs.terminal import Terminal
 from risjax.types import Estimates, Observation, Sources
@@ -41,7 +42,7 @@ def limit(config: Config, directory: RunDirectory, terminal: Terminal) -> dict[s
     """Samples the posterior of the evaluation's first source of scenes, decides by it, and compares.
 
     Returns:
-        What ``limit.json`` holds: `risjax.metrics.summarise` of the evaluation's methods and the decisions on the same
+        What ``limit.json`` holds: `risjax.metrics.summary.summarise` of the evaluation's methods and the decisions on the same
         scenes, ``expected`` (`risjax.experiments.bayes_limit.expectation.expectations`) and ``convergence``.
 
     Raises:

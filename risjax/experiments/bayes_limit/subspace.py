@@ -19,7 +19,7 @@ from risjax.config import PhysicsConfig
 from risjax.covariance import factor_of_sources
 from risjax.experiments.bayes_limit.tables import BOUNDS, OVERLAP
 from risjax.linalg import safe_eigh
-from risjax.metrics import Ratio
+from risjax.metrics.bootstrap import Ratio
 from risjax.physics.scene import sources_steering
 from risjax.types import Geometry, Sources
 

@@ -10,7 +10,7 @@ from risjax.config import Config
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
 from risjax.loss import covariance_nmse
-from risjax.metrics import summarise
+from risjax.metrics.summary import summarise
 from risjax.pipeline import make_pipeline
 from risjax.types import Estimates, Scene, Sources
 

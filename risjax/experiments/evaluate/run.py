@@ -19,7 +19,7 @@ from risjax.experiments.evaluate.measure import (
 from risjax.experiments.evaluate.methods import LEARNED
 from risjax.experiments.evaluate.scenes import bound_std, load_scenes
 from risjax.inference.release import load_params
-from risjax.metrics import summarise
+from risjax.metrics.summary import summarise
 from risjax.model import Params
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Bar, Terminal

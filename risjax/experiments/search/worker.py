@@ -23,7 +23,8 @@ from risjax.experiments.search.slots import DIED, END, ERROR, INTERRUPTED, RETRY
 from risjax.experiments.search.space import trial_config
 from risjax.experiments.search.storage import exclusive
 from risjax.runs.run_directory import RunDirectory
-from risjax.runs.terminal import Terminal, value_text
+from risjax.runs.terminal import Terminal
+from risjax.runs.words import value_text
 
 REASON = "reason"
 """Attribute of a trial that ended without a value: why."""

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from risjax.config.metric import lower_is_better
 from risjax.report.drawing import Drawing
-from risjax.report.metrics_view import SourceMetrics, lower_is_better
+from risjax.report.metrics_view import SourceMetrics
 from risjax.report.style import MUTED, TEXT, method_looks, tidy
 from risjax.report.words import method_name, metric_name
 

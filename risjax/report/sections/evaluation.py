@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
+from risjax.config.metric import lower_is_better
 from risjax.report.blocks import Cell, Grid, Heading, Missing, Section, Text
 from risjax.report.examples import example_scenes, matched_errors
 from risjax.report.figures import coverage, error_cdf, metrics_along, seconds_per_scene, timing_bars
 from risjax.report.methods import is_reference, told
-from risjax.report.metrics_view import SourceMetrics, lower_is_better
+from risjax.report.metrics_view import SourceMetrics
 from risjax.report.reading import Run
 from risjax.report.words import NOTHING, arrow, axis_name, bracket, capitalised, method_name, metric_name, number
 

@@ -7,7 +7,8 @@ from risjax.report.blocks import Cell, Details, Facts, Grid, Missing, Section, T
 from risjax.report.figures import paired_differences
 from risjax.report.reading import Run
 from risjax.report.verdict import verdicts
-from risjax.report.words import NOTHING, duration, number
+from risjax.report.words import NOTHING, number
+from risjax.runs.words import duration_text
 
 
 def verdict_section(run: Run) -> Iterator[Section]:
@@ -70,7 +71,7 @@ def _stages(run: Run) -> Grid | Missing:
             [
                 stage,
                 Cell(state),
-                Cell(duration(seconds) if isinstance(seconds, int | float) else NOTHING),
+                Cell(duration_text(seconds) if isinstance(seconds, int | float) else NOTHING),
                 Cell(f"{peak / 2**20:,.0f} MiB" if isinstance(peak, int | float) else NOTHING),
                 Cell(run.stages.get(stage, NOTHING).replace("T", " ")[:16]),
             ]

@@ -14,7 +14,8 @@ from risjax.report.figures import (
     trial_curves,
 )
 from risjax.report.reading import Run
-from risjax.report.words import NOTHING, duration, metric_name, number
+from risjax.report.words import NOTHING, metric_name, number
+from risjax.runs.words import duration_text
 
 _MOST_ROWS = 30
 _SEPARATED = 2.0
@@ -56,7 +57,7 @@ def _summary(run: Run, metric: str) -> list[tuple[str, str]]:
         if _number(run.search.get(name)):
             facts.append((label, str(run.search[name])))
     if _number(run.search.get("seconds")):
-        facts.append(("Time in trials", duration(run.search["seconds"])))
+        facts.append(("Time in trials", duration_text(run.search["seconds"])))
     return facts
 
 

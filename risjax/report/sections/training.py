@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from risjax.report.blocks import Cell, Facts, Grid, Missing, Section
 from risjax.report.figures import gradient_norms, loss_curves, optimizer_curves, validation_curves
 from risjax.report.reading import Run
-from risjax.report.words import NOTHING, duration, number
+from risjax.report.words import NOTHING, number
+from risjax.runs.words import duration_text
 
 
 def training_section(run: Run) -> Iterator[Section]:
@@ -42,7 +43,7 @@ def _summary(run: Run) -> list[tuple[str, str]]:
         facts.append(("Kept epoch", str(last.get("best_epoch", NOTHING))))
         seconds = [record.get("seconds") for record in run.epochs]
         known = [value for value in seconds if isinstance(value, int | float)]
-        facts.append(("Time", duration(sum(known)) if known else NOTHING))
+        facts.append(("Time", duration_text(sum(known)) if known else NOTHING))
         for label, name in (
             ("Skipped steps", "skipped_steps"),
             ("Applied updates", "applied_updates"),

@@ -6,6 +6,5 @@ line, and there are no control characters. ``quiet`` says nothing but warnings a
 """
 
 from risjax.runs.terminal.speaker import Bar, GrowingTable, Terminal
-from risjax.runs.terminal.words import duration_text, rate_text, value_text
 
-__all__ = ["Bar", "GrowingTable", "Terminal", "duration_text", "rate_text", "value_text"]
+__all__ = ["Bar", "GrowingTable", "Terminal"]

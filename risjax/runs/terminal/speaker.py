@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from risjax.runs.terminal.live import GrowingRows, Screen
-from risjax.runs.terminal.words import duration_text, rate_text, value_text
+from risjax.runs.words import duration_text, rate_text, value_text
 
 _PLAIN_PERIOD_S = 60.0
 """How often a bar that nobody sees drawn says how far it is."""

@@ -17,7 +17,8 @@ from risjax.experiments.ablate import AblateError, ablate, run
 from risjax.experiments.ablate.tables import markdown
 from risjax.experiments.ablate.variants import training_path
 from risjax.experiments.evaluate import EvaluationScenes
-from risjax.metrics import draw_ratios, scene_weights, score
+from risjax.metrics.bootstrap import draw_ratios, scene_weights
+from risjax.metrics.scoring import score
 from risjax.metrics.seeds import over_seeds, paired_over_seeds
 from risjax.pipeline import POSTERIOR
 from risjax.report.reading import read_run

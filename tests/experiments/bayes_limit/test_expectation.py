@@ -9,7 +9,7 @@ from risjax.config import ToleranceConfig
 from risjax.experiments.bayes_limit.expectation import expectations, expected_ratios
 from risjax.experiments.bayes_limit.run import _as_estimates
 from risjax.experiments.bayes_limit.subspace import Overlaps
-from risjax.metrics import Ratio, scene_weights
+from risjax.metrics.bootstrap import Ratio, scene_weights
 
 TOLERANCE = ToleranceConfig()
 

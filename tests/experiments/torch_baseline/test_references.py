@@ -12,7 +12,8 @@ import pytest
 import scipy.linalg
 
 from risjax.config import ArrayConfig, ToleranceConfig
-from risjax.metrics import match, summarise
+from risjax.metrics.matching import match
+from risjax.metrics.summary import summarise
 from risjax.physics.array import element_positions, steering
 from risjax.spectral.spectrum import bartlett_spectrum, mvdr_spectrum
 from risjax.types import Estimates, LowRankCovariance, Sources

@@ -1,4 +1,4 @@
-"""Numbers as a person says them."""
+"""Durations, rates and values as text."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ def rate_text(per_second: float | int) -> str:
 
 
 def duration_text(seconds: float | int) -> str:
-    """A duration as a person says it: ``8 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d 4 h``."""
+    """Return a duration in its two largest units: ``8 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d 4 h``."""
     seconds = round(seconds)
     for (big, big_name), (small, small_name) in (
         ((86400, "d"), (3600, "h")),
