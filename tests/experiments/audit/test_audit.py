@@ -8,7 +8,7 @@ import risjax.loss.total
 import risjax.train.loss_and_grad
 from risjax.config import LossConfig
 from risjax.config.io import load_config
-from risjax.experiments.audit import violations, operations, run_audit, trace_step
+from risjax.experiments.audit import operations, run_audit, trace_step, violations
 from risjax.loss.covariance_nmse import covariance_nmse
 from risjax.loss.total import Labels, make_labels
 from risjax.precision import Policy, upcast

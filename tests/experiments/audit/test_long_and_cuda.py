@@ -9,7 +9,7 @@ import risjax.train.trainer
 from risjax.checks import drop_checks, wait_for_checks
 from risjax.config import CovarianceConfig, LossConfig, PrecisionConfig
 from risjax.config.io import load_config
-from risjax.experiments.audit import violations, operations, trace_step
+from risjax.experiments.audit import operations, trace_step, violations
 from risjax.linalg.hermitian import matmul
 from risjax.loss import Labels, loss_settings, total_loss
 from risjax.train import Trainer
