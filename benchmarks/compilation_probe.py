@@ -38,12 +38,13 @@ class Counter:
 
 
 def scene(count: int) -> tuple[Any, ...]:
-    """Measurements (y, H, codes) of the released network's sizes, random numbers: any compile the same programs."""
+    """Random measurements (y, H, codes) of the released network's sizes: the programs do not depend on the values."""
     import numpy as np
 
     draw = np.random.default_rng(0)
     sizes = ((count, 16, 16), (count, 16, 144), (count, 16, 144))
-    return tuple((draw.normal(size=size) + 1j * draw.normal(size=size)).astype(np.complex64) for size in sizes)
+    y, channel, codes = (draw.normal(size=size) + 1j * draw.normal(size=size) for size in sizes)
+    return tuple(array.astype(np.complex64) for array in (y, channel, codes / np.abs(codes)))
 
 
 def localise(count: int, stage: Any) -> None:

@@ -155,9 +155,9 @@ def test_the_batch_that_fills_the_card() -> None:
 
 
 def test_a_part_runs_on_a_cpu_with_tiny_sizes() -> None:
-    (rate,) = speed.mvdr(rehearse=True)
-    assert rate["value"] > 0
-    assert rate["at_least"] == 500
+    errors = list(correctness.precision(rehearse=True))
+    assert len(errors) == 4
+    assert all(error["value"] == 0 for error in errors), "the same program on the same device"
     (machine,) = correctness.machine(rehearse=True)
     assert {"device", "jax", "processor"} <= set(machine)
     if machine["memory_bytes"] is None:
