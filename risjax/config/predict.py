@@ -6,12 +6,25 @@ from pydantic import Field
 
 from risjax.config.section import Fraction, FromList, NonNegativeInt, PositiveInt, Section
 
+Observed = Literal["snapshots", "channel", "codes", "elements_m", "wavelength_m"]
+_Names = str | Annotated[tuple[str, str], FromList]
+
 
 class DataConfig(Section):
     """Measurements to localise in."""
 
     path: str | None = None
-    """A ``.mat`` or ``.npz`` file, or a directory that ``simulate`` wrote; docs/predict.md says what it must hold."""
+    """A ``.mat``, ``.h5`` or ``.npz`` file, or a directory that ``simulate`` wrote; docs/bring-your-file.md describes
+    its arrays."""
+    names: dict[Observed, _Names] = Field(default_factory=dict)
+    """Names in the file, ``{snapshots: meas.Y, channel: meas.H, codes: C}``: dots lead into structs and groups, a list
+    ``[meas.I, meas.Q]`` is real and imaginary part. Arrays that are left out have their usual names."""
+    axes: dict[Observed, str] = Field(default_factory=dict)
+    """Order of the axes in the file, ``{snapshots: LMS}``: S scenes, L snapshots, M antennas, N elements, P the
+    surface's plane, C real and imaginary part. Usual orders are recognised."""
+    codes_measured: bool = False
+    """The codes are measured reflection coefficients, whose modulus may differ from 1. Implied for directories of
+    scenes that were simulated with such impairments."""
 
 
 class PredictConfig(Section):

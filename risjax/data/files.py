@@ -1,41 +1,66 @@
-"""Reading scenes from disk: one door, `read_scenes`, for every kind of file."""
+"""Reading scenes from disk with `read_scenes`: every kind of file, and directories that ``simulate`` wrote."""
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
-from risjax.data.archives import read_mat, read_npz
-from risjax.data.layouts import SceneFile, SceneFileError, from_arrays
+from risjax.config import ImpairmentsConfig
+from risjax.data.labels import read_scene_file
+from risjax.data.layouts import SceneFile, SceneFileError
+from risjax.data.measurements import Reading, open_measurements
 from risjax.types import Sources
 
 MANIFEST = "manifest.json"
 FORMAT = "risjax scenes 1"
+MAX_RANGE_M = 1000.0
+"""Largest range of a labelled source: larger ones are in millimetres, or far beyond any near field."""
 
 
-def read_scenes(path: str | Path, *, limit: int | None = None) -> SceneFile:
+def read_scenes(
+    path: str | Path,
+    *,
+    limit: int | None = None,
+    names: Mapping[str, str | Sequence[str]] | None = None,
+    axes: Mapping[str, str] | None = None,
+    codes_measured: bool = False,
+    max_range_m: float = MAX_RANGE_M,
+) -> SceneFile:
     """The scenes of a file or of a directory that ``simulate`` wrote, as numpy arrays.
 
     Args:
-        path: an ``.npz`` file of our layout or the original pipeline's, a MATLAB ``.mat`` file (v5; v7.3 with h5py) of
-            either, or a directory with a manifest. The kind is told by the content's arrays, not by the name.
+        path: an ``.npz`` file, a MATLAB ``.mat`` file (v5; v7.3 with h5py), an HDF5 ``.h5`` file, or a directory with a
+            manifest. Arrays are found by the names of `risjax.data.layouts`.
         limit: read the first so many scenes; ``None`` reads all.
+        names: the file's own names, ``{"snapshots": "meas.Y", "channel": "meas.H", "codes": "C"}``. Dots lead into
+            structs and groups; a pair ``["meas.I", "meas.Q"]`` is real and imaginary part.
+        axes: the order of a variable's axes in the file, ``{"snapshots": "LMS"}``: S scenes, L snapshots, M antennas,
+            N elements, C real and imaginary part.
+        codes_measured: the codes are measured reflection coefficients, whose modulus may differ from 1. Implied for a
+            directory whose scenes were simulated with such impairments.
+        max_range_m: largest range that a labelled source may have.
 
     Raises:
         FileNotFoundError: if there is nothing at ``path``.
         SceneFileError: if a file is damaged, not a scene file, or holds wrong shapes, dtypes or values; the message
             names the file, the array, what it is and what was expected.
+
+    Example:
+        >>> read_scenes("campaign.mat", names={"snapshots": "meas.Y", "channel": "meas.H"})    # doctest: +SKIP
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}")
     file = Path(path)
+    reading = Reading(names or {}, axes or {}, codes_measured)
     if file.is_dir() or file.name == MANIFEST:
-        return _read_directory(file if file.is_dir() else file.parent, limit)
+        return _read_directory(file if file.is_dir() else file.parent, limit, reading, max_range_m)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such scene file")
-    return _read_file(file, limit)
+    return _read_file(file, limit, reading, max_range_m)
 
 
 def read_manifest(directory: Path) -> dict:
@@ -67,26 +92,25 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _read_file(file: Path, limit: int | None) -> SceneFile:
-    arrays = read_mat(file) if file.suffix.lower() == ".mat" else read_npz(file)
-    return _first(from_arrays(arrays, str(file)), limit)
+def reading_of_shards(manifest: Mapping[str, Any], reading: Reading) -> Reading:
+    """How the shards of a manifest are read: impaired codes that ``simulate`` wrote count as measured."""
+    impairments = manifest.get("physics", {}).get("impairments", {})
+    if ImpairmentsConfig.model_validate_json(json.dumps(impairments)).are_codes_measured:
+        return reading._replace(codes_measured=True)
+    return reading
 
 
-def _first(scenes: SceneFile, limit: int | None) -> SceneFile:
-    if limit is None or limit >= scenes.num_scenes:
-        return scenes
-
-    def cut(array: np.ndarray | None) -> np.ndarray | None:
-        return None if array is None else array[:limit]
-
-    sources = None if scenes.sources is None else Sources(*(array[:limit] for array in scenes.sources))
-    return SceneFile(jax.tree.map(cut, scenes.observation), sources, *map(cut, scenes[2:]))
+def _read_file(file: Path, limit: int | None, reading: Reading, max_range_m: float) -> SceneFile:
+    with open_measurements(file, reading) as measurements:
+        return read_scene_file(measurements, limit, max_range_m)
 
 
-def _read_directory(directory: Path, limit: int | None) -> SceneFile:
+def _read_directory(directory: Path, limit: int | None, reading: Reading, max_range_m: float) -> SceneFile:
     parts: list[SceneFile] = []
     missing = limit
-    for shard in read_manifest(directory)["shards"]:
+    manifest = read_manifest(directory)
+    reading = reading_of_shards(manifest, reading)
+    for shard in manifest["shards"]:
         if missing is not None and missing <= 0:
             break
         path = directory / shard["file"]
@@ -94,7 +118,7 @@ def _read_directory(directory: Path, limit: int | None) -> SceneFile:
             raise SceneFileError(f"{path}: the manifest names this shard, the directory lacks it; run simulate again")
         if sha256(path) != shard["sha256"]:
             raise SceneFileError(f"{path}: its checksum is not the manifest's: changed or damaged; run simulate again")
-        parts.append(_read_file(path, missing))
+        parts.append(_read_file(path, missing, reading, max_range_m))
         if missing is not None:
             missing -= parts[-1].num_scenes
     if not parts:

@@ -18,6 +18,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from jaxtyping import Array, Integer
+from pydantic import ValidationError
 
 import risjax
 from risjax.config import Config, PhysicsConfig, SimulateConfig
@@ -120,8 +121,9 @@ def _intact_shards(directory: Path, physics: PhysicsConfig, seed: int, scenes: i
         earlier = read_manifest(directory)
     except SceneFileError as error:
         raise SceneDirectoryError(f"{error}; choose another simulate.path or remove it") from error
-    wanted = {"physics": physics.model_dump(mode="json"), "seed": seed, "shard_scenes": per_shard}
-    differing = [name for name, value in wanted.items() if earlier.get(name) != value]
+    wanted = {"physics": physics, "seed": seed, "shard_scenes": per_shard}
+    held = earlier | {"physics": _physics(earlier)}
+    differing = [name for name, value in wanted.items() if held.get(name) != value]
     if differing:
         raise SceneDirectoryError(
             f"{directory} holds scenes of another {' and '.join(differing)}; choose another simulate.path or remove it"
@@ -134,6 +136,14 @@ def _intact_shards(directory: Path, physics: PhysicsConfig, seed: int, scenes: i
             break
         intact.append(shard)
     return intact
+
+
+def _physics(manifest: dict) -> PhysicsConfig | None:
+    """The physics of a manifest with today's defaults for settings that it lacks; None where it is not valid."""
+    try:
+        return PhysicsConfig.model_validate_json(json.dumps(manifest.get("physics")))
+    except ValidationError:
+        return None
 
 
 def _write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -20,7 +20,8 @@ from risjax.config import (
     SceneConfig,
     SimulateConfig,
 )
-from risjax.data import archives
+from risjax.data import layouts
+from risjax.data.chunks import scene_chunks
 from risjax.data.files import read_scenes, sha256
 from risjax.data.layouts import SceneFileError
 from risjax.data.simulate import BATCH, SceneDirectoryError, _batch, shard_arrays, write_scenes
@@ -109,8 +110,30 @@ def _nan(array: np.ndarray) -> np.ndarray:
         (lambda a: {"channel": a["channel"][:, :1]}, r"channel has shape \[6, 1, 4\], expected \[S, M, N\] with M = 2"),
         (lambda a: {"codes": a["codes"][:3]}, r"codes has shape \[3, 4\].* with L = 4 as in snapshots"),
         (lambda a: {"snapshots": a["snapshots"].real}, "snapshots has dtype float32, expected complex"),
-        (lambda a: {"active": a["active"].astype(int)}, "active has dtype int64, expected bool"),
-        (lambda a: {"snapshots": a["snapshots"][0]}, r"snapshots has shape \[4, 2\], expected \[S, L, M\]"),
+        (lambda a: {"active": a["active"].astype(str)}, "active has dtype <U5, expected bool"),
+        (lambda a: {"active": a["active"] + 1}, "active holds int64, expected bool"),
+        (lambda a: {"snapshots": a["snapshots"][0, 0]}, r"snapshots has shape \[2\], expected \[S, L, M\] or \[L, M\]"),
+        (lambda a: {"snapshots": a["snapshots"][0]}, r"channel has shape \[6, 2, 4\], .* with S = 1 as in snapshots"),
+        (lambda a: {"snapshots": a["snapshots"].real + 0j}, "snapshots has no imaginary part"),
+        (lambda a: {"channel": a["channel"].real}, "channel has dtype float32, expected complex"),
+        (lambda a: {"codes": np.angle(a["codes"])}, r"codes holds real numbers, .* phases in radians\?"),
+        (lambda a: {"codes": 0.5 * a["codes"]}, r"codes holds moduli of 0\.5, expected 1; divide by 0\.5"),
+        (
+            lambda a: {"channel": a["channel"].T},
+            r"channel has shape \[4, 2, 6\].*axes reversed\? axes=\{channel: NMS\} fits",
+        ),
+        (
+            lambda a: {n: a[n].T for n in ("snapshots", "channel", "codes")},
+            r"axes reversed\? axes=\{snapshots: MLS, channel",
+        ),
+        (
+            lambda a: {"position": np.degrees(a["position"])},
+            r"position holds an azimuth of .* rad, expected at most pi/2",
+        ),
+        (
+            lambda a: {"position": a["position"] * [1, 1, 1000]},
+            r"a range of \d+.* m, expected at most 1000 m; in milli",
+        ),
         (lambda a: {"snapshots": a["snapshots"][:0]}, "S = 0"),
         (lambda a: {"position": a["position"] * 0}, "ranges are positive"),
     ],
@@ -129,7 +152,7 @@ def test_a_wrong_array_is_named_with_what_it_is_and_should_be(arrays, tmp_path, 
         (lambda a: {"ptr": a["ptr"][:, :14]}, r"ptr has shape \[4, 14\].*multiple of three"),
         (lambda a: {"K": a["K"] + 5}, "ptr has room for 5"),
         (lambda a: {"codes": a["codes"][:, :8]}, "L = 16 as in y"),
-        (lambda a: {"y": a["y"].astype(str)}, "y has dtype <U32, expected float"),
+        (lambda a: {"y": a["y"].astype(str)}, "y has dtype <U32, expected complex numbers"),
     ],
 )
 def test_a_wrong_array_of_the_originals_layout_is_named(original, tmp_path, change, message):
@@ -138,9 +161,14 @@ def test_a_wrong_array_of_the_originals_layout_is_named(original, tmp_path, chan
 
 
 def test_every_problem_is_listed_at_once(arrays, tmp_path):
-    path = _write(tmp_path / "bad.npz", arrays, channel=None, snr_db=_nan(np.zeros(8, np.float32))[:6])
-    path = _write(path, arrays, channel=None, snapshots=_nan(arrays["snapshots"]))
-    with pytest.raises(SceneFileError, match="channel is missing; snapshots holds"):
+    path = _write(tmp_path / "bad.npz", arrays, channel=None, codes=None)
+    with pytest.raises(SceneFileError, match="channel is missing; codes is missing"):
+        read_scenes(path)
+    _write(path, arrays, snr_db=np.zeros(5), position=np.zeros((6, 2)))
+    with pytest.raises(SceneFileError, match=r"position has shape .*; snr_db has shape \[5\]"):
+        read_scenes(path)
+    _write(path, arrays, snapshots=_nan(arrays["snapshots"]), channel=_nan(arrays["channel"]))
+    with pytest.raises(SceneFileError, match=r"snapshots holds 1 values .*; channel holds 1 values"):
         read_scenes(path)
 
 
@@ -152,7 +180,7 @@ def test_truncated_and_foreign_files(arrays, tmp_path):
             read_scenes(tmp_path / "bad.npz")
     with pytest.raises(FileNotFoundError, match="no such scene file"):
         read_scenes(tmp_path / "none.npz")
-    with pytest.raises(SceneFileError, match="not a scene file: it holds weights"):
+    with pytest.raises(SceneFileError, match="not a scene file: it contains weights"):
         read_scenes(_write(tmp_path / "other.npz", {"weights": np.ones(3)}))
 
 
@@ -189,11 +217,11 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path):
 
 
 def test_a_zip_bomb_that_is_honest_about_its_size_is_refused_too(arrays, tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "MAX_UNPACKED_BYTES", 1 << 20)
+    monkeypatch.setattr(layouts, "MAX_UNPACKED_BYTES", 1 << 20)
     path = tmp_path / "bomb.npz"
-    np.savez_compressed(path, **arrays, comment=np.zeros(4 << 20, np.uint8))
+    np.savez_compressed(path, **(arrays | {"noise_variance": np.zeros(4 << 20, np.uint8)}))
     assert path.stat().st_size < 1 << 16
-    with pytest.raises(SceneFileError, match=r"claims to unpack to \d+ bytes; the most allowed is 1048576"):
+    with pytest.raises(SceneFileError, match=r"unpack to \d+ bytes; the most allowed is 1048576"):
         read_scenes(path)
 
 
@@ -328,7 +356,8 @@ def test_simulated_scenes_come_back_with_the_geometry_that_their_receiver_knows(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda a: {"elements_m": a["elements_m"][0]}, r"elements_m has shape \[4, 2\], expected \[S, N, 2\]"),
+        (lambda a: {"elements_m": a["elements_m"][0, 0]}, r"elements_m has shape \[2\], expected \[S, N, 2\]"),
+        (lambda a: {"elements_m": 0 * a["elements_m"]}, "elements_m places all elements of a scene at one point"),
         (lambda a: {"elements_m": a["elements_m"][:, :3]}, r"elements_m has shape \[6, 3, 2\].* with N = 4 as in"),
         (lambda a: {"elements_m": a["elements_m"][:5]}, r"elements_m has shape \[5, 4, 2\].* with S = 6 as in"),
         (lambda a: {"elements_m": a["elements_m"] + 0j}, "elements_m has dtype complex64, expected float"),
@@ -353,3 +382,23 @@ def test_shards_with_and_without_a_geometry_do_not_mix(tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(SceneFileError, match="some of its shards hold elements_m or wavelength_m"):
         read_scenes(tmp_path)
+
+
+def test_codes_that_the_package_impaired_count_as_measured(tmp_path):
+    impaired = ImpairmentsConfig(amplitude_error_db=2.0, known=("amplitude_error",))
+    write_scenes(tmp_path, _on(impaired), 1, SimulateConfig(scenes=5), Terminal(quiet=True))
+    codes = read_scenes(tmp_path).observation.codes
+    assert np.ptp(np.abs(codes)) > 0.1
+    (chunk,) = scene_chunks(tmp_path, 8)
+    np.testing.assert_array_equal(chunk.observation.codes, codes)
+    with pytest.raises(SceneFileError, match="codes holds moduli"):
+        read_scenes(tmp_path / "scenes-00000.npz")
+
+
+def test_scenes_written_before_a_setting_existed_are_continued(tmp_path):
+    write_scenes(tmp_path, TINY, 1, SimulateConfig(scenes=5), Terminal(quiet=True))
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    del manifest["physics"]["codebook"]["measured"]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    write_scenes(tmp_path, TINY, 1, SimulateConfig(scenes=5), Terminal(quiet=True))
+    assert "measured" in json.loads((tmp_path / "manifest.json").read_text())["physics"]["codebook"]

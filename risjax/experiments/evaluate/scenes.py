@@ -14,6 +14,9 @@ from risjax.physics.array import steering
 from risjax.physics.crb import crb_in_float64, deterministic_crb
 from risjax.types import Geometry, Observation, Sources
 
+_MOST_RANGES = 10.0
+"""Ranges of labels up to this multiple of the law's largest one are taken for metres."""
+
 
 class EvaluationScenes(NamedTuple):
     """The scenes of one source, on the host. Only ``observation`` is shown to blind methods.
@@ -70,7 +73,12 @@ def _fresh(config: Config, source: SourceConfig, physics: PhysicsConfig) -> Eval
 
 
 def _from_file(path: str, limit: int, physics: PhysicsConfig) -> EvaluationScenes:
-    file = read_scenes(path, limit=limit)
+    file = read_scenes(
+        path,
+        limit=limit,
+        codes_measured=physics.impairments.are_codes_measured,
+        max_range_m=_MOST_RANGES * physics.scene.range_m[1],
+    )
     if file.sources is None:
         raise ValueError(f"{path} holds no true sources: nothing to compare with; `predict` needs none")
     elements = file.observation.codes.shape[-1]

@@ -20,6 +20,7 @@ import risjax
 from risjax.config import Config
 from risjax.data.chunks import Chunk, count_scenes, scene_chunks
 from risjax.data.files import MANIFEST, sha256
+from risjax.data.measurements import Reading
 from risjax.inference.predict.figures import scene_drawing
 from risjax.inference.predict.localization import Localization, located
 from risjax.inference.predict.model import Model
@@ -113,7 +114,7 @@ def _remove_parts(directory: RunDirectory) -> None:
 def _run(config: Config, params: Params, path: Path, directory: RunDirectory, terminal: Terminal) -> dict[str, int]:
     """All scenes, through parts on disk to the tables."""
     folder = directory.path / "predictions"
-    total = min(count_scenes(path), config.predict.limit or sys.maxsize)
+    total = min(count_scenes(path, _reading(config)), config.predict.limit or sys.maxsize)
     model = Model(config.weights or str(directory.path), config, params)
     with terminal.progress("predict", total, completed=_num_done(folder)) as bar:
         _write_parts(config, model, path, folder, total, bar)
@@ -124,7 +125,7 @@ def _run(config: Config, params: Params, path: Path, directory: RunDirectory, te
 def _write_parts(config: Config, model: Model, path: Path, folder: Path, total: int, bar: Bar) -> None:
     done, number = _num_done(folder), len(_part_files(folder))
     waiting: list[Part] = []
-    for chunk in scene_chunks(path, config.predict.batch_size, start=done):
+    for chunk in scene_chunks(path, config.predict.batch_size, start=done, reading=_reading(config)):
         chunk = _cut(chunk, total)
         if chunk.count <= 0:
             break
@@ -134,6 +135,10 @@ def _write_parts(config: Config, model: Model, path: Path, folder: Path, total: 
         if done - waiting[0].first >= config.predict.part_scenes or done == total:
             _write_part(folder / f"part-{number:06d}.npz", waiting)
             waiting, number = [], number + 1
+
+
+def _reading(config: Config) -> Reading:
+    return Reading(config.data.names, config.data.axes, config.data.codes_measured)
 
 
 def _cut(chunk: Chunk, total: int) -> Chunk:

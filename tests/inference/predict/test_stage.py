@@ -82,6 +82,22 @@ def test_parquet_holds_the_same(work: Path) -> None:
     assert table["range_m"] == [float(row["range_m"]) for row in rows]
 
 
+def test_a_file_with_other_names_and_axes_gives_the_same_answer(work: Path, setting: Setting) -> None:
+    assert run() == 0
+    values = setting.arrays()
+    np.savez(work / "own.npz", Y=np.moveaxis(values["snapshots"], 0, 2), G=values["channel"], C=values["codes"])
+    names = "data.names={snapshots: Y, channel: G, codes: C}"
+    assert run("data.path=own.npz", names, "data.axes.snapshots=LMS", "run.directory=own") == 0
+    assert (work / "own/sources.csv").read_bytes() == (work / "runs/mine/sources.csv").read_bytes()
+
+
+def test_codes_that_are_phases_end_the_stage_with_the_reason(work: Path, setting: Setting, capsys) -> None:
+    values = setting.arrays()
+    np.savez(work / "y.npz", **(values | {"codes": np.angle(values["codes"])}))
+    assert run() == 1
+    assert "codes holds real numbers" in capsys.readouterr().err
+
+
 def test_bad_scenes_are_reported_and_stop_nobody(work: Path, setting: Setting, capsys: pytest.CaptureFixture) -> None:
     assert run("run.directory=good") == 0
     values = setting.arrays()
