@@ -26,9 +26,10 @@ import numpy as np
 from risjax.config import Config, Distribution
 from risjax.config.io import apply_overrides, load_config
 from risjax.data.stream import scene_batch
-from risjax.experiments.search import TrialRecord, search
 from risjax.experiments.search.directories import trial_path
+from risjax.experiments.search.record import TrialRecord
 from risjax.experiments.search.space import trial_config
+from risjax.experiments.search.study import search
 from risjax.keys import Purpose
 from risjax.metrics.detection import gospa
 from risjax.pipeline import make_pipeline

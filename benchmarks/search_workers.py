@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from risjax.config import Config, Distribution, SearchConfig
-from risjax.experiments.search import search
+from risjax.experiments.search.study import search
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 

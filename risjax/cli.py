@@ -11,18 +11,12 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import risjax
-from risjax.config.documents import shipped_configs
-from risjax.config.errors import ConfigError
-from risjax.config.io import load_config, to_yaml
-from risjax.config.root import Config
-from risjax.config.secrets import mask
-from risjax.runs.compile_cache import cache_text
-from risjax.runs.jax_settings import JaxSettingsError
-from risjax.runs.run_directory import RunDirectoryError
-from risjax.runs.terminal import Terminal
+
+if TYPE_CHECKING:
+    from risjax.config.root import Config
 
 _DESCRIPTION = """\
 Learns near-field covariances of a reconfigurable intelligent surface and localises with them.
@@ -78,7 +72,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     arguments = parser.parse_intermixed_args(argv)
     if arguments.config is None:
+        from risjax.config.documents import shipped_configs
+
         parser.error(f"--config NAME.yaml is missing; there are {', '.join(shipped_configs())}")
+    # --help and a wrong flag are answered without the schema and pydantic
+    from risjax.config.errors import ConfigError
+    from risjax.config.io import load_config, to_yaml
+    from risjax.runs.compile_cache import cache_text
+
     try:
         config = load_config(arguments.config, arguments.overrides)
         if arguments.print_config:
@@ -90,11 +91,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of --print-config has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    return _run(config, quiet=arguments.quiet, resume=_resume_command(parser.prog, arguments, config))
 
-    from risjax.stages import StageError, run_stages  # imports jax only where a stage needs it
 
-    terminal = Terminal(quiet=arguments.quiet)
-    resume = _resume_command(parser.prog, arguments, config)
+def _run(config: "Config", *, quiet: bool, resume: str) -> int:
+    """Run the stages of a configuration; jax is imported where a stage needs it."""
+    from risjax.config.errors import ConfigError
+    from risjax.config.secrets import mask
+    from risjax.runs.jax_settings import JaxSettingsError
+    from risjax.runs.run_directory import RunDirectoryError
+    from risjax.runs.terminal import Terminal
+    from risjax.stages import StageError, run_stages
+
+    terminal = Terminal(quiet=quiet)
     try:
         return run_stages(config, terminal)
     except (RunDirectoryError, ConfigError, JaxSettingsError) as error:
@@ -139,8 +148,10 @@ def _flag_hint(word: str, known: object) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _resume_command(program: str, arguments: argparse.Namespace, config: Config) -> str:
+def _resume_command(program: str, arguments: argparse.Namespace, config: "Config") -> str:
     """The command that goes on: the same one, but not anew."""
+    from risjax.config.secrets import mask
+
     overrides = list(arguments.overrides)
     if config.run.fresh:
         overrides = [text for text in overrides if text.partition("=")[0].strip() != "run.fresh"] + ["run.fresh=false"]

@@ -11,10 +11,8 @@ JAX runs what it reads from the cache. The folder must not be writable by people
 """
 
 import hashlib
-import importlib.metadata
 import os
 import platform
-import subprocess
 import sys
 import warnings
 from collections.abc import Mapping
@@ -64,6 +62,8 @@ def cache_text(setting: str = AUTO, environment: Mapping[str, str] = os.environ)
 
 def programs_folder(root: Path) -> Path:
     """Return the folder for this version of jax and jaxlib and this kind of processor."""
+    import importlib.metadata  # 20 ms, which --print-config does not need
+
     versions = "-".join(f"{name}-{importlib.metadata.version(name)}" for name in ("jax", "jaxlib"))
     features = hashlib.sha256(processor_features().encode()).hexdigest()[:12]
     return root / "programs" / f"{versions}-{platform.machine().lower()}-{features}"
@@ -77,6 +77,8 @@ def processor_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
             sorted({f"{name.strip()}:{text}" for name, _, text in fields if name.strip() in _CPUINFO_NAMES})
         )
     if sys.platform == "darwin":
+        import subprocess
+
         command = ["sysctl", "machdep.cpu.brand_string", "machdep.cpu.features", "machdep.cpu.leaf7_features"]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout
     return os.environ.get("PROCESSOR_IDENTIFIER", platform.processor())

@@ -118,7 +118,7 @@ def _join_search(config: Config, terminal: Terminal, busy: RunDirectoryBusy) -> 
 
 def _run_stages(config: Config, directory: RunDirectory, terminal: Terminal) -> int:
     terminal.say(f"run directory: {directory.path}")
-    pending = {stage for stage in config.stages if stage in _LOOKS_ITSELF or not directory.is_done(stage)}
+    pending = {stage for stage in config.stages if stage in _LOOKS_ITSELF or not _is_done(stage, directory)}
     with nullcontext() if pending <= _WITHOUT_JAX else _compile_cache(config, terminal):
         all_passed = _run_pending(config, directory, terminal)
     for line in summarise_run(config, directory):

@@ -81,8 +81,8 @@ _TABLE = (
     ),
     Stage(
         "ablate",
-        ("risjax.experiments.ablate:ablate",),
-        ("risjax.experiments.ablate:AblateError", "risjax.train:CheckpointError", _NO_FILE),
+        ("risjax.experiments.ablate.run:ablate",),
+        ("risjax.experiments.ablate.run:AblateError", "risjax.train:CheckpointError", _NO_FILE),
     ),
     Stage("evaluate", ("risjax.experiments.evaluate:evaluate",), _NO_NETWORK),
     Stage("limit", ("risjax.experiments.bayes_limit:limit",), ("risjax.experiments.bayes_limit:LimitError",)),

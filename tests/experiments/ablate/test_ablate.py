@@ -13,7 +13,8 @@ import pytest
 
 from risjax.config import Config, ToleranceConfig
 from risjax.config.io import apply_overrides
-from risjax.experiments.ablate import AblateError, ablate, run
+from risjax.experiments.ablate import run
+from risjax.experiments.ablate.run import AblateError, ablate
 from risjax.experiments.ablate.tables import markdown
 from risjax.experiments.ablate.variants import training_path
 from risjax.experiments.evaluate import EvaluationScenes

@@ -10,7 +10,8 @@ import pytest
 from risjax.config import Config
 from risjax.config.io import apply_overrides
 from risjax.config.weights import find_weights
-from risjax.experiments.ablate import ablate, run
+from risjax.experiments.ablate import run
+from risjax.experiments.ablate.run import ablate
 from risjax.experiments.ablate.variants import training_path
 from risjax.inference.release import load_params
 from risjax.inference.release.load import trained_config

@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 from risjax.config import Distribution
 from risjax.config.io import apply_overrides, to_yaml
-from risjax.experiments.search import open_study
 from risjax.experiments.search.slots import END
 from risjax.experiments.search.storage import close_storage
+from risjax.experiments.search.study import open_study
 from risjax.runs.run_directory import RunDirectory
 from tests.experiments.search.fake import make_config
 from tests.experiments.search.test_kills import ROOT, go, records, wait_until, worker

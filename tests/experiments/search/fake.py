@@ -13,8 +13,8 @@ from typing import Any
 import optuna
 
 from risjax.config import Config, Distribution, SearchConfig
-from risjax.experiments.search import search
 from risjax.experiments.search.objective import Verdict, pruned
+from risjax.experiments.search.study import search
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from risjax.train.health import NonFiniteTraining

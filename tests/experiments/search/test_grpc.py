@@ -10,9 +10,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from risjax.experiments.search import open_study
 from risjax.experiments.search.slots import END
 from risjax.experiments.search.storage import close_storage
+from risjax.experiments.search.study import open_study
 from risjax.runs.run_directory import RunDirectory
 from tests.experiments.search.fake import make_config
 from tests.experiments.search.test_kills import ROOT, go, records, wait_until, worker

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from risjax.experiments.search import open_study, search
 from risjax.experiments.search.slots import DIED, END, WITHDRAWN
+from risjax.experiments.search.study import open_study, search
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from tests.experiments.search.fake import FakeTrain, make_config

@@ -15,8 +15,8 @@ import numpy as np
 import optuna
 import pytest
 
-from risjax.experiments.search import StorageError, search
-from risjax.experiments.search.storage import close_storage, open_storage
+from risjax.experiments.search.storage import StorageError, close_storage, open_storage
+from risjax.experiments.search.study import search
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from tests.experiments.search.database import (

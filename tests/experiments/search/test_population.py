@@ -5,8 +5,8 @@ import pytest
 
 from risjax.config import Config, Distribution
 from risjax.config.io import apply_overrides, load_config
-from risjax.experiments.search import search
 from risjax.experiments.search.population import groups
+from risjax.experiments.search.study import search
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from tests.experiments.search.fake import FakeTrain, fake_population, make_config

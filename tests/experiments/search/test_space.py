@@ -4,8 +4,7 @@ import pytest
 
 from risjax.config import Config, Distribution, SearchConfig
 from risjax.config.errors import ConfigError
-from risjax.experiments.search import check_space
-from risjax.experiments.search.space import trial_config
+from risjax.experiments.search.space import check_space, trial_config
 
 
 def config_of(space: dict[str, dict], **settings) -> Config:

@@ -8,7 +8,7 @@ import pytest
 from risjax.config import Config, Distribution
 from risjax.config.errors import ConfigError, Problem
 from risjax.config.io import apply_overrides, load_config
-from risjax.experiments.search import SearchError, SearchOutcome, search
+from risjax.experiments.search.study import SearchError, SearchOutcome, search
 from risjax.runs.run_directory import RunDirectory, RunDirectoryError
 from risjax.runs.terminal import Terminal
 from tests.experiments.search.fake import FakeTrain, make_config, metric_of
