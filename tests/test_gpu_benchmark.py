@@ -5,7 +5,6 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -97,16 +96,17 @@ def test_figures_before_an_error_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_p
 class Runs:
     """Stands in for the processes: which parts ran, and how each of them ends."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, device: str = "H100", **endings: str):
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, device: str = "H100", memory_bytes: int = 0, **endings: str):
         self.ran: list[str] = []
-        self.device, self.endings = device, endings
+        self.machine = {"device": device, "memory_bytes": memory_bytes}
+        self.endings = endings
         monkeypatch.setattr(run, "run_part", self.run_part)
 
     def run_part(self, which: Part, limit_s: float, *, rehearse: bool) -> dict[str, Any]:
         self.ran.append(which.name)
         status = self.endings.get(which.name, DONE)
         entry = {"status": status, "figures": [], "seconds": 1.0, "reason": "why"}
-        return entry | ({"machine": {"device": self.device}} if which.name == "machine" else {})
+        return entry | ({"machine": self.machine} if which.name == "machine" else {})
 
     def measure(self, out: Path, names: list[str] = NAMES, *, again: bool = False, minutes: float = 8) -> int:
         return run.measure(names, out, minutes, rehearse=False, again=again)
@@ -132,6 +132,9 @@ def test_another_device_starts_a_new_file(monkeypatch: pytest.MonkeyPatch, tmp_p
     other.measure(out, ["scenes"])
     assert other.ran == ["machine", "scenes"]
     assert set(json.loads(out.read_text())["parts"]) == {"scenes"}
+    same = Runs(monkeypatch, device="H200", memory_bytes=1)
+    same.measure(out, ["mvdr"])
+    assert set(json.loads(out.read_text())["parts"]) == {"scenes", "mvdr"}
 
 
 def test_without_a_gpu_or_time_nothing_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -143,15 +146,14 @@ def test_without_a_gpu_or_time_nothing_is_measured(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_batch_that_fills_the_card() -> None:
-    def filling(gib: float, risjax_gib: float) -> int | None:
-        device = SimpleNamespace(memory_stats=lambda: {"bytes_limit": int(gib * 2**30)})
-        peaks = {"risjax": int(risjax_gib * 2**30), "pytorch": 4 * 2**30}
-        return training._filling_batch(1024, {"peak_bytes": peaks}, device)  # type: ignore[arg-type]
+    def filling(card_gib: int) -> int:
+        return training._filling_batch(1024, {"risjax": 3 * 2**30, "pytorch": 5 * 2**30}, card_gib * 2**30)
 
-    assert filling(72, 4) == 4096  # 0.85 * 72 GiB / 8 GiB = 7.65 times 1024 scenes
-    assert filling(80, 4) == 8192
-    assert filling(8000, 4) == training.LARGEST_BATCH
-    assert filling(8, 4) is None
+    assert filling(79) == 4096  # 0.8 * 79 GiB / 8 GiB = 7.9 times 1024 scenes
+    assert filling(80) == 8192
+    assert filling(8000) == training.LARGEST_BATCH
+    assert filling(9) < 1024
+    assert filling(0) == 0
 
 
 def test_a_part_runs_on_a_cpu_with_tiny_sizes() -> None:

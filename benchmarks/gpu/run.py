@@ -76,7 +76,7 @@ def measure(names: list[str], out: Path, minutes: float, *, rehearse: bool, agai
         print(f"{machine['status']}: {machine['reason']}; --rehearse runs the same parts on a CPU", file=sys.stderr)
         return 2
     described = {"rehearsal": rehearse, **machine["machine"]}
-    if stored.get("machine") not in (None, described):
+    if stored and _identity(stored["machine"]) != _identity(described):
         print(f"{out.name} is of another device or other versions: every part is measured again")
         stored = {}
     report = {"machine": described, "parts": stored.get("parts", {})}
@@ -93,6 +93,11 @@ def measure(names: list[str], out: Path, minutes: float, *, rehearse: bool, agai
         _print(part.name, report["parts"][part.name])
     settled = {name for name, entry in report["parts"].items() if entry["status"] in (DONE, NOT_MEASURED)}
     return 0 if set(names) <= settled else 1
+
+
+def _identity(machine: dict[str, Any]) -> dict[str, Any]:
+    """Device and versions, without the memory that happened to be free."""
+    return {name: value for name, value in machine.items() if name != "memory_bytes"}
 
 
 def _print(name: str, entry: dict[str, Any]) -> None:
