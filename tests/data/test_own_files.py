@@ -1,5 +1,6 @@
 """Files as other programs and other people write them: their names, structs, axes and complex numbers."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from risjax.data.files import read_scenes
 from risjax.data.layouts import SceneFileError
 from risjax.data.measurements import Reading
 
+ROOT = Path(__file__).parents[2]
 S, L, M, N = 7, 4, 3, 5
 
 
@@ -245,3 +247,40 @@ def test_cells_of_several_shapes_are_refused(tmp_path: Path) -> None:
 def test_matlab_drops_the_axis_of_a_single_antenna(tmp_path: Path) -> None:
     scenes = read_scenes(mat(tmp_path / "a.mat", y=Y[:, :, 0], H=H[:, :1], codes=CODES))
     np.testing.assert_array_equal(scenes.observation.snapshots, Y[:, :, :1])
+
+
+LINES = re.findall(r"`(read_scenes\(.*\))` \|$", (ROOT / "docs" / "bring-your-file.md").read_text(), re.MULTILINE)
+DOCUMENTED: dict[str, Callable[[Path], Path]] = {
+    "plain.npz": lambda p: npz(p, snapshots=Y, channel=H, codes=CODES),
+    "names.npz": lambda p: npz(p, received=Y, G=H, theta=CODES),
+    "packed.npz": lambda p: npz(p, y=INTEGERS, H=pair(H), codes=CODES),
+    "fields.npz": lambda p: npz(p, y=fields(Y, ("I", "Q"), "f4"), H=H, codes=CODES),
+    "pair.npz": lambda p: npz(p, y_i=Y.real, y_q=Y.imag, H=H, codes=CODES),
+    "last.npz": lambda p: npz(p, y=np.moveaxis(Y, 0, 2), H=np.moveaxis(H, 0, 2), codes=CODES),
+    "single.npz": lambda p: npz(p, y=Y[0], H=H[0], codes=CODES),
+    "plain.mat": lambda p: mat(p, y=Y, H=H, codes=CODES),
+    "struct.mat": lambda p: mat(p, meas={"Y": Y, "H": H}, codes=CODES),
+    "cells.mat": lambda p: mat(p, Y=cells(Y), H=cells(H), codes=CODES),
+    "groups.h5": lambda p: hdf5(p, meas={"Y": Y, "H": H}, codes=CODES),
+    "reversed.h5": lambda p: hdf5(p, y=Y.T, H=H.T, codes=CODES.T),
+    "measured.npz": lambda p: npz(p, y=Y, H=H, codes=0.8 * CODES),
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_the_lines_of_the_documentation_read_their_files(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = line.split('"')[1]
+    if name == "scenes":
+        pytest.skip("directories of simulate: test_files.py")
+    monkeypatch.chdir(tmp_path)
+    DOCUMENTED[name](tmp_path / name)
+    observation = eval(line, {"read_scenes": read_scenes}).observation
+    count, scale = (1 if name == "single.npz" else S), (1000 if name == "packed.npz" else 1)
+    np.testing.assert_allclose(observation.snapshots, scale * Y[:count], atol=1.5 if scale > 1 else 0)
+    np.testing.assert_array_equal(observation.channel, H[:count])
+
+
+def test_every_documented_file_is_tried() -> None:
+    assert {line.split('"')[1] for line in LINES} == {*DOCUMENTED, "scenes"}

@@ -49,7 +49,7 @@ def load_scenes(config: Config, source: SourceConfig) -> EvaluationScenes:
         ValueError: a file whose surface has another number of elements than its physics.
     """
     physics = source.physics or config.physics
-    scenes = _fresh(config, source, physics) if source.path is None else _from_file(source.path, source.scenes, physics)
+    scenes = _fresh(config, source, physics) if source.path is None else _from_file(config, source, physics)
     if physics.scene.symbols != "constant":
         note = (
             f"the bound is for one coherent field in all snapshots, got scene.symbols = {physics.scene.symbols}: none"
@@ -72,11 +72,12 @@ def _fresh(config: Config, source: SourceConfig, physics: PhysicsConfig) -> Eval
     )
 
 
-def _from_file(path: str, limit: int, physics: PhysicsConfig) -> EvaluationScenes:
+def _from_file(config: Config, source: SourceConfig, physics: PhysicsConfig) -> EvaluationScenes:
+    path = source.path or ""
     file = read_scenes(
         path,
-        limit=limit,
-        codes_measured=physics.impairments.are_codes_measured,
+        limit=source.scenes,
+        codes_measured=config.data.codes_measured or physics.impairments.are_codes_measured,
         max_range_m=_MOST_RANGES * physics.scene.range_m[1],
     )
     if file.sources is None:

@@ -105,7 +105,7 @@ def test_a_file_without_amplitudes_leaves_out_what_needs_them(tmp_path: Path) ->
         tmp_path / "scenes.npz",
         y=generator.normal(size=(4, 8, 8, 2)).astype(np.float32),
         H_full=generator.normal(size=(4, 8, 36, 2)).astype(np.float32),
-        codes=generator.normal(size=(4, 8, 36, 2)).astype(np.float32),
+        codes=np.stack([np.cos(phase := generator.uniform(0, 6, (4, 8, 36))), np.sin(phase)], -1).astype(np.float32),
         ptr=np.tile(np.array([0.1, 0.2, 0.1, 0.0, 2.0, 3.0], np.float32), (4, 1)),
         K=np.array([1, 2, 1, 2]),
     )
