@@ -121,5 +121,5 @@ def test_a_term_that_breaks_is_named(monkeypatch):
 
     monkeypatch.setattr("risjax.loss.total.subspace_alignment", broken)
     assert find_nonfinite_terms(trainer, state, batch) == [
-        f"loss term 'alignment': {what} of scenes 0, 1, 2, 3" for what in ("value", "gradient")
+        f"loss term 'alignment': {what} of scenes 0, 1, 2, 3" for what in ("gradient", "value")
     ]
