@@ -4,8 +4,9 @@
     python benchmarks/ablation_page.py runs/ablation
 
 What the run directories measured is put into the ablation.json beside this file first, so that the page and what it
-quotes are committed together: a variant that it has already is replaced, except the base, and others are added; variants that
-ablation.yaml no longer has stay, at the end. Each is compared with the base of its own run; a base that differs from the stored one by more than its interval is refused.
+quotes are committed together: a variant that it has already is replaced, except the base, and others are added;
+variants that ablation.yaml no longer has stay, at the end. Each is compared with the base of its own run; a base that
+differs from the stored one by more than its interval is refused.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The NaN map of both frameworks, drawn: ``python benchmarks/nan_map.py``, about two minutes on two cores.
 
-What is mapped and how stands in `risjax.experiments.compare.nan_map`. Without PyTorch the map has JAX's half alone. Writes
-nan_map.json and nan_map.png beside this file.
+What is mapped and how stands in `risjax.experiments.compare.nan_map`. Without PyTorch the map has JAX's half alone.
+Writes nan_map.json and nan_map.png beside this file.
 """
 
 import json

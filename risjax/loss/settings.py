@@ -9,8 +9,8 @@ m(t)     multiple of a term's weight: linear from ``warmup`` at t = 0 to 1 at t 
          t = 1 - f, linear to ``final`` at t = 1
 ======== =========================================================================================
 
-What a configuration does not use is left out here, and so no part of the program: a term of weight zero, a schedule that is constant. A term that is zero only at first is part of it, and costs its
-time.
+What a configuration does not use is left out here, and so no part of the program: a term of weight zero, a schedule
+that is constant. A term that is zero only at first is part of it, and costs its time.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Goodness of fit: p-values are calibrated, wrong conventions are flagged, a rank-deficient measurement is recognised."""
+"""Goodness of fit: calibrated p-values, flags of wrong conventions, rank-deficient measurements."""
 
 import jax
 import jax.numpy as jnp

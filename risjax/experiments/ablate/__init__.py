@@ -1,1 +1,1 @@
-"""What each part is worth: variants of one configuration, trained under several seeds, measured on the same scenes."""
+"""Ablation: variants of one configuration, trained under several seeds, measured on the same scenes."""

@@ -1,4 +1,4 @@
-"""From the measured trainings to figures: means over seeds with intervals, and paired differences from the first."""
+"""Figures of an ablation: means over seeds with intervals, and paired differences from the first variant."""
 
 import csv
 import io
@@ -17,13 +17,13 @@ from risjax.metrics.seeds import over_seeds, paired_over_seeds
 from risjax.runs.run_directory import RunDirectory
 
 NETWORK = "network"
-"""Stands for a method where a metric belongs to the prediction, whatever is made of it."""
+"""Key, in place of a method, of metrics of the network's prediction."""
 METRICS = {NETWORK: ("nmse", "subspace_overlap"), "": ("f1_3d", "f1_angle", "gospa_m")}
-"""What is reported: of the network, and of every method."""
+"""Reported metrics: of the network, and of every method."""
 
 
 class Measured(NamedTuple):
-    """One training, measured.
+    """Measurements of one training.
 
     Attributes:
         fields: of `risjax.experiments.evaluate.run_methods`, by method.
@@ -35,7 +35,7 @@ class Measured(NamedTuple):
 
 
 def read_training(directory: RunDirectory) -> dict[str, int | float]:
-    """How a training went, by its log: steps, steps skipped, seconds (validation included), the best epoch."""
+    """Return steps, skipped steps, seconds (with validation) and best epoch of a training, from its log."""
     epochs = list(directory.read_log("epoch"))
     last = epochs[-1]
     return {
@@ -53,12 +53,12 @@ def compare_variants(
     weights: Float[np.ndarray, "D S"],
     tolerance: ToleranceConfig,
 ) -> dict[str, Any]:
-    """The figures of all variants.
+    """Return the figures of all variants.
 
     Args:
         variants: in order, the one to compare with first.
-        measured: of each, a training a seed; None where it was not finite.
-        scenes: what all were measured on.
+        measured: the trainings of each, one a seed; None where one was not finite.
+        scenes: the scenes of all measurements.
         weights: of the resampled scenes, of `risjax.metrics.bootstrap.scene_weights`.
         tolerance: gates and GOSPA's constants.
 
@@ -67,28 +67,28 @@ def compare_variants(
         {method: {metric: {value, low, high, seeds}}}, "differences": likewise, from the reference}]}``.
     """
 
-    def draw(one: Measured | None) -> dict[tuple[str, str], Drawn] | None:
-        return None if one is None else _draw(one, scenes, weights, tolerance)
+    def draw(training: Measured | None) -> dict[tuple[str, str], Drawn] | None:
+        return None if training is None else _draw(training, scenes, weights, tolerance)
 
     drawn = {variant.name: list(map(draw, measured[variant.name])) for variant in variants}
     first = drawn[variants[0].name]
     entries = []
     for variant in variants:
-        own = drawn[variant.name]
-        finite = [one for one in own if one is not None]
-        pairs = [(a, b) for a, b in zip(own, first, strict=True) if a is not None and b is not None]
-        trainings = [one.training for one in measured[variant.name] if one is not None and one.training]
+        by_seed = drawn[variant.name]
+        finite = [figures for figures in by_seed if figures is not None]
+        pairs = [(a, b) for a, b in zip(by_seed, first, strict=True) if a is not None and b is not None]
+        trainings = [run.training for run in measured[variant.name] if run is not None and run.training]
         entry = {
             "name": variant.name,
             "of": variant.of,
             "settings": dict(variant.settings),
-            "failed_seeds": [seed for seed, one in enumerate(own) if one is None],
-            "training": {name: [one[name] for one in trainings] for name in (trainings[0] if trainings else ())},
+            "failed_seeds": [seed for seed, figures in enumerate(by_seed) if figures is None],
+            "training": {name: [run[name] for run in trainings] for name in (trainings[0] if trainings else ())},
             "metrics": {},
             "differences": {},
         }
         for method, metric in _keys(finite):
-            alone = [one[method, metric] for one in finite]
+            alone = [figures[method, metric] for figures in finite]
             entry["metrics"].setdefault(method, {})[metric] = over_seeds(alone)
             both = [(a[method, metric], b[method, metric]) for a, b in pairs if (method, metric) in b]
             if both and variant is not variants[0]:
@@ -99,11 +99,11 @@ def compare_variants(
 
 
 def _draw(
-    one: Measured, scenes: EvaluationScenes, weights: np.ndarray, tolerance: ToleranceConfig
+    training: Measured, scenes: EvaluationScenes, weights: np.ndarray, tolerance: ToleranceConfig
 ) -> dict[tuple[str, str], Drawn]:
     """Every metric of one training by (method, metric), under the same resampled scenes for all."""
     found: dict[tuple[str, str], Drawn] = {}
-    for method, fields in one.fields.items():
+    for method, fields in training.fields.items():
         ratios = score(as_estimates(fields), scenes.sources, tolerance, per_scene=per_scene_metrics(fields)).ratios
         shown = {name: ratios[name] for names in METRICS.values() for name in names if name in ratios}
         for metric, entry in draw_ratios(shown, weights).items():
@@ -114,12 +114,12 @@ def _draw(
 
 
 def _keys(finite: Sequence[Mapping[tuple[str, str], Drawn]]) -> list[tuple[str, str]]:
-    """What all of a variant's trainings have."""
-    return [key for key in (finite[0] if finite else ()) if all(key in one for one in finite)]
+    """Return the keys that all trainings of a variant share."""
+    return [key for key in (finite[0] if finite else ()) if all(key in figures for figures in finite)]
 
 
 def csv_text(result: Mapping[str, Any]) -> str:
-    """A line a variant, method and metric, in full precision."""
+    """Return a CSV table with one line a variant, method and metric, in full precision."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     ends = ("value", "low", "high")
@@ -128,7 +128,7 @@ def csv_text(result: Mapping[str, Any]) -> str:
         for method, metrics in entry["metrics"].items():
             for metric, figure in metrics.items():
                 difference = entry["differences"].get(method, {}).get(metric, {})
-                own = [figure[end] for end in ends] + [difference.get(end, "") for end in ends]
+                values = [figure[end] for end in ends] + [difference.get(end, "") for end in ends]
                 by_seed = " ".join(map(repr, figure["seeds"]))
-                writer.writerow([entry["name"], entry["of"] or "", method, metric, *own, by_seed])
+                writer.writerow([entry["name"], entry["of"] or "", method, metric, *values, by_seed])
     return text.getvalue()

@@ -1,8 +1,8 @@
 """The stage ``ablate``: trains the variants, measures all on the same scenes, compares each with the first.
 
-Every training has a run directory of its own, ``ablation/<variant>/seed_<k>``, with its configuration, log and
-checkpoints, so that an interrupted stage goes on within the training that was cut, and any of them serves as
-``weights=``. ``ablation.json`` and ``ablation.csv`` are rewritten after every variant, from what the directories hold.
+Each training has a separate run directory, ``ablation/<variant>/seed_<k>``, with configuration, log and checkpoints: an
+interrupted stage resumes within the interrupted training, and each directory can serve as ``weights=``.
+``ablation.json`` and ``ablation.csv`` are rewritten after every variant, from the contents of the directories.
 """
 
 from collections.abc import Sequence
@@ -25,21 +25,21 @@ FILE, CSV_FILE, FAILED_FILE = "ablation.json", "ablation.csv", "failed.json"
 
 
 class AblateError(RuntimeError):
-    """The variants cannot be compared as asked; the message says why."""
+    """The variants cannot be compared; the message gives the reason."""
 
 
 def ablate(config: Config, directory: RunDirectory, terminal: Terminal) -> dict[str, Any]:
-    """Trains and measures what has not been, and compares.
+    """Train and measure the remaining variants and compare all.
 
-    A training that is not finite is a result too: it is named, and its variant is judged by its other seeds.
+    A training with non-finite values is recorded, and its variant is evaluated on its other seeds.
 
     Returns:
-        What ``ablation.json`` holds (`risjax.experiments.ablate.results.compare_variants`, and ``tables``).
+        The contents of ``ablation.json`` (`risjax.experiments.ablate.results.compare_variants`, and ``tables``).
 
     Raises:
-        ConfigError: the variants are not what `risjax.experiments.ablate.variants.read_variants` takes.
-        AblateError: a variant's folder holds a training of other settings.
-        CheckpointError: checkpoints are there, but none is sound.
+        ConfigError: `risjax.experiments.ablate.variants.read_variants` refuses the variants.
+        AblateError: a variant's folder contains a training with other settings.
+        CheckpointError: all checkpoints are damaged.
     """
     variants = read_variants(config)
     source = config.evaluate.sources[source_of(config)]
@@ -55,7 +55,7 @@ def ablate(config: Config, directory: RunDirectory, terminal: Terminal) -> dict[
         result = compare_variants(done, measured, scenes, weights, config.evaluate.tolerance)
         result |= {"source": source.name, "seeds": config.ablate.seeds}
         result["tables"] = make_tables(result)
-        if done == variants or len(done) > kept:  # a table is never cut back to what this run has looked at again
+        if done == variants or len(done) > kept:  # an earlier, longer table is kept until as many are measured
             _write(directory, result)
     for title, rows in result["tables"].items():
         terminal.table(title, rows)
@@ -70,7 +70,7 @@ def _variant(
     directory: RunDirectory,
     terminal: Terminal,
 ) -> list[Measured | None]:
-    """A variant's trainings, measured; None for one that was not finite."""
+    """Measure the trainings of a variant; None for one that was not finite."""
     compiled: Compiled = {}
     found: list[Measured | None] = []
     trained = next(other for other in variants if other.name == (variant.of or variant.name))
@@ -82,18 +82,18 @@ def _variant(
             found.append(None)
             continue
         params = _weights(variant, trained.seeded(seed), where)
-        own = RunDirectory(training_path(directory, variant.name, seed))
+        stored_in = RunDirectory(training_path(directory, variant.name, seed))
         total = len(scenes.sources.active) * len(config.ablate.methods)
         with terminal.progress(f"evaluate {variant.name}, seed {seed}", total) as bar:
-            stored = read_estimates(own)
-            done, _ = run_methods(variant.config, scenes, "scenes", params, stored, compiled, own, bar)
+            stored = read_estimates(stored_in)
+            done, _ = run_methods(variant.config, scenes, "scenes", params, stored, compiled, stored_in, bar)
         training = read_training(where) if variant is trained else {}
         found.append(Measured(done, training))
     return found
 
 
 def _train(config: Config, where: RunDirectory, terminal: Terminal) -> None:
-    """Trains, goes on training, or finds that it is done."""
+    """Train, or resume an interrupted training; do nothing if it is complete."""
     if where.config_path.exists():
         _refuse_another(from_yaml(where.config_path.read_text(encoding="utf-8")), config, where)
     else:
@@ -116,8 +116,8 @@ def _refuse_another(earlier: Config, config: Config, where: RunDirectory) -> Non
     changed = [name for name in differences(earlier, config) if name not in free]
     if changed:
         raise AblateError(
-            f"{where.path} holds a training of other settings ({', '.join(changed)} differ); give the variant another "
-            "name, or move that folder away"
+            f"{where.path} contains a training with other settings ({', '.join(changed)} differ); give the variant "
+            "another name, or move that folder"
         )
 
 
@@ -129,7 +129,7 @@ def _weights(variant: Variant, trained: Config, where: RunDirectory) -> Params:
 
 
 def _write(directory: RunDirectory, result: dict[str, Any]) -> None:
-    """The files, and the mark of a report that shows an older table is taken away."""
+    """Write the files; if they changed, mark the report as outdated."""
     before = directory.read_json(FILE)
     directory.write_json(FILE, result)
     write_atomically(directory.path / CSV_FILE, csv_text(result))

@@ -10,7 +10,7 @@ _NOTHING = "-"
 
 
 def make_tables(result: Mapping[str, Any]) -> dict[str, list[Row]]:
-    """{title: rows}: of the network, of every method, and how the trainings went."""
+    """Return {title: rows}: one table for the network, one a method, and one of the trainings."""
     variants = result["variants"]
     methods = dict.fromkeys(method for entry in variants for method in entry["metrics"] if method != NETWORK)
     title = f"{result['scenes']} scenes, mean over {_seeds(result['seeds'])} [95 % interval]"
@@ -21,12 +21,12 @@ def make_tables(result: Mapping[str, Any]) -> dict[str, list[Row]]:
         tables[f"{name}: {title}; minus {result['reference']}, paired"] = [
             _row(entry, method, metrics, result["reference"]) for entry in variants
         ]
-    tables["What each variant changes, and how its trainings went"] = [_training(entry) for entry in variants]
+    tables["Settings and trainings of each variant"] = [_training(entry) for entry in variants]
     return tables
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """All tables as Markdown."""
+    """Return all tables as Markdown."""
     lines: list[str] = []
     for title, rows in make_tables(result).items():
         lines += [f"**{title}**", "", *markdown_rows(rows), ""]
@@ -39,9 +39,9 @@ def _seeds(count: int) -> str:
 
 def _row(entry: Mapping[str, Any], method: str, metrics: tuple[str, ...], reference: str) -> Row:
     row = {"variant": entry["name"]}
-    own, differences = (entry[part].get(method, {}) for part in ("metrics", "differences"))
+    metrics_of, differences = (entry[part].get(method, {}) for part in ("metrics", "differences"))
     for metric in metrics:
-        row[metric] = interval_text(own.get(metric))
+        row[metric] = interval_text(metrics_of.get(metric))
         row[f"{metric}, minus {reference}"] = interval_text(differences.get(metric), sign="+")
     return row
 
@@ -50,8 +50,8 @@ def _training(entry: Mapping[str, Any]) -> Row:
     training = entry["training"]
     row = {
         "variant": entry["name"],
-        "settings": ", ".join(_settings(entry["settings"])) or "the run's own",
-        "weights": "its own" if entry["of"] is None else entry["of"],
+        "settings": ", ".join(_settings(entry["settings"])) or "those of the run",
+        "weights": "trained" if entry["of"] is None else entry["of"],
         "steps": _several(training.get("steps")),
         "skipped steps": _several(training.get("skipped_steps")),
         "best epoch": _several(training.get("best_epoch")),
@@ -67,6 +67,6 @@ def _settings(settings: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _several(values: Any) -> str:
-    """One number where all are equal."""
+    """Return one number if all are equal, else the list."""
     distinct = list(dict.fromkeys(values or ()))
     return ", ".join(map(str, values if len(distinct) > 1 else distinct)) or _NOTHING

@@ -1,7 +1,7 @@
 """The Bayes limit: the posterior of single scenes by brute force, and the best decision under it for each metric.
 
-Slow on purpose (seconds a scene) and blind like every estimator, but told the simulator's own laws. What a method
-reaches beyond it by more than the interval is a leak.
+It takes seconds a scene and has the same observations as every estimator, but knows the laws of the simulator. A method
+that exceeds it by more than the interval has access to the truth.
 """
 
 from risjax.experiments.bayes_limit.run import LimitError, limit

@@ -76,7 +76,7 @@ def decide_by_f1(ranked: list[Ranked]) -> tuple[list[int], float]:
     """How many sources of each scene to report, for the F1 of all scenes together, and that F1 in expectation.
 
     A ratio of sums is maximised by the sum 2 TP - F (reported + true) at F its own maximum (Dinkelbach, Management
-    Science 13, 1967): a source is worth reporting from the probability F / 2 on.
+    Science 13, 1967): a source is reported from the probability F / 2 on.
     """
     true = sum(one.expected_count for one in ranked)
     value, counts = 0.5, [0] * len(ranked)
@@ -109,7 +109,7 @@ def decide_by_gospa(
     expected = float(np.mean(cost ** (1 / order)))
 
     def distances(points: np.ndarray) -> np.ndarray:
-        """Of each draw's sources from each point, [P, K, C]."""
+        """Return the distance of each draw's sources from each point, [P, K, C]."""
         return np.linalg.norm(points[None, None] - sources[:, :, None], axis=-1)
 
     def costs_with(distance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

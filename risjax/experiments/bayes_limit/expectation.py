@@ -1,4 +1,4 @@
-"""What the posterior expects of a set of sources, whoever named it: metrics without the luck of the true draw.
+"""Posterior expectation of the metrics of any set of sources: metrics without the chance of the true draw.
 
 A scene's truth is one draw of its posterior, and how many of its sources were within reach is mostly luck. Every other
 draw might have been the truth as well, so the mean of a metric over all of them has the same expectation and a fraction

@@ -29,7 +29,7 @@ from risjax.estimators.likelihood import SufficientStatistics
 
 
 class Products(NamedTuple):
-    """Where the sources are, as the snapshots see it.
+    """Inner products of the sources' responses with one another and with the snapshots.
 
     Attributes:
         vectors: steering vectors, zero rows for inactive slots, [K, N].
@@ -113,7 +113,7 @@ def clean_power(products: Products, amplitude: Complex[Array, " K"], data: Suffi
 def log_likelihood(
     products: Products, amplitude: Complex[Array, " K"], log_noise: Float[Array, ""], data: SufficientStatistics
 ) -> Float[Array, ""]:
-    """Of one state, at t = 1, up to a constant."""
+    """Return the log-likelihood of one state, at t = 1, up to a constant."""
     explained = 2 * jnp.sum((amplitude.conj() * products.filtered).real)
     residual = data.energy - explained + clean_power(products, amplitude, data) * data.num_measurements
     return -data.num_measurements * log_noise - jnp.maximum(residual, 0.0) * jnp.exp(-log_noise)

@@ -1,9 +1,10 @@
 """Moves of one particle that leave posterior^t unchanged: sources walk, jump, are born and die; scale and noise walk.
 
-Every proposal brings amplitudes drawn from their law given the proposed positions, gain and noise, so that the ratio of
-acceptance is one of integrals over the amplitudes (log Z of `risjax.experiments.bayes_limit.likelihood`), times whether the drawn
-amplitudes and the noise have an SNR that scenes may have. Births and deaths are Green's reversible jump (Biometrika 82,
-1995): of unordered sources, a birth from the density g at q has the ratio p(q) / g(q) whatever their number.
+Every proposal includes amplitudes drawn from their law given the proposed positions, gain and noise. The acceptance
+ratio is then one of integrals over the amplitudes (log Z of `risjax.experiments.bayes_limit.likelihood`); it is zero if
+the SNR of the drawn amplitudes and noise is outside the law of scenes. Births and deaths are Green's reversible jump
+(Biometrika 82, 1995): of unordered sources, a birth from the density g at q has the ratio p(q) / g(q) whatever their
+number.
 """
 
 from typing import NamedTuple
@@ -29,10 +30,10 @@ from risjax.physics.distributions import complex_normal
 from risjax.types import Geometry
 
 _CHANCES = (0.55, 0.15, 0.15, 0.15)
-"""Of a walk, a jump, a birth and a death."""
+"""Probabilities of a walk, a jump, a birth and a death."""
 _LARGEST_STEP = 0.5
 _RANGE_OVER_ANGLE = 3.0
-"""Of a step in inverse range (1/m) over one in angle (rad) that turns the phases across the surface as far."""
+"""Ratio of steps in inverse range (1/m) and in angle (rad) that change the phases across the surface equally."""
 
 
 class State(NamedTuple):
@@ -56,7 +57,7 @@ class State(NamedTuple):
 
 
 class Target(NamedTuple):
-    """What a move must know of the scene; the same for all particles.
+    """Inputs of a move that depend on the scene and not on the particle.
 
     Attributes:
         data: of the snapshots at unit mean power.
@@ -74,7 +75,7 @@ class Target(NamedTuple):
 
 
 def snr_is_possible(state: State, data: SufficientStatistics, limits: Bounds) -> Bool[Array, ""]:
-    """Whether a scene may have the state's SNR."""
+    """Return whether the law of scenes admits the state's SNR."""
     log_snr = jnp.log(clean_power(state.products, state.amplitude, data)) - state.log_noise
     return (log_snr >= limits.log_snr[0]) & (log_snr <= limits.log_snr[1])
 

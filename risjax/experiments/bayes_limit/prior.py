@@ -103,7 +103,10 @@ def draw_count(key: Key[Array, ""], limits: Bounds, slots: int) -> Bool[Array, "
 
 
 def log_density(q: Float[Array, "*shape 3"], limits: Bounds) -> Float[Array, "*shape"]:
-    """Of one source's q: uniform in range is 1 / (r_max - r_min) s^-2 in inverse range; -inf outside."""
+    """Return the log-density of one source's q, -inf outside the prior's support.
+
+    Uniform in range is 1 / (r_max - r_min) s^-2 in inverse range s.
+    """
     low, high = jnp.asarray(limits.low), jnp.asarray(limits.high)
     inside = jnp.all((q >= low) & (q <= high), axis=-1)
     sides = (high[0] - low[0]) * (high[1] - low[1]) * (1 / low[2] - 1 / high[2])

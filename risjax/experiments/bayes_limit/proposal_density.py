@@ -1,4 +1,4 @@
-"""Where jumps and births land: half anywhere, half where the matched filter is bright.
+"""Proposal density of jumps and births: half uniform, half proportional to the matched filter.
 
 A density that does not depend on the state keeps the moves reversible without further ado.
 """
@@ -16,7 +16,7 @@ from risjax.physics.array import steering
 from risjax.types import Geometry
 
 CELLS = (30, 16, 6)
-"""Of the matched filter, along azimuth, elevation and inverse range."""
+"""Points of the matched filter's grid along azimuth, elevation and inverse range."""
 _BRIGHT = 0.5
 
 
@@ -62,7 +62,7 @@ def draw_place(key: Key[Array, ""], places: ProposalDensity, limits: Bounds) -> 
 
 
 def place_log_density(q: Float[Array, "3"], places: ProposalDensity, limits: Bounds) -> Float[Array, ""]:
-    """Of the mixture, at a q inside the prior's support."""
+    """Return the log-density of the mixture at a q inside the prior's support."""
     sides = _cell_sides(limits)
     index = jnp.clip(((q - jnp.asarray(limits.low)) / sides).astype(int), 0, jnp.asarray(CELLS) - 1)
     cell = (index[0] * CELLS[1] + index[1]) * CELLS[2] + index[2]

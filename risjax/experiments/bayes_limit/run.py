@@ -1,7 +1,7 @@
 """The stage ``limit``: what any estimator could reach, beside what those of the evaluation did reach.
 
 ``limit.npz`` holds the draws of every scene and replicate and is rewritten after every scene, so that an interrupted
-run goes on with the next one; ``limit.json`` is made from it and from the evaluation's ``estimates.npz``.
+run resumes with the next one; ``limit.json`` is made from it and from the evaluation's ``estimates.npz``.
 """
 
 import functools
@@ -35,15 +35,16 @@ FILE, SAMPLES_FILE = "limit.json", "limit.npz"
 
 
 class LimitError(RuntimeError):
-    """The limit cannot be sampled as asked; the message says why."""
+    """The limit cannot be sampled; the message gives the reason."""
 
 
 def limit(config: Config, directory: RunDirectory, terminal: Terminal) -> dict[str, Any]:
     """Samples the posterior of the evaluation's first source of scenes, decides by it, and compares.
 
     Returns:
-        What ``limit.json`` holds: `risjax.metrics.summary.summarise` of the evaluation's methods and the decisions on the same
-        scenes, ``expected`` (`risjax.experiments.bayes_limit.expectation.expectations`) and ``convergence``.
+        The contents of ``limit.json``: `risjax.metrics.summary.summarise` of the evaluation's methods and the decisions
+        on the same scenes, ``expected`` (`risjax.experiments.bayes_limit.expectation.expectations`) and
+        ``convergence``.
 
     Raises:
         LimitError: scenes of a file, or of a law whose prior is not supported.
@@ -225,7 +226,7 @@ def _convergence(
 
 
 def _fingerprint(config: Config, scenes: EvaluationScenes) -> str:
-    """Of what the draws depend on; the number of scenes is left out, so that more of them can be asked for."""
+    """Return a fingerprint of the settings of the draws, without the number of scenes, so that scenes can be added."""
     digest = hashlib.sha256(config.limit.model_dump_json(exclude={"scenes"}).encode())
     digest.update(scenes.physics.model_dump_json().encode())
     digest.update(np.ascontiguousarray(scenes.observation.snapshots[0]).tobytes())

@@ -77,7 +77,7 @@ def sample_posterior(
     Args:
         key: of this run.
         observation: one scene.
-        physics: the law of the scenes; ``require_sampled_laws`` says which are supported.
+        physics: the law of the scenes; ``require_sampled_laws`` checks that they are supported.
         settings: particles, moves, resampling.
     """
     limits, geometry = bounds(physics.scene), observation.geometry
@@ -167,7 +167,10 @@ def _draw_prior(
 
 
 def _next_step(logs: Float[Array, " P"], rest: Float[Array, ""], kept: float) -> Float[Array, ""]:
-    """The largest step of inverse_temperature that keeps an effective share of the particles, by bisection of its logarithm."""
+    """Return the largest step of the inverse temperature that keeps an effective share of the particles.
+
+    By bisection of its logarithm.
+    """
     logs = logs - jnp.max(logs)
 
     def share(step: Array) -> Array:

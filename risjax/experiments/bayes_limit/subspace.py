@@ -4,8 +4,8 @@
 
 Given the number of sources the best subspace is that of the K strongest eigenvectors of E[P | K]. It is chosen for
 each K by itself, which a single covariance need not be able to match, so no covariance judged by its K dominant
-eigenvectors is above the limit. As in `risjax.experiments.bayes_limit.expectation` that lies between a choice judged by its own draws
-and one made by half of the runs and judged by the other half.
+eigenvectors is above the limit. As in `risjax.experiments.bayes_limit.expectation`, the limit lies between a choice
+judged by the same draws and one made by half of the runs and judged by the other half.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ from risjax.physics.scene import sources_steering
 from risjax.types import Geometry, Sources
 
 _SMALLEST = 1e-5
-"""Singular value over the largest below which a direction is no part of a span: float32's steering vectors."""
+"""Singular value over the largest below which a direction is not counted in a span: float32's steering vectors."""
 
 
 class Overlaps(NamedTuple):
@@ -99,7 +99,7 @@ def overlaps(
 
 
 def _law(matrices: Complex[np.ndarray, "P N K"], present: Bool[np.ndarray, "P K"]) -> _Law:
-    """From the steering vectors of each draw, zero where there is no source; a scene has at least one (its law)."""
+    """From the steering vectors of each draw, zero in slots without a source; a scene has at least one (its law)."""
     wide = matrices.astype(complex)
     squares, mixtures = np.linalg.eigh(wide.conj().swapaxes(-1, -2) @ wide)
     spanned = squares > _SMALLEST**2 * squares[:, -1:]
@@ -132,7 +132,7 @@ def _vectors(matrices: Complex[Array, "K N N"]) -> Complex[Array, "K N N"]:
 
 
 def _dominant(law: _Law) -> Complex[np.ndarray, "K N N"]:
-    """Of each E[P | k] the eigenvectors as columns, the strongest first.
+    """Return the eigenvectors of each E[P | k] as columns, the strongest first.
 
     By jax, which flushes denormal numbers: NumPy met so many of them in the null space of a projector that one
     decomposition took over a second.
@@ -156,5 +156,5 @@ def _expected(vectors: Complex[np.ndarray, "K N _"], law: _Law) -> float:
 
 
 def _by_each_other(one: _Law, other: _Law) -> float:
-    """The mean of what the choices of each half of the replicates are worth to the draws of the other."""
+    """Return the mean overlap of each half's choice with the draws of the other half."""
     return (_expected(_dominant(one), other) + _expected(_dominant(other), one)) / 2

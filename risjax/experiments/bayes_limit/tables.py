@@ -7,9 +7,9 @@ from risjax.runs.text_tables import Row, interval_text
 DECISIONS = {"bayes_3d": "f1_3d", "bayes_angle": "f1_angle", "bayes_gospa": "gospa_m"}
 """Each decision with the metric that it is the best one for."""
 BOUNDS = ("above", "below")
-"""Of the limit: judged by the draws that a decision was made from, and by those of the other half of the runs."""
+"""Two estimates of the limit: judged by the draws of the decision, and by those of the other half of the runs."""
 OVERLAP = "subspace_overlap_of_fit"
-"""Of the covariance of what was fitted, in the posterior's expectation alone (`risjax.experiments.bayes_limit.subspace`)."""
+"""Overlap of the fitted covariance, only in the posterior's expectation (`risjax.experiments.bayes_limit.subspace`)."""
 _METRICS = tuple(DECISIONS.values())
 _EXPECTED = (*_METRICS, OVERLAP)
 
@@ -18,7 +18,7 @@ def make_tables(result: dict[str, Any], source: str) -> dict[str, list[Row]]:
     """Four tables, {title: rows}.
 
     Args:
-        result: of `risjax.experiments.bayes_limit.limit`, with ``methods``, ``pairs``, ``expected`` and ``convergence``.
+        result: of `risjax.experiments.bayes_limit.limit`: ``methods``, ``pairs``, ``expected``, ``convergence``.
         source: name of the scenes.
     """
     methods = result["methods"]

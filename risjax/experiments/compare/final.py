@@ -1,4 +1,4 @@
-"""What the two trained networks are worth: both localise the same held-out scenes through risjax's one pipeline."""
+"""Accuracy of the two trained networks on the same held-out scenes, through the same pipeline."""
 
 from typing import Any, cast
 

@@ -1,8 +1,8 @@
-"""Peak memory of one framework's training, on a CPU: a process of its own for each.
+"""Peak memory of one framework's training, on a CPU, each in a separate process.
 
 The only honest figure there is the resident memory of a process in which nothing else happened. Both import both
 libraries; counted is the peak during steps after the first ones (which compile), less what importing took. What
-compiling left behind is in it, as it is for a user.
+compiling left behind is included.
 
     python -m risjax.experiments.compare.memory risjax|pytorch CONFIG.yaml SCENES.npz compile|eager
 """

@@ -59,7 +59,7 @@ def nan_map(
         libraries: ``JAX``, ``PyTorch`` (which needs the extra ``torch``).
         scenes: keys of `CUTS`.
         loadings: some of `LOADINGS`.
-        on_cell: told the number of cells that are done with, each time.
+        on_cell: called with the number of completed cells.
 
     Returns:
         ``{"size", "scenes", "loadings", "refusals", "cells": [{library, rule, cast, compute, scene, loading, outcome,
@@ -131,7 +131,7 @@ def _jax_gradient(cut: int, rule: str) -> Callable[..., jax.Array]:
 
 
 def _jax_loss(parts: jax.Array, label: jax.Array, loading: jax.Array, *, cut: int, rule: str) -> jax.Array:
-    factor = jax.lax.complex(parts[0], parts[1])  # raises in half precision: there is no complex32 in jax
+    factor = jax.lax.complex(parts[0], parts[1])  # raises in half precision: jax does not have complex32
     target = label[0] + 1j * label[1]  # promotes a half label to complex64, its rounding and all
     if rule == "ours":
         factor = normalise_trace(factor)

@@ -1,6 +1,6 @@
 """The stage ``compare``: both frameworks trained side by side, in every dtype; ``compare.json`` and ``compare.md``.
 
-The result is written after each part (a dtype, the failures, the map), so that an interrupted comparison goes on with
+The result is written after each part (a dtype, the failures, the map), so that an interrupted comparison resumes with
 the next one.
 """
 
@@ -27,11 +27,11 @@ FILE = "compare.json"
 
 
 class CompareError(RuntimeError):
-    """The comparison cannot be run as asked; the message says why."""
+    """The comparison cannot be run; the message gives the reason."""
 
 
 def compare(config: Config, directory: RunDirectory, terminal: Terminal) -> dict[str, Any]:
-    """Compares, or goes on comparing; prints the tables.
+    """Compare, or resume a comparison, and print the tables.
 
     Returns:
         What ``compare.json`` holds: ``setting``, ``versions``, ``runs`` by compute dtype, ``failures``, ``nan_map``.
@@ -70,7 +70,7 @@ def with_compute(config: Config, compute: str) -> Config:
 
 
 def describe(config: Config, paired: PairedTraining) -> dict[str, Any]:
-    """What a paired was run with, as tables quote it."""
+    """Return the settings of a paired training for the tables."""
     compilation = paired.theirs.compilation or {}
     return {
         "steps": len(paired.records["risjax"]),

@@ -2,7 +2,7 @@
 
 The file holds ``<source>/truth/<field>`` and ``<source>/<method>/<field>`` with the fields of `Estimates`, those of
 what was fitted (``fit_position`` ...), per-scene metrics such as ``nmse``, and ``seconds`` = (compilation, a scene in
-the steady state). It is rewritten after every method, so that what was interrupted goes on with the next one.
+the steady state). It is rewritten after every method, so that an interrupted evaluation resumes with the next one.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ Compiled = dict[Any, tuple[Callable[[Params | None, Batch], Found], float]]
 """Programs and the seconds that they took to compile, by method, physics and shapes: sources may share them."""
 _PER_SCENE = ("nmse", "subspace_overlap", "nmse_of_fit", "subspace_overlap_of_fit")
 _LAYOUT = "with what was fitted"
-"""Changes with what is kept, so that what an earlier version left is made anew."""
+"""Version of the stored contents; files of an earlier version are recomputed."""
 _FIT = "fit_"
 """Prefix of the fields of what a method fitted, which are those of `Sources`."""
 
@@ -100,7 +100,7 @@ def as_estimates(fields: Mapping[str, Any]) -> Estimates:
 
 
 def fitted_sources(fields: Mapping[str, Any]) -> Sources | None:
-    """What the method fitted to the snapshots, among its fields; None where it fitted nothing."""
+    """Return the fit to the snapshots among a method's fields; None if it has none."""
     names = [_FIT + field for field in Sources._fields]
     return Sources(*(fields[name] for name in names)) if names[0] in fields else None
 
@@ -193,7 +193,7 @@ def _refusal(config: Config, scenes: EvaluationScenes, method: Method) -> str | 
 
 
 def _fingerprint(config: Config, scenes: EvaluationScenes) -> str:
-    """Of what a method's answer depends on, the network apart, and of what is kept of it."""
+    """Return a fingerprint of a method's settings, without the network, and of the stored contents."""
     text = _LAYOUT + config.model_dump_json(include={"covariance", "estimator", "model", "precision"})
     text += scenes.physics.model_dump_json()
     digest = hashlib.sha256(text.encode())
@@ -210,7 +210,7 @@ def _digest(params: Params | None) -> str:
 
 
 def read_estimates(directory: RunDirectory) -> Arrays:
-    """What an interrupted evaluation left; nothing where the file is absent or damaged."""
+    """Return the stored results of an interrupted evaluation; empty if the file is absent or damaged."""
     try:
         with np.load(directory.estimates_path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}

@@ -38,20 +38,20 @@ IMAGES: frozenset[str] = frozenset({"learned_mvdr", "sample_mvdr", "sample_music
 LIKELIHOOD: frozenset[str] = frozenset({"learned_ml", "greedy_ml", "greedy_ml_told_k", "omp_ml"})
 """Methods whose likelihood is of one field in all snapshots: constant symbols."""
 TOLD_K: frozenset[str] = frozenset({"oracle_mvdr", "greedy_ml_told_k"})
-"""Methods that are told K."""
+"""Methods that know K."""
 
 
 def needs_common_field(name: str, model: ModelConfig) -> bool:
-    """Whether a method asks for one field in all snapshots, for its likelihood or for its image: constant symbols."""
+    """Return whether a method needs constant symbols, for its likelihood or its image of the common field."""
     return name in LIKELIHOOD or (name in IMAGES and model.needs_common_field)
 
 
 class Batch(NamedTuple):
-    """What a method may be shown; what it may not is None.
+    """Inputs of a method; None for those that it must not use.
 
     Attributes:
         observation: what the receiver knows.
-        num_sources: K, for methods that are told it.
+        num_sources: K, for methods that know it.
         label_factor: B of the true covariance, for oracles.
     """
 
@@ -61,7 +61,7 @@ class Batch(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a method says of a batch.
+    """Results of a method for a batch.
 
     Attributes:
         estimates: sources.
@@ -142,7 +142,7 @@ def _pursue_and_select(
 
 
 def _on_sample(localise: Callable[..., Estimates], config: Config, physics: PhysicsConfig) -> Callable[[Batch], Found]:
-    """On the sample covariance alone, loaded and shrunk as the learned one is."""
+    """MVDR on the sample covariance, loaded and shrunk like the learned one."""
     grid = make_grid(physics, config.estimator.grid)
     alone = config.covariance.model_copy(update={"blend": 1.0})
     estimator = config.estimator.model_copy(update={"threshold_db": config.estimator.sample_threshold_db})
@@ -195,7 +195,7 @@ def _oracle(config: Config, physics: PhysicsConfig) -> Callable[[Batch], Found]:
 def covariance_metrics(
     found: Complex[Array, "B N rank"], label: Complex[Array, "B N K"], num_sources: Int[Array, " B"]
 ) -> dict[str, Float[Array, " B"]]:
-    """Of each scene ``nmse`` and ``subspace_overlap``, tr(P_hat P) / K of both matrices' K dominant eigenvectors."""
+    """Return ``nmse`` and ``subspace_overlap`` of each scene: tr(P_hat P) / K of the K dominant eigenvectors."""
 
     def one(factor: Array, label: Array, count: Array) -> dict[str, Array]:
         alone = LowRankCovariance(factor, jnp.zeros((), factor.real.dtype))

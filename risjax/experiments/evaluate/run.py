@@ -1,7 +1,7 @@
 """Every method on every set of scenes: the same scenes, the same information, timed, resumable.
 
-``metrics.json`` is made from ``estimates.npz`` (`risjax.experiments.evaluate.measure`), which keeps what an interrupted evaluation
-has done.
+``metrics.json`` is made from ``estimates.npz`` (`risjax.experiments.evaluate.measure`), which also stores the
+results of an interrupted evaluation.
 """
 
 from typing import Any
@@ -64,7 +64,7 @@ def stored_estimates(config: Config, source: SourceConfig, directory: RunDirecto
 
 
 def stored_fits(config: Config, source: SourceConfig, directory: RunDirectory) -> dict[str, Sources]:
-    """What the methods of `stored_estimates` fitted to the snapshots, of those that did."""
+    """Return the fits to the snapshots of the methods of `stored_estimates` that have one."""
     fits = {name: fitted_sources(fields) for name, fields in _stored(config, source, directory).items()}
     return {name: fit for name, fit in fits.items() if fit is not None}
 

@@ -22,7 +22,7 @@ class EvaluationScenes(NamedTuple):
     """The scenes of one source, on the host. Only ``observation`` is shown to blind methods.
 
     Attributes:
-        physics: the manifold that methods are told.
+        physics: the manifold that methods use.
         observation: what the receiver knows, leading axis S.
         sources: the truth.
         snr_db: [S], or None where the file does not say.

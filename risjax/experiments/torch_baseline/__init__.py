@@ -1,8 +1,8 @@
 """The PyTorch baseline (extra ``torch``): the same network, loss and training in idiomatic PyTorch.
 
-The rest of the package never imports it, but for `risjax.experiments.compare`; nothing here computes with JAX. What PyTorch
-does well is used: autocast, GradScaler, fused AdamW, fused attention, ``torch.compile`` where it works, a DataLoader
-that fetches whole batches. `BaselineOptions` switches back on what made the original pipeline fail.
+Only `risjax.experiments.compare` imports it, and nothing here computes with JAX. It uses PyTorch's strengths: autocast,
+GradScaler, fused AdamW, fused attention, ``torch.compile`` where it works, a DataLoader that fetches whole batches.
+`BaselineOptions` switches back on what made the original pipeline fail.
 """
 
 from risjax.experiments.torch_baseline.casting import Packed, upcast

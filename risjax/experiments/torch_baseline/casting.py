@@ -1,4 +1,4 @@
-"""The upcast at the loss's door, over whole dictionaries.
+"""The upcast of whole dictionaries before the loss.
 
 A complex value in half precision travels as two real tensors: PyTorch's complex32 has next to no operations, and
 bfloat16 has no complex partner at all.
@@ -41,7 +41,7 @@ def narrow(tree: Any, dtype: torch.dtype) -> Any:
 
 
 def join(value: Tensor | Packed) -> Tensor:
-    """A `Packed` pair as PyTorch joins it when nobody casts: complex32 from float16, complex64 from bfloat16."""
+    """A `Packed` pair as PyTorch joins it without a cast: complex32 from float16, complex64 from bfloat16."""
     if not isinstance(value, Packed):
         return value
     if value.real.dtype == torch.bfloat16:

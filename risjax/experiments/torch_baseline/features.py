@@ -136,7 +136,7 @@ def _images(scenes: Scenes, multiples: tuple[float, ...]) -> tuple[Tensor, Tenso
 def _solve(gram: Tensor, vector: Tensor, ridges: Tensor) -> Tensor:
     """(gram + ridge I)^-1 vector for each ridge, [B, A, N], through Cholesky factors.
 
-    ``cholesky_ex`` asks nobody whether it went well: a failure shows as NaN, without a synchronisation on GPUs.
+    ``cholesky_ex`` does not check for failure: it shows as NaN, without a synchronisation on GPUs.
     """
     identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     lower = torch.linalg.cholesky_ex(gram[:, None] + ridges[..., None, None] * identity).L

@@ -1,4 +1,4 @@
-"""The loss in PyTorch: whole dictionaries upcast at the door, then the terms of `risjax.loss`, batched.
+"""The loss in PyTorch: whole dictionaries are upcast, then the terms of `risjax.loss`, batched.
 
 ``prediction = {"factor": F [B, N, rank]}`` and ``labels = {"factor": B [B, N, K], "num_sources": [B],
 "sample": x_hat [B, N, 1]}``, complex tensors or `Packed` pairs.
@@ -39,7 +39,7 @@ def total_loss(
     if options.cast == "both":
         labels = upcast(labels)
     factor = join(prediction["factor"])
-    # Labels that nobody cast keep their rounding, but the first operation with a wider prediction promotes them.
+    # Labels without a cast keep their rounding, but the first operation with a wider prediction promotes them.
     label, sample = _promoted(labels["factor"], factor), _promoted(labels["sample"], factor)
     weights, terms = settings.weights, {}
     if "covariance" in weights:

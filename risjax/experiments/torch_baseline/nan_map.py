@@ -1,4 +1,4 @@
-"""PyTorch's side of the NaN map (`risjax.experiments.compare.nan_map`): the gradient of one projector loss, in its own dtypes."""
+"""PyTorch's part of the NaN map (`risjax.experiments.compare.nan_map`): the gradient of one projector loss."""
 
 import numpy as np
 import torch

@@ -69,7 +69,7 @@ class CovarianceNetwork(nn.Module):
 def build_network(
     array: ArrayConfig, config: ModelConfig, *, dtype: torch.dtype = torch.float32, device: str = "cpu"
 ) -> CovarianceNetwork:
-    """The network, initialised as PyTorch does; `risjax.experiments.torch_baseline.weights.to_torch` gives it risjax's parameters."""
+    """Build the network with PyTorch's initialisation; `to_torch` loads risjax's parameters into it."""
     return CovarianceNetwork(array, config).to(dtype=dtype, device=device)
 
 

@@ -39,7 +39,8 @@ def learning_rate_share(count: int, *, total: int, warmup: int, end: float) -> f
 def clip_by_global_norm(parameters: Iterable[nn.Parameter], largest: float) -> Tensor:
     """Scales the gradients to a global norm of at most ``largest``; returns the norm before.
 
-    Not ``nn.utils.clip_grad_norm_``, which divides by the norm *plus 1e-6* and so agrees with nobody beyond six digits.
+    Not ``nn.utils.clip_grad_norm_``, which divides by the norm *plus 1e-6* and so differs from other
+    implementations after six digits.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
     norm = nn.utils.get_total_norm(gradients)

@@ -1,4 +1,4 @@
-"""What the baseline can be told beyond the configuration: how to fail as the original did, and how not to."""
+"""Options of the baseline beyond the configuration: the original pipeline's errors, switched on or off."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,8 +17,8 @@ class BaselineOptions:
             two.
         rule: the projector's derivative. ``low_rank``: the gauge-invariant rule through the factor's small Gram matrix;
             ``dense``: the same rule on N x N matrices; ``builtin``: what ``torch.linalg.eigh`` differentiates, which
-            divides by all gaps. (The original's loading is no option here: ``covariance.loading=1``.)
-        compile: pass the network through ``torch.compile``; where that fails, a warning says so and the network runs
+            divides by all gaps. (For the original's loading set ``covariance.loading=1``.)
+        compile: pass the network through ``torch.compile``; where that fails, a warning is issued and the network runs
             eagerly.
         device: ``cpu`` or ``cuda``.
         skip_nonfinite: leave parameters, optimizer, schedule and EMA alone where the gradient is not finite, in every

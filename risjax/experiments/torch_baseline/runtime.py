@@ -14,7 +14,7 @@ _MATMUL = {"highest": "highest", "default": "high"}
 
 
 def describe_runtime(device: str) -> dict[str, Any]:
-    """What ran: version, device, threads, float32 matmul precision."""
+    """Return version, device, threads, float32 matmul precision."""
     cuda = device == "cuda"
     return {
         "torch": torch.__version__,
@@ -37,7 +37,7 @@ def set_matmul_precision(name: str) -> None:
 
 
 def has_cuda() -> bool:
-    """Whether PyTorch sees a CUDA device."""
+    """Return whether PyTorch has a CUDA device."""
     return torch.cuda.is_available()
 
 

@@ -21,7 +21,7 @@ _HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class StepReport(NamedTuple):
-    """What one step came to.
+    """Results of one training step.
 
     Attributes:
         loss: the weighted sum.
@@ -80,7 +80,7 @@ class Trainer:
         self._forward: Any = self.network
 
     def step(self, batch: Mapping[str, Tensor]) -> StepReport:
-        """One step on a batch of `risjax.experiments.torch_baseline.scenes`, in ``train.accumulation`` parts; the first one compiles."""
+        """Run one step on a batch of `MadeScenes`, in ``train.accumulation`` parts; the first step compiles."""
         self.optimizer.zero_grad(set_to_none=True)
         scale = self.scaler.get_scale()
         parts = self.config.train.accumulation

@@ -5,8 +5,8 @@ flax          PyTorch           layer              axes
 ============= ================= ================== ===============================
 kernel [i, o] weight [o, i]     linear             transposed
 kernel        weight            convolution        [h, w, i, o] to [o, i, h, w]
-scale         weight            layer norm         as they are
-others        the same name     bias, place        as they are
+scale         weight            layer norm         unchanged
+others        the same name     bias, place        unchanged
 ============= ================= ================== ===============================
 """
 

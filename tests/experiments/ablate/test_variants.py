@@ -42,8 +42,8 @@ def test_a_variant_is_the_run_with_its_settings_and_another_seed():
     [
         ({"settings": {"covarience.blend": 0.0}}, r"variants\[1\].settings.covarience\n.*did you mean covariance"),
         ({"settings": {"covariance.blend": 2.0}}, r"variants\[1\].settings.covariance.blend\n.*expected <= 1"),
-        ({"settings": {"precision.compute": "bfloat16"}}, "x changes nothing: it is the run's own configuration"),
-        ({"of": "base"}, "x changes nothing: it is the weights of base as they are"),
+        ({"settings": {"precision.compute": "bfloat16"}}, "x changes nothing: it equals the configuration of the run"),
+        ({"of": "base"}, "x changes nothing: it equals the weights of base"),
         ({}, "x and base are the same configuration"),
         ({"settings": {"run.seed": 3}}, "run.seed: no training reads this setting"),
         ({"settings": {"evaluate.batch_size": 3}}, "evaluate.batch_size: no training reads this setting"),
