@@ -120,7 +120,8 @@ def _reasons(observation: Observation, first: int) -> dict[int, str]:
         if not isinstance(array, np.ndarray):
             continue
         flat = array.reshape(len(array), -1)
-        broken, empty = ~np.isfinite(flat).all(1), ~flat.any(1)
+        with np.errstate(invalid="ignore"):  # a signalling NaN is reported with its scene
+            broken, empty = ~np.isfinite(flat).all(1), ~flat.any(1)
         for scene in np.flatnonzero(broken | empty):
             number = int((~np.isfinite(flat[scene])).sum())
             text = (

@@ -87,11 +87,11 @@ class Measurements(NamedTuple):
 
     def _check_values(self, name: str, array: np.ndarray) -> None:
         """Scenes of zeros are left to the caller, who names them."""
-        if name == "codes":
-            filled = array[array.any(axis=(1, 2))]
-            problem = codes_problem(filled, measured=self.reading.codes_measured)
-        else:
-            problem = complex_problem(array)
+        with np.errstate(invalid="ignore"):  # the caller reports a signalling NaN with its scene
+            if name == "codes":
+                problem = codes_problem(array[array.any(axis=(1, 2))], measured=self.reading.codes_measured)
+            else:
+                problem = complex_problem(array)
         if problem:
             raise SceneFileError(f"{self.file}: {self.found[name].name} {problem}")
 

@@ -35,7 +35,7 @@ def open_npz(file: Path) -> Iterator[OpenFile]:
             if name not in members:
                 return None
             with _damage_of(file):
-                return complex_of_fields(_member(archive, members[name], name, file, streams))
+                return complex_of_fields(_member(members[name], name, file, streams))
 
         yield OpenFile(list(members), find)
 
@@ -49,10 +49,13 @@ def _damage_of(file: Path) -> Iterator[None]:
         raise SceneFileError(f"{file}: not an .npz archive, or a truncated or damaged one ({error})") from error
 
 
-def _member(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, file: Path, streams: contextlib.ExitStack
-) -> Variable:
-    stream = streams.enter_context(archive.open(info))
+def _member(info: zipfile.ZipInfo, name: str, file: Path, streams: contextlib.ExitStack) -> Variable:
+    """A member of an archive, opened apart from the others.
+
+    In Python 3.12.0 to 3.13.1 a forward seek in one member of a `zipfile.ZipFile` starts from the position at which
+    another member was read last, and returns wrong data (python/cpython#127847).
+    """
+    stream = streams.enter_context(streams.enter_context(zipfile.ZipFile(file)).open(info))
     shape, fortran, dtype = _read_header(stream, info, name, file)
     begin, row = stream.tell(), dtype.itemsize * math.prod(shape[1:])
 

@@ -8,7 +8,7 @@ that `jnp.where` masks away is not blamed, and one that reaches a result is, how
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import source_info_util
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var
 
 import risjax
+from risjax._compat.jax import closed, evaluate, inner_programs, scan_operands, while_operands
 
 _PACKAGE = Path(risjax.__file__).parent
 
@@ -101,20 +102,19 @@ class _Interpreter:
         return [read(atom) for atom in jaxpr.outvars]
 
     def _evaluate(self, equation: JaxprEqn, operands: list[_Known], scope: str, source: str) -> list[_Known]:
-        params, name = equation.params, equation.primitive.name
+        name = equation.primitive.name
         if name == "cond":
-            branch = params["branches"][int(np.asarray(operands[0].value))]
-            return self.run(branch, operands[1:], scope, source)
+            branch = inner_programs(equation)[int(np.asarray(operands[0].value))]
+            return self.run(closed(branch), operands[1:], scope, source)
         if (body := _body(equation)) is not None:
             return self.run(body, operands, scope, source)
-        results = equation.primitive.bind(*(operand.value for operand in operands), **params)
-        results = list(results) if equation.primitive.multiple_results else [results]
+        results = evaluate(equation, [operand.value for operand in operands])
         if not any(_bad_entry(result) for result in results):
             return [_Known(result, None) for result in results]
         if name == "scan":
-            return self._scan(params, operands, scope, source)
+            return self._scan(equation, operands, scope, source)
         if name == "while":
-            return self._while(params, operands, scope, source)
+            return self._while(equation, operands, scope, source)
         return self._spoilt(equation, operands, results, scope, source)
 
     def _spoilt(
@@ -132,34 +132,35 @@ class _Interpreter:
 
         origins = [operand.origin for operand in operands if operand.origin is not None]
         if origins:
-            origin = min(origins, key=lambda one: one.order)
+            origin = min(origins, key=lambda known: known.order)
             if origin.order < 0 and origin not in self.reached:
                 self.reached[origin] = here("the first operation that it spoils")
         else:
             origin = Origin(next(self.count), here("the first intermediate that is not finite"))
         return [_Known(result, origin if _bad_entry(result) else None) for result in results]
 
-    def _scan(self, params: dict[str, Any], operands: list[_Known], scope: str, source: str) -> list[_Known]:
-        consts, carried = params["num_consts"], params["num_consts"] + params["num_carry"]
-        carry, stacked, length = operands[consts:carried], operands[carried:], params["length"]
-        emitted: list[list[_Known]] = [[] for _ in range(length)]
-        for index in reversed(range(length)) if params["reverse"] else range(length):
+    def _scan(self, equation: JaxprEqn, operands: list[_Known], scope: str, source: str) -> list[_Known]:
+        scan = scan_operands(equation)
+        consts, rest = operands[: scan.constants], operands[scan.constants :]
+        carry, stacked = rest[: scan.carry], rest[scan.carry :]
+        emitted: list[list[_Known]] = [[] for _ in range(scan.length)]
+        for index in reversed(range(scan.length)) if scan.reverse else range(scan.length):
             slices = [_Known(known.value[index], known.origin) for known in stacked]
-            results = self.run(params["jaxpr"], [*operands[:consts], *carry, *slices], scope, source)
-            carry, emitted[index] = results[: len(carry)], results[len(carry) :]
+            results = self.run(scan.body, [*consts, *carry, *slices], scope, source)
+            carry, emitted[index] = results[: scan.carry], results[scan.carry :]
         return [*carry, *(_stack(column) for column in zip(*emitted, strict=True))]
 
-    def _while(self, params: dict[str, Any], operands: list[_Known], scope: str, source: str) -> list[_Known]:
-        split = params["cond_nconsts"] + params["body_nconsts"]
-        ask, consts, carry = (
-            operands[: params["cond_nconsts"]],
-            operands[params["cond_nconsts"] : split],
-            operands[split:],
+    def _while(self, equation: JaxprEqn, operands: list[_Known], scope: str, source: str) -> list[_Known]:
+        loop = while_operands(equation)
+        split = loop.condition_constants + loop.body_constants
+        condition_constants, body_constants = (
+            operands[: loop.condition_constants],
+            operands[loop.condition_constants : split],
         )
-        test, body = params["cond_jaxpr"], params["body_jaxpr"]
-        while bool(self.run(test, [*ask, *carry], scope, source)[0].value):
-            carry = self.run(body, [*consts, *carry], scope, source)
-        return list(carry)
+        carry = operands[split:]
+        while bool(self.run(loop.condition, [*condition_constants, *carry], scope, source)[0].value):
+            carry = self.run(loop.body, [*body_constants, *carry], scope, source)
+        return carry
 
 
 def _source(equation: JaxprEqn) -> str:
@@ -182,20 +183,16 @@ def _variables(equation: JaxprEqn) -> list[Var]:
 
 def _body(equation: JaxprEqn) -> ClosedJaxpr | None:
     """The program that an equation merely calls: jit, custom_jvp and custom_vjp calls, checkpoint."""
-    if equation.primitive.name in ("scan", "while", "cond"):
+    if equation.primitive.name in ("scan", "while", "cond", "shard_map"):
         return None
-    called = list(_programs(equation.params))
-    if len(called) != 1 or len(called[0].jaxpr.invars) != len(equation.invars):
+    called = inner_programs(equation)
+    if len(called) != 1:
         return None
-    return called[0] if len(called[0].jaxpr.outvars) == len(equation.outvars) else None
-
-
-def _programs(params: dict[str, Any]) -> Iterator[ClosedJaxpr]:
-    for value in params.values():
-        if isinstance(value, ClosedJaxpr):
-            yield value
-        elif isinstance(value, Jaxpr) and not value.constvars:
-            yield ClosedJaxpr(value, ())
+    program = closed(called[0])
+    takes = [variable.aval.shape for variable in program.jaxpr.invars]
+    gives = [atom.aval.shape for atom in program.jaxpr.outvars]
+    is_a_call = takes == [atom.aval.shape for atom in equation.invars]
+    return program if is_a_call and gives == [variable.aval.shape for variable in equation.outvars] else None
 
 
 def _stack(column: Sequence[_Known]) -> _Known:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -82,6 +83,30 @@ def test_chunks_are_the_scenes_of_the_file(
             np.testing.assert_array_equal(array, wanted[start:])
         assert [array.dtype for array in got[:3]] == [np.complex64] * 3
         assert [array.dtype for array in jax.tree.leaves(got.geometry)] == [np.float32] * len(surface)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_chunks_from_the_middle_of_a_file_whose_scenes_exceed_a_read_buffer(tmp_path: Path, save: Callable) -> None:
+    """Python 3.12.0 to 3.13.1 mix up members of an archive that are read in turns (python/cpython#127847)."""
+    generator = np.random.default_rng(0)
+    shapes = {"snapshots": (9, 8, 40), "channel": (9, 40, 50), "codes": (9, 8, 50)}
+    values = {name: (generator.normal(size=shape) + 1j).astype(np.complex64) for name, shape in shapes.items()}
+    values["codes"] /= np.abs(values["codes"])
+    save(tmp_path / "scenes.npz", **values)
+    for start in (2, 4, 6):
+        for chunk in scene_chunks(tmp_path / "scenes.npz", 2, start=start):
+            assert chunk.observation is not None
+            for name, array in values.items():
+                rows = array[chunk.first : chunk.first + chunk.count]
+                np.testing.assert_array_equal(getattr(chunk.observation, name), rows)
+
+
+def test_a_signalling_nan_is_reported_without_a_warning(tmp_path: Path) -> None:
+    values = arrays(2)
+    values["channel"].view(np.uint32)[1, 0, 0] = 0x7FA00000
+    np.savez(tmp_path / "scenes.npz", **values)  # pyright: ignore[reportArgumentType]
+    (chunk,) = scene_chunks(tmp_path / "scenes.npz", 2)
+    assert chunk.reasons == {1: f"channel holds 1 of {M * N} values that are not finite"}
 
 
 def test_a_bad_scene_is_named_and_the_others_go_on(tmp_path: Path) -> None:

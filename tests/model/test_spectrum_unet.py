@@ -1,5 +1,7 @@
 """The refiner's network: shapes, dtypes, where its map starts, and that it sees its surroundings."""
 
+import math
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -34,9 +36,17 @@ def test_maps_are_as_large_as_spectra_in_full_precision_and_start_empty(compute:
     )
 
 
-def test_kernels_drawn_flat_are_those_drawn_on_four_axes():
+def test_kernels_drawn_flat_are_those_drawn_on_four_axes_up_to_rounding():
+    """The same random bits give both; only the order of roundings may differ between the two programs.
+
+    A normal number is sqrt(2) erfinv(u), cut at two standard deviations. There its derivative by u is at most
+    sqrt(pi / 2) exp(2) = 9.3. The uniform u is rounded twice, erfinv's nine terms 18 times: 2 * 9.3 + 2 * 18 < 64 eps.
+    """
     key, shape = jax.random.key(3), (3, 3, 2, 4)
-    np.testing.assert_array_equal(_flat_lecun_normal(key, shape), nnx.initializers.lecun_normal()(key, shape))
+    expected = nnx.initializers.lecun_normal()(key, shape)
+    cut = 0.8796  # standard deviation of a normal law that is cut at 2
+    tolerance = 64 * float(jnp.finfo(expected.dtype).eps) * math.prod(shape[:-1]) ** -0.5 / cut
+    np.testing.assert_allclose(_flat_lecun_normal(key, shape), expected, rtol=0, atol=tolerance)
 
 
 def test_every_parameter_counts_and_a_point_sees_beyond_its_neighbours():

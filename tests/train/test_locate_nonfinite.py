@@ -51,6 +51,26 @@ def in_a_scan(x):
     return jax.lax.scan(body, (0, jnp.zeros((), x.dtype)), jnp.arange(5), reverse=True)
 
 
+def in_a_mapped_scan(x):
+    """Constants, a carry of two shapes and stacked operands of two shapes, in a scan with a batch axis of its own."""
+
+    def one(row, shift):
+        def body(carry, step):
+            scale, vector = carry
+            return (scale + shift, vector + step[0]), zero_over_zero(row) * scale + step[1]
+
+        return jax.lax.scan(body, (0.0, row), (jnp.stack([row, row]), jnp.arange(2.0)))[1]
+
+    return jax.vmap(one)(jnp.stack([x, x]), x[:2])
+
+
+def in_a_differentiated_scan(x):
+    def total(x):
+        return jax.lax.scan(lambda carry, step: (carry + step * zero_over_zero(x), None), 0.0, x)[0]
+
+    return jax.value_and_grad(jax.checkpoint(total))(x)
+
+
 def in_a_loop(x):
     def body(carry):
         index, total = carry
@@ -69,7 +89,12 @@ CALLS = {
     "custom_jvp, differentiated": lambda x: jax.value_and_grad(with_a_rule)(x),
     "custom_vjp": with_a_backward_rule,
     "cond": lambda x: jax.lax.cond(x[0] > 0, zero_over_zero, jnp.sum, x),
+    "switch": lambda x: jax.lax.switch(jnp.asarray(x[0], int), [jnp.sum, zero_over_zero], x),
     "scan": in_a_scan,
+    "scan, mapped": in_a_mapped_scan,
+    "scan, differentiated": in_a_differentiated_scan,
+    "map": lambda x: jax.lax.map(lambda step: zero_over_zero(x) + step, x),
+    "fori": lambda x: jax.lax.fori_loop(0, 3, lambda step, total: total + zero_over_zero(x) * step, 0.0),
     "while": in_a_loop,
 }
 
@@ -80,6 +105,15 @@ def test_the_line_is_found_inside_every_call(call):
     assert found[0].startswith("the first intermediate that is not finite: div -> float32[")
     assert line_of("planted") in found[1]
     assert all("magnitudes from 0 to 0" in line for line in found[2:])
+
+
+def test_a_sharded_call_is_named_as_a_whole():
+    """Each device runs its own part of it, so the operations inside have no values of the whole program."""
+    mesh, spec = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,)), jax.sharding.PartitionSpec()
+    sharded = jax.shard_map(zero_over_zero, mesh=mesh, in_specs=spec, out_specs=spec)
+    found = first_nonfinite(lambda x: 2 * sharded(x), x=jnp.arange(1.0, 4.0))  # sharded
+    assert found[0].startswith("the first intermediate that is not finite: shard_map -> float32[]")
+    assert line_of("sharded") in found[1]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "complex64"])

@@ -13,6 +13,8 @@ import jax
 from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
+from risjax._compat.jax import inner_programs
+
 LINEAR_ALGEBRA = "linear algebra"
 CONTRACTION = "contraction"
 REDUCTION = "reduction"
@@ -71,16 +73,16 @@ class Operation(NamedTuple):
 
 def operations(program: ClosedJaxpr) -> Iterator[Operation]:
     """Yield all operations of a program on floating-point or complex values, including those inside calls."""
-    yield from _walk(program.jaxpr, "", "")
+    yield from _walk(program, "", "")
 
 
-def _walk(jaxpr: Jaxpr, scope: str, caller: str) -> Iterator[Operation]:
-    for equation in jaxpr.eqns:
+def _walk(program: ClosedJaxpr | Jaxpr, scope: str, caller: str) -> Iterator[Operation]:
+    for equation in program.eqns:
         inner_scope = f"{scope}/{equation.source_info.name_stack}"
         source = source_info_util.summarize(equation.source_info).strip() or caller
-        inner = list(_inner_programs(equation.params))
-        for program in inner:
-            yield from _walk(program, inner_scope, source)
+        inner = inner_programs(equation)
+        for called in inner:
+            yield from _walk(called, inner_scope, source)
         inputs, outputs = _inexact(equation.invars), _inexact(equation.outvars)
         if inner or not (inputs or outputs):
             continue
@@ -96,15 +98,6 @@ def _walk(jaxpr: Jaxpr, scope: str, caller: str) -> Iterator[Operation]:
             precision=_precision(equation.params),
             source=source,
         )
-
-
-def _inner_programs(params: dict[str, Any]) -> Iterator[Jaxpr]:
-    for value in params.values():
-        for item in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(item, ClosedJaxpr):
-                yield item.jaxpr
-            elif isinstance(item, Jaxpr):
-                yield item
 
 
 def _within(scope: str, name: str) -> bool:

@@ -164,7 +164,11 @@ def test_a_program_without_scopes_proves_nothing():
     assert any("'network'" in message for message in messages)
 
 
-@pytest.mark.parametrize("wrap", ["jit", "cond", "scan", "while", "custom_jvp", "custom_vjp", "checkpoint", "vmap"])
+WRAPS = ["jit", "cond", "switch", "scan", "map", "fori", "while", "condition", "custom_jvp", "custom_vjp", "checkpoint"]
+WRAPS += ["vmap", "shard_map", "linear_solve"]
+
+
+@pytest.mark.parametrize("wrap", WRAPS)
 def test_no_call_hides_an_operation(wrap):
     def narrow(x):
         return jnp.sum(jnp.exp(x.astype(jnp.float16))).astype(jnp.float32)
@@ -182,6 +186,20 @@ def test_no_call_hides_an_operation(wrap):
                     return forward_rule(x)
                 case "cond":
                     return jax.lax.cond(x[0] > 0, narrow, jnp.sum, x)
+                case "map":
+                    return jnp.sum(jax.lax.map(narrow, jnp.stack([x, x])))
+                case "fori":
+                    return jax.lax.fori_loop(0, 3, lambda step, total: total + narrow(x), 0.0)
+                case "switch":
+                    return jax.lax.switch(jnp.asarray(x[0], int), [jnp.sum, jnp.max, narrow], x)
+                case "condition":
+                    return jax.lax.while_loop(lambda total: narrow(x) + total < 3, lambda total: total + 1, 0.0)
+                case "shard_map":
+                    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+                    spec = jax.sharding.PartitionSpec()
+                    return jax.shard_map(narrow, mesh=mesh, in_specs=spec, out_specs=spec)(x)
+                case "linear_solve":
+                    return jnp.sum(jax.lax.custom_linear_solve(lambda y: 2 * y, x, lambda _, b: b / 2 + narrow(b)))
                 case "while":
                     return jax.lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + narrow(x), s[1]), (0.0, 1.0))[0]
                 case "custom_vjp":
