@@ -22,8 +22,9 @@ python benchmarks/cuda.py
 ```
 
 Each part runs in a separate process with a time limit. `benchmarks/cuda.json` is written after each part; a second call
-measures the missing ones. `python benchmarks/cuda.py --rehearse` runs the same parts on a CPU with tiny
-sizes.
+measures the missing ones. `python benchmarks/cuda.py --rehearse` runs the same parts on a CPU with tiny sizes. No part
+needs a network: on a machine without one, install the packages that it lacks from wheels, `pip install --no-index
+--no-deps --target DIR *.whl`, and set `PYTHONPATH=DIR`. Without PyTorch the part `step` is not measured.
 """
 
 NOTHING = "**Nothing has been measured on a GPU yet.** The parts, and the goals that they will be compared with:\n"
