@@ -67,7 +67,8 @@ def measurements(model: Model, count: int) -> tuple[np.ndarray, ...]:
         (physics.codebook.num_snapshots, physics.array.num_elements),
     )
     draws = [generator.normal(size=(2, count, *size)) for size in sizes]
-    return tuple((draw[0] + 1j * draw[1]).astype(np.complex64) for draw in draws)
+    y, channel, codes = ((draw[0] + 1j * draw[1]).astype(np.complex64) for draw in draws)
+    return y, channel, codes / np.abs(codes)
 
 
 def check_elsewhere(artefact: Path, model: Model, folder: Path) -> None:
