@@ -9,7 +9,9 @@ go on. Of several processes the leader alone writes and reads.
 """
 
 import contextlib
+import errno
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Collection, Iterator
@@ -62,6 +64,25 @@ def _alone() -> Iterator[None]:
         yield
 
 
+def _check_space(directory: Path, state: TrainState) -> None:
+    """Refuse a disk that is too full before anything is written: orbax would print tracebacks of its threads."""
+    needed, usage = sum(leaf.nbytes for leaf in jax.tree.leaves(state)), shutil.disk_usage(directory)
+    if usage.total and usage.free < needed:  # (some network file systems report no sizes at all)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory))
+
+
+@contextlib.contextmanager
+def _system_errors(path: Path) -> Iterator[None]:
+    """Raise faults of the file system as `OSError`; TensorStore raises ValueError with the number in its text."""
+    try:
+        yield
+    except ValueError as error:
+        code = re.search(r"os_error_code='(\d+)'", str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
+
+
 def _abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
 
@@ -97,12 +118,16 @@ class Checkpoints:
         """Saves the state after ``metadata["epoch"]`` epochs; then deletes all other checkpoints but the best.
 
         Files and folders under any other name than a checkpoint's are left alone.
+
+        Raises:
+            OSError: the disk is full, or another fault of the file system; earlier checkpoints are kept.
         """
         epoch = metadata["epoch"]
         self.directory.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self.path(epoch), ignore_errors=True)
         state = jax.device_get(state)  # (orbax takes no array of one device from one of several processes)
-        with _alone():
+        _check_space(self.directory, state)
+        with _alone(), _system_errors(self.path(epoch)):
             orbax.save(str(self.path(epoch)), state, custom_metadata={**metadata, "sha256": digest(state)})
         self.delete(keep=(epoch, best_epoch))
 

@@ -1,8 +1,10 @@
 """The loop: it learns, logs, resumes to the same numbers, and stops with a reason."""
 
+import errno
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import chex
 import jax
@@ -14,6 +16,7 @@ from risjax.config.errors import ConfigError
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from risjax.train import CheckpointError, Checkpoints, NonFiniteTraining, Trainer, load_best, train
+from risjax.train import checkpoint as checkpoint_module
 from risjax.types import Scene
 from tests.runs.terminal.screen import Shown
 from tests.runs.terminal.test_terminal import Tty
@@ -206,3 +209,22 @@ def test_checkpoints_leave_files_of_others_alone(tmp_path):
     assert checkpoints.epochs() == [3]
     checkpoints.delete()
     assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+def test_a_full_disk_is_an_error_of_the_system_before_and_while_a_checkpoint_is_written(tmp_path, monkeypatch):
+    state, checkpoints = Trainer(tiny_config()).init(), Checkpoints(tmp_path)
+    checkpoints.save(state, {"epoch": 1, "best_epoch": 1, "best": {}}, best_epoch=1)
+
+    def full(path, *_, **__):
+        raise ValueError(f"RESOURCE_EXHAUSTED: Failed to write 4 bytes to {path}: No space left [os_error_code='28']")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint_module.orbax, "save", full)
+        with pytest.raises(OSError, match="epoch_00002") as caught:
+            checkpoints.save(state, {"epoch": 2, "best_epoch": 1, "best": {}}, best_epoch=1)
+        assert caught.value.errno == errno.ENOSPC
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint_module.shutil, "disk_usage", lambda _: SimpleNamespace(total=10**9, free=0))
+        with pytest.raises(OSError, match="No space left") as caught:
+            checkpoints.save(state, {"epoch": 2, "best_epoch": 1, "best": {}}, best_epoch=1)
+    assert checkpoints.load_last(state).metadata["epoch"] == 1

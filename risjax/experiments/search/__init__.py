@@ -1,1 +1,1 @@
-"""The search: any setting by dotted path, judged by the metric that is reported, durable, by many workers."""
+"""Search of any settings by their dotted paths, for the reported metric, resumable, by one or many workers."""

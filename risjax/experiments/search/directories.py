@@ -1,4 +1,4 @@
-"""The directories of the trials: ``search/trials/0007``, and ``0007.1`` where slot 7 was tried again."""
+"""The directories of the trials: ``search/trials/0007``, and ``0007.1`` for the second attempt at slot 7."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +11,8 @@ from risjax.train.checkpoint import Checkpoints
 
 
 def trial_path(directory: RunDirectory, slot: int, attempt: int) -> Path:
-    """Where an attempt at a slot trains. Every attempt has its own: a worker that was wrongly taken for dead
-    may still be writing in the last one."""
+    """Return the directory of an attempt at a slot. Every attempt has its own, since a worker that was wrongly
+    considered dead may still write to the previous one."""
     return directory.search / "trials" / (f"{slot:04d}" if attempt == 0 else f"{slot:04d}.{attempt}")
 
 

@@ -1,9 +1,9 @@
-"""Who is working on a trial, and whether they still live.
+"""Heartbeats of workers, and detection of dead ones.
 
-A worker signs its trial with the identity of its process, so that on the same machine a kill is seen at
-once, without waiting for anything. Elsewhere only signs of life help: the worker counts a number up in the
-trial's attributes, and whoever sees it stand still for six intervals of its own clock takes the worker for
-dead (clocks are never compared between machines).
+A worker signs its trial with the identity of its process, so that another worker on the same machine notices a kill at
+once. Workers on other machines rely on heartbeats: the worker increments a counter in the trial's attributes, and a
+worker whose counter does not change for six intervals is considered dead. Each machine measures this with its own
+clock; clocks are not compared.
 """
 
 import os
@@ -19,15 +19,15 @@ import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 
 OWNER, BEAT = "owner", "beat"
-"""Attributes of a trial: the identity of its worker, and the worker's count of signs of life."""
+"""Attributes of a trial: the identity of its worker, and the worker's heartbeat counter."""
 
-_SILENT_BEATS = 6
+_MISSED_BEATS = 6
 _UNSIGNED_S = 10.0
-"""A worker signs its trial milliseconds after it is created; unsigned for this long, it died in between."""
+"""A worker signs a trial within milliseconds of creating it; if it takes this long, the worker died in between."""
 
 
 def this_machine() -> str:
-    """Names the set of processes within which process ids can be compared: host, boot and (Linux) container."""
+    """Return a name for the processes whose ids can be compared: host, boot and, on Linux, container."""
     parts = [socket.gethostname()]
     try:
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8])
@@ -38,7 +38,7 @@ def this_machine() -> str:
 
 
 def process_start(pid: int) -> str | None:
-    """When a process started (in ticks, where ``/proc`` says it; else ""), or None where none lives."""
+    """Return a process's start time in ticks, "" on systems without ``/proc``, None if there is no such process."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if fields[0] in "ZX" else fields[19]
@@ -56,23 +56,23 @@ def process_start(pid: int) -> str | None:
 
 
 def identity() -> dict[str, Any]:
-    """This process, as it signs its trials."""
+    """Return the identity with which this process signs its trials."""
     return {"machine": this_machine(), "pid": os.getpid(), "start": process_start(os.getpid())}
 
 
-class Watch:
-    """Tells dead workers' trials from living ones; holds what was seen when."""
+class HeartbeatMonitor:
+    """Detects the trials of dead workers; remembers each heartbeat counter with the time of its last change."""
 
     def __init__(self, heartbeat_s: float):
-        self._patience_s = _SILENT_BEATS * heartbeat_s
+        self._patience_s = _MISSED_BEATS * heartbeat_s
         self._seen: dict[int, tuple[Any, float]] = {}
 
     def is_signed(self, trial: optuna.trial.FrozenTrial) -> bool:
-        """Whether the trial's worker has said who it is."""
+        """Return whether a worker has signed the trial."""
         return OWNER in trial.user_attrs
 
     def is_dead(self, trial: optuna.trial.FrozenTrial) -> bool:
-        """Whether the worker of a running trial is known to be dead."""
+        """Return whether the worker of a running trial is known to be dead."""
         owner = trial.user_attrs.get(OWNER)
         if owner is not None and owner["machine"] == this_machine():
             return process_start(owner["pid"]) != owner["start"]
@@ -85,8 +85,8 @@ class Watch:
 
 
 @contextmanager
-def alive(trial: optuna.Trial, heartbeat_s: float) -> Iterator[None]:
-    """Signs the trial and shows signs of life while the block runs, from a thread of its own."""
+def heartbeat(trial: optuna.Trial, heartbeat_s: float) -> Iterator[None]:
+    """Sign the trial and send heartbeats from a separate thread while the block runs."""
     trial.set_user_attr(OWNER, identity())
     stop = threading.Event()
     storage, trial_id = trial.storage, trial._trial_id

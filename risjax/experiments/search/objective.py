@@ -1,14 +1,14 @@
 """One trial: train with its values, report the metric after every epoch, end with a value or a reason.
 
-The value of a trial is the best validation metric that its averaged (EMA) model reached, on scenes that are
-the same for all trials. A trial that cannot give one (a non-finite training, values that do not go together,
-no memory) is pruned with its reason and has no value: nothing is made up for it.
+The value of a trial is the best validation metric of its averaged (EMA) parameters, on scenes that are the same for all
+trials. A trial without one (non-finite training, invalid configuration, out of memory) is pruned with the reason and
+has no value; no penalty takes its place.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import optuna
 from optuna.trial import TrialState
@@ -21,12 +21,26 @@ from risjax.runs.run_directory import RunDirectory, write_atomically
 from risjax.runs.terminal import Terminal
 from risjax.train.health import NonFiniteTraining
 
-Train = Callable[..., Any]
-"""`risjax.train.loop.train`, called with (config, directory, terminal, on_epoch=...)."""
+
+@runtime_checkable
+class TrainFunction(Protocol):
+    """A training as a search calls it; `risjax.train.loop.train` is the real one."""
+
+    def __call__(
+        self,
+        config: Config,
+        directory: RunDirectory,
+        terminal: Terminal,
+        *,
+        on_epoch: Callable[[dict[str, Any]], None],
+    ) -> object:
+        """Train ``config`` in ``directory`` and call ``on_epoch`` with the record of every epoch, which contains
+        ``validation``, the metrics by name. An exception from ``on_epoch`` ends the training."""
+        ...
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TrialOutcome:
     """How a trial ended: complete with a value, or pruned with a reason."""
 
     state: TrialState
@@ -34,13 +48,13 @@ class Verdict:
     reason: str | None
 
 
-def pruned(reason: str) -> Verdict:
-    """The verdict on a trial without a value."""
-    return Verdict(TrialState.PRUNED, None, reason)
+def pruned(reason: str) -> TrialOutcome:
+    """Return the outcome of a trial without a value."""
+    return TrialOutcome(TrialState.PRUNED, None, reason)
 
 
-class Judge:
-    """Listens to one training: reports the metric, lets the pruner stop it, knows the value in the end.
+class TrialMonitor:
+    """Reports the metric of one training to the study, asks the pruner whether to stop it, and returns its outcome.
 
     Args:
         search: metric, epochs and pruner.
@@ -50,20 +64,20 @@ class Judge:
 
     def __init__(self, search: SearchConfig, trial: optuna.Trial, on_report: Callable[[int, float], None]):
         self._search, self._trial, self._on_report = search, trial, on_report
-        self._seen: list[float] = []
+        self._values: list[float] = []
 
     def on_epoch(self, record: dict[str, Any]) -> None:
-        """Takes an epoch's record.
+        """Report an epoch's metric.
 
         Raises:
             optuna.TrialPruned: the metric is not finite, or the pruner stops the trial; with the reason.
             optuna.exceptions.UpdateFinishedTrialError: the trial was taken from this worker.
         """
         metric, epochs = self._search.metric, self._search.epochs
-        value, epoch = float(record["validation"][metric]), len(self._seen) + 1
+        value, epoch = float(record["validation"][metric]), len(self._values) + 1
         if not math.isfinite(value):
             raise optuna.TrialPruned(f"{metric} is {value} after epoch {epoch}")
-        self._seen.append(value)
+        self._values.append(value)
         self._trial.report(value, epoch)
         self._on_report(epoch, value)
         if epoch < epochs and self._trial.should_prune():
@@ -71,16 +85,16 @@ class Judge:
                 f"{metric} {value:.4g} after epoch {epoch} of {epochs}: {self._search.pruner} pruner"
             )
 
-    def verdict(self) -> Verdict:
-        """The verdict on a training that came to its end.
+    def outcome(self) -> TrialOutcome:
+        """Return the outcome of a training that was not stopped.
 
         Raises:
-            RuntimeError: it never reported.
+            RuntimeError: `on_epoch` was never called.
         """
-        if not self._seen:
+        if not self._values:
             raise RuntimeError("the training ended without calling on_epoch, so the trial has no value")
         best = min if lower_is_better(self._search.metric) else max
-        return Verdict(TrialState.COMPLETE, best(self._seen), None)
+        return TrialOutcome(TrialState.COMPLETE, best(self._values), None)
 
 
 def refusal_text(error: ConfigError) -> str:
@@ -88,22 +102,22 @@ def refusal_text(error: ConfigError) -> str:
     return "invalid configuration: " + "; ".join(f"{problem.path} {problem.text}".strip() for problem in error.problems)
 
 
-def run_trial(config: Config, judge: Judge, directory: RunDirectory, *, train: Train) -> Verdict:
-    """Trains one configuration and judges it.
+def run_trial(config: Config, monitor: TrialMonitor, directory: RunDirectory, *, train: TrainFunction) -> TrialOutcome:
+    """Train one configuration and return its outcome.
 
     Args:
         config: the trial's configuration.
-        judge: who listens.
+        monitor: receives the epochs.
         directory: the trial's own run directory.
-        train: the training, `risjax.train.loop.train`.
+        train: the training.
 
     Raises:
-        optuna.exceptions.UpdateFinishedTrialError: when the trial was taken from this worker.
-        Exception: whatever else the training raises.
+        optuna.exceptions.UpdateFinishedTrialError: the trial was taken from this worker.
+        Exception: any other exception of the training.
     """
     write_atomically(directory.config_path, to_yaml(config))
     try:
-        train(config, directory, Terminal(quiet=True), on_epoch=judge.on_epoch)
+        train(config, directory, Terminal(quiet=True), on_epoch=monitor.on_epoch)
     except optuna.TrialPruned as stopped:
         return pruned(str(stopped))
     except NonFiniteTraining as error:
@@ -111,7 +125,7 @@ def run_trial(config: Config, judge: Judge, directory: RunDirectory, *, train: T
     except ConfigError as error:
         return pruned(refusal_text(error))
     except RuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):  # XLA's word for no memory
+        if "RESOURCE_EXHAUSTED" not in str(error):  # XLA's name for out of memory
             raise
         return pruned(f"out of memory: {str(error).splitlines()[0]}")
-    return judge.verdict()
+    return monitor.outcome()

@@ -2,12 +2,12 @@
 
 `risjax.train.settings` makes the continuous settings arguments of the training program; stacked, they train a
 population in the time an accelerator needs for little more than one. Every member sees the batches that it
-would see alone, is judged after every epoch, and leaves when it is pruned or goes non-finite; the others go on.
-Members are numerically what they would be alone up to the rounding of batched products.
+would see alone, is validated after every epoch, and leaves when it is pruned or becomes non-finite; the others
+continue. Members have the numbers of separate trainings up to the rounding of batched products.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ import optuna
 
 from risjax.config import Config
 from risjax.config.io import apply_overrides, to_yaml
-from risjax.experiments.search.objective import Judge, Verdict, pruned
+from risjax.experiments.search.objective import TrialMonitor, TrialOutcome, pruned
 from risjax.runs.run_directory import RunDirectory, write_atomically
 from risjax.train.settings import log_intervals, make_settings, program_key
 from risjax.train.state import StepInfo
@@ -24,11 +24,20 @@ from risjax.train.step import make_step
 from risjax.train.trainer import Trainer, make_program
 from risjax.train.validation import make_validation
 
-TrainPopulation = Callable[[Sequence[Config], Sequence[Judge], Sequence[RunDirectory]], list[Verdict]]
+
+@runtime_checkable
+class TrainPopulation(Protocol):
+    """The training of a group as a search calls it; `train_population` is the real one."""
+
+    def __call__(
+        self, configs: Sequence[Config], monitors: Sequence[TrialMonitor], directories: Sequence[RunDirectory]
+    ) -> list[TrialOutcome]:
+        """Train the configurations of one group together; return an outcome for each."""
+        ...
 
 
 def groups(configs: Sequence[Config]) -> list[list[int]]:
-    """Indices of configurations that can train together, in order: one program, one stream of scenes."""
+    """Return the indices of configurations that can train together, with one program and one stream of scenes."""
     found: dict[Any, list[int]] = {}
     for index, config in enumerate(configs):
         lengths = config.train.epochs, config.train.steps_per_epoch
@@ -37,22 +46,22 @@ def groups(configs: Sequence[Config]) -> list[list[int]]:
 
 
 def train_population(
-    configs: Sequence[Config], judges: Sequence[Judge], directories: Sequence[RunDirectory]
-) -> list[Verdict]:
-    """Trains configurations of one group together and judges each.
+    configs: Sequence[Config], monitors: Sequence[TrialMonitor], directories: Sequence[RunDirectory]
+) -> list[TrialOutcome]:
+    """Train the configurations of one group together.
 
     Args:
         configs: the members, all of one of `groups`.
-        judges: one a member.
-        directories: one a member; receives its configuration and a line an epoch. No checkpoints are kept.
+        monitors: one for each member.
+        directories: one for each member; receives its configuration and a line for each epoch. No checkpoints are kept.
 
     Returns:
-        A verdict a member.
+        An outcome for each member.
 
     Raises:
         ConfigError: the scenes or the network cannot be built; nothing was trained.
     """
-    # One member's assertion would stop them all: they are watched through their reports instead.
+    # One member's assertion would stop all members; their reports are checked instead.
     configs = [apply_overrides(config, {"checks.finite": False}) for config in configs]
     for config, directory in zip(configs, directories, strict=True):
         write_atomically(directory.config_path, to_yaml(config))
@@ -64,10 +73,10 @@ def train_population(
     states = jax.jit(jax.vmap(program.init))(settings)
     step = jax.jit(jax.vmap(make_step(key, program.network), in_axes=(0, None, 0)))
     validations = [make_validation(config) for config in configs]
-    verdicts: list[Verdict | None] = [None] * len(configs)
+    outcomes: list[TrialOutcome | None] = [None] * len(configs)
 
-    def living() -> list[int]:
-        return [member for member, verdict in enumerate(verdicts) if verdict is None]
+    def active() -> list[int]:
+        return [member for member, outcome in enumerate(outcomes) if outcome is None]
 
     for epoch in range(1, configs[0].train.epochs + 1):
         infos: list[StepInfo] = []
@@ -79,11 +88,11 @@ def train_population(
                 pending.append(info)
             infos += jax.device_get(pending)
         health: StepInfo = jax.tree.map(lambda *leaves: np.stack(leaves), *infos)
-        for member in living():
-            verdicts[member] = _nonfinite_reason(
+        for member in active():
+            outcomes[member] = _nonfinite_reason(
                 jax.tree.map(lambda leaf, m=member: leaf[:, m], health), configs[member]
             )
-        for member in living():
+        for member in active():
             validation = validations[member](jax.tree.map(lambda leaf, m=member: leaf[m], states.ema))
             record = {
                 "kind": "epoch",
@@ -94,16 +103,16 @@ def train_population(
             }
             directories[member].append_log(record)
             try:
-                judges[member].on_epoch(record)
+                monitors[member].on_epoch(record)
             except optuna.TrialPruned as stopped:
-                verdicts[member] = pruned(str(stopped))
-        if not living():
+                outcomes[member] = pruned(str(stopped))
+        if not active():
             break
-    return [verdict or judge.verdict() for verdict, judge in zip(verdicts, judges, strict=True)]
+    return [outcome or monitor.outcome() for outcome, monitor in zip(outcomes, monitors, strict=True)]
 
 
-def _nonfinite_reason(health: StepInfo, config: Config) -> Verdict | None:
-    """The verdict on a member whose epoch was not finite: float16 may skip a few steps, nothing else may."""
+def _nonfinite_reason(health: StepInfo, config: Config) -> TrialOutcome | None:
+    """Return the outcome of a member whose epoch was not finite, else None. Only float16 may skip a few steps."""
     bad = ~np.isfinite(health.loss)
     if config.precision.compute == "float16":
         bad |= health.skipped_in_a_row >= config.train.max_consecutive_skips

@@ -1,7 +1,7 @@
-"""What a study leaves to be read: ``trials.json``, ``best.yaml``, ``summary.json``.
+"""Files with the results of a study: ``trials.json``, ``best.yaml``, ``summary.json``.
 
-All three are made from the study alone, whole or not at all, after every trial, so a crash between a trial's
-end and its record costs nothing: the next start writes them again.
+All three are derived from the study alone and written atomically after every trial, so that a crash between a trial's
+end and its record loses nothing: the next start writes them again.
 """
 
 import statistics
@@ -27,7 +27,7 @@ _WITHOUT_SEARCH = ("train", "evaluate", "report")
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One slot of the study as it stands.
+    """The current state of one slot of the study.
 
     Attributes:
         number: the slot, from 0.
@@ -35,11 +35,11 @@ class TrialRecord:
             tried again).
         value: the best validation metric of a complete trial, else None.
         params: {dotted path: value}.
-        reason: why it was pruned or failed.
+        reason: reason for pruning or failure.
         intermediate: {epoch: metric}, epochs from 1.
         seconds: from its start to its end, None while it runs.
-        attempts: how often it was started.
-        is_best: whether it leads.
+        attempts: number of starts.
+        is_best: whether its value is the best of the study.
     """
 
     number: int
@@ -54,7 +54,7 @@ class TrialRecord:
 
 
 def read_records(study: optuna.Study, config: Config) -> tuple[TrialRecord, ...]:
-    """The study's slots, in order, the best one marked."""
+    """Return the records of the study's slots, in order, with the best one marked."""
     slots = read_slots(study.get_trials(deepcopy=False))[: config.search.trials]
     records = [_record(slot, config) for slot in slots]
     complete = [record for record in records if record.value is not None]
@@ -66,7 +66,7 @@ def read_records(study: optuna.Study, config: Config) -> tuple[TrialRecord, ...]
 
 
 def best_config(config: Config, records: Sequence[TrialRecord]) -> Config | None:
-    """The configuration with the best trial's values in place, or None where no trial is complete."""
+    """Return the configuration with the best trial's values in place, or None if no trial is complete."""
     best = next((record for record in records if record.is_best), None)
     return None if best is None else apply_overrides(config, best.params)
 
@@ -74,13 +74,13 @@ def best_config(config: Config, records: Sequence[TrialRecord]) -> Config | None
 def write_records(
     directory: RunDirectory, config: Config, records: Sequence[TrialRecord], *, written: int | None = None
 ) -> int | None:
-    """Writes ``search/trials.json`` and, where there is a best trial, ``search/best.yaml``.
+    """Write ``search/trials.json`` and, if there is a best trial, ``search/best.yaml``.
 
     Args:
         directory: the run.
         config: the search's configuration.
         records: the slots.
-        written: the trial that this process last wrote to ``best.yaml``, which is not written twice.
+        written: the trial that this process wrote last to ``best.yaml``; the same trial is not written again.
 
     Returns:
         The number of the best trial, or None.
@@ -110,7 +110,7 @@ def write_summary(
     records: Sequence[TrialRecord],
     separation: Mapping[str, Any] | None,
 ) -> None:
-    """Writes ``search/summary.json``: what the report shows of the search."""
+    """Write ``search/summary.json``, from which the report presents the search."""
     values = [record.value for record in records if record.value is not None]
     better = min if lower_is_better(config.search.metric) else max
     history, leading = [], None
@@ -143,21 +143,24 @@ def write_summary(
 
 
 def importances(study: optuna.Study) -> Mapping[str, float]:
-    """Share of each setting in what separates good trials from the rest (PED-ANOVA), largest first.
+    """Return the importance of each setting for being among the good trials (PED-ANOVA), largest first.
 
-    Empty where too few trials are complete, or all have the same value.
+    Empty if too few trials are complete or all have the same value.
+
+    Reference: S. Watanabe, A. Bansal, F. Hutter, "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in
+    Arbitrary Subspaces", IJCAI 2023, arXiv:2304.10255.
     """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < _MIN_TRIALS_FOR_IMPORTANCE or len({trial.value for trial in complete}) < 2:
         return {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # (few trials, single-valued settings: Optuna warns, the figures say it)
+        warnings.simplefilter("ignore")  # (Optuna warns of few trials and of settings with a single value)
         return dict(get_param_importances(study, evaluator=PedAnovaImportanceEvaluator()))
 
 
 def _record(slot: Slot, config: Config) -> TrialRecord:
     attempts = [trial for trial in slot.attempts if trial.user_attrs.get(END) != WITHDRAWN] or slot.attempts
-    trial = slot.finished or slot.living or attempts[-1]
+    trial = slot.finished or slot.active or attempts[-1]
     return TrialRecord(
         number=slot.number,
         state={TrialState.FAIL: "failed"}.get(trial.state, trial.state.name.lower()),

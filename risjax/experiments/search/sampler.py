@@ -1,7 +1,10 @@
-"""How a configuration is drawn: TPE, seeded by the slot's number, and the pruners.
+"""The sampler, TPE seeded by the slot's number, and the pruners.
 
-Every slot gets a sampler of its own, seeded by (run.seed, slot). What it draws then depends on the results
-before it and on nothing else: not on how many draws this process made, nor on which process made them.
+Every slot has its own sampler, seeded by (run.seed, slot). Its draws depend on the results of earlier slots only, not
+on the process that draws or on the draws that it made before.
+
+Reference: S. Watanabe, "Tree-Structured Parzen Estimator: Understanding Its Algorithm Components and Their Roles for
+Better Empirical Performance", arXiv:2304.11127.
 """
 
 import json
@@ -22,7 +25,7 @@ _NO_BRACKET = -1
 
 
 class SlotSampler(BaseSampler):
-    """TPE (multivariate, constant liar) with a fresh generator for every slot."""
+    """TPE (multivariate, constant liar) with a new generator for every slot."""
 
     def __init__(self, *, seed: int, startup_trials: int):
         self._seed = seed
@@ -50,10 +53,10 @@ class SlotSampler(BaseSampler):
 
 
 class SlotHyperband(HyperbandPruner):
-    """Hyperband whose brackets follow the slot, and whose rungs ignore attempts that died.
+    """Hyperband whose brackets depend on the slot, and whose rungs ignore attempts that died.
 
-    Optuna's draws the bracket from the trial's number, which a retry changes, and lets the half-done rungs
-    of a dead attempt compete with its own retry. `_get_bracket_id` is where both are decided.
+    Optuna draws the bracket from the trial's number, which a retry changes, and lets the unfinished rungs of a dead
+    attempt compete with its own retry. `_get_bracket_id` decides both.
     """
 
     def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
@@ -67,7 +70,7 @@ class SlotHyperband(HyperbandPruner):
 
 
 def make_pruner(search: SearchConfig) -> BasePruner:
-    """The pruner of ``search.pruner``. Epochs are counted from 1."""
+    """Return the pruner of ``search.pruner``. Epochs are counted from 1."""
     match search.pruner:
         case "median":
             return MedianPruner(n_startup_trials=search.startup_trials, n_warmup_steps=search.warmup_epochs)
@@ -78,17 +81,17 @@ def make_pruner(search: SearchConfig) -> BasePruner:
 
 
 def make_sampler(config: Config) -> SlotSampler:
-    """The sampler of a study, seeded by the run."""
+    """Return the sampler of a study, seeded by the run."""
     return SlotSampler(seed=config.run.seed, startup_trials=config.search.startup_trials)
 
 
 def suggest(trial: optuna.Trial, space: Mapping[str, Distribution]) -> dict[str, Any]:
-    """Draws every searched setting, in the space's order; returns {dotted path: value}."""
+    """Draw every searched setting, in the space's order; return {dotted path: value}."""
     return {path: _suggest(trial, path, distribution) for path, distribution in space.items()}
 
 
 def values_of(params: Mapping[str, Any], space: Mapping[str, Distribution]) -> dict[str, Any]:
-    """An Optuna trial's parameters as {dotted path: value}: labels become the values they stand for."""
+    """Return an Optuna trial's parameters as {dotted path: value}, with labels replaced by their values."""
     return {path: _labels(space[path]).get(value, value) for path, value in params.items() if path in space}
 
 
@@ -106,7 +109,7 @@ def _suggest(trial: optuna.Trial, path: str, distribution: Distribution) -> Any:
 
 
 def _labels(distribution: Distribution) -> dict[Any, Any]:
-    """{label: value} of a choice among lists, which Optuna stores by their JSON; empty for plain values."""
+    """Return {label: value} of a choice among lists, which Optuna stores as JSON; empty for plain values."""
     choice = distribution.choice or ()
     if all(value is None or isinstance(value, bool | int | float | str) for value in choice):
         return {}

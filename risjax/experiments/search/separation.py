@@ -1,8 +1,8 @@
-"""Do the trials separate? The spread of their values over the spread of one configuration under other seeds.
+"""Separation of the trials: the spread of their values over the spread of one configuration under other seeds.
 
-A search ranks configurations by one training each. Where the same configuration, started from other seeds,
-scatters as widely as the trials do, the ranking is luck: below a ratio of 2 the search says so. Other seeds
-mean other initial parameters, training scenes and validation scenes.
+A search ranks configurations by one training each. If the values of one configuration under several seeds spread as
+widely as those of the trials, the ranking is chance; the search reports a ratio below 2. Other seeds give other initial
+parameters, training scenes and validation scenes.
 """
 
 import statistics
@@ -13,7 +13,7 @@ import optuna
 from risjax.config import Config
 from risjax.config.io import apply_overrides
 from risjax.config.metric import lower_is_better
-from risjax.experiments.search.objective import Train
+from risjax.experiments.search.objective import TrainFunction
 from risjax.experiments.search.space import trial_config
 from risjax.experiments.search.storage import exclusive
 from risjax.runs.run_directory import RunDirectory
@@ -21,7 +21,7 @@ from risjax.runs.terminal import Terminal
 from risjax.train.health import NonFiniteTraining
 
 SEPARATED = 2.0
-"""The ratio from which on trials count as separated."""
+"""Smallest ratio at which trials count as separated."""
 
 
 def measure_separation(
@@ -31,12 +31,12 @@ def measure_separation(
     values: list[float],
     directory: RunDirectory,
     *,
-    train: Train,
+    train: TrainFunction,
 ) -> dict[str, Any] | None:
-    """Trains the best configuration under ``search.seeds`` other seeds and compares the spreads.
+    """Train the best configuration under ``search.seeds`` other seeds and compare the spreads.
 
-    What a seed gave is kept in the study, so that it is not trained again; workers that share the run's
-    directory take turns.
+    The study keeps the value of each seed, so that it is not trained again; workers that share the run's directory take
+    turns.
 
     Args:
         study: the finished study.
@@ -47,8 +47,8 @@ def measure_separation(
         train: the training.
 
     Returns:
-        ``seeds`` (a value each, None where a training was not finite), ``spread_of_trials``,
-        ``spread_of_seeds`` (standard deviations) and ``ratio``; None where there is too little to compare.
+        ``seeds`` (their values, None for a non-finite training), ``spread_of_trials``, ``spread_of_seeds`` (standard
+        deviations) and ``ratio``; None if there are fewer than three trials or two seeds with values.
     """
     if config.search.seeds < 2 or len(values) < 3:
         return None
@@ -70,7 +70,7 @@ def measure_separation(
 
 
 def _train_seed(
-    config: Config, best: dict[str, Any], number: int, directory: RunDirectory, train: Train
+    config: Config, best: dict[str, Any], number: int, directory: RunDirectory, train: TrainFunction
 ) -> float | None:
     other = apply_overrides(trial_config(config, best), {"run.seed": config.run.seed + number})
     seen: list[float] = []

@@ -1,12 +1,12 @@
-"""The study's bookkeeping: slots, their attempts, and which slot is next.
+"""Slots of a study and the attempts at them.
 
-A study of 50 trials has 50 slots, numbered from 0; each is one configuration and is finished exactly once.
-Optuna's trials are *attempts* at a slot: normally one, more where a worker died. An attempt that is not
-marked as a retry opens the next slot, so that every process reads the same numbers off the same trials and
-the n-th configuration does not depend on how often its predecessors were killed.
+A study of 50 trials has 50 slots, numbered from 0; each is one configuration and is finished exactly once. Optuna's
+trials are *attempts* at a slot: normally one, more if a worker died. An attempt that is not marked as a retry opens the
+next slot. All processes thus derive the same slot numbers from the same trials, and the n-th configuration does not
+depend on how often earlier ones were killed.
 
-Two workers that retry one slot at once are told apart without a lock: trials are numbered in one order that
-all workers see, and the lowest living attempt of a slot owns it; the other withdraws.
+Two workers that retry one slot at the same time need no lock: all workers see the trials in the same order, and the
+first active attempt of a slot owns it; the other withdraws.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 RETRY_OF = "retry_of_slot"
-"""Attribute of an attempt that repeats a slot."""
+"""Attribute of a retry: the number of its slot."""
 END = "end"
-"""Attribute of a failed attempt: how it ended."""
+"""Attribute of a failed attempt: one of the four values below."""
 DIED, WITHDRAWN, INTERRUPTED, ERROR = "died", "withdrawn", "interrupted", "error"
 
 
@@ -31,32 +31,32 @@ class Slot:
 
     @property
     def finished(self) -> FrozenTrial | None:
-        """The attempt that ended with a result: complete, or pruned with a reason."""
+        """The complete or pruned attempt, if there is one."""
         done = (TrialState.COMPLETE, TrialState.PRUNED)
         return next((trial for trial in self.attempts if trial.state in done), None)
 
     @property
-    def living(self) -> FrozenTrial | None:
-        """The attempt that owns the slot now: the lowest one that waits or runs."""
+    def active(self) -> FrozenTrial | None:
+        """The attempt that owns the slot: the first one that waits or runs."""
         states = (TrialState.WAITING, TrialState.RUNNING)
         return next((trial for trial in self.attempts if trial.state in states), None)
 
     @property
     def deaths(self) -> int:
-        """How many attempts died with their process."""
+        """Number of attempts whose process died."""
         return sum(trial.user_attrs.get(END) == DIED for trial in self.attempts)
 
     def is_given_up(self, max_retries: int) -> bool:
-        """Whether the slot has died too often to be tried again."""
+        """Return whether too many attempts died for another one."""
         return self.finished is None and self.deaths > max_retries
 
     def needs_attempt(self, max_retries: int) -> bool:
-        """Whether somebody should try this slot again."""
-        return self.finished is None and self.living is None and self.deaths <= max_retries
+        """Return whether a worker should try this slot again."""
+        return self.finished is None and self.active is None and self.deaths <= max_retries
 
 
 def read_slots(trials: Sequence[FrozenTrial]) -> list[Slot]:
-    """The slots of a study, in order."""
+    """Return the slots of a study, in order."""
     slots: list[Slot] = []
     for trial in trials:
         number = trial.user_attrs.get(RETRY_OF)
@@ -68,7 +68,7 @@ def read_slots(trials: Sequence[FrozenTrial]) -> list[Slot]:
 
 
 def slot_of(study: optuna.Study, trial: FrozenTrial) -> int:
-    """The number of the slot that a trial is an attempt at."""
+    """Return the number of the slot that a trial is an attempt at."""
     number = trial.user_attrs.get(RETRY_OF)
     if number is not None:
         return number

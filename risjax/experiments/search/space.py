@@ -1,10 +1,9 @@
 """The search space: dotted paths checked against the schema before anything runs.
 
-A space is ``config.search.space``, a mapping of dotted paths to distributions. Three things can be wrong
-with one, and all are found before the first trial, together: a path that does not exist, a path that a
-trial never reads (a dead knob), a value that the schema refuses whatever the other knobs are. Values
-that are refused only in company (heads that do not divide the width) are reported, and a trial that
-draws such a pair is pruned with that reason.
+A space is ``config.search.space``, a mapping of dotted paths to distributions. Before the first trial all errors are
+reported together: a path that does not exist, a path that no trial reads, a value that the schema refuses for all
+values of the other settings. Pairs of values that are valid separately but not together (heads that do not divide the
+width) are reported, and a trial with such a pair is pruned with that reason.
 """
 
 import itertools
@@ -17,23 +16,23 @@ from risjax.config.errors import ConfigError, Problem, dotted, setting_paths, su
 from risjax.config.io import apply_overrides
 
 _DEAD = {
-    "stages": "it says what runs, not how",
-    "run": "it names the run, not what is learned",
+    "stages": "it selects what runs, not how",
+    "run": "it names the run and does not change what is learned",
     "search": "a search cannot search itself",
-    "evaluate": "a trial is judged on the validation scenes, before any evaluation",
+    "evaluate": "a trial's value comes from the validation scenes, before any evaluation",
     **dict.fromkeys(
         ("ablate", "limit", "simulate", "compare", "predict", "release", "export", "data", "weights"),
         "it belongs to a stage that no trial runs",
     ),
     "checks": "assertions do not change what is learned",
-    "debug": "it explains a training that fails, and changes none",
-    "distributed": "it says who trains, not how",
-    "train.devices": "it says where a trial trains, not how",
-    "train.accumulation": "it says in how much memory a trial trains, not how",
+    "debug": "it explains a failed training and changes none",
+    "distributed": "it selects the processes that train, not how they train",
+    "train.devices": "it selects the devices, not how a trial trains",
+    "train.accumulation": "it limits the memory and does not change what is learned",
     "train.epochs": "a trial trains search.epochs epochs",
     "train.best_metric": "a trial's value is the best epoch by search.metric",
-    "train.validation_scenes": "all trials must be judged on the same scenes",
-    "train.tensorboard": "it shows a training, and changes none",
+    "train.validation_scenes": "all trials must be compared on the same scenes",
+    "train.tensorboard": "it displays a training and changes none",
     "train.posterior": "the posterior head is trained once, after the search",
     "train.refiner": "the refiner is trained once, after the search",
     "model.refiner_width": "the refiner is trained once, after the search",
@@ -44,21 +43,21 @@ _DEAD = {
     "estimator.posterior.range_window_m": "the posterior head is trained once, after the search",
 }
 _LIVE_ESTIMATOR = ("estimator.posterior.", "estimator.greedy.penalty", "estimator.greedy.false_alarm_rate")
-"""What the pipeline reads of the section ``estimator`` where no posterior head has been trained yet."""
+"""Settings of ``estimator`` that the pipeline reads before a posterior head is trained."""
 
 
 def check_space(config: Config) -> tuple[str, ...]:
-    """Checks ``config.search.space`` against the schema.
+    """Check ``config.search.space`` against the schema.
 
     Args:
         config: the complete configuration; the space's values are tried as overrides of it.
 
     Returns:
-        Pairs of values that are valid alone but not together, in words. Trials that draw one are pruned.
+        Descriptions of the pairs of values that are valid separately but not together. Trials that draw one are pruned.
 
     Raises:
-        ConfigError: with all problems: unknown paths (and what was probably meant), knobs that no trial
-            reads, values that are valid in no company.
+        ConfigError: with all problems: unknown paths (and the closest known ones), settings that no trial reads,
+            values that are valid in no combination.
     """
     space = config.search.space
     problems = {path: why for path in space if (why := _path_problem(config, path))}
@@ -77,7 +76,7 @@ def check_space(config: Config) -> tuple[str, ...]:
 
 
 def probes(distribution: Distribution) -> tuple[Any, ...]:
-    """The values a distribution is checked with: every choice, or both ends and the middle."""
+    """Return the values with which a distribution is checked: every choice, or both ends and the middle."""
     if distribution.choice is not None:
         return distribution.choice
     if distribution.log_uniform is not None:
@@ -92,7 +91,7 @@ def probes(distribution: Distribution) -> tuple[Any, ...]:
 
 
 def refusal(config: Config, values: Mapping[str, Any]) -> str | None:
-    """Why the schema refuses ``config`` with these values, or None where it takes them."""
+    """Return the reason why the schema refuses ``config`` with these values, or None if it accepts them."""
     try:
         apply_overrides(config, values)
     except ConfigError as error:
@@ -101,10 +100,10 @@ def refusal(config: Config, values: Mapping[str, Any]) -> str | None:
 
 
 def trial_config(config: Config, values: Mapping[str, Any]) -> Config:
-    """The configuration a trial trains: the values in place, the search's own epochs.
+    """Return the configuration of a trial: the values in place, the number of epochs from ``search.epochs``.
 
     Raises:
-        ConfigError: when the values are valid alone but not together.
+        ConfigError: the values are valid separately but not together.
     """
     length: dict[str, Any] = {"train.epochs": config.search.epochs}
     if config.search.steps_per_epoch is not None:
@@ -117,7 +116,7 @@ def _error(problems: Mapping[str, str]) -> ConfigError:
 
 
 def _path_problem(config: Config, path: str) -> str | None:
-    """What is wrong with a searched path, or None."""
+    """Return the problem of a searched path, or None."""
     known = tuple(setting_paths(Config))
     parts = tuple(path.split("."))
     if parts not in known:
@@ -135,12 +134,12 @@ def _path_problem(config: Config, path: str) -> str | None:
     if path.startswith("estimator.") and config.search.metric == "nmse":
         return "no trial reads this setting: search.metric is nmse, which involves no estimator"
     if path.startswith("estimator.") and not path.startswith(_LIVE_ESTIMATOR):
-        return "no trial reads this setting: it belongs to another method than the one that trials are judged by"
+        return "no trial reads this setting: it belongs to another method than the one that gives a trial its value"
     return None
 
 
 def _absent_term(config: Config, parts: tuple[str, ...]) -> str | None:
-    """Why a number of the loss is no part of any trial's program, or None."""
+    """Return the reason why no trial's program contains a number of the loss, or None."""
     if parts[0] != "loss" or parts[-1] == "weight":
         return None
     searched, terms = config.search.space, config.loss.terms
@@ -159,7 +158,7 @@ def _absent_term(config: Config, parts: tuple[str, ...]) -> str | None:
 def _refused_pairs(
     config: Config, space: Mapping[str, Distribution]
 ) -> Iterator[tuple[tuple[str, int], tuple[str, int], str]]:
-    """Pairs of probed values (path, index of the probe) that the schema refuses together, with the reason."""
+    """Yield pairs of probed values (path, index of the probe) that the schema refuses together, with the reason."""
     for first, second in itertools.combinations(space, 2):
         for (i, a), (j, b) in itertools.product(enumerate(probes(space[first])), enumerate(probes(space[second]))):
             if reason := refusal(config, {first: a, second: b}):

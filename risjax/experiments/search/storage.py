@@ -1,10 +1,10 @@
-"""Where a study is remembered: a journal file inside the run, or any Optuna storage URL.
+"""Storage of a study: a journal file inside the run, or any Optuna storage URL.
 
-The journal is Optuna's own format, an operation a line. Two things in it do not survive ``kill -9`` as they
-come: its lock is a file that a dead holder leaves behind (30 s of waiting for whoever comes next), and a
-torn last line breaks the study for ever once another line is appended to it. `JournalLock` cures both: the
-kernel releases ``flock`` with its holder, and whoever takes the lock first cuts the file back to its last
-newline. ``benchmarks/search_storage.py`` compares the storages.
+The journal has Optuna's format, an operation on each line. Two of its properties do not survive ``kill -9``: its lock
+is a file that a dead holder leaves behind (the next process waits 30 s), and a torn last line makes the study
+unreadable once another line is appended to it. `JournalLock` solves both: the kernel releases ``flock`` with its
+holder, and the next holder first cuts the file back to its last newline. ``benchmarks/search_storage.py`` compares the
+storages.
 """
 
 import json
@@ -31,8 +31,8 @@ JOURNAL_NAME = "study.journal"
 _PAUSES_S = (0.2, 0.5, 1.0)
 """Between tries to connect."""
 _MAX_LOST_RACES = 20
-"""Workers that start together race to create an empty database's 13 tables and the rows of two. A lost race is no
-failed try: it leaves one thing less to create. (MySQL commits table by table, PostgreSQL all of them at once.)"""
+"""Workers that start together race to create an empty database's 13 tables and the rows of two. A lost race is not a
+failure: it leaves fewer tables to create. (MySQL commits each table, PostgreSQL all of them at once.)"""
 
 
 class StorageError(Exception):
@@ -41,7 +41,7 @@ class StorageError(Exception):
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Holds a lock file for a block; the kernel releases it with the process. Without ``fcntl`` nobody waits."""
+    """Hold a lock file for a block; the kernel releases it with the process. Does nothing without ``fcntl``."""
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
     try:
         if fcntl is not None:
@@ -52,10 +52,10 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 class JournalLock:
-    """An exclusive lock on a journal that dies with its holder, and mends the journal when taken.
+    """Exclusive lock on a journal; the kernel releases it with its holder. Taking it repairs the journal.
 
-    Two uses of one object exclude each other too (``flock`` belongs to the open file, and each `acquire`
-    opens its own), so threads and processes are treated alike.
+    Two uses of one object exclude each other too, since ``flock`` belongs to the open file and each `acquire` opens the
+    file again. Threads and processes are treated alike.
     """
 
     def __init__(self, journal: Path):
@@ -64,7 +64,7 @@ class JournalLock:
         self._held: ExitStack | None = None
 
     def acquire(self) -> bool:
-        """Waits for the lock, then cuts a torn last line off the journal."""
+        """Wait for the lock, then cut off a torn last line of the journal."""
         stack = ExitStack()
         stack.enter_context(exclusive(self._lock))
         self._held = stack
@@ -72,7 +72,7 @@ class JournalLock:
         return True
 
     def release(self) -> None:
-        """Gives the lock back."""
+        """Release the lock."""
         held, self._held = self._held, None
         if held is None:
             raise RuntimeError("the journal's lock is not held")
@@ -80,9 +80,9 @@ class JournalLock:
 
 
 def cut_torn_line(journal: Path) -> int:
-    """Cuts a file back to its last newline; returns how many bytes were dropped.
+    """Cut a file back to its last newline; return the number of bytes removed.
 
-    Only for whoever holds the journal's lock: the bytes after the last newline are then a dead writer's.
+    Only for the holder of the journal's lock: the bytes after the last newline then come from a dead writer.
     """
     try:
         with journal.open("r+b") as file:
@@ -130,7 +130,7 @@ def _is_json_object(line: bytes) -> bool:
 
 
 def open_storage(url: str | None, folder: Path) -> BaseStorage:
-    """The storage behind ``search.storage``.
+    """Open the storage of ``search.storage``.
 
     Args:
         url: an Optuna (SQLAlchemy) URL, ``grpc://host:port`` of an Optuna gRPC proxy, or None for the
@@ -151,14 +151,14 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
     except Exception as error:  # noqa: BLE001  (drivers raise what they like, with the URL in it)
         reason = mask(str(_database_error(error))).splitlines()[0]
         raise StorageError(
-            f"search.storage {mask(url)} cannot be opened: {reason}; is the server reachable, the password given, "
-            "the driver installed (pip install -e '.[postgres]' for postgresql://, '.[mysql]' for mysql+pymysql://, "
-            "'.[grpc]' for the gRPC proxy)?"
+            f"search.storage {mask(url)} cannot be opened: {reason}; check that the server is reachable, the password "
+            "given and the driver installed (pip install -e '.[postgres]' for postgresql://, '.[mysql]' for "
+            "mysql+pymysql://, '.[grpc]' for the gRPC proxy)"
         ) from None
 
 
 def close_storage(storage: BaseStorage) -> None:
-    """Gives back the connections of this process; a storage that is used again opens new ones."""
+    """Close the connections of this process; a storage that is used again opens new ones."""
     storage.remove_session()
     engine = getattr(getattr(storage, "_backend", storage), "engine", None)
     if engine is not None:
@@ -166,16 +166,16 @@ def close_storage(storage: BaseStorage) -> None:
 
 
 def _connect_patiently(url: str) -> BaseStorage:
-    """`_connect`, tried again where the error is a database's; another is a missing driver or scheme."""
+    """Call `_connect`, again after an error of the database; other errors are a missing driver or scheme."""
     pauses_s, lost_races = iter(_PAUSES_S), 0
     while True:
         try:
             return _connect(url)
         except Exception as error:
-            told, pause_s = _database_error(error), None
-            if _lost_race(told) and lost_races < _MAX_LOST_RACES:
+            cause, pause_s = _database_error(error), None
+            if _lost_race(cause) and lost_races < _MAX_LOST_RACES:
                 lost_races, pause_s = lost_races + 1, _PAUSES_S[0]
-            elif hasattr(told, "connection_invalidated"):
+            elif hasattr(cause, "connection_invalidated"):
                 pause_s = next(pauses_s, None)
             if pause_s is None:
                 raise
@@ -183,13 +183,13 @@ def _connect_patiently(url: str) -> BaseStorage:
 
 
 def _database_error(error: BaseException) -> BaseException:
-    """What the database said, where Optuna wraps it in an error that names neither server nor reason."""
+    """Return the database's own error, which Optuna wraps in one without server and reason."""
     wrapped = isinstance(error, optuna.exceptions.StorageInternalError)
     return (error.__cause__ or error) if wrapped else error
 
 
 def _lost_race(error: BaseException) -> bool:
-    """Whether another worker has just created what this one was about to."""
+    """Return whether another worker has just created the same table or row."""
     return hasattr(error, "connection_invalidated") and (
         type(error).__name__ == "IntegrityError" or "already exists" in str(error)
     )
@@ -201,13 +201,13 @@ def _connect(url: str) -> BaseStorage:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.storages.GrpcStorageProxy(host=host, port=int(port or 13000))
-    if url.startswith("mariadb"):  # Optuna looks before each use whether a connection still lives, under "mysql" alone
+    if url.startswith("mariadb"):  # Optuna tests a connection before each use for "mysql" only
         url = "mysql" + url.removeprefix("mariadb")
     return _sqlite(url) if url.startswith("sqlite:") else optuna.storages.get_storage(url)
 
 
 def _sqlite(url: str) -> RDBStorage:
-    """SQLite with a write-ahead log: readers and the writer do not wait for one another, a kill tears nothing."""
+    """Open SQLite with a write-ahead log: readers and the writer do not wait for each other, a kill damages nothing."""
     from sqlalchemy import event
 
     storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})

@@ -1,4 +1,4 @@
-"""The search: opens or joins the study, tries configurations until every slot is finished, names the best."""
+"""The search: opens or joins the study, runs trials until every slot is finished, returns the best configuration."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from risjax.config import Config
 from risjax.config.io import differences, from_yaml, to_yaml
 from risjax.config.metric import lower_is_better
 from risjax.experiments.search import population
-from risjax.experiments.search.objective import Train
+from risjax.experiments.search.objective import TrainFunction
 from risjax.experiments.search.population import TrainPopulation
 from risjax.experiments.search.record import TrialRecord, best_config
 from risjax.experiments.search.sampler import make_pruner, make_sampler
@@ -19,7 +19,7 @@ from risjax.experiments.search.storage import close_storage, open_storage
 from risjax.experiments.search.worker import Worker
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
-from risjax.train.loop import train as train_for_real
+from risjax.train.loop import train as train_network
 
 _CONFIG = "config"
 _NAME_FILE = "search/study.json"
@@ -40,16 +40,16 @@ _FREE = (
     "evaluate.sources",
     "evaluate.methods",
 )
-"""Settings in which the workers of one study may differ: they change no trial's value."""
+"""Settings in which the workers of one study may differ, since they change no trial's value."""
 
 
 class SearchError(Exception):
-    """A search that cannot go on or has nothing to show; the message says what to do."""
+    """A search that cannot continue or has no result; the message contains what to do."""
 
 
 @dataclass(frozen=True)
 class SearchOutcome:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
         config: the complete configuration with the best trial's values in place, to be trained.
@@ -67,31 +67,32 @@ def search(
     directory: RunDirectory,
     terminal: Terminal,
     *,
-    train: Train = train_for_real,
+    train: TrainFunction = train_network,
     train_population: TrainPopulation = population.train_population,
 ) -> SearchOutcome:
-    """Searches ``config.search.space``; goes on with, or joins, a study that is already there.
+    """Search ``config.search.space``; resume or join an existing study.
 
-    Finished trials are never run again. A trial whose worker died is run again with the same values, at most
-    ``search.max_retries`` times. Alone, a worker draws the same configurations in the same order however often
-    it is killed. With others, it returns when all trials are finished, its own and theirs.
+    Finished trials are not repeated. A trial whose worker died runs again with the same values, at most
+    ``search.max_retries`` times. A single worker draws the same configurations in the same order however often it is
+    killed. Of several workers, each returns when the trials of all are finished.
 
     Args:
-        config: what to search, over what, for how long.
+        config: the search's space, metric and number of trials, and the settings that all trials share.
         directory: the run; ``search/`` in it receives the study, ``trials.json``, ``best.yaml`` and
             ``summary.json``, and ``trials/NNNN``, the run directory of each trial.
-        terminal: where progress is shown.
-        train: the training; tests put a quick one here.
+        terminal: shows progress.
+        train: the training of one trial; tests pass a quick one.
         train_population: the training of several trials together.
 
     Raises:
         ConfigError: the space does not fit the schema.
         StorageError: the storage cannot be opened.
         SearchError: the study belongs to another configuration, or no trial has a value.
-        Exception: whatever a training raises beyond `NonFiniteTraining`; the trial is marked as failed before.
+        RunDirectoryError: a trial's directory contains a training that the study does not.
+        Exception: any exception of a training that does not prune its trial; the trial is marked as failed before.
     """
     for pair in check_space(config):
-        terminal.say(f"trials that draw this pair will be pruned: {pair}")
+        terminal.say(f"trials with this pair of values will be pruned: {pair}")
     study = open_study(config, directory)
     worker = Worker(study, config, directory, terminal, train=train, train_population=train_population)
     try:
@@ -101,16 +102,18 @@ def search(
     best, winner = next((record for record in records if record.is_best), None), best_config(config, records)
     if best is None or best.value is None or winner is None:
         reasons = "\n".join(f"  trial {record.number}: {record.state}: {record.reason}" for record in records[-5:])
-        raise SearchError(f"no trial of the search is complete, so there is nothing to train:\n{reasons}")
+        raise SearchError(
+            f"no trial of the search is complete, so no configuration can be trained; the last reasons:\n{reasons}"
+        )
     return SearchOutcome(winner, best.value, records)
 
 
 def open_study(config: Config, directory: RunDirectory) -> optuna.Study:
-    """Creates or joins the study.
+    """Create or join the study.
 
     Raises:
         StorageError: the storage cannot be opened.
-        SearchError: a study of that name searches something else; the differing settings are named.
+        SearchError: a study of that name has another configuration; the message names the differing settings.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = open_storage(config.search.storage, directory.search)
@@ -122,15 +125,15 @@ def open_study(config: Config, directory: RunDirectory) -> optuna.Study:
         pruner=make_pruner(config.search),
         load_if_exists=True,
     )
-    theirs = study.user_attrs.get(_CONFIG)
-    if theirs is None:
+    stored = study.user_attrs.get(_CONFIG)
+    if stored is None:
         study.set_user_attr(_CONFIG, to_yaml(config))
         return study
-    changed = [name for name in differences(from_yaml(theirs), config) if not name.startswith(_FREE)]
+    changed = [name for name in differences(from_yaml(stored), config) if not name.startswith(_FREE)]
     if changed:
         raise SearchError(
-            f"the study {study.study_name!r} searches another configuration ({', '.join(changed)} differ); "
-            "give this search its own run.directory, or its own search.study in a shared storage"
+            f"the study {study.study_name!r} has another configuration: {', '.join(changed)} differ; name another "
+            "run.directory, or another search.study in a shared storage"
         )
     return study
 

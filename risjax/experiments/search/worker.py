@@ -1,4 +1,4 @@
-"""One process's part in a study: claiming slots, running their trials, recording what came of them."""
+"""One process of a search: claims slots, runs their trials, records the results."""
 
 import time
 from collections.abc import Mapping
@@ -13,8 +13,15 @@ from risjax.config import Config
 from risjax.config.errors import ConfigError
 from risjax.config.secrets import mask
 from risjax.experiments.search.directories import drop_checkpoints, new_trial_directory
-from risjax.experiments.search.heartbeat import Watch, alive
-from risjax.experiments.search.objective import Judge, Train, Verdict, pruned, refusal_text, run_trial
+from risjax.experiments.search.heartbeat import HeartbeatMonitor, heartbeat
+from risjax.experiments.search.objective import (
+    TrainFunction,
+    TrialMonitor,
+    TrialOutcome,
+    pruned,
+    refusal_text,
+    run_trial,
+)
 from risjax.experiments.search.population import TrainPopulation, groups
 from risjax.experiments.search.record import TrialRecord, read_records, write_records, write_summary
 from risjax.experiments.search.sampler import suggest
@@ -27,9 +34,9 @@ from risjax.runs.terminal import Terminal
 from risjax.runs.words import value_text
 
 REASON = "reason"
-"""Attribute of a trial that ended without a value: why."""
+"""Attribute with the reason of a trial that ended without a value."""
 _REASON_CHARACTERS = 4000
-"""More of a reason is cut off. MySQL's columns take 65,535 bytes, and Optuna writes up to twelve for a character."""
+"""Longest reason that is stored. MySQL's columns take 65,535 bytes, and Optuna writes up to twelve for a character."""
 _POLL_S = 1.0
 
 
@@ -42,7 +49,7 @@ class Member(NamedTuple):
 
 
 class Worker:
-    """One process's part in a study; `work` is all of it."""
+    """One process of a search; `work` runs it to its end."""
 
     def __init__(
         self,
@@ -51,17 +58,17 @@ class Worker:
         directory: RunDirectory,
         terminal: Terminal,
         *,
-        train: Train,
+        train: TrainFunction,
         train_population: TrainPopulation,
     ):
         self.study = study
         self.config, self.directory, self.terminal = config, directory, terminal
         self.train, self.train_population = train, train_population
-        self.watch = Watch(config.search.heartbeat_s)
+        self.heartbeats = HeartbeatMonitor(config.search.heartbeat_s)
         self.best: int | None = None
 
     def work(self) -> tuple[TrialRecord, ...]:
-        """Tries configurations until every slot is finished or given up; returns the slots."""
+        """Run trials until every slot is finished or given up; return the records of all slots."""
         search = self.config.search
         finished = sum(slot.finished is not None for slot in self.slots())
         self.record()
@@ -73,25 +80,25 @@ class Worker:
         return records
 
     def separation(self, records: tuple[TrialRecord, ...]) -> dict[str, Any] | None:
-        """Whether the trials differ by more than luck; says so where they do not."""
+        """Return `measure_separation` of the finished trials, and print whether they differ by more than seeds do."""
         best = next((record for record in records if record.is_best), None)
         if best is None:
             return None
         values = [record.value for record in records if record.value is not None]
         found = measure_separation(self.study, self.config, best.params, values, self.directory, train=self.train)
         if found is not None and found["ratio"] is not None:
-            verdict = "separate" if found["ratio"] >= SEPARATED else "do NOT separate: the best trial may be luck"
+            separate = "separate" if found["ratio"] >= SEPARATED else "do NOT separate: the best trial may be luck"
             self.terminal.say(
-                f"trials {verdict} (their spread is {found['ratio']:.1f} times that of seeds)", always=True
+                f"trials {separate} (their spread is {found['ratio']:.1f} times that of seeds)", always=True
             )
         return found
 
     def work_once(self) -> bool:
-        """Runs the next trial, or the next ``search.population`` of them together; False when all is done."""
+        """Run the next trial, or the next ``search.population`` of them together; return False if none is left."""
         search, team = self.config.search, list[Member]()
-        with ExitStack() as signs_of_life:
+        with ExitStack() as heartbeats:
             while len(team) < search.population and (trial := self.next_trial(wait=not team)) is not None:
-                signs_of_life.enter_context(alive(trial, search.heartbeat_s))
+                heartbeats.enter_context(heartbeat(trial, search.heartbeat_s))
                 slot = self.claim(trial)
                 if slot is not None:
                     team.append(Member(trial, slot, suggest(trial, search.space)))
@@ -100,72 +107,72 @@ class Worker:
         return bool(team)
 
     def slots(self) -> list[Slot]:
-        """The study's slots, after failing the trials of dead workers."""
+        """Return the study's slots, after marking the trials of dead workers as failed."""
         while True:
             trials = self.study.get_trials(deepcopy=False)
             running = [trial for trial in trials if trial.state == TrialState.RUNNING]
-            dead = [trial for trial in running if self.watch.is_dead(trial)]
+            dead = [trial for trial in running if self.heartbeats.is_dead(trial)]
             for trial in dead:
                 self.fail(trial, DIED, "its worker died")
-            if not dead and all(self.watch.is_signed(trial) for trial in running):
+            if not dead and all(self.heartbeats.is_signed(trial) for trial in running):
                 return read_slots(trials)[: self.config.search.trials]
             if not dead:  # a worker is between creating and signing its trial, or died there
                 time.sleep(_POLL_S / 10)
 
     def next_trial(self, *, wait: bool) -> optuna.Trial | None:
-        """A trial to work on: a dead worker's first, then a new one; None when there is none left.
+        """Return the next trial: first a dead worker's, then a new one; None if none is left.
 
-        With ``wait``, trials that other workers are running are waited for: they may die.
+        With ``wait``, wait until the trials of other workers have ended, since these workers may die.
         """
         search = self.config.search
         while True:
             slots = self.slots()
             abandoned = next((slot for slot in slots if slot.needs_attempt(search.max_retries)), None)
-            living = [slot.living for slot in slots if slot.finished is None and slot.living is not None]
-            if any(trial.state == TrialState.WAITING for trial in living):
+            active = [slot.active for slot in slots if slot.finished is None and slot.active is not None]
+            if any(trial.state == TrialState.WAITING for trial in active):
                 return self.study.ask()
             if abandoned is not None:
                 self.repeat(abandoned)
                 continue
             if len(slots) < search.trials:
                 return self.study.ask()
-            if not living or not wait:
+            if not active or not wait:
                 return None
-            self.bar.advance(0, waiting=f"for {len(living)} of other workers")
+            self.bar.advance(0, waiting=f"for {len(active)} trials of other workers")
             time.sleep(_POLL_S)
 
     def repeat(self, slot: Slot) -> None:
-        """Queues another attempt at a slot, with the same values where all of them were drawn."""
+        """Queue another attempt at a slot, with the same values if all of them were drawn."""
         params = next((t.params for t in reversed(slot.attempts) if len(t.params) == len(self.config.search.space)), {})
         self.study.enqueue_trial(params, user_attrs={RETRY_OF: slot.number})
 
     def claim(self, trial: optuna.Trial) -> Slot | None:
-        """The slot that a signed trial owns; withdraws the trial where another has it, or there is none left."""
+        """Return the slot that a signed trial owns; withdraw the trial if another one owns it or the study is full."""
         slots = read_slots(self.study.get_trials(deepcopy=False))
         slot = next(slot for slot in slots if any(attempt.number == trial.number for attempt in slot.attempts))
-        is_first = slot.living is not None and slot.living.number == trial.number
+        is_first = slot.active is not None and slot.active.number == trial.number
         if is_first and slot.finished is None and slot.number < self.config.search.trials:
             return slot
-        self.fail(trial, WITHDRAWN, "another worker has this configuration, or the study was full")
+        self.fail(trial, WITHDRAWN, "another worker runs this configuration, or the study is full")
         return None
 
     def attempt(self, team: list[Member]) -> None:
-        """Runs trials to their verdicts, together where one program fits several."""
+        """Run trials to their outcomes, together if they share a program."""
         try:
             configs = {}
             for index, member in enumerate(team):
                 try:
                     configs[index] = trial_config(self.config, member.values)
                 except ConfigError as error:
-                    self.tell(member, pruned(refusal_text(error)))
+                    self.finish(member, pruned(refusal_text(error)))
             for group in groups(list(configs.values())):
                 indices = [list(configs)[position] for position in group]
                 members = [team[index] for index in indices]
-                verdicts = self.train_group([configs[index] for index in indices], members)
-                for member, verdict in zip(members, verdicts, strict=True):
-                    self.tell(member, verdict)
+                outcomes = self.train_group([configs[index] for index in indices], members)
+                for member, outcome in zip(members, outcomes, strict=True):
+                    self.finish(member, outcome)
         except UpdateFinishedTrialError:
-            self.terminal.warn("a trial was taken over by another worker: this process was silent for too long")
+            self.terminal.warn("another worker took over a trial: this process sent no heartbeat for too long")
             self.fail_all(team, INTERRUPTED, "another trial of its population was taken over")
         except KeyboardInterrupt:
             self.fail_all(team, INTERRUPTED, "interrupted")
@@ -175,10 +182,10 @@ class Worker:
             self.record()
             raise
 
-    def train_group(self, configs: list[Config], members: list[Member]) -> list[Verdict]:
-        """Trains configurations of one program and judges them."""
+    def train_group(self, configs: list[Config], members: list[Member]) -> list[TrialOutcome]:
+        """Train configurations of one program; return their outcomes."""
         search = self.config.search
-        judges, directories = [], []
+        monitors, directories = [], []
         for member in members:
             number = member.slot.number
 
@@ -186,43 +193,43 @@ class Worker:
                 shown = {"trial": f"{number + 1}/{search.trials}", "epoch": f"{epoch}/{search.epochs}"}
                 self.bar.advance(0, **shown, now=value)
 
-            judges.append(Judge(search, member.trial, on_report))
+            monitors.append(TrialMonitor(search, member.trial, on_report))
             directories.append(new_trial_directory(self.directory, number, len(member.slot.attempts) - 1))
         if len(members) > 1:
             try:
-                return self.train_population(configs, judges, directories)
+                return self.train_population(configs, monitors, directories)
             except ConfigError as error:
                 return [pruned(refusal_text(error))] * len(members)
-        return [run_trial(configs[0], judges[0], directories[0], train=self.train)]
+        return [run_trial(configs[0], monitors[0], directories[0], train=self.train)]
 
-    def tell(self, member: Member, verdict: Verdict) -> None:
-        """Ends a trial with its verdict."""
+    def finish(self, member: Member, outcome: TrialOutcome) -> None:
+        """Store a trial's outcome in the study."""
         search = self.config.search
-        if verdict.reason is not None:
-            member.trial.set_user_attr(REASON, _told(verdict.reason))
-        self.study.tell(member.trial, verdict.value, state=verdict.state, skip_if_finished=True)
+        if outcome.reason is not None:
+            member.trial.set_user_attr(REASON, _stored_reason(outcome.reason))
+        self.study.tell(member.trial, outcome.value, state=outcome.state, skip_if_finished=True)
         self.bar.advance(1)
-        told = f"{search.metric} {verdict.value:.4g}" if verdict.value is not None else f"pruned: {verdict.reason}"
-        self.terminal.say(f"trial {member.slot.number + 1}/{search.trials}  {told}  {_short(member.values)}")
+        ended = f"{search.metric} {outcome.value:.4g}" if outcome.value is not None else f"pruned: {outcome.reason}"
+        self.terminal.say(f"trial {member.slot.number + 1}/{search.trials}  {ended}  {_short(member.values)}")
 
     def fail_all(self, team: list[Member], end: str, reason: str) -> None:
-        """Ends those trials of a team that have no verdict yet."""
+        """Mark those trials of a team as failed that have no outcome yet."""
         for member in team:
             self.fail(member.trial, end, reason)
 
     def fail(self, trial: optuna.Trial | FrozenTrial, end: str, reason: str) -> None:
-        """Ends an attempt without a result; does nothing where somebody else ended it before."""
+        """Mark an attempt as failed; do nothing if another worker ended it before."""
         try:
-            for key, value in ((END, end), (REASON, _told(reason))):
+            for key, value in ((END, end), (REASON, _stored_reason(reason))):
                 self.study._storage.set_trial_user_attr(trial._trial_id, key, value)
             self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         except UpdateFinishedTrialError:
             pass
 
     def record(self) -> tuple[TrialRecord, ...]:
-        """Writes what can be read of the study, and drops the checkpoints of all trials but the best.
+        """Write the records of the study, and delete the checkpoints of all trials but the best.
 
-        One worker at a time, so that an older state of the study is never written over a newer one.
+        One worker at a time, so that an older state of the study does not overwrite a newer one.
         """
         with exclusive(self.directory.search / "records.lock"):
             records = read_records(self.study, self.config)
@@ -231,8 +238,8 @@ class Worker:
         return records
 
 
-def _told(reason: str) -> str:
-    """A reason as the study takes it: without passwords, which half a URL would no longer be known to hold, and cut."""
+def _stored_reason(reason: str) -> str:
+    """Return a reason as it is stored: passwords masked first, since a cut URL is not recognised, then cut."""
     reason = mask(reason)
     return reason if len(reason) <= _REASON_CHARACTERS else reason[: _REASON_CHARACTERS - 2] + " …"
 

@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 
 from risjax.config import Config, Distribution, SearchConfig
-from risjax.experiments.search.objective import Verdict, pruned
+from risjax.experiments.search.objective import TrialOutcome, pruned
 from risjax.experiments.search.study import search
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
@@ -76,17 +76,17 @@ class FakeTrain:
                 on_epoch({"epoch": epoch, "validation": {"gospa_m": value, "f1_3d": -value, "nmse": value}})
 
 
-def fake_population(configs, judges, directories) -> list[Verdict]:
+def fake_population(configs, monitors, directories) -> list[TrialOutcome]:
     """Trains several together, epoch by epoch, as the real one does."""
-    verdicts: list[Verdict | None] = [None] * len(configs)
+    outcomes: list[TrialOutcome | None] = [None] * len(configs)
     for epoch in range(1, configs[0].train.epochs + 1):
-        for member, (config, judge) in enumerate(zip(configs, judges, strict=True)):
-            if verdicts[member] is None:
+        for member, (config, monitor) in enumerate(zip(configs, monitors, strict=True)):
+            if outcomes[member] is None:
                 try:
-                    judge.on_epoch({"epoch": epoch, "validation": {"gospa_m": metric_of(config, epoch)}})
+                    monitor.on_epoch({"epoch": epoch, "validation": {"gospa_m": metric_of(config, epoch)}})
                 except optuna.TrialPruned as stopped:
-                    verdicts[member] = pruned(str(stopped))
-    return [verdict or judge.verdict() for verdict, judge in zip(verdicts, judges, strict=True)]
+                    outcomes[member] = pruned(str(stopped))
+    return [outcome or monitor.outcome() for outcome, monitor in zip(outcomes, monitors, strict=True)]
 
 
 def main() -> None:

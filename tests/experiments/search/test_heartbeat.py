@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from risjax.experiments.search.heartbeat import BEAT, OWNER, Watch, alive, identity, process_start
+from risjax.experiments.search.heartbeat import BEAT, OWNER, HeartbeatMonitor, heartbeat, identity, process_start
 
 
 def running(number: int = 0, **attributes) -> optuna.trial.FrozenTrial:
@@ -20,28 +20,28 @@ def running(number: int = 0, **attributes) -> optuna.trial.FrozenTrial:
 
 def test_a_process_is_told_from_its_successor_with_the_same_id():
     me = identity()
-    assert not Watch(1.0).is_dead(running(**{OWNER: me}))
-    assert Watch(1.0).is_dead(running(**{OWNER: {**me, "start": "1"}}))
+    assert not HeartbeatMonitor(1.0).is_dead(running(**{OWNER: me}))
+    assert HeartbeatMonitor(1.0).is_dead(running(**{OWNER: {**me, "start": "1"}}))
 
 
 def test_a_killed_process_is_dead_at_once_even_as_a_zombie():
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     owner = {**identity(), "pid": process.pid, "start": process_start(process.pid)}
-    assert not Watch(3600.0).is_dead(running(**{OWNER: owner}))
+    assert not HeartbeatMonitor(3600.0).is_dead(running(**{OWNER: owner}))
     process.kill()
     deadline = time.monotonic() + 10
-    while not Watch(3600.0).is_dead(running(**{OWNER: owner})):
+    while not HeartbeatMonitor(3600.0).is_dead(running(**{OWNER: owner})):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.wait()
-    assert Watch(3600.0).is_dead(running(**{OWNER: owner}))
+    assert HeartbeatMonitor(3600.0).is_dead(running(**{OWNER: owner}))
 
 
 def test_a_worker_elsewhere_is_dead_when_it_has_been_silent_for_six_beats(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("risjax.experiments.search.heartbeat.time.monotonic", lambda: now[0])
     owner = {"machine": "elsewhere", "pid": os.getpid(), "start": "1"}
-    watch = Watch(heartbeat_s=10.0)
+    watch = HeartbeatMonitor(heartbeat_s=10.0)
     for beat in range(3):
         assert not watch.is_dead(running(**{OWNER: owner, BEAT: beat}))
         now[0] += 59.0
@@ -53,7 +53,7 @@ def test_a_worker_elsewhere_is_dead_when_it_has_been_silent_for_six_beats(monkey
 def test_a_trial_that_nobody_signs_is_dead_after_ten_seconds(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("risjax.experiments.search.heartbeat.time.monotonic", lambda: now[0])
-    watch = Watch(heartbeat_s=10.0)
+    watch = HeartbeatMonitor(heartbeat_s=10.0)
     assert not watch.is_signed(running())
     assert not watch.is_dead(running())
     now[0] = 10.1
@@ -63,7 +63,7 @@ def test_a_trial_that_nobody_signs_is_dead_after_ten_seconds(monkeypatch):
 def test_a_worker_signs_and_beats(tmp_path):
     study = optuna.create_study()
     trial = study.ask()
-    with alive(trial, heartbeat_s=0.01):
+    with heartbeat(trial, heartbeat_s=0.01):
         assert trial.user_attrs[OWNER] == identity()
         deadline = time.monotonic() + 10
         while study.trials[0].user_attrs.get(BEAT, 0) < 3:

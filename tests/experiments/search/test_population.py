@@ -34,9 +34,9 @@ def test_what_trains_together_differs_in_continuous_settings_only():
 def test_a_population_is_asked_told_and_pruned_one_by_one(tmp_path):
     sizes = []
 
-    def train_population(configs, judges, directories):
+    def train_population(configs, monitors, directories):
         sizes.append(len(configs))
-        return fake_population(configs, judges, directories)
+        return fake_population(configs, monitors, directories)
 
     config, alone = make_config(trials=18, epochs=6, population=8, space=CONTINUOUS), FakeTrain()
     outcome = search(config, RunDirectory(tmp_path), QUIET, train=alone, train_population=train_population)
@@ -52,10 +52,10 @@ def test_members_of_other_architectures_train_apart(tmp_path):
     space = CONTINUOUS | {"model.width": Distribution(choice=(64, 128))}
     sizes, alone = [], FakeTrain()
 
-    def train_population(configs, judges, directories):
+    def train_population(configs, monitors, directories):
         sizes.append(len(configs))
         assert len({config.model.width for config in configs}) == 1
-        return fake_population(configs, judges, directories)
+        return fake_population(configs, monitors, directories)
 
     config = make_config(trials=12, population=4, space=space)
     outcome = search(config, RunDirectory(tmp_path), QUIET, train=alone, train_population=train_population)
