@@ -21,13 +21,13 @@ from jaxtyping import Array
 
 from risjax.config import CovarianceConfig, EstimatorConfig, ModelConfig, PhysicsConfig, PrecisionConfig
 from risjax.covariance import CovarianceSettings, effective_covariance
-from risjax.detection.candidate_features import Evidence, describe, drops, num_features
+from risjax.detection.candidate_features import CandidateFeatures, candidate_features, drops, num_features
 from risjax.detection.candidates import Elimination, eliminate
-from risjax.detection.peak_features import NUM_PEAK_FEATURES, describe_peaks
+from risjax.detection.peak_features import NUM_PEAK_FEATURES, peak_features
 from risjax.detection.posterior_decision import (
-    Verdict,
-    judged_by_posterior,
-    judged_by_residual,
+    PosteriorDecision,
+    decide_by_posterior,
+    decide_by_residual,
     reported_sources,
     sources_at_peaks,
     weighted_candidates,
@@ -66,12 +66,12 @@ class Proposals(NamedTuple):
 
     Attributes:
         elimination: their fits.
-        evidence: of each fit, axes [batch, K].
+        features: of each fit, axes [batch, K].
         data: statistics of the snapshots.
     """
 
     elimination: Elimination
-    evidence: Evidence
+    features: CandidateFeatures
     data: SufficientStatistics
 
 
@@ -85,7 +85,7 @@ class Pipeline(NamedTuple):
             ``estimator.threshold_db`` of the highest, blind to K, SNR and noise variance.
         spectra: (R_eff, the observations' geometry) to log10 of the spectra over ``estimator.posterior.grid``, in units
             of the loading, [batch, Gu, Gv, Gs]: what the refiner is shown.
-        peaks: (parameters, observations, R_eff) to all peaks and their evidence; looked for in the refiner's map where
+        peaks: (parameters, observations, R_eff) to all peaks and their features; looked for in the refiner's map where
             the parameters hold one.
         spectral: (parameters, observations, R_eff) to sources at peaks of the spectrum, blind as `localise`: those that
             the peaks' head takes for sources where the parameters hold one, else those of `localise`.
@@ -183,7 +183,7 @@ def make_pipeline(
             data, level = statistics(scene, physics), noise_to_signal(scene)
             found = mvdr_peaks(mine, physics, estimator, grid=grid, geometry=scene.geometry, ranking=rank)
             vectors = steering_at(physics.array, found.cosines, scene.geometry)
-            return found, describe_peaks(found, vectors, mine, data, level, physics)
+            return found, peak_features(found, vectors, mine, data, level, physics)
 
         return over_surfaces(one, observation.geometry, observation, effective, looked_at)
 
@@ -204,27 +204,27 @@ def make_pipeline(
             elimination = eliminate(data, mine, physics, estimator.posterior, own, rank)
             drop = drops(elimination, data)
 
-            def of_fit(fit: Fit, level: Array) -> Evidence:
-                return describe(fit, level, drop, data, physics)
+            def of_fit(fit: Fit, level: Array) -> CandidateFeatures:
+                return candidate_features(fit, level, drop, data, physics)
 
             return Proposals(elimination, jax.vmap(of_fit)(elimination.fits, elimination.level), data)
 
         looked_at = ranking(params, effective, observation.geometry)
         return over_surfaces(one, observation.geometry, observation, effective, looked_at)
 
-    def judge(params: Params, proposals: Proposals) -> Verdict:
-        elimination, evidence, data = proposals
+    def judge(params: Params, proposals: Proposals) -> PosteriorDecision:
+        elimination, features, data = proposals
         if POSTERIOR not in params:
             penalty = stopping_penalty(physics, estimator)
-            return jax.vmap(lambda mine, seen: judged_by_residual(mine, seen, penalty))(elimination, data)
-        judged = head.apply(params[POSTERIOR], evidence.features, evidence.active)
-        rule = partial(judged_by_posterior, field=field_of_view(physics), settings=estimator.posterior)
-        return jax.vmap(rule)(elimination.weakest, evidence, judged.existence, judged.log_range)
+            return jax.vmap(lambda mine, seen: decide_by_residual(mine, seen, penalty))(elimination, data)
+        judged = head.apply(params[POSTERIOR], features.values, features.active)
+        rule = partial(decide_by_posterior, field=field_of_view(physics), settings=estimator.posterior)
+        return jax.vmap(rule)(elimination.weakest, features, judged.existence, judged.log_range)
 
     def decide(params: Params, proposals: Proposals) -> Estimates:
-        elimination, evidence, data = proposals
+        elimination, features, data = proposals
         report = partial(reported_sources, physics=physics, settings=estimator.posterior)
-        return jax.vmap(report)(elimination, evidence, judge(params, proposals), data)
+        return jax.vmap(report)(elimination, features, judge(params, proposals), data)
 
     def fitted(params: Params, proposals: Proposals) -> Sources:
         return jax.vmap(weighted_candidates)(proposals.elimination, judge(params, proposals))

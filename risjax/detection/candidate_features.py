@@ -32,17 +32,17 @@ class RangeLikelihood(NamedTuple):
     slope: Float[Array, "*batch K"]
 
 
-class Evidence(NamedTuple):
+class CandidateFeatures(NamedTuple):
     """Of one fit.
 
     Attributes:
-        features: of each candidate, [K, F]; zero in inactive slots.
+        values: features of each candidate, [K, F]; zero in inactive slots.
         active: [K].
         likelihood: of each candidate's range.
         std: standard deviations of (azimuth, elevation, range), [K, 3].
     """
 
-    features: Float[Array, "*batch K F"]
+    values: Float[Array, "*batch K F"]
     active: Bool[Array, "*batch K"]
     likelihood: RangeLikelihood
     std: Float[Array, "*batch K 3"]
@@ -65,10 +65,10 @@ def drops(elimination: Elimination, data: SufficientStatistics) -> Float[Array, 
     return jnp.where(held, 2.0 * data.num_measurements * (logs[:-1] - logs[1:]), 0.0)
 
 
-def describe(
+def candidate_features(
     fit: Fit, level: Float[Array, " K"], drop: Float[Array, " K"], data: SufficientStatistics, physics: PhysicsConfig
-) -> Evidence:
-    """The evidence of one fit.
+) -> CandidateFeatures:
+    """The features of one fit.
 
     Args:
         fit: of one scene.
@@ -109,8 +109,8 @@ def describe(
     shared = jnp.broadcast_to(jnp.log1p(jnp.maximum(drop, 0.0))[None, :], (slots, slots))
     features = jnp.concatenate([jnp.stack(columns, axis=1), shared], axis=1)
     finite = jnp.all(jnp.isfinite(features), axis=1) & fit.active & jnp.isfinite(fit.residual)
-    return Evidence(
-        features=jnp.where(finite[:, None], features, 0.0),
+    return CandidateFeatures(
+        values=jnp.where(finite[:, None], features, 0.0),
         active=finite,
         likelihood=RangeLikelihood(s, s_std, jnp.where(finite, -2.0 * fit.gradient[:, 2] / noise, 0.0)),
         std=std,

@@ -21,7 +21,7 @@ _NEAR = 2.76
 """12 dB, as a logarithm."""
 
 
-def describe_peaks(
+def peak_features(
     peaks: Peaks,
     vectors: Complex[Array, "J N"],
     covariance: LowRankCovariance,
@@ -29,7 +29,7 @@ def describe_peaks(
     noise_to_signal: Float[Array, ""],
     physics: PhysicsConfig,
 ) -> Float[Array, "J F"]:
-    """The evidence of every peak, F = `NUM_PEAK_FEATURES` numbers; zero in slots that hold none.
+    """The features of every peak, F = `NUM_PEAK_FEATURES` numbers; zero in slots that hold none.
 
     Args:
         peaks: of `risjax.estimators.mvdr.mvdr_peaks`.

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.config.estimator import PosteriorConfig
-from risjax.detection.candidate_features import Evidence
+from risjax.detection.candidate_features import CandidateFeatures
 from risjax.detection.candidates import Elimination
 from risjax.detection.decision import decide_count, decide_range, range_posterior
 from risjax.estimators.forward_selection import count_by_residual
@@ -19,7 +19,7 @@ from risjax.spectral.peak_search import Peaks, estimates_from_peaks
 from risjax.types import Estimates, Sources
 
 
-class Verdict(NamedTuple):
+class PosteriorDecision(NamedTuple):
     """On the candidates of one scene.
 
     Attributes:
@@ -44,26 +44,26 @@ def existence_of_slots(elimination: Elimination, probability: Float[Array, " K"]
     return jnp.sum(jnp.where(_dropped_from(elimination), probability[:, None], 0.0), axis=0)
 
 
-def judged_by_residual(elimination: Elimination, data: SufficientStatistics, penalty: float) -> Verdict:
+def decide_by_residual(elimination: Elimination, data: SufficientStatistics, penalty: float) -> PosteriorDecision:
     """Without a posterior head: the number by the criterion of the forward search."""
     count = count_by_residual(elimination.residuals, data.num_measurements, penalty)
     reported = jnp.arange(elimination.weakest.shape[0]) < count
-    return Verdict(jnp.where(reported, 1.0, 0.0), count, None)
+    return PosteriorDecision(jnp.where(reported, 1.0, 0.0), count, None)
 
 
-def judged_by_posterior(
+def decide_by_posterior(
     weakest: Int[Array, " K"],
-    evidence: Evidence,
+    features: CandidateFeatures,
     existence: Float[Array, "K K"],
     log_range: Float[Array, "K K B"],
     field: Field,
     settings: PosteriorConfig,
-) -> Verdict:
-    """The head's verdict on one scene.
+) -> PosteriorDecision:
+    """The head's decision on one scene.
 
     Args:
         weakest: of `Elimination`.
-        evidence: of each of its fits, a leading axis K.
+        features: of each of its fits, a leading axis K.
         existence: logits of every candidate in every fit, of the head.
         log_range: log-priors of every candidate's range in every fit, of the head.
         field: bounds of 1/r.
@@ -71,21 +71,21 @@ def judged_by_posterior(
     """
     fits = jnp.arange(weakest.shape[0])
     likelihood, prior, logit = jax.tree.map(
-        lambda leaf: leaf[fits, weakest], (evidence.likelihood, log_range, existence)
+        lambda leaf: leaf[fits, weakest], (features.likelihood, log_range, existence)
     )
     ranged = decide_range(range_posterior(likelihood, prior, field), settings.range_window_m)
     probability = jax.nn.sigmoid(logit)
-    held = jnp.any(evidence.active, axis=1)
+    held = jnp.any(features.active, axis=1)
     count = decide_count(
         probability, ranged.within, held, threshold=settings.existence, range_share=settings.range_share
     )
-    return Verdict(probability, count, log_range)
+    return PosteriorDecision(probability, count, log_range)
 
 
 def reported_sources(
     elimination: Elimination,
-    evidence: Evidence,
-    verdict: Verdict,
+    features: CandidateFeatures,
+    decision: PosteriorDecision,
     data: SufficientStatistics,
     physics: PhysicsConfig,
     settings: PosteriorConfig,
@@ -94,43 +94,43 @@ def reported_sources(
 
     Args:
         elimination: of the scene's candidates.
-        evidence: of each of its fits, a leading axis K.
-        verdict: on them.
+        features: of each of its fits, a leading axis K.
+        decision: on them.
         data: the scene's statistics.
         physics: field of view.
         settings: the window of a range that is right.
 
     Returns:
-        As `estimates_from_fit`; with a posterior head's verdict ranges and their standard deviations are those of the
+        As `estimates_from_fit`; with a posterior head's decision ranges and their standard deviations are those of the
         range's posterior, and ``existence`` is stated.
     """
-    index = jnp.maximum(verdict.count - 1, 0)
-    fit, chosen = jax.tree.map(lambda leaf: leaf[index], (elimination.fits, evidence))
-    fit = keep_if(fit, (verdict.count > 0) & jnp.isfinite(data.energy))
-    if verdict.log_range is None:
+    index = jnp.maximum(decision.count - 1, 0)
+    fit, chosen = jax.tree.map(lambda leaf: leaf[index], (elimination.fits, features))
+    fit = keep_if(fit, (decision.count > 0) & jnp.isfinite(data.energy))
+    if decision.log_range is None:
         return estimates_from_fit(fit, data)
-    posterior = range_posterior(chosen.likelihood, verdict.log_range[index], field_of_view(physics))
+    posterior = range_posterior(chosen.likelihood, decision.log_range[index], field_of_view(physics))
     ranged = decide_range(posterior, settings.range_window_m)
     return estimates_from_fit(
         fit,
         data,
         position=to_position(fit.cosines).at[:, 2].set(ranged.range_m),
         std=chosen.std.at[:, 2].set(ranged.std_m),
-        existence=existence_of_slots(elimination, verdict.probability),
+        existence=existence_of_slots(elimination, decision.probability),
     )
 
 
-def weighted_candidates(elimination: Elimination, verdict: Verdict) -> Sources:
+def weighted_candidates(elimination: Elimination, decision: PosteriorDecision) -> Sources:
     """All candidates of one scene, reported or not, their amplitudes times the roots of their probabilities.
 
     The covariance of these, sum_k p_k |alpha_k|^2 a_k a_k^H, is the expected one. Each candidate stands as in the
     smallest fit that holds it and everything that is reported.
     """
     dropped = _dropped_from(elimination)
-    at = jnp.maximum(jnp.argmax(dropped, axis=0), verdict.count - 1)
+    at = jnp.maximum(jnp.argmax(dropped, axis=0), decision.count - 1)
     slots = jnp.arange(at.shape[0])
     fits = elimination.fits
-    weight = jnp.sqrt(existence_of_slots(elimination, verdict.probability))
+    weight = jnp.sqrt(existence_of_slots(elimination, decision.probability))
     amplitude = weight * fits.amplitude[at, slots]
     active = jnp.any(dropped, axis=0) & jnp.isfinite(fits.residual[at]) & jnp.isfinite(amplitude)
     position = to_position(fits.cosines[at, slots])

@@ -16,9 +16,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from risjax.config import Config, ToleranceConfig
 from risjax.config.estimator import PosteriorConfig
-from risjax.detection.candidate_features import Evidence
+from risjax.detection.candidate_features import CandidateFeatures
 from risjax.detection.decision import range_posterior
-from risjax.detection.posterior_decision import judged_by_posterior
+from risjax.detection.posterior_decision import decide_by_posterior
 from risjax.loss.posterior import PosteriorLoss, existence_loss, range_loss
 from risjax.metrics.matching import match
 from risjax.model import Params
@@ -46,13 +46,13 @@ class Examples(NamedTuple):
     """Candidates with the truth, a leading axis of scenes S.
 
     Attributes:
-        evidence: of every fit, [S, K, ...].
+        features: of every fit, [S, K, ...].
         weakest: slot of the candidate that is judged in each fit, [S, K].
         real: which candidates of each fit are sources, matched in angle, [S, K, K].
         true_s: 1/r of their sources, [S, K, K].
     """
 
-    evidence: Evidence
+    features: CandidateFeatures
     weakest: Int[Array, "S K"]
     real: Bool[Array, "S K K"]
     true_s: Float[Array, "S K K"]
@@ -126,7 +126,7 @@ def fit_posterior(config: Config, params: Params, terminal: Terminal) -> tuple[d
         head,
         lambda posterior, batch: sum(losses(posterior, batch)),
         train,
-        (train.evidence.features, train.evidence.active),
+        (train.features.values, train.features.active),
         terminal,
         weight_decay=_WEIGHT_DECAY * min(1.0, _DECAYED_SCENES / config.train.posterior.scenes),
     )
@@ -137,19 +137,21 @@ def _collect(config: Config, params: Params, terminal: Terminal) -> Examples:
     pipeline = make_pipeline(config.physics, config.precision, config.model, config.estimator)
     covariance = make_settings(config).covariance
 
-    def propose(params: Params, batch: Scene) -> tuple[Evidence, Array, Array, Sources]:
+    def propose(params: Params, batch: Scene) -> tuple[CandidateFeatures, Array, Array, Sources]:
         _, effective = pipeline.covariance(params, batch.observation, covariance)
-        elimination, evidence, _ = pipeline.propose(params, batch.observation, effective)
-        return evidence, elimination.weakest, to_position(elimination.fits.cosines), batch.truth.sources
+        elimination, features, _ = pipeline.propose(params, batch.observation, effective)
+        return features, elimination.weakest, to_position(elimination.fits.cosines), batch.truth.sources
 
-    def label(proposed: tuple[Evidence, Any, Any, Sources]) -> Examples:
+    def label(proposed: tuple[CandidateFeatures, Any, Any, Sources]) -> Examples:
         return _label(*proposed, config.evaluate.tolerance)
 
     scenes = config.train.posterior.scenes
     return collect(config, params, scenes, propose, label, terminal, "posterior: candidates")
 
 
-def _label(evidence: Evidence, weakest: Any, position: Any, sources: Sources, tolerance: ToleranceConfig) -> Examples:
+def _label(
+    features: CandidateFeatures, weakest: Any, position: Any, sources: Sources, tolerance: ToleranceConfig
+) -> Examples:
     """Which candidates are sources: each fit is matched with the truth by the metrics' own rule, in angle."""
     scenes, slots = sources.active.shape
 
@@ -159,7 +161,7 @@ def _label(evidence: Evidence, weakest: Any, position: Any, sources: Sources, to
     flat = position.reshape(scenes * slots, slots, 3)
     matches = match(
         flat,
-        np.asarray(evidence.active).reshape(scenes * slots, slots),
+        np.asarray(features.active).reshape(scenes * slots, slots),
         each(sources.position),
         each(sources.active),
         tolerance,
@@ -168,7 +170,7 @@ def _label(evidence: Evidence, weakest: Any, position: Any, sources: Sources, to
     pairs = matches.estimate[:, :, None] == np.arange(slots)
     range_m = np.where(each(sources.active), each(sources.position)[..., 2], 1.0)
     true_s = np.einsum("ste,st->se", pairs, 1.0 / range_m)
-    return Examples(evidence, weakest, pairs.any(1).reshape(scenes, slots, slots), true_s.reshape(scenes, slots, slots))
+    return Examples(features, weakest, pairs.any(1).reshape(scenes, slots, slots), true_s.reshape(scenes, slots, slots))
 
 
 def _losses(
@@ -180,17 +182,17 @@ def _losses(
     judge: dict[str, Any] | None,
 ) -> PosteriorLoss:
     """Existence of the weakest of every fit; ranges in the fit that ``judge`` would choose, the head itself if None."""
-    judged = head.apply(posterior, batch.evidence.features, batch.evidence.active)
-    held = jnp.any(batch.evidence.active, axis=-1)
+    judged = head.apply(posterior, batch.features.values, batch.features.active)
+    held = jnp.any(batch.features.active, axis=-1)
     at = batch.weakest[..., None]
     logit = jnp.take_along_axis(judged.existence, at, axis=-1)[..., 0]
     real = jnp.take_along_axis(batch.real, at, axis=-1)[..., 0]
     parameters = jax.lax.stop_gradient(posterior if judge is None else judge)
-    said = head.apply(parameters, batch.evidence.features, batch.evidence.active)
-    judge_one = partial(judged_by_posterior, field=field, settings=settings)
+    said = head.apply(parameters, batch.features.values, batch.features.active)
+    decide = partial(decide_by_posterior, field=field, settings=settings)
     count = jax.lax.map(
-        lambda scene: judge_one(*scene).count,
-        (batch.weakest, batch.evidence, said.existence, said.log_range),
+        lambda scene: decide(*scene).count,
+        (batch.weakest, batch.features, said.existence, said.log_range),
         batch_size=_DECIDED_AT_ONCE,
     )
     index = jnp.maximum(count - 1, 0)
@@ -199,7 +201,7 @@ def _losses(
         return jax.vmap(lambda fits, i: fits[i])(leaf, index)
 
     likelihood, log_range, mine, true_s = jax.tree.map(
-        chosen, (batch.evidence.likelihood, judged.log_range, batch.real, batch.true_s)
+        chosen, (batch.features.likelihood, judged.log_range, batch.real, batch.true_s)
     )
     posterior_of = jax.vmap(lambda one, prior: range_posterior(one, prior, field))
     return PosteriorLoss(
@@ -211,8 +213,8 @@ def _losses(
 def _report(
     head: Posterior, losses: Any, start: dict[str, Any], fitted: dict[str, Any], test: Examples
 ) -> dict[str, float]:
-    held = jnp.any(test.evidence.active, axis=-1)
-    judged = head.apply(fitted, test.evidence.features, test.evidence.active)
+    held = jnp.any(test.features.active, axis=-1)
+    judged = head.apply(fitted, test.features.values, test.features.active)
     at = test.weakest[..., None]
     logit = jnp.take_along_axis(judged.existence, at, axis=-1)[..., 0]
     real = jnp.take_along_axis(test.real, at, axis=-1)[..., 0]

@@ -1,4 +1,4 @@
-"""Candidates from a covariance, their elimination, and the evidence that describes them."""
+"""Candidates from a covariance, their elimination, and the features that describe them."""
 
 import chex
 import jax
@@ -7,9 +7,20 @@ import numpy as np
 import pytest
 
 from risjax.config import PosteriorConfig
-from risjax.detection.candidate_features import Evidence, RangeLikelihood, describe, drops, num_features
+from risjax.detection.candidate_features import (
+    CandidateFeatures,
+    RangeLikelihood,
+    candidate_features,
+    drops,
+    num_features,
+)
 from risjax.detection.candidates import eliminate
-from risjax.detection.posterior_decision import Verdict, existence_of_slots, judged_by_posterior, weighted_candidates
+from risjax.detection.posterior_decision import (
+    PosteriorDecision,
+    decide_by_posterior,
+    existence_of_slots,
+    weighted_candidates,
+)
 from risjax.estimators.forward_selection import joining_gain
 from risjax.estimators.joint_ml import maximise
 from risjax.estimators.likelihood import linearise, statistics
@@ -40,8 +51,10 @@ def run():
         data = statistics(observation, PHYSICS)
         found = eliminate(data, effective, PHYSICS, SETTINGS, grid)
         drop = drops(found, data)
-        evidence = jax.vmap(lambda fit, level: describe(fit, level, drop, data, PHYSICS))(found.fits, found.level)
-        return found, evidence
+        features = jax.vmap(lambda fit, level: candidate_features(fit, level, drop, data, PHYSICS))(
+            found.fits, found.level
+        )
+        return found, features
 
     return both
 
@@ -97,18 +110,18 @@ def test_fewer_candidates_than_slots_leave_the_larger_fits_empty():
 
 def test_evidence_is_free_of_scale_and_finite(run):
     observation = observe(PHYSICS, TRUTH, AMPLITUDES, noise=0.02)
-    _, evidence = run(observation, covariance_of(TRUTH))
-    assert evidence.features.shape == (SLOTS, SLOTS, num_features(SLOTS))
-    chex.assert_tree_all_finite(evidence.features)
+    _, features = run(observation, covariance_of(TRUTH))
+    assert features.values.shape == (SLOTS, SLOTS, num_features(SLOTS))
+    chex.assert_tree_all_finite(features.values)
     _, louder = run(observation._replace(snapshots=observation.snapshots * 100), covariance_of(TRUTH))
-    np.testing.assert_allclose(louder.features[1], evidence.features[1], rtol=2e-2, atol=2e-2)
+    np.testing.assert_allclose(louder.values[1], features.values[1], rtol=2e-2, atol=2e-2)
 
 
 def test_the_likelihood_of_the_range_is_that_of_the_fit(run):
     observation = observe(PHYSICS, TRUTH, AMPLITUDES, noise=0.02)
-    found, evidence = run(observation, covariance_of(TRUTH))
+    found, features = run(observation, covariance_of(TRUTH))
     slot = int(np.argmax(np.asarray(found.fits.active[1])))
-    s, std = float(evidence.likelihood.peak[1, slot]), float(evidence.likelihood.std[1, slot])
+    s, std = float(features.likelihood.peak[1, slot]), float(features.likelihood.std[1, slot])
     nearest = TRUTH[np.argmin(np.abs(TRUTH[:, 0] - to_position(found.fits.cosines[1])[slot, 0]))]
     assert abs(s - 1 / nearest[2]) < 5 * std < 0.1
     assert float(to_cosines(jnp.asarray(nearest))[2]) == pytest.approx(1 / nearest[2])
@@ -117,9 +130,9 @@ def test_the_likelihood_of_the_range_is_that_of_the_fit(run):
 def test_a_scene_that_is_not_finite_has_no_evidence(run):
     observation = observe(PHYSICS, TRUTH, AMPLITUDES)
     broken = observation._replace(snapshots=observation.snapshots.at[0, 0].set(jnp.nan))
-    _, evidence = run(broken, covariance_of(TRUTH))
-    assert not np.asarray(evidence.active).any()
-    chex.assert_tree_all_finite(evidence.features)
+    _, features = run(broken, covariance_of(TRUTH))
+    assert not np.asarray(features.active).any()
+    chex.assert_tree_all_finite(features.values)
 
 
 def test_a_slots_probability_is_what_was_said_when_it_was_the_weakest(run):
@@ -134,13 +147,13 @@ def test_each_fits_weakest_is_judged_by_what_is_said_of_it_in_that_fit():
     logits = jnp.full((3, 3), 9.0).at[fits, weakest].set(jnp.asarray([2.0, 1.0, 0.2]))
     std = jnp.full((3, 3), 10.0).at[fits, weakest].set(jnp.asarray([1e-3, 1e-3, 10.0]))
     likelihood = RangeLikelihood(jnp.full((3, 3), 0.5), std, jnp.zeros((3, 3)))
-    evidence = Evidence(jnp.zeros((3, 3, 1)), jnp.ones((3, 3), bool), likelihood, jnp.ones((3, 3, 3)))
+    features = CandidateFeatures(jnp.zeros((3, 3, 1)), jnp.ones((3, 3), bool), likelihood, jnp.ones((3, 3, 3)))
     field = Field((-1.0, 1.0), (-1.0, 1.0), (0.1, 2.0))
-    verdict = judged_by_posterior(weakest, evidence, logits, jnp.zeros((3, 3, 4)), field, SETTINGS)
-    np.testing.assert_allclose(verdict.probability, jax.nn.sigmoid(jnp.asarray([2.0, 1.0, 0.2])), rtol=1e-6)
-    assert int(verdict.count) == 2, "of the third, 0.55 likely, the range is hardly known"
-    sure = evidence._replace(likelihood=likelihood._replace(std=jnp.full((3, 3), 1e-3)))
-    assert int(judged_by_posterior(weakest, sure, logits, jnp.zeros((3, 3, 4)), field, SETTINGS).count) == 3
+    decision = decide_by_posterior(weakest, features, logits, jnp.zeros((3, 3, 4)), field, SETTINGS)
+    np.testing.assert_allclose(decision.probability, jax.nn.sigmoid(jnp.asarray([2.0, 1.0, 0.2])), rtol=1e-6)
+    assert int(decision.count) == 2, "of the third, 0.55 likely, the range is hardly known"
+    sure = features._replace(likelihood=likelihood._replace(std=jnp.full((3, 3), 1e-3)))
+    assert int(decide_by_posterior(weakest, sure, logits, jnp.zeros((3, 3, 4)), field, SETTINGS).count) == 3
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
@@ -148,7 +161,7 @@ def test_every_candidate_weighs_as_much_as_it_is_likely(run, count: int):
     """Reported ones stand as in the fit of what is reported, each of the others as in the last fit that held it."""
     found, _ = run(observe(PHYSICS, TRUTH, AMPLITUDES, noise=0.05), covariance_of(TRUTH))
     said = np.linspace(0.9, 0.1, SLOTS)
-    weighted = weighted_candidates(found, Verdict(jnp.asarray(said), jnp.asarray(count), None))
+    weighted = weighted_candidates(found, PosteriorDecision(jnp.asarray(said), jnp.asarray(count), None))
     assert np.asarray(weighted.active).all()
     for k, slot in enumerate(np.asarray(found.weakest)):
         fit = max(k, count - 1)
@@ -160,7 +173,7 @@ def test_every_candidate_weighs_as_much_as_it_is_likely(run, count: int):
 def test_candidates_that_are_not_there_weigh_nothing(run):
     found, _ = run(observe(PHYSICS, TRUTH, AMPLITUDES, noise=0.05), covariance_of(TRUTH))
     alone = found._replace(fits=found.fits._replace(active=found.fits.active.at[1:].set(False)))
-    weighted = weighted_candidates(alone, Verdict(jnp.ones(SLOTS), jnp.asarray(1), None))
+    weighted = weighted_candidates(alone, PosteriorDecision(jnp.ones(SLOTS), jnp.asarray(1), None))
     assert np.asarray(weighted.active).tolist() == (np.arange(SLOTS) == int(found.weakest[0])).tolist()
     assert not np.asarray(weighted.amplitude)[~np.asarray(weighted.active)].any()
 

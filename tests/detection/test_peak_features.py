@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from risjax.config import EstimatorConfig
-from risjax.detection.peak_features import NUM_PEAK_FEATURES, describe_peaks
+from risjax.detection.peak_features import NUM_PEAK_FEATURES, peak_features
 from risjax.detection.posterior_decision import sources_at_peaks
 from risjax.estimators.likelihood import statistics
 from risjax.estimators.mvdr import localise_mvdr, mvdr_peaks
@@ -26,7 +26,7 @@ def described(observation, effective):
     peaks = mvdr_peaks(effective, PHYSICS, ESTIMATOR)
     vectors = steer(PHYSICS, to_position(peaks.cosines)).T
     data = statistics(observation, PHYSICS)
-    return peaks, describe_peaks(peaks, vectors, effective, data, noise_to_signal(observation), PHYSICS)
+    return peaks, peak_features(peaks, vectors, effective, data, noise_to_signal(observation), PHYSICS)
 
 
 def test_evidence_is_finite_free_of_scale_and_sees_the_noise():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from risjax.data.stream import scene_batch
-from risjax.detection.candidate_features import Evidence, RangeLikelihood, num_features
+from risjax.detection.candidate_features import CandidateFeatures, RangeLikelihood, num_features
 from risjax.keys import Purpose
 from risjax.pipeline import HEADS, PEAKS, POSTERIOR, make_pipeline, make_posterior
 from risjax.runs.run_directory import RunDirectory
@@ -143,16 +143,16 @@ def test_what_is_held_out_is_judged_in_little_memory():
     """A range is decided by 66 x 65 numbers a candidate: of 4,096 scenes' 8,192 weakest candidates these are 141 MB."""
     scenes, slots = 4096, CONFIG.physics.scene.max_sources
     head = make_posterior(CONFIG.physics, CONFIG.model)
-    features = num_features(slots)
-    params = jax.eval_shape(head.init, jax.random.key(0), jnp.zeros(features), jnp.ones(features))
+    num_values = num_features(slots)
+    params = jax.eval_shape(head.init, jax.random.key(0), jnp.zeros(num_values), jnp.ones(num_values))
     every = jnp.zeros((scenes, slots, slots))
-    evidence = Evidence(
-        jnp.zeros((scenes, slots, slots, features)),
+    features = CandidateFeatures(
+        jnp.zeros((scenes, slots, slots, num_values)),
         every > 0,
         RangeLikelihood(every, every, every),
         jnp.zeros((scenes, slots, slots, 3)),
     )
-    test = posterior.Examples(evidence, jnp.zeros((scenes, slots), int), every > 0, every)
+    test = posterior.Examples(features, jnp.zeros((scenes, slots), int), every > 0, every)
     field, settings = field_of_view(CONFIG.physics), CONFIG.estimator.posterior
     losses = jax.jit(lambda params, test: posterior._losses(head, params, test, field, settings, None))
     used = losses.lower(params, test).compile().memory_analysis()
