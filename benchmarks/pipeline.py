@@ -27,7 +27,7 @@ from risjax.estimators import localise_greedy, make_grid
 from risjax.inference.predict.model import load
 from risjax.inference.release import load_params
 from risjax.keys import Purpose
-from risjax.pipeline import make_pipeline
+from risjax.pipeline import Pipeline
 from risjax.spectral.grid import Grid
 from risjax.types import Estimates, Observation
 
@@ -38,7 +38,7 @@ def measure(name: str, batches: int) -> dict[str, Any]:
     """Milliseconds of processor time a scene of a released network's pipeline, its parts, and greedy's."""
     config = load(name).config
     params = load_params(config, None)
-    pipeline = make_pipeline(config.physics, config.precision, config.model, config.estimator)
+    pipeline = Pipeline(config.physics, config.precision, config.model, config.estimator)
     grid = make_grid(config.physics, config.estimator.greedy.grid)
     draw = jax.jit(lambda index: scene_batch(config.physics, 0, Purpose.CALIBRATION_SCENES, index, SCENES).observation)
     covariance = jax.jit(lambda p, o: pipeline.covariance(p, o, config.covariance))

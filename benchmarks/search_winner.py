@@ -32,7 +32,7 @@ from risjax.experiments.search.space import trial_config
 from risjax.experiments.search.study import search
 from risjax.keys import Purpose
 from risjax.metrics.detection import gospa
-from risjax.pipeline import make_pipeline
+from risjax.pipeline import Pipeline
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from risjax.train import load_best, train
@@ -82,7 +82,7 @@ def make_config(arguments: argparse.Namespace) -> Config:
 
 def errors_m(config: Config, directory: RunDirectory, scenes: int) -> np.ndarray:
     """GOSPA of a trained network on each of the fresh scenes."""
-    pipeline = make_pipeline(config.physics, config.precision, config.model, config.estimator)
+    pipeline = Pipeline(config.physics, config.precision, config.model, config.estimator)
     params, covariance, size = load_best(config, directory), make_settings(config).covariance, 64
 
     @jax.jit

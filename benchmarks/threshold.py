@@ -42,9 +42,10 @@ def run(config: Config, method: str, directory: Path | None, scenes: int) -> tup
     opened = apply_overrides(config, {"estimator.threshold_db": OPEN_DB})
     localise = make_method(opened, physics, method, params)  # pyright: ignore[reportArgumentType]
 
-    @jax.jit
+    draw = jax.jit(lambda index: scene_batch(physics, config.run.seed, Purpose.CALIBRATION_SCENES, index, BATCH))
+
     def batch(index: int) -> tuple[Estimates, Sources]:
-        scene = scene_batch(physics, config.run.seed, Purpose.CALIBRATION_SCENES, index, BATCH)
+        scene = draw(index)
         return localise(Batch(scene.observation, None, None)).estimates, scene.truth.sources
 
     parts = [jax.device_get(batch(index)) for index in range(-(-scenes // BATCH))]

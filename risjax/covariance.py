@@ -9,6 +9,7 @@ spectrum on it costs a product with ``rank`` columns instead of a solve with N.
 from typing import NamedTuple
 
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Complex, Float
 
 from risjax.config import CovarianceConfig, PhysicsConfig
@@ -29,6 +30,11 @@ class CovarianceSettings(NamedTuple):
     blend: Float[Array, ""]
     shrinkage: Float[Array, ""]
     loading: Float[Array, ""]
+
+
+def covariance_settings(config: CovarianceConfig, dtype: DTypeLike = jnp.float32) -> CovarianceSettings:
+    """Return a configuration's numbers as scalars that a program traces."""
+    return CovarianceSettings(*(jnp.asarray(getattr(config, name), dtype) for name in CovarianceSettings._fields))
 
 
 def effective_covariance(

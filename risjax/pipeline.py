@@ -1,16 +1,17 @@
-"""From snapshots to sources: scene -> network -> R_eff (-> refiner) -> candidates -> joint fits -> sources, one
-function for every stage.
+"""The pipeline from snapshots to sources: scene -> network -> R_eff (-> refiner) -> candidates -> fits -> sources.
 
-Training's validation, evaluation, prediction and export all call what stands here, so that they cannot
-differ in blend, shrinkage, loading or peak search.
+Validation, evaluation, prediction and export all use `Pipeline`, so that blend, shrinkage, loading and peak search
+cannot differ between them. `Programs` holds its steps compiled. All callers of one configuration share them, so that
+each step is compiled once for every batch size.
 
-Where the receiver knows a scene's own surface, candidates, fits and spectra are on that surface. The network is blind
-to it: it maps the image on the elements to a covariance of the elements, without a word of where these are.
+Where the receiver knows a scene's own surface, candidates, fits and spectra use that surface. The network does not: it
+maps the image on the elements to a covariance of the elements and has no input for their positions.
 
-Where symbols change from snapshot to snapshot no field is common to all, so no candidate can be fitted to the raw
-snapshots and nothing judged by their likelihood: the sources are then the peaks of the learned spectrum.
+Symbols that change from snapshot to snapshot leave no field that is common to all snapshots, so candidates cannot be
+fitted to the raw snapshots and have no likelihood. The sources are then the peaks of the learned spectrum.
 """
 
+import functools
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -21,9 +22,8 @@ from jaxtyping import Array
 
 from risjax.config import CovarianceConfig, EstimatorConfig, ModelConfig, PhysicsConfig, PrecisionConfig
 from risjax.covariance import CovarianceSettings, effective_covariance
-from risjax.detection.candidate_features import CandidateFeatures, candidate_features, drops, num_features
-from risjax.detection.candidates import Elimination, eliminate
-from risjax.detection.peak_features import NUM_PEAK_FEATURES, peak_features
+from risjax.detection.candidate_features import num_features
+from risjax.detection.peak_features import NUM_PEAK_FEATURES
 from risjax.detection.posterior_decision import (
     PosteriorDecision,
     decide_by_posterior,
@@ -32,209 +32,216 @@ from risjax.detection.posterior_decision import (
     sources_at_peaks,
     weighted_candidates,
 )
+from risjax.detection.proposals import Proposals, peaks_of_scene, proposals_of_scene
 from risjax.estimators import localise_mvdr
 from risjax.estimators.cfar import stopping_penalty
-from risjax.estimators.joint_ml import Fit
-from risjax.estimators.likelihood import SufficientStatistics, statistics
-from risjax.estimators.mvdr import mvdr_peaks
 from risjax.model import Params, build, make_inputs
 from risjax.model.posterior import Posterior, build_peak_posterior, build_posterior
 from risjax.model.spectrum_unet import Refiner, build_refiner
-from risjax.physics.array import steering_at
 from risjax.physics.chunked_vmap import over_scenes, over_surfaces
-from risjax.physics.images import noise_to_signal
 from risjax.physics.measurement import require_common_field
 from risjax.precision import upcast
+from risjax.runs.compiler_options import fast_compilation
 from risjax.spectral.grid import field_of_view, grid_for, grid_like
 from risjax.spectral.peak_search import Peaks
 from risjax.spectral.spectrum import mvdr_cost, whitener
 from risjax.types import Estimates, Geometry, LowRankCovariance, Observation, Prediction, Sources
 
 POSTERIOR = "posterior"
-"""The group of parameters of the posterior head that judges candidates; the network's are neither this nor ..."""
+"""Group of parameters of the posterior head that judges candidates."""
 PEAKS = "peaks"
-"""... that of the head that judges the spectrum's peaks, nor ..."""
+"""Group of parameters of the head that judges the spectrum's peaks."""
 REFINER = "refiner"
-"""... that of the refiner."""
+"""Group of parameters of the refiner."""
 HEADS = (POSTERIOR, PEAKS)
 AFTER_NETWORK = (*HEADS, REFINER)
-"""Groups of parameters that are trained after the network, on what it says."""
+"""Groups of parameters that are trained after the network, on its outputs."""
 
-
-class Proposals(NamedTuple):
-    """Candidates of a batch of scenes, before anything is decided.
-
-    Attributes:
-        elimination: their fits.
-        features: of each fit, axes [batch, K].
-        data: statistics of the snapshots.
-    """
-
-    elimination: Elimination
-    features: CandidateFeatures
-    data: SufficientStatistics
-
-
-class Pipeline(NamedTuple):
-    """The pipeline as pure functions over a batch of scenes; jit what calls them.
-
-    Attributes:
-        covariance: (parameters, observations, covariance settings) to the network's predictions in full precision
-            and R_eff of each scene.
-        localise: (R_eff of each scene, the observations' geometry) to the peaks of its spectrum within
-            ``estimator.threshold_db`` of the highest, blind to K, SNR and noise variance.
-        spectra: (R_eff, the observations' geometry) to log10 of the spectra over ``estimator.posterior.grid``, in units
-            of the loading, [batch, Gu, Gv, Gs]: what the refiner is shown.
-        peaks: (parameters, observations, R_eff) to all peaks and their features; looked for in the refiner's map where
-            the parameters hold one.
-        spectral: (parameters, observations, R_eff) to sources at peaks of the spectrum, blind as `localise`: those that
-            the peaks' head takes for sources where the parameters hold one, else those of `localise`.
-        propose: (parameters, observations, R_eff) to candidates, the first of which come from the refiner's map where
-            the parameters hold one.
-        decide: (parameters, candidates) to sources: by the posterior head where the parameters hold one, else by the
-            residual's criterion.
-        fitted: (parameters, candidates) to all candidates, each weighted by the probability that it is a source (by 0
-            or 1 where the parameters hold no posterior head): the covariance of these is the fit's.
-        sources: all of it, (parameters, observations, covariance settings) to predictions and sources; without
-            `has_likelihood` those of `spectral`.
-        has_likelihood: whether `propose`, `decide` and `fitted` can be called: all snapshots share one coherent field.
-    """
-
-    covariance: Callable[
-        [Params, Observation, CovarianceConfig | CovarianceSettings], tuple[Prediction, LowRankCovariance]
-    ]
-    localise: Callable[[LowRankCovariance, Geometry | None], Estimates]
-    spectra: Callable[[LowRankCovariance, Geometry | None], Array]
-    peaks: Callable[[Params, Observation, LowRankCovariance], tuple[Peaks, Array]]
-    spectral: Callable[[Params, Observation, LowRankCovariance], Estimates]
-    propose: Callable[[Params, Observation, LowRankCovariance], Proposals]
-    decide: Callable[[Params, Proposals], Estimates]
-    fitted: Callable[[Params, Proposals], Sources]
-    sources: Callable[[Params, Observation, CovarianceConfig | CovarianceSettings], tuple[Prediction, Estimates]]
-    has_likelihood: bool
+Settings = CovarianceConfig | CovarianceSettings
 
 
 def make_posterior(physics: PhysicsConfig, model: ModelConfig) -> Posterior:
-    """The posterior head of a configuration."""
+    """Return the posterior head of a configuration, which judges candidates."""
     return build_posterior(num_features(physics.scene.max_sources), model)
 
 
 def make_peak_posterior(model: ModelConfig) -> Posterior:
-    """The head of a configuration that judges peaks."""
+    """Return the head of a configuration that judges peaks."""
     return build_peak_posterior(NUM_PEAK_FEATURES, model)
 
 
 def make_refiner(model: ModelConfig, estimator: EstimatorConfig, precision: PrecisionConfig) -> Refiner:
-    """The refiner of a configuration that has one."""
+    """Return the refiner of a configuration that has one."""
     return build_refiner(estimator.posterior.grid.num_range, model, precision)
 
 
-def make_pipeline(
-    physics: PhysicsConfig, precision: PrecisionConfig, model: ModelConfig, estimator: EstimatorConfig
-) -> Pipeline:
-    """The pipeline of a configuration's sections.
+class Pipeline:
+    """The steps of the pipeline of one configuration, as pure functions over a batch of scenes.
+
+    Attributes:
+        physics: array, field of view, slots.
+        precision: dtypes of the network and of the refiner.
+        model: the network and its heads.
+        estimator: search, fits and decision.
+        has_likelihood: whether `propose`, `decide` and `fitted` can be called: all snapshots share one coherent field.
 
     Raises:
-        ValueError: an encoder of one coherent field's image on symbols that change from snapshot to snapshot.
+        ValueError: the encoder needs the image of one coherent field, and the symbols change from snapshot to snapshot.
     """
-    if model.needs_common_field:
-        require_common_field(physics.scene, f"model.encoder = {model.encoder}")
-    has_likelihood = physics.scene.symbols == "constant"
-    network = build(physics.array, model, precision)
-    head, head_of_peaks = make_posterior(physics, model), make_peak_posterior(model)
+
+    def __init__(
+        self, physics: PhysicsConfig, precision: PrecisionConfig, model: ModelConfig, estimator: EstimatorConfig
+    ):
+        if model.needs_common_field:
+            require_common_field(physics.scene, f"model.encoder = {model.encoder}")
+        self.physics, self.precision, self.model, self.estimator = physics, precision, model, estimator
+        self.has_likelihood = physics.scene.symbols == "constant"
+        self._network = build(physics.array, model, precision)
+        self._head, self._peak_head = make_posterior(physics, model), make_peak_posterior(model)
 
     def covariance(
-        params: Params, observation: Observation, settings: CovarianceConfig | CovarianceSettings
+        self, params: Params, observation: Observation, settings: Settings
     ) -> tuple[Prediction, LowRankCovariance]:
-        inputs = over_scenes(lambda scene: make_inputs(scene, model, physics), observation)
-        of_network = {group: leaves for group, leaves in params.items() if group not in AFTER_NETWORK}
-        prediction = upcast(network.apply(of_network, inputs.features))
+        """Return the network's predictions in full precision, and R_eff of each scene."""
+        inputs = over_scenes(lambda scene: make_inputs(scene, self.model, self.physics), observation)
+        network_params = {group: leaves for group, leaves in params.items() if group not in AFTER_NETWORK}
+        prediction = upcast(self._network.apply(network_params, inputs.features))
         blend = jax.vmap(lambda factor, sample: effective_covariance(factor, sample, settings))
         return prediction, blend(prediction.factor, inputs.sample)
 
-    def localise(effective: LowRankCovariance, geometry: Geometry | None) -> Estimates:
-        def one(mine: LowRankCovariance, own: Geometry | None) -> Estimates:
-            return localise_mvdr(mine, physics, estimator, geometry=own)
+    def localise(self, effective: LowRankCovariance, geometry: Geometry | None) -> Estimates:
+        """Return the peaks of R_eff's spectrum within ``estimator.threshold_db`` of the highest; blind to K, SNR and
+        noise variance."""
 
-        return over_surfaces(one, geometry, effective, geometry)
+        def localise_scene(covariance: LowRankCovariance, geometry: Geometry | None) -> Estimates:
+            return localise_mvdr(covariance, self.physics, self.estimator, geometry=geometry)
 
-    def spectra(effective: LowRankCovariance, geometry: Geometry | None) -> Array:
-        grid = grid_like(effective.factor, physics, estimator.posterior.grid)
+        return over_surfaces(localise_scene, geometry, effective, geometry)
 
-        def one(mine: LowRankCovariance, own: Geometry | None) -> Array:
-            vectors = grid_for(grid, physics, own).steering
-            return -jnp.log10(mvdr_cost(whitener(mine), vectors)).reshape(grid.inside.shape)
+    def spectra(self, effective: LowRankCovariance, geometry: Geometry | None) -> Array:
+        """Return log10 of R_eff's spectra over ``estimator.posterior.grid`` in units of the loading, the refiner's
+        input, [batch, Gu, Gv, Gs]."""
+        grid = grid_like(effective.factor, self.physics, self.estimator.posterior.grid)
 
-        return over_surfaces(one, geometry, effective, geometry)
+        def spectrum(covariance: LowRankCovariance, geometry: Geometry | None) -> Array:
+            vectors = grid_for(grid, self.physics, geometry).steering
+            return -jnp.log10(mvdr_cost(whitener(covariance), vectors)).reshape(grid.inside.shape)
 
-    def ranking(params: Params, effective: LowRankCovariance, geometry: Geometry | None) -> Array | None:
-        """What peaks are looked for in, [batch, G]: the refiner's map, or None for the spectrum itself."""
+        return over_surfaces(spectrum, geometry, effective, geometry)
+
+    def peaks(self, params: Params, observation: Observation, effective: LowRankCovariance) -> tuple[Peaks, Array]:
+        """Return all peaks of R_eff's spectrum and their features; with a refiner, the peaks of its map."""
+        ranking_map = self._ranking_map(params, effective, observation.geometry)
+        points = self.estimator.grid if ranking_map is None else self.estimator.posterior.grid
+        grid = grid_like(effective.factor, self.physics, points)
+        find = partial(peaks_of_scene, physics=self.physics, estimator=self.estimator, grid=grid)
+        return over_surfaces(find, observation.geometry, observation, effective, ranking_map)
+
+    def spectral(self, params: Params, observation: Observation, effective: LowRankCovariance) -> Estimates:
+        """Return the peaks that the peaks' head takes for sources; without that head the sources of `localise`."""
+        if PEAKS not in params:
+            return self.localise(effective, observation.geometry)
+        peaks, features = self.peaks(params, observation, effective)
+        logits = self._peak_head.apply(params[PEAKS], features, peaks.alive).existence
+        return jax.vmap(partial(sources_at_peaks, physics=self.physics, estimator=self.estimator))(peaks, logits)
+
+    def propose(self, params: Params, observation: Observation, effective: LowRankCovariance) -> Proposals:
+        """Return candidates and their fits. The first candidates are peaks of the refiner's map where there is one."""
+        require_common_field(self.physics.scene, "a fit of candidates to the snapshots")
+        grid = grid_like(observation.snapshots, self.physics, self.estimator.posterior.grid)
+        ranking_map = self._ranking_map(params, effective, observation.geometry)
+        propose = partial(proposals_of_scene, physics=self.physics, estimator=self.estimator, grid=grid)
+        return over_surfaces(propose, observation.geometry, observation, effective, ranking_map)
+
+    def decide(self, params: Params, proposals: Proposals) -> Estimates:
+        """Return the sources that are reported: selected by the posterior head, or by the residual's criterion where
+        the parameters contain no head."""
+        elimination, features, data = proposals
+        report = partial(reported_sources, physics=self.physics, settings=self.estimator.posterior)
+        return jax.vmap(report)(elimination, features, self._decision(params, proposals), data)
+
+    def fitted(self, params: Params, proposals: Proposals) -> Sources:
+        """Return all candidates, each weighted by the probability that it is a source (0 or 1 without a posterior
+        head). Their covariance is that of the fit."""
+        return jax.vmap(weighted_candidates)(proposals.elimination, self._decision(params, proposals))
+
+    def sources(self, params: Params, observation: Observation, settings: Settings) -> tuple[Prediction, Estimates]:
+        """Return the network's predictions and the sources; without a likelihood those of `spectral`."""
+        return _run_steps(self, params, observation, settings)
+
+    def _ranking_map(self, params: Params, effective: LowRankCovariance, geometry: Geometry | None) -> Array | None:
+        """The refiner's map, whose peaks are searched, [batch, G]; None for the spectrum itself."""
         if REFINER not in params:
             return None
-        maps = make_refiner(model, estimator, precision).apply(params[REFINER], spectra(effective, geometry))
+        refiner = make_refiner(self.model, self.estimator, self.precision)
+        maps = refiner.apply(params[REFINER], self.spectra(effective, geometry))
         return maps.reshape(len(maps), -1)
 
-    def peaks(params: Params, observation: Observation, effective: LowRankCovariance) -> tuple[Peaks, Array]:
-        looked_at = ranking(params, effective, observation.geometry)
-        points = estimator.grid if looked_at is None else estimator.posterior.grid
-        grid = grid_like(effective.factor, physics, points)
-
-        def one(scene: Observation, mine: LowRankCovariance, rank: Array | None) -> tuple[Peaks, Array]:
-            data, level = statistics(scene, physics), noise_to_signal(scene)
-            found = mvdr_peaks(mine, physics, estimator, grid=grid, geometry=scene.geometry, ranking=rank)
-            vectors = steering_at(physics.array, found.cosines, scene.geometry)
-            return found, peak_features(found, vectors, mine, data, level, physics)
-
-        return over_surfaces(one, observation.geometry, observation, effective, looked_at)
-
-    def spectral(params: Params, observation: Observation, effective: LowRankCovariance) -> Estimates:
-        if PEAKS not in params:
-            return localise(effective, observation.geometry)
-        found, features = peaks(params, observation, effective)
-        logits = head_of_peaks.apply(params[PEAKS], features, found.alive).existence
-        return jax.vmap(lambda mine, logit: sources_at_peaks(mine, logit, physics, estimator))(found, logits)
-
-    def propose(params: Params, observation: Observation, effective: LowRankCovariance) -> Proposals:
-        require_common_field(physics.scene, "a fit of candidates to the snapshots")
-        grid = grid_like(observation.snapshots, physics, estimator.posterior.grid)
-
-        def one(scene: Observation, mine: LowRankCovariance, rank: Array | None) -> Proposals:
-            data = statistics(scene, physics)
-            own = grid_for(grid, physics, data.geometry)
-            elimination = eliminate(data, mine, physics, estimator.posterior, own, rank)
-            drop = drops(elimination, data)
-
-            def of_fit(fit: Fit, level: Array) -> CandidateFeatures:
-                return candidate_features(fit, level, drop, data, physics)
-
-            return Proposals(elimination, jax.vmap(of_fit)(elimination.fits, elimination.level), data)
-
-        looked_at = ranking(params, effective, observation.geometry)
-        return over_surfaces(one, observation.geometry, observation, effective, looked_at)
-
-    def judge(params: Params, proposals: Proposals) -> PosteriorDecision:
+    def _decision(self, params: Params, proposals: Proposals) -> PosteriorDecision:
         elimination, features, data = proposals
         if POSTERIOR not in params:
-            penalty = stopping_penalty(physics, estimator)
-            return jax.vmap(lambda mine, seen: decide_by_residual(mine, seen, penalty))(elimination, data)
-        judged = head.apply(params[POSTERIOR], features.values, features.active)
-        rule = partial(decide_by_posterior, field=field_of_view(physics), settings=estimator.posterior)
-        return jax.vmap(rule)(elimination.weakest, features, judged.existence, judged.log_range)
+            penalty = stopping_penalty(self.physics, self.estimator)
+            return jax.vmap(partial(decide_by_residual, penalty=penalty))(elimination, data)
+        judged = self._head.apply(params[POSTERIOR], features.values, features.active)
+        decide = partial(decide_by_posterior, field=field_of_view(self.physics), settings=self.estimator.posterior)
+        return jax.vmap(decide)(elimination.weakest, features, judged.existence, judged.log_range)
 
-    def decide(params: Params, proposals: Proposals) -> Estimates:
-        elimination, features, data = proposals
-        report = partial(reported_sources, physics=physics, settings=estimator.posterior)
-        return jax.vmap(report)(elimination, features, judge(params, proposals), data)
 
-    def fitted(params: Params, proposals: Proposals) -> Sources:
-        return jax.vmap(weighted_candidates)(proposals.elimination, judge(params, proposals))
+class Programs(NamedTuple):
+    """Steps of `Pipeline`, each one compiled program; not to be called within ``jax.jit``.
+
+    Attributes:
+        covariance: see `Pipeline.covariance`; the settings are traced.
+        propose: see `Pipeline.propose`.
+        decide: see `Pipeline.decide`.
+        fitted: see `Pipeline.fitted`.
+        peaks: see `Pipeline.peaks`.
+        spectral: see `Pipeline.spectral`.
+        has_likelihood: see `Pipeline`.
+    """
+
+    covariance: Callable[[Params, Observation, CovarianceSettings], tuple[Prediction, LowRankCovariance]]
+    propose: Callable[[Params, Observation, LowRankCovariance], Proposals]
+    decide: Callable[[Params, Proposals], Estimates]
+    fitted: Callable[[Params, Proposals], Sources]
+    peaks: Callable[[Params, Observation, LowRankCovariance], tuple[Peaks, Array]]
+    spectral: Callable[[Params, Observation, LowRankCovariance], Estimates]
+    has_likelihood: bool
 
     def sources(
-        params: Params, observation: Observation, settings: CovarianceConfig | CovarianceSettings
+        self, params: Params, observation: Observation, settings: CovarianceSettings
     ) -> tuple[Prediction, Estimates]:
-        prediction, effective = covariance(params, observation, settings)
-        if not has_likelihood:
-            return prediction, spectral(params, observation, effective)
-        return prediction, decide(params, propose(params, observation, effective))
+        """Return what `Pipeline.sources` returns."""
+        return _run_steps(self, params, observation, settings)
 
-    return Pipeline(covariance, localise, spectra, peaks, spectral, propose, decide, fitted, sources, has_likelihood)
+
+def compiled_pipeline(
+    physics: PhysicsConfig, precision: PrecisionConfig, model: ModelConfig, estimator: EstimatorConfig
+) -> Programs:
+    """Return the programs of a configuration, the same for every caller in a process."""
+    return _compiled_pipeline(physics, precision, model, estimator)  # pyright: ignore[reportArgumentType]  (hashable)
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled_pipeline(
+    physics: PhysicsConfig, precision: PrecisionConfig, model: ModelConfig, estimator: EstimatorConfig
+) -> Programs:
+    steps, options = Pipeline(physics, precision, model, estimator), fast_compilation()
+    return Programs(
+        covariance=jax.jit(steps.covariance),
+        propose=jax.jit(steps.propose, compiler_options=options),
+        decide=jax.jit(steps.decide, compiler_options=options),
+        fitted=jax.jit(steps.fitted, compiler_options=options),
+        peaks=jax.jit(steps.peaks, compiler_options=options),
+        spectral=jax.jit(steps.spectral, compiler_options=options),
+        has_likelihood=steps.has_likelihood,
+    )
+
+
+def _run_steps(
+    steps: Pipeline | Programs, params: Params, observation: Observation, settings: CovarianceSettings
+) -> tuple[Prediction, Estimates]:
+    prediction, effective = steps.covariance(params, observation, settings)
+    if not steps.has_likelihood:
+        return prediction, steps.spectral(params, observation, effective)
+    return prediction, steps.decide(params, steps.propose(params, observation, effective))

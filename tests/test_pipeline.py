@@ -14,10 +14,9 @@ from risjax.loss import make_labels, total_loss
 from risjax.loss import total as total_module
 from risjax.model import make_inputs
 from risjax.physics.array import element_positions
-from risjax.pipeline import make_pipeline
+from risjax.pipeline import Pipeline, compiled_pipeline
 from risjax.train import Trainer
 from risjax.train.settings import make_settings
-from risjax.train.validation import _make_measure
 from risjax.types import Geometry, LowRankCovariance
 from tests.tiny import tiny_config
 
@@ -51,7 +50,7 @@ def test_the_loss_judges_the_covariance_that_inference_uses(trained, monkeypatch
 
     @jax.jit
     def of_the_pipeline(params, batch):
-        _, effective = make_pipeline(*SECTIONS).covariance(params, batch.observation, CONFIG.covariance)
+        _, effective = Pipeline(*SECTIONS).covariance(params, batch.observation, CONFIG.covariance)
         return jax.vmap(fingerprint)(effective)
 
     seen, expected = of_the_loss(params, batch), of_the_pipeline(params, batch)
@@ -61,11 +60,12 @@ def test_the_loss_judges_the_covariance_that_inference_uses(trained, monkeypatch
 
 def test_validation_and_evaluation_localise_alike(trained):
     params, batch = trained
-    pipeline = make_pipeline(*SECTIONS)
+    pipeline = Pipeline(*SECTIONS)
     _, expected = jax.jit(lambda p, o: pipeline.sources(p, o, CONFIG.covariance))(params, batch.observation)
-    validated, _ = _make_measure(*SECTIONS)(params, batch, make_settings(CONFIG).covariance)
+    programs = compiled_pipeline(*SECTIONS)
+    _, validated = programs.sources(params, batch.observation, make_settings(CONFIG).covariance)
     method = make_method(CONFIG, CONFIG.physics, "learned_ml", params)
-    evaluated = jax.jit(method)(Batch(batch.observation, None, None))
+    evaluated = method(Batch(batch.observation, None, None))
     for found in (validated, evaluated.estimates):
         np.testing.assert_array_equal(found.active, expected.active)
         chex.assert_trees_all_close(found.position, expected.position, atol=2e-2)
@@ -84,7 +84,7 @@ def test_candidates_and_spectra_are_on_the_scenes_own_surface_and_the_network_is
     """With the true covariance for R_eff: sources are where they are, or off by degrees without the geometry."""
     params, _ = trained
     batch = jax.jit(lambda: scene_batch(SURFACES.physics, 0, Purpose.TEST_SCENES, 0, 8))()
-    pipeline = make_pipeline(SURFACES.physics, SURFACES.precision, SURFACES.model, SURFACES.estimator)
+    pipeline = Pipeline(SURFACES.physics, SURFACES.precision, SURFACES.model, SURFACES.estimator)
     true_r = LowRankCovariance(batch.truth.label_factor, jnp.full(8, 1e-3))
     plane = jnp.asarray(element_positions(SURFACES.physics.array), jnp.float32)
     nominal = batch.observation._replace(geometry=Geometry(jnp.stack([plane] * 8), None))

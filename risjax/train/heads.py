@@ -50,7 +50,7 @@ def collect(
         config: of the run.
         params: of the network.
         scenes: how many to train on.
-        propose: (parameters, batch of scenes) to arrays with a leading axis of scenes; jitted here.
+        propose: (parameters, batch of scenes) to arrays with a leading axis of scenes.
         label: from what was proposed, on the host, to examples.
         terminal: where progress is shown.
         title: of the progress bar.
@@ -59,13 +59,13 @@ def collect(
     size = min(config.train.batch_size, scenes)
 
     @jax.jit
-    def run(params: Params, index: Array) -> Any:
-        return propose(params, scene_batch(config.physics, config.run.seed, Purpose.POSTERIOR_SCENES, index, size))
+    def draw(index: Array) -> Scene:
+        return scene_batch(config.physics, config.run.seed, Purpose.POSTERIOR_SCENES, index, size)
 
     parts = []
     with terminal.progress(title, scenes) as bar:
         for index in range(-(-scenes // size)):
-            parts.append(label(jax.device_get(run(params, jnp.asarray(index)))))
+            parts.append(label(jax.device_get(propose(params, draw(jnp.asarray(index))))))
             bar.advance(min(size, scenes - index * size))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:scenes], *parts)
 

@@ -11,7 +11,7 @@ from risjax.config import Config, ToleranceConfig
 from risjax.loss.posterior import existence_loss
 from risjax.metrics.matching import match
 from risjax.model import Params
-from risjax.pipeline import make_peak_posterior, make_pipeline
+from risjax.pipeline import compiled_pipeline, make_peak_posterior
 from risjax.runs.terminal import Terminal
 from risjax.spectral.grid import to_position
 from risjax.spectral.peak_search import Peaks
@@ -65,12 +65,12 @@ def fit_peaks(config: Config, params: Params, terminal: Terminal) -> tuple[dict[
 
 
 def _collect(config: Config, params: Params, scenes: int, terminal: Terminal) -> PeakExamples:
-    pipeline = make_pipeline(config.physics, config.precision, config.model, config.estimator)
+    programs = compiled_pipeline(config.physics, config.precision, config.model, config.estimator)
     covariance = make_settings(config).covariance
 
     def propose(params: Params, batch: Scene) -> tuple[Peaks, Array, Sources]:
-        _, effective = pipeline.covariance(params, batch.observation, covariance)
-        peaks, features = pipeline.peaks(params, batch.observation, effective)
+        _, effective = programs.covariance(params, batch.observation, covariance)
+        peaks, features = programs.peaks(params, batch.observation, effective)
         return peaks, features, batch.truth.sources
 
     def label(proposed: tuple[Peaks, Any, Sources]) -> PeakExamples:

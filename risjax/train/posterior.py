@@ -23,7 +23,7 @@ from risjax.loss.posterior import PosteriorLoss, existence_loss, range_loss
 from risjax.metrics.matching import match
 from risjax.model import Params
 from risjax.model.posterior import Posterior
-from risjax.pipeline import PEAKS, POSTERIOR, make_pipeline, make_posterior
+from risjax.pipeline import PEAKS, POSTERIOR, compiled_pipeline, make_posterior
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.safetensors_io import read_weights, write_weights
 from risjax.runs.terminal import Terminal
@@ -134,12 +134,12 @@ def fit_posterior(config: Config, params: Params, terminal: Terminal) -> tuple[d
 
 
 def _collect(config: Config, params: Params, terminal: Terminal) -> Examples:
-    pipeline = make_pipeline(config.physics, config.precision, config.model, config.estimator)
+    programs = compiled_pipeline(config.physics, config.precision, config.model, config.estimator)
     covariance = make_settings(config).covariance
 
     def propose(params: Params, batch: Scene) -> tuple[CandidateFeatures, Array, Array, Sources]:
-        _, effective = pipeline.covariance(params, batch.observation, covariance)
-        elimination, features, _ = pipeline.propose(params, batch.observation, effective)
+        _, effective = programs.covariance(params, batch.observation, covariance)
+        elimination, features, _ = programs.propose(params, batch.observation, effective)
         return features, elimination.weakest, to_position(elimination.fits.cosines), batch.truth.sources
 
     def label(proposed: tuple[CandidateFeatures, Any, Any, Sources]) -> Examples:

@@ -17,7 +17,7 @@ from risjax.data.stream import scene_batch
 from risjax.keys import Purpose, purpose_key
 from risjax.loss.heatmap import gaussian_targets, heatmap_focal
 from risjax.model import Params
-from risjax.pipeline import REFINER, make_pipeline, make_refiner
+from risjax.pipeline import REFINER, Pipeline, make_refiner
 from risjax.precision import all_finite, make_loss_scale, select_tree
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.safetensors_io import write_weights
@@ -65,7 +65,7 @@ def fit_refiner(config: Config, network: Params, terminal: Terminal) -> tuple[di
     """
     settings, is_float16 = config.train.refiner, config.precision.compute == "float16"
     refiner = make_refiner(config.model, config.estimator, config.precision)
-    pipeline = make_pipeline(config.physics, config.precision, config.model, config.estimator)
+    pipeline = Pipeline(config.physics, config.precision, config.model, config.estimator)
     covariance, points = make_settings(config).covariance, config.estimator.posterior.grid
     grid = make_grid(config.physics, points)
     cell = jnp.asarray([axis[1] - axis[0] for axis in grid_axes(config.physics, points)], jnp.float32)

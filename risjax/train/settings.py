@@ -20,7 +20,7 @@ from risjax.config import (
     PrecisionConfig,
     TrainConfig,
 )
-from risjax.covariance import CovarianceSettings
+from risjax.covariance import CovarianceSettings, covariance_settings
 from risjax.loss import LossSettings, loss_settings
 
 LOG_INTERVAL_STEPS = 10
@@ -78,9 +78,7 @@ def make_settings(config: Config) -> Settings:
         total_steps=jnp.asarray(total_steps(config.train), jnp.int32),
         **{name: scalar(getattr(config.train, name)) for name in _TRACED_TRAIN},
         loss=jax.tree.map(scalar, loss_settings(config.loss)),
-        covariance=CovarianceSettings(
-            *(scalar(getattr(config.covariance, name)) for name in CovarianceSettings._fields)
-        ),
+        covariance=covariance_settings(config.covariance, dtype),
     )
 
 

@@ -8,18 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from risjax.config import Config, EstimatorConfig, ModelConfig, PhysicsConfig, PrecisionConfig
-from risjax.covariance import CovarianceSettings
+from risjax.config import Config, PhysicsConfig
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
 from risjax.loss import covariance_nmse
 from risjax.metrics.quick import quick
 from risjax.model import Params
-from risjax.pipeline import make_pipeline
+from risjax.pipeline import compiled_pipeline
 from risjax.train.settings import make_settings
-from risjax.types import Estimates, Scene
+from risjax.types import Estimates, Scene, Sources
 
-Measure = Callable[[Params, Scene, CovarianceSettings], tuple[Estimates, jax.Array]]
+_nmse = jax.jit(jax.vmap(covariance_nmse))
 
 
 def make_validation(config: Config) -> Callable[[Params], dict[str, float]]:
@@ -29,34 +28,21 @@ def make_validation(config: Config) -> Callable[[Params], dict[str, float]]:
     The last batch is cut where the number of scenes asks for it.
     """
     scenes, covariance = config.train.validation_scenes, make_settings(config).covariance
-    # Sections of a configuration are frozen and so hashable, which pydantic arranges at run time, unseen by pyright:
-    sections = (config.physics, config.precision, config.model, config.estimator)
-    measure = _make_measure(*sections)  # pyright: ignore[reportArgumentType]
+    programs = compiled_pipeline(config.physics, config.precision, config.model, config.estimator)
     size = min(config.train.batch_size, scenes)
     batches = _draw_batches(config.physics, config.run.seed, scenes, size)  # pyright: ignore[reportArgumentType]
 
+    def measure(params: Params, batch: Scene) -> tuple[Estimates, jax.Array, Sources]:
+        prediction, estimates = programs.sources(params, batch.observation, covariance)
+        factor = cast(jax.Array, prediction.factor)  # the pipeline's upcast has joined its real and imaginary parts
+        return estimates, _nmse(factor, batch.truth.label_factor), batch.truth.sources
+
     def validate(params: Params) -> dict[str, float]:
-        measured = [jax.device_get((measure(params, batch, covariance), batch.truth.sources)) for batch in batches]
-        (estimates, nmse), sources = jax.tree.map(lambda *parts: np.concatenate(parts)[:scenes], *measured)
+        measured = [jax.device_get(measure(params, batch)) for batch in batches]
+        estimates, nmse, sources = jax.tree.map(lambda *parts: np.concatenate(parts)[:scenes], *measured)
         return {"nmse": float(nmse.mean()), **quick(estimates, sources, config.evaluate.tolerance)}
 
     return validate
-
-
-@functools.lru_cache(maxsize=8)
-def _make_measure(
-    physics: PhysicsConfig, precision: PrecisionConfig, model: ModelConfig, estimator: EstimatorConfig
-) -> Measure:
-    pipeline = make_pipeline(physics, precision, model, estimator)
-
-    @jax.jit
-    def measure(params: Params, batch: Scene, covariance: CovarianceSettings) -> tuple[Estimates, jax.Array]:
-        prediction, estimates = pipeline.sources(params, batch.observation, covariance)
-        factor = cast(jax.Array, prediction.factor)  # the pipeline's upcast has joined its real and imaginary parts
-        nmse = jax.vmap(covariance_nmse)(factor, batch.truth.label_factor)
-        return estimates, nmse
-
-    return measure
 
 
 @functools.lru_cache(maxsize=4)

@@ -16,7 +16,7 @@ from risjax.physics.array import steering
 from risjax.physics.field_of_view import view_factor
 from risjax.physics.measurement import minimum_norm_images
 from risjax.physics.snapshot_images import SnapshotImages, snapshot_images
-from risjax.pipeline import make_pipeline
+from risjax.pipeline import Pipeline
 from risjax.types import Observation
 from tests.tiny import tiny_config
 
@@ -159,7 +159,7 @@ def test_an_empty_scene_is_seen_as_nothing(observation: Observation) -> None:
 
 def test_the_pipeline_reads_peaks_where_there_is_no_likelihood() -> None:
     sections = CONFIG.physics, CONFIG.precision, CONFIG.model, CONFIG.estimator
-    pipeline = make_pipeline(*sections)
+    pipeline = Pipeline(*sections)
     assert not pipeline.has_likelihood
     scenes = jax.eval_shape(lambda: scene_batch(CONFIG.physics, 0, Purpose.TEST_SCENES, 0, 2))
     params = jax.eval_shape(build(CONFIG.physics.array, CONFIG.model, CONFIG.precision).init, jax.random.key(0))
@@ -170,7 +170,7 @@ def test_the_pipeline_reads_peaks_where_there_is_no_likelihood() -> None:
     _, found = jax.eval_shape(lambda p, o: pipeline.sources(p, o, CONFIG.covariance), params, scenes.observation)
     chex.assert_shape(found.position, (2, 2, 3))
     constant = tiny_config(model__encoder="minimum_norm")
-    assert make_pipeline(constant.physics, *sections[1:]).has_likelihood, "coherent snapshots have a covariance, too"
+    assert Pipeline(constant.physics, *sections[1:]).has_likelihood, "coherent snapshots have a covariance, too"
 
 
 def test_what_cannot_be_learned_is_refused_by_the_configuration() -> None:

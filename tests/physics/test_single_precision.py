@@ -11,7 +11,7 @@ from risjax.keys import Purpose
 from risjax.model import build
 from risjax.physics.array import amplitude_norm, steering
 from risjax.physics.measurement import noise_variance
-from risjax.pipeline import make_pipeline
+from risjax.pipeline import Pipeline
 
 IMPAIRED = {
     "physics.impairments.position_jitter": 0.1,
@@ -61,6 +61,6 @@ def test_the_whole_pipeline_is_traced() -> None:
         network = build(CONFIG.physics.array, CONFIG.model, CONFIG.precision)
         params = jax.eval_shape(network.init, jax.random.key(0))
         scenes = jax.eval_shape(lambda: scene_batch(CONFIG.physics, 0, Purpose.TRAIN_SCENES, 0, 2))
-        pipeline = make_pipeline(CONFIG.physics, CONFIG.precision, CONFIG.model, CONFIG.estimator)
+        pipeline = Pipeline(CONFIG.physics, CONFIG.precision, CONFIG.model, CONFIG.estimator)
         found = jax.eval_shape(lambda p, o: pipeline.sources(p, o, CONFIG.covariance), params, scenes.observation)
     assert dtypes(found) <= NARROW

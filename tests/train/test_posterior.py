@@ -11,7 +11,7 @@ import pytest
 from risjax.data.stream import scene_batch
 from risjax.detection.candidate_features import CandidateFeatures, RangeLikelihood, num_features
 from risjax.keys import Purpose
-from risjax.pipeline import HEADS, PEAKS, POSTERIOR, make_pipeline, make_posterior
+from risjax.pipeline import HEADS, PEAKS, POSTERIOR, Pipeline, make_posterior
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from risjax.spectral.grid import field_of_view
@@ -45,7 +45,7 @@ def test_the_heads_are_stored_beside_the_network_and_loaded_with_it(run):
 
 def test_sources_come_with_probabilities_of_existence(run):
     params = load_best(CONFIG, run)
-    pipeline = make_pipeline(CONFIG.physics, CONFIG.precision, CONFIG.model, CONFIG.estimator)
+    pipeline = Pipeline(CONFIG.physics, CONFIG.precision, CONFIG.model, CONFIG.estimator)
     batch = scene_batch(CONFIG.physics, 0, Purpose.TEST_SCENES, 0, 4)
 
     @jax.jit

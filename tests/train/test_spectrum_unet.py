@@ -7,7 +7,7 @@ import pytest
 
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
-from risjax.pipeline import REFINER, make_pipeline
+from risjax.pipeline import REFINER, Pipeline
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from risjax.train import load_best, train, train_posterior, train_refiner
@@ -38,7 +38,7 @@ def test_it_learns_and_is_loaded_with_the_network(run):
 def test_peaks_and_candidates_are_looked_for_in_its_map(run):
     params = load_best(CONFIG, run)
     blind = {group: leaves for group, leaves in params.items() if group != REFINER}
-    pipeline = make_pipeline(CONFIG.physics, CONFIG.precision, CONFIG.model, CONFIG.estimator)
+    pipeline = Pipeline(CONFIG.physics, CONFIG.precision, CONFIG.model, CONFIG.estimator)
     batch = scene_batch(CONFIG.physics, 0, Purpose.TEST_SCENES, 0, 8)
 
     @jax.jit

@@ -11,7 +11,7 @@ from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
 from risjax.loss import covariance_nmse
 from risjax.metrics.summary import summarise
-from risjax.pipeline import make_pipeline
+from risjax.pipeline import Pipeline
 from risjax.types import Estimates, Scene, Sources
 
 SHOWN = ("nmse", "f1_3d", "f1_angle", "gospa_m")
@@ -28,7 +28,7 @@ def final_metrics(config: Config, networks: dict[str, Any]) -> dict[str, Any]:
         ``{"networks": {name: {metric: interval}}, "difference": {metric: interval}, "scenes": S}``, the difference
         being the first network minus the second.
     """
-    pipeline = make_pipeline(config.physics, config.precision, config.model, config.estimator)
+    pipeline = Pipeline(config.physics, config.precision, config.model, config.estimator)
     size = min(config.train.batch_size, config.compare.scenes)
 
     @jax.jit

@@ -1,7 +1,7 @@
 """One method after the other on the same scenes, timed, kept scene by scene in ``estimates.npz``.
 
 The file holds ``<source>/truth/<field>`` and ``<source>/<method>/<field>`` with the fields of `Estimates`, those of
-what was fitted (``fit_position`` ...), per-scene metrics such as ``nmse``, and ``seconds`` = (compilation, a scene in
+what was fitted (``fit_position`` ...), per-scene metrics such as ``nmse``, and ``seconds`` = (first call, a scene in
 the steady state). It is rewritten after every method, so that an interrupted evaluation resumes with the next one.
 """
 
@@ -36,7 +36,8 @@ from risjax.types import Estimates, Sources
 
 Arrays = dict[str, np.ndarray]
 Compiled = dict[Any, tuple[Callable[[Params | None, Batch], Found], float]]
-"""Programs and the seconds that they took to compile, by method, physics and shapes: sources may share them."""
+"""Methods and the seconds of their first calls, most of which is compilation, by method, physics and shapes: sources of
+scenes may share them. A method that follows another on the same network does not compile its steps again."""
 _PER_SCENE = ("nmse", "subspace_overlap", "nmse_of_fit", "subspace_overlap_of_fit")
 _LAYOUT = "with what was fitted"
 """Version of the stored contents; files of an earlier version are recomputed."""
@@ -126,12 +127,11 @@ def _run_method(
 
     network = params if method in LEARNED else None
     address = (method, scenes.physics, jax.tree.map(lambda leaf: leaf.shape[1:], shown))
-    if address not in compiled:
-        started = time.perf_counter()
-        program = _compile(config, scenes.physics, method, network, batch_at(0))
-        compiled[address] = program, time.perf_counter() - started
-    function, compile_s = compiled[address]
-    jax.block_until_ready(function(network, batch_at(0)))  # warm-up: the first call allocates
+    function, compile_s = compiled.get(address, (_with_params(config, scenes.physics, method), None))
+    started = time.perf_counter()
+    jax.block_until_ready(function(network, batch_at(0)))  # compiles where it is the first call, and allocates
+    compile_s = time.perf_counter() - started if compile_s is None else compile_s
+    compiled[address] = function, compile_s
     parts: list[Arrays] = []
     seconds = []
     for start in range(0, num_scenes, size):
@@ -163,16 +163,12 @@ def _compare(scenes: EvaluationScenes, found: Found, rows: np.ndarray) -> Arrays
     return jax.device_get(compared)
 
 
-def _compile(
-    config: Config, physics: PhysicsConfig, method: Method, params: Params | None, batch: Batch
-) -> Callable[[Params | None, Batch], Found]:
-    """The program of a method; parameters are an argument, so that several networks of one shape share it."""
-    fixed = None if method in LEARNED else make_method(config, physics, method, None)
-
-    def run(params: Params | None, batch: Batch) -> Found:
-        return (fixed or make_method(config, physics, method, params))(batch)
-
-    return jax.jit(run).lower(params, batch).compile()
+def _with_params(config: Config, physics: PhysicsConfig, method: Method) -> Callable[[Params | None, Batch], Found]:
+    """A method with parameters as an argument, so that several networks of one shape share its programs."""
+    if method in LEARNED:
+        return lambda params, batch: make_method(config, physics, method, params)(batch)
+    fixed = make_method(config, physics, method, None)
+    return lambda _, batch: fixed(batch)
 
 
 def _rows_at(start: int, size: int, num_scenes: int) -> np.ndarray:

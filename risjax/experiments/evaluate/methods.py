@@ -9,7 +9,7 @@ from jaxtyping import Array, Complex, Float, Int
 
 from risjax.config import Config, EstimatorConfig, GridConfig, ModelConfig, PhysicsConfig
 from risjax.config.evaluate import Method
-from risjax.covariance import effective_covariance
+from risjax.covariance import covariance_settings, effective_covariance
 from risjax.estimators import (
     Grid,
     localise_bartlett,
@@ -26,7 +26,7 @@ from risjax.loss import covariance_nmse, projector_distance
 from risjax.model import Params, make_inputs
 from risjax.physics.chunked_vmap import over_surfaces
 from risjax.physics.measurement import require_common_field
-from risjax.pipeline import make_pipeline
+from risjax.pipeline import compiled_pipeline
 from risjax.types import Estimates, Geometry, LowRankCovariance, Observation, Sources
 
 LEARNED: frozenset[str] = frozenset({"learned_mvdr", "learned_ml"})
@@ -78,7 +78,9 @@ class Found(NamedTuple):
 def make_method(
     config: Config, physics: PhysicsConfig, name: Method, params: Params | None
 ) -> Callable[[Batch], Found]:
-    """The method ``name`` on scenes of ``physics``, a pure function to be jitted; parameters and grids are closed over.
+    """Return the method ``name`` on scenes of ``physics``, compiled at its first call for a batch size.
+
+    Learned methods share the programs of `risjax.pipeline.compiled_pipeline`.
 
     Args:
         config: of the run: covariance, estimator, network.
@@ -95,6 +97,10 @@ def make_method(
         if params is None:
             raise ValueError(f"{name} needs the parameters of a trained network")
         return _learned(config, physics, params, name)
+    return jax.jit(_without_network(config, physics, name))
+
+
+def _without_network(config: Config, physics: PhysicsConfig, name: Method) -> Callable[[Batch], Found]:
     match name:
         case "greedy_ml" | "greedy_ml_told_k":
             return _on_snapshots(localise_greedy, physics, config.estimator, config.estimator.greedy.grid)
@@ -159,15 +165,16 @@ def _on_sample(localise: Callable[..., Estimates], config: Config, physics: Phys
 
 
 def _learned(config: Config, physics: PhysicsConfig, params: Params, name: Method) -> Callable[[Batch], Found]:
-    pipeline = make_pipeline(physics, config.precision, config.model, config.estimator)
+    programs = compiled_pipeline(physics, config.precision, config.model, config.estimator)
+    settings = covariance_settings(config.covariance)
 
     def run(batch: Batch) -> Found:
-        prediction, effective = pipeline.covariance(params, batch.observation, config.covariance)
+        prediction, effective = programs.covariance(params, batch.observation, settings)
         factor = cast(Array, prediction.factor)  # the pipeline's upcast has joined its two parts
         if name == "learned_ml":
-            proposals = pipeline.propose(params, batch.observation, effective)
-            return Found(pipeline.decide(params, proposals), factor, pipeline.fitted(params, proposals))
-        return Found(pipeline.spectral(params, batch.observation, effective), factor)
+            proposals = programs.propose(params, batch.observation, effective)
+            return Found(programs.decide(params, proposals), factor, programs.fitted(params, proposals))
+        return Found(programs.spectral(params, batch.observation, effective), factor)
 
     return run
 

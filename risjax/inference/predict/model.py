@@ -1,18 +1,19 @@
 """A trained network in three lines: ``model = risjax.load("original"); model.localise(y, H, codes)``."""
 
 from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Complex
 from numpy.typing import ArrayLike
 
-from risjax.config import Config
+from risjax.config import Config, PhysicsConfig
 from risjax.config.weights import find_weights, no_weights_text
-from risjax.covariance import dense, factor_of_sources
+from risjax.covariance import covariance_settings, dense, factor_of_sources
 from risjax.inference.predict.localization import Localization, located
 from risjax.inference.predict.measurements import MeasurementError, as_observation
 from risjax.inference.release import load_params
@@ -21,9 +22,9 @@ from risjax.linalg import normalise_trace
 from risjax.model import Params
 from risjax.physics.measurement import require_common_field
 from risjax.physics.received_arrays import geometry_problem
-from risjax.pipeline import make_pipeline
+from risjax.pipeline import Pipeline, compiled_pipeline
 from risjax.runs.compile_cache import enable_with_warning
-from risjax.types import Estimates, Geometry, LowRankCovariance, Observation
+from risjax.types import Estimates, Geometry, LowRankCovariance, Observation, Sources
 
 T = TypeVar("T")
 COVARIANCES = ("fit", "network", "effective")
@@ -52,8 +53,8 @@ class Model:
 
     def __init__(self, name: str, config: Config, params: Params, card: str = ""):
         self.name, self.config, self.params, self.card = name, config, params, card
-        self._program = jax.jit(pipeline_of(config))
-        self._covariances = {of: jax.jit(_covariance_of(config, of)) for of in COVARIANCES}
+        self._programs = compiled_pipeline(config.physics, config.precision, config.model, config.estimator)
+        self._settings = covariance_settings(config.covariance)
 
     def __repr__(self) -> str:
         array, scene = self.config.physics.array, self.config.physics.scene
@@ -137,20 +138,32 @@ class Model:
         observation, is_batch = self._checked(y, H, codes, geometry, codes_measured)
 
         def run(part: Observation, size: int) -> np.ndarray:
-            return self._filled(self._covariances[of], part, size)
+            return self._filled(partial(self._covariance, of), part, size)
 
         found = _in_batches(run, observation)
         return found if is_batch else found[0]
 
     def estimate(self, observation: Observation, size: int) -> Estimates:
         """What the pipeline says of at most ``size`` scenes, filled up to ``size`` so that one program serves all."""
-        return self._filled(self._program, observation, size)
+        return self._filled(self._sources, observation, size)
 
-    def _filled(self, program: Callable[[Params, Observation], T], observation: Observation, size: int) -> T:
+    def _sources(self, observation: Observation) -> Estimates:
+        return self._programs.sources(self.params, observation, self._settings)[1]
+
+    def _covariance(self, of: str, observation: Observation) -> Array:
+        """Dense covariances of trace N of a batch of scenes, one of `COVARIANCES`."""
+        prediction, effective = self._programs.covariance(self.params, observation, self._settings)
+        if of == "fit":
+            proposals = self._programs.propose(self.params, observation, effective)
+            fitted = self._programs.fitted(self.params, proposals)
+            return _covariance_of_fit(self.config.physics)(fitted, observation.geometry)
+        return _dense(effective) if of == "effective" else _dense_at_trace(prediction.factor)
+
+    def _filled(self, program: Callable[[Observation], T], observation: Observation, size: int) -> T:
         count = len(observation.snapshots)
         rows = np.minimum(np.arange(size), count - 1)
         filled = jax.tree.map(lambda array: np.ascontiguousarray(array[rows]), observation)
-        found = jax.device_get(program(self.params, filled))
+        found = jax.device_get(program(filled))
         return jax.tree.map(lambda leaf: leaf[:count], found)
 
     def check_sizes(self, num_snapshots: int, num_antennas: int, num_elements: int) -> None:
@@ -204,27 +217,29 @@ class Model:
 
 def pipeline_of(config: Config) -> Callable[[Params, Observation], Estimates]:
     """The whole pipeline of a configuration: parameters and a batch of observations to sources."""
-    pipeline = make_pipeline(config.physics, config.precision, config.model, config.estimator)
+    pipeline = Pipeline(config.physics, config.precision, config.model, config.estimator)
     return lambda params, observation: pipeline.sources(params, observation, config.covariance)[1]
 
 
-def _covariance_of(config: Config, of: str) -> Callable[[Params, Observation], Array]:
-    """Parameters and a batch of observations to dense covariances of trace N, one of `COVARIANCES`."""
-    physics = config.physics
-    pipeline = make_pipeline(physics, config.precision, config.model, config.estimator)
+_dense = jax.jit(jax.vmap(dense))
 
-    def run(params: Params, observation: Observation) -> Array:
-        prediction, effective = pipeline.covariance(params, observation, config.covariance)
-        if of == "fit":
-            found = pipeline.fitted(params, pipeline.propose(params, observation, effective))
-            factor = jax.vmap(lambda one, own: factor_of_sources(one, physics, own))(found, observation.geometry)
-            return jax.vmap(lambda mine: dense(LowRankCovariance(mine, jnp.zeros((), mine.real.dtype))))(factor)
-        if of == "effective":
-            return jax.vmap(dense)(effective)
-        unloaded = jnp.zeros((), effective.loading.dtype)
-        return jax.vmap(lambda mine: dense(LowRankCovariance(normalise_trace(mine), unloaded)))(prediction.factor)
 
-    return run
+@jax.jit
+@jax.vmap
+def _dense_at_trace(factor: Complex[Array, "N rank"]) -> Complex[Array, "N N"]:
+    """A factor's covariance, of trace N, without loading."""
+    return dense(LowRankCovariance(normalise_trace(factor), jnp.zeros((), factor.real.dtype)))
+
+
+@lru_cache(maxsize=8)
+def _covariance_of_fit(physics: PhysicsConfig) -> Callable[[Sources, Geometry | None], Array]:
+    """From weighted candidates of a batch and its geometry to their dense covariances."""
+
+    def covariance(sources: Sources, geometry: Geometry | None) -> Array:
+        factor = factor_of_sources(sources, physics, geometry)
+        return dense(LowRankCovariance(factor, jnp.zeros((), factor.real.dtype)))
+
+    return jax.jit(jax.vmap(covariance))
 
 
 def _in_batches(run: Callable[[Observation, int], T], observation: Observation) -> T:

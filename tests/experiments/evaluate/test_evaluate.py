@@ -29,7 +29,7 @@ from risjax.experiments.evaluate import evaluate, measure, stored_estimates, sto
 from risjax.experiments.evaluate.methods import covariance_metrics, make_method
 from risjax.experiments.evaluate.scenes import bound_std, load_scenes
 from risjax.keys import Purpose
-from risjax.pipeline import make_pipeline
+from risjax.pipeline import Pipeline
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from risjax.train import train as train_network
@@ -172,7 +172,7 @@ def test_methods_of_one_coherent_field_are_left_out_where_there_is_none() -> Non
         with pytest.raises(ValueError, match="needs one coherent field"):
             make_method(config, config.physics, method, None)
     with pytest.raises(ValueError, match="backprojection needs one coherent field"):
-        make_pipeline(config.physics, config.precision, config.model, config.estimator)
+        Pipeline(config.physics, config.precision, config.model, config.estimator)
 
 
 def test_subspace_overlap_is_that_of_the_dominant_eigenvectors():

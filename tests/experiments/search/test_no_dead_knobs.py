@@ -20,7 +20,7 @@ from risjax.data.stream import scene_batch
 from risjax.experiments.search.space import check_space, probes
 from risjax.keys import Purpose
 from risjax.model import build
-from risjax.pipeline import make_pipeline
+from risjax.pipeline import Pipeline
 from risjax.train.settings import ProgramKey, Settings, make_settings, program_key
 from risjax.train.state import init_state
 from risjax.train.step import make_step
@@ -54,7 +54,7 @@ def trace(key: ProgramKey, settings: Settings) -> tuple[str, list[bool]]:
     if key not in _programs:
         network = build(key.physics.array, key.model, key.precision)
         step = make_step(key, network)
-        pipeline = make_pipeline(key.physics, key.precision, key.model, key.estimator)
+        pipeline = Pipeline(key.physics, key.precision, key.model, key.estimator)
 
         def trial(settings: Settings) -> Any:
             batch = scene_batch(key.physics, settings.seed, Purpose.TRAIN_SCENES, jnp.asarray(0), key.batch_size)

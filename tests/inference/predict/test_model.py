@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,9 +12,8 @@ import pytest
 import risjax
 from risjax.inference.predict import MeasurementError
 from risjax.inference.predict.localization import COLUMNS
-from risjax.inference.predict.model import _covariance_of, pipeline_of
 from risjax.physics.array import element_positions, steering
-from risjax.types import Estimates, Geometry, Observation
+from risjax.types import Geometry
 from tests.inference.predict.conftest import EASY, Setting
 from tests.inference.released import tiny_release
 
@@ -204,16 +202,9 @@ def test_covariances_are_hermitian_of_trace_n_and_each_its_own(setting: Setting)
 def test_without_a_posterior_head_the_fits_covariance_is_that_of_what_localise_reports(
     setting: Setting, tmp_path: Path
 ) -> None:
-    """In one program, that is: by rounding alone the fits of another one end elsewhere."""
+    """`localise` and `covariance` share the programs of the fits, so that both see the same fits."""
     model, observation = risjax.load(tiny_release(tmp_path, posterior=False, **EASY)[0]), setting.scenes.observation
-
-    @jax.jit
-    def both(observation: Observation) -> tuple[Estimates, jax.Array]:
-        return pipeline_of(model.config)(model.params, observation), _covariance_of(model.config, "fit")(
-            model.params, observation
-        )
-
-    found, matrices = jax.device_get(both(observation))
+    found, matrices = model.estimate(observation, len(observation.snapshots)), model.covariance(*observation)
     assert found.active.any(-1).sum() >= 5
     assert not matrices[~found.active.any(-1)].any()
     for scene in np.flatnonzero(found.active.any(-1)):
@@ -223,7 +214,6 @@ def test_without_a_posterior_head_the_fits_covariance_is_that_of_what_localise_r
         expected = (vectors * np.abs(found.amplitude[scene][kept]) ** 2) @ vectors.conj().T
         expected *= len(expected) / np.trace(expected).real
         np.testing.assert_allclose(matrices[scene], expected, atol=2e-3)
-    np.testing.assert_allclose(model.covariance(*observation), matrices, atol=2e-2)
 
 
 def test_another_kind_of_covariance_is_refused(setting: Setting) -> None:

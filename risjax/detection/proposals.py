@@ -1,0 +1,88 @@
+"""Proposals for the decision: candidates of a scene with their fits and features, or peaks with theirs."""
+
+from typing import NamedTuple
+
+import jax
+from jaxtyping import Array
+
+from risjax.config import EstimatorConfig, PhysicsConfig
+from risjax.detection.candidate_features import CandidateFeatures, candidate_features, drops
+from risjax.detection.candidates import Elimination, eliminate
+from risjax.detection.peak_features import peak_features
+from risjax.estimators.joint_ml import Fit
+from risjax.estimators.likelihood import SufficientStatistics, statistics
+from risjax.estimators.mvdr import mvdr_peaks
+from risjax.physics.array import steering_at
+from risjax.physics.images import noise_to_signal
+from risjax.spectral.grid import Grid, grid_for
+from risjax.spectral.peak_search import Peaks
+from risjax.types import LowRankCovariance, Observation
+
+
+class Proposals(NamedTuple):
+    """Candidates of one scene, or of a batch, before the decision.
+
+    Attributes:
+        elimination: their fits.
+        features: of each fit, [K, ...].
+        data: statistics of the snapshots.
+    """
+
+    elimination: Elimination
+    features: CandidateFeatures
+    data: SufficientStatistics
+
+
+def peaks_of_scene(
+    scene: Observation,
+    effective: LowRankCovariance,
+    ranking: Array | None,
+    *,
+    physics: PhysicsConfig,
+    estimator: EstimatorConfig,
+    grid: Grid,
+) -> tuple[Peaks, Array]:
+    """Return the peaks of one scene's spectrum and their features.
+
+    Args:
+        scene: the observation.
+        effective: R_eff.
+        ranking: a map over the grid whose peaks are searched instead of the spectrum's; None without one.
+        physics: array, field of view.
+        estimator: search and refinement.
+        grid: of the spectrum, or of the map, on the nominal surface.
+    """
+    data, level = statistics(scene, physics), noise_to_signal(scene)
+    peaks = mvdr_peaks(effective, physics, estimator, grid=grid, geometry=scene.geometry, ranking=ranking)
+    vectors = steering_at(physics.array, peaks.cosines, scene.geometry)
+    return peaks, peak_features(peaks, vectors, effective, data, level, physics)
+
+
+def proposals_of_scene(
+    scene: Observation,
+    effective: LowRankCovariance,
+    ranking: Array | None,
+    *,
+    physics: PhysicsConfig,
+    estimator: EstimatorConfig,
+    grid: Grid,
+) -> Proposals:
+    """Return the candidates of one scene.
+
+    Args:
+        scene: the observation.
+        effective: R_eff.
+        ranking: a map over the grid whose highest peaks are the first candidates; None takes the spectrum.
+        physics: array, field of view, slots.
+        estimator: fits and elimination.
+        grid: of ``estimator.posterior.grid``, on the nominal surface.
+    """
+    data = statistics(scene, physics)
+    surface_grid = grid_for(grid, physics, data.geometry)
+    elimination = eliminate(data, effective, physics, estimator.posterior, surface_grid, ranking)
+    drop = drops(elimination, data)
+
+    def features_of_fit(fit: Fit, level: Array) -> CandidateFeatures:
+        return candidate_features(fit, level, drop, data, physics)
+
+    return Proposals(elimination, jax.vmap(features_of_fit)(elimination.fits, elimination.level), data)
