@@ -239,7 +239,7 @@ def _compiled_pipeline(
 
 
 def _run_steps(
-    steps: Pipeline | Programs, params: Params, observation: Observation, settings: CovarianceSettings
+    steps: Pipeline | Programs, params: Params, observation: Observation, settings: Settings
 ) -> tuple[Prediction, Estimates]:
     prediction, effective = steps.covariance(params, observation, settings)
     if not steps.has_likelihood:
