@@ -1,4 +1,4 @@
-"""Linear algebra whose values and gradients are finite by construction, in full precision only."""
+"""Linear algebra with finite values and gradients at degenerate inputs, in float32 and float64 only."""
 
 from risjax.linalg.eigenvalues import safe_eigh
 from risjax.linalg.low_rank import low_rank_signal_projector, orthonormal_basis, signal_overlap

@@ -1,4 +1,4 @@
-"""An eigen-decomposition for losses of eigenvalues, whose derivative is finite whatever coincides."""
+"""Eigendecomposition with a derivative that is finite also for repeated eigenvalues."""
 
 from functools import partial
 
@@ -13,20 +13,22 @@ from risjax.linalg.hermitian import (
     hermitian_part,
     matmul,
     require_full_precision,
+    scaled_broadening,
 )
 
 
 def safe_eigh(matrix: Inexact[Array, "N N"], *, tau: float = TAU) -> tuple[Float[Array, " N"], Inexact[Array, "N N"]]:
     """Eigenvalues in ascending order and eigenvectors of a Hermitian matrix, as `jnp.linalg.eigh`.
 
-    d lambda_i = u_i^H dA u_i is exact and has no gaps in it; derivatives of functions that treat coinciding
-    eigenvalues alike (sums, log-determinants, sums over the noise block) are right at repeated eigenvalues. Those of
-    one eigenvector, d u_i = sum_{j != i} u_j (u_j^H dA u_i) / (lambda_i - lambda_j), have every gap broadened:
-    finite always, but gauge-dependent. A loss of a *subspace* belongs on `risjax.linalg.signal_projector`.
+    The derivative d lambda_i = u_i^H dA u_i is exact and contains no gaps between eigenvalues. Derivatives of symmetric
+    functions of repeated eigenvalues (sums, log-determinants, sums over the noise block) are therefore right. In
+    d u_i = sum_{j != i} u_j (u_j^H dA u_i) / (lambda_i - lambda_j) every gap is broadened, which makes the derivative
+    of an eigenvector finite, but it depends on the eigenvector's phase. For losses of a *subspace* use
+    `risjax.linalg.signal_projector`.
 
     Args:
         matrix: A, Hermitian (its Hermitian part is used), [N, N], full precision.
-        tau: broadening of the gaps in d u_i.
+        tau: broadening of the gaps in d u_i, in units of the mean |lambda_i|.
 
     Raises:
         ValueError: half precision.
@@ -46,5 +48,6 @@ def _safe_eigh(matrix: Array, tau: float) -> tuple[Array, Array]:
 def _safe_eigh_jvp(tau: float, primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
     values, vectors = jnp.linalg.eigh(primals[0], symmetrize_input=True)
     coupling = matmul(adjoint(vectors), matmul(hermitian_part(tangents[0]), vectors))
-    slope = broadened_reciprocal(values[None, :] - values[:, None], tau)
+    broadening = scaled_broadening(tau, jnp.sum(jnp.abs(values)), values.shape[0])
+    slope = broadened_reciprocal(values[None, :] - values[:, None], broadening)
     return (values, vectors), (jnp.real(jnp.diagonal(coupling)), matmul(vectors, slope * coupling))

@@ -1,24 +1,25 @@
-"""What every function on Hermitian matrices here shares: dtypes, the adjoint, and the broadened reciprocal."""
+"""Helpers for Hermitian matrices: accepted dtypes, adjoint, product, eigenvectors, and the broadened reciprocal."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, Shaped
 
 TAU = 1.0e-4
-"""Broadening tau of eigenvalue gaps, for matrices of trace N (eigenvalues of signals about N / K)."""
+"""Default broadening tau of eigenvalue gaps, in units of the mean modulus of the eigenvalues (1 at trace N)."""
 
 
 def require_full_precision(*arrays: Array, where: str) -> None:
-    """Refuses everything but float32, float64, complex64 and complex128.
+    """Raise unless every array is float32, float64, complex64 or complex128.
 
     Raises:
-        ValueError: at trace time, saying where to upcast. Half precision has no ``eigh``, ``cholesky`` or
-            ``solve`` in JAX, and its relative error of 1e-3 would survive any later cast.
+        ValueError: at trace time. Half precision has no ``eigh``, ``cholesky`` or ``solve`` in JAX, and its relative
+            error of 1e-3 remains after any later cast.
     """
     for array in arrays:
         if array.dtype not in (jnp.float32, jnp.float64, jnp.complex64, jnp.complex128):
             raise ValueError(
-                f"{where} needs float32, float64, complex64 or complex128, got {array.dtype}. "
-                "Upcast the whole prediction and label pytrees at the loss's door: risjax.precision.upcast(tree)."
+                f"{where} got {array.dtype}, expected float32, float64, complex64 or complex128. "
+                "Upcast the whole prediction and label pytrees before the loss: risjax.precision.upcast(tree)."
             )
 
 
@@ -42,7 +43,22 @@ def modulus_squared(array: Inexact[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jnp.real(array) ** 2 + jnp.imag(array) ** 2 if jnp.iscomplexobj(array) else array**2
 
 
-def broadened_reciprocal(gap: Float[Array, "*shape"], tau: float) -> Float[Array, "*shape"]:
+def scaled_broadening(tau: float, modulus_sum: Float[Array, ""], size: int) -> Float[Array, ""]:
+    """tau sum |lambda_i| / N, the broadening in a matrix's own units: its subspaces do not depend on its scale.
+
+    Args:
+        tau: broadening relative to the mean modulus of the eigenvalues.
+        modulus_sum: sum of |lambda_i|, []; the trace of a positive semi-definite matrix.
+        size: N.
+
+    Returns:
+        [], without gradient; tau itself for a matrix that is zero to the dtype's smallest normal number.
+    """
+    scaled = modulus_sum * (tau / size)
+    return jax.lax.stop_gradient(jnp.where(scaled >= jnp.finfo(modulus_sum.dtype).tiny, scaled, tau))
+
+
+def broadened_reciprocal(gap: Float[Array, "*shape"], tau: Float[Array, ""] | float) -> Float[Array, "*shape"]:
     """delta / (delta^2 + tau^2), in place of 1 / delta.
 
     Bounded by 1 / (2 tau), zero at a vanishing gap, odd; its bias relative to 1 / delta is

@@ -1,14 +1,14 @@
-"""The signal projector of a Hermitian matrix, with a derivative that repeated eigenvalues cannot hurt.
+"""Signal projector of a Hermitian matrix, with a finite derivative for repeated eigenvalues.
 
 ======== ========================================================= ======
 symbol   meaning                                                   shape
 ======== ========================================================= ======
-R        Hermitian matrix of trace N                               [N, N]
+R        Hermitian matrix                                          [N, N]
 lambda_i eigenvalues of R, largest first                           [N]
 u_i      eigenvectors of R                                         [N]
 f_i      weight of u_i u_i^H in the projector, 1 or 0 when hard    [N]
 P        sum_i f_i u_i u_i^H                                       [N, N]
-tau      broadening                                                []
+t        broadening, tau times the mean |lambda_i|                 []
 ======== ========================================================= ======
 
 The first-order change of P under dR is (Daleckii and Krein, 1965)
@@ -16,12 +16,16 @@ The first-order change of P under dR is (Daleckii and Krein, 1965)
     dP = sum_{i, j} (f_i - f_j) / (lambda_i - lambda_j) u_i (u_i^H dR u_j) u_j^H,
 
 so that pairs on the same side of the cut, f_i = f_j, contribute nothing however close their eigenvalues are. The
-chain rule through individual eigenvectors, which is what `jnp.linalg.eigh` and PyTorch differentiate, divides by *all*
-gaps and relies on the 0/0 of equal pairs to cancel. Here they never appear. Across the cut 1/delta is replaced by
-delta / (delta^2 + tau^2), so that a vanishing gap gives a finite derivative, with a relative bias of
-tau^2 / (delta^2 + tau^2).
+chain rule through individual eigenvectors, as in `jnp.linalg.eigh` and in PyTorch, divides by *all* gaps and gives 0/0
+for equal pairs. Across the cut 1/delta is replaced by delta / (delta^2 + t^2), so that a vanishing gap gives a finite
+derivative, with a relative bias of t^2 / (delta^2 + t^2). t scales with R, so P(a R) = P(R) and
+dP/d(a R) = dP/dR / a for every a > 0.
 
-First derivatives only: the rule itself contains an `eigh`, whose built-in derivative a second differentiation meets.
+First derivatives only: the rule contains an `eigh`, and a second differentiation uses its built-in derivative.
+
+References:
+    Yu. L. Daleckii, S. G. Krein, "Integration and differentiation of functions of Hermitian operators and applications
+    to the theory of perturbations", AMS Translations (2) 47 (1965).
 """
 
 from functools import partial
@@ -40,6 +44,7 @@ from risjax.linalg.hermitian import (
     matmul,
     real_dtype,
     require_full_precision,
+    scaled_broadening,
 )
 
 
@@ -53,15 +58,15 @@ def signal_projector(
     """P = U_s U_s^H, the projector onto the eigenvectors of the ``num_sources`` largest eigenvalues.
 
     Args:
-        matrix: R, Hermitian (its Hermitian part is used), of trace N, [N, N], full precision.
+        matrix: R, Hermitian (its Hermitian part is used), [N, N], full precision.
         num_sources: K, [] integer; may be traced and differ from scene to scene under vmap. 0 gives P = 0.
-        tau: broadening of the gaps across the cut.
-        max_sources: a static bound of K, above which K is cut off. With it (or an int for K) the derivative costs
-            products of N x N by N x max_sources, little beside the `eigh`; without, of N x N by N x N / 2.
+        tau: broadening of the gaps across the cut, in units of the mean modulus of the eigenvalues.
+        max_sources: static upper bound of K; a larger K is reduced to it. With it (or an int for K) the derivative
+            needs products of N x N by N x max_sources, little beside the `eigh`; without, of N x N by N x N / 2.
 
     Returns:
-        P, [N, N], of the matrix's dtype. Where the K-th and (K+1)-th eigenvalues coincide P is one of many and its
-        derivative the broadened, finite one.
+        P, [N, N], of the matrix's dtype. If the K-th and (K+1)-th eigenvalues coincide, P is not unique and its
+        derivative is the broadened one.
 
     Raises:
         ValueError: half precision, or not one square matrix (batch with ``jax.vmap``).
@@ -80,7 +85,7 @@ def signal_projector(
     sources = jnp.asarray(num_sources)
     if bound is not None:
         return _weighted_projector(matrix, descending_mask(min(bound, size), sources, real), tau)
-    # P_K(R) = I - P_{N-K}(-R): whichever side of the cut is smaller has at most N / 2 columns to multiply with.
+    # P_K(R) = I - P_{N-K}(-R). The smaller side of the cut has at most N / 2 columns.
     is_many = sources > size // 2
     smaller = jnp.where(is_many, size - sources, sources)
     sign = jnp.where(is_many, -1.0, 1.0).astype(real)
@@ -91,12 +96,12 @@ def signal_projector(
 def soft_signal_projector(
     matrix: Inexact[Array, "N N"], probability: Float[Array, " slots"], *, tau: float = TAU
 ) -> Inexact[Array, "N N"]:
-    """sum_K p(K) P_K, the projector where the number of sources is uncertain.
+    """sum_K p(K) P_K, the expected projector for an uncertain number of sources.
 
     Args:
         matrix: R as in `signal_projector`.
         probability: p(K) for K = 0, 1, ..., [slots] with slots <= N + 1; differentiable.
-        tau: broadening; it acts between all pairs whose weights differ.
+        tau: broadening of the gaps between pairs of different weight, as in `signal_projector`.
 
     Returns:
         [N, N], of trace E[K]. A one-hot ``probability`` gives `signal_projector` exactly, value and derivative.
@@ -105,7 +110,8 @@ def soft_signal_projector(
     size, slots = matrix.shape[-1], probability.shape[-1]
     if slots > size + 1:
         raise ValueError(
-            f"probability has {slots} entries, for 0..{slots - 1} sources, but the matrix has {size} eigenvectors"
+            f"probability has {slots} entries, for 0..{slots - 1} sources, expected at most {size + 1} for a matrix of "
+            f"size {size}"
         )
     # The i-th eigenvector is in the signal space of every K > i.
     at_least = jnp.cumsum(probability[::-1])[::-1][1:].astype(real_dtype(matrix.dtype))
@@ -115,12 +121,14 @@ def soft_signal_projector(
 def _check(matrix: Array, where: str) -> None:
     require_full_precision(matrix, where=where)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise ValueError(f"{where} takes one square matrix [N, N], got shape {matrix.shape}; use jax.vmap for a batch")
+        raise ValueError(
+            f"{where} got shape {matrix.shape}, expected one square matrix [N, N]; use jax.vmap for a batch"
+        )
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _weighted_projector(matrix: Array, weights: Array, tau: float) -> Array:
-    """sum of f_j u_j u_j^H over the leading eigenvectors, as many as there are weights."""
+    """sum_j f_j u_j u_j^H over the leading eigenvectors, one for each weight."""
     _, vectors = eigh_descending(matrix)
     leading = vectors[:, : weights.shape[0]]
     return matmul(leading * weights[None, :], adjoint(leading))
@@ -135,11 +143,13 @@ def _weighted_projector_jvp(tau: float, primals: tuple, tangents: tuple) -> tupl
     projector = matmul(leading * weights[None, :], adjoint(leading))
     projector_dot = jnp.zeros_like(projector)
     if not isinstance(matrix_dot, jax.custom_derivatives.SymbolicZero):
-        # Pairs of two vectors without weight contribute nothing; each other pair is counted in one column j < count,
-        # or, where both have a weight, half in each. The adjoint adds the rest.
+        # Pairs of two vectors without weight contribute nothing. Every other pair is counted in a column j < count,
+        # or half in each of two columns if both have a weight. The adjoint adds the other triangle.
         coupling = matmul(adjoint(vectors), matmul(hermitian_part(matrix_dot), leading))
         padded = jnp.pad(weights, (0, values.shape[0] - count))
-        slope = (weights[None, :] - padded[:, None]) * broadened_reciprocal(values[None, :count] - values[:, None], tau)
+        broadening = scaled_broadening(tau, jnp.sum(jnp.abs(values)), values.shape[0])
+        gap = broadened_reciprocal(values[None, :count] - values[:, None], broadening)
+        slope = (weights[None, :] - padded[:, None]) * gap
         share = jnp.where(jnp.arange(values.shape[0]) < count, 0.5, 1.0).astype(slope.dtype)
         half = matmul(matmul(vectors, share[:, None] * slope * coupling), adjoint(leading))
         projector_dot += half + adjoint(half)

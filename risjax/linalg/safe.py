@@ -1,7 +1,7 @@
 """Norm, root, logarithm and angle whose values and gradients are finite at zero.
 
-Every function masks *before* the operation: `jnp.where` after it would still multiply a NaN by zero on the way back.
-At zero each value and gradient is stated in the docstring and pinned by a test.
+Every function masks *before* the operation, because a `jnp.where` after it would multiply zero by NaN in the backward
+pass. Each docstring states value and gradient at zero. NaN gives NaN.
 """
 
 import jax
@@ -12,14 +12,14 @@ from risjax.linalg.hermitian import modulus_squared, real_dtype, require_full_pr
 
 
 def safe_sqrt(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """sqrt(max(x, 0)); at x <= 0 value 0 and gradient 0."""
+    """sqrt(max(x, 0)); at x <= 0 value 0 and gradient 0, at NaN NaN."""
     require_full_precision(x, where="safe_sqrt")
-    positive = x > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
+    is_clipped = x <= 0  # false for NaN, which therefore passes through
+    return jnp.where(is_clipped, 0.0, jnp.sqrt(jnp.where(is_clipped, 1.0, x)))
 
 
 def safe_log(x: Float[Array, "*shape"], *, floor: float | None = None) -> Float[Array, "*shape"]:
-    """log(max(x, floor)); at x <= floor value log(floor) and gradient 0.
+    """log(max(x, floor)); at x <= floor value log(floor) and gradient 0, at NaN NaN.
 
     Args:
         x: any real, full precision.
@@ -27,8 +27,8 @@ def safe_log(x: Float[Array, "*shape"], *, floor: float | None = None) -> Float[
     """
     require_full_precision(x, where="safe_log")
     floor = float(jnp.finfo(x.dtype).tiny) if floor is None else floor
-    above = x > floor
-    return jnp.where(above, jnp.log(jnp.where(above, x, 1.0)), jnp.log(jnp.asarray(floor, x.dtype)))
+    is_clipped = x <= floor
+    return jnp.where(is_clipped, jnp.log(jnp.asarray(floor, x.dtype)), jnp.log(jnp.where(is_clipped, 1.0, x)))
 
 
 def safe_norm(
@@ -37,7 +37,7 @@ def safe_norm(
     """Euclidean norm over ``axis``; of an all-zero slice value 0 and gradient 0.
 
     Args:
-        x: real or complex, full precision, finite; scaled by its largest part first, so that no square overflows.
+        x: real or complex, full precision; divided by its largest part first, so that no square overflows.
         axis: as in `jnp.sum`.
         keepdims: as in `jnp.sum`.
     """
@@ -46,7 +46,7 @@ def safe_norm(
     axis = tuple(range(x.ndim)) if axis is None else axis
     axes = tuple(a % x.ndim + 1 for a in ((axis,) if isinstance(axis, int) else axis))
     largest = jnp.max(jnp.abs(parts), axis=(0, *axes), keepdims=True, initial=0.0)
-    # The norm is homogeneous: d(m ||x/m||) does not depend on m, so m's own derivative is left out.
+    # d(m ||x/m||) does not depend on m, so the derivative of m is left out.
     largest = jax.lax.stop_gradient(jnp.where(largest >= jnp.finfo(real_dtype(x.dtype)).tiny, largest, 1.0))
     step = jax.lax.rsqrt(largest)  # 1 / largest itself may be subnormal
     squares = jnp.sum((parts * step * step) ** 2, axis=(0, *axes), keepdims=True)

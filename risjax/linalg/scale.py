@@ -1,4 +1,4 @@
-"""Normalisation of a covariance's factor to trace N, over the whole range of the float's exponent."""
+"""Normalisation of a covariance's factor to trace N, for all magnitudes that the dtype represents."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from jaxtyping import Array, Inexact
 from risjax.linalg.hermitian import modulus_squared, real_dtype, require_full_precision
 
 GRADIENT_FLOOR = 1.0e-2
-"""Largest |entry| of a factor below which `normalise_trace` shortens the gradient; see there."""
+"""Largest |entry| of a factor below which `normalise_trace` reduces the gradient."""
 
 
 def normalise_trace(
@@ -17,20 +17,20 @@ def normalise_trace(
 ) -> Inexact[Array, "N rank"]:
     """F sqrt(N / tr(F F^H)), so that R = F F^H has trace N.
 
-    The plain quotient N / tr is NaN for an all-zero factor, overflows from |F| = 1e19 (the squares do) and underflows
-    below 1e-19. So F is first divided by m = max |F|, which the result does not depend on, and then by the root of a
-    trace that lies between 1 and 2 N rank.
+    In float32 the plain quotient N / tr is NaN for an all-zero factor, and its squares overflow above |F| = 1e19 and
+    underflow below 1e-19. F is therefore divided first by m = max |F|, on which the result does not depend, and then by
+    the root of a trace between 1 and 2 N rank.
 
-    The result is invariant to the scale of F, so its derivative grows as 1 / m and would itself overflow for a tiny F.
-    It is exact for m >= ``gradient_floor``; below, it keeps its direction and is shorter by m / ``gradient_floor``,
-    so that one collapsed scene can neither overflow float16 nor drown its batch.
+    The result does not depend on the scale of F, so its derivative grows as 1 / m and would overflow for a tiny F. It
+    is exact for m >= ``gradient_floor``. Below, it is multiplied by m / ``gradient_floor``, so that a scene whose
+    prediction collapsed neither overflows float16 nor dominates the gradient of its batch.
 
     Args:
         factor: F, [N, rank], full precision, finite.
-        gradient_floor: see above.
+        gradient_floor: m below which the derivative is reduced.
 
     Returns:
-        [N, rank]. All-zero F (or one of subnormal numbers only) gives 0, with the derivative sqrt(N) dF.
+        [N, rank]. An F of zeros or subnormal numbers gives 0, with the derivative sqrt(N) dF.
 
     Raises:
         ValueError: half precision.
@@ -48,7 +48,7 @@ def normalise_trace(
     usable = largest >= jnp.finfo(real).tiny
     largest = jnp.where(usable, largest, 1.0)
     value = jax.lax.stop_gradient(_over_maximum(jnp.where(usable, factor, 0.0), largest))
-    # Nothing but the derivative of F / m, with the floor in place of a smaller m: F - stop_gradient(F) is zero.
+    # F - stop_gradient(F) is zero and adds only the derivative of F / m, with the floor in place of a smaller m.
     slope = jnp.where(usable, jnp.maximum(largest, gradient_floor), 1.0)
     scaled = value + _divide(factor - jax.lax.stop_gradient(factor), slope)
     trace = jnp.sum(modulus_squared(scaled))
@@ -56,21 +56,21 @@ def normalise_trace(
 
 
 def _largest_part(array: Array) -> Array:
-    """max over entries of max(|Re|, |Im|): the modulus itself overflows near the float's maximum."""
+    """max over entries of max(|Re|, |Im|); the modulus would overflow near the largest float."""
     return jnp.maximum(jnp.max(jnp.abs(jnp.real(array))), jnp.max(jnp.abs(jnp.imag(array))))
 
 
 def _over_maximum(array: Array, largest: Array) -> Array:
-    """array / largest, in two steps of its root.
+    """array / largest, by two multiplications with 1 / sqrt(largest).
 
-    XLA divides by multiplying with a reciprocal, and 1 / 3e38 is subnormal, which its CPU code flushes to zero.
+    XLA divides by multiplying with a reciprocal. 1 / 3e38 is subnormal, and XLA's CPU code flushes it to zero.
     """
     step = jax.lax.rsqrt(largest)
     return _by_parts(lambda part: (part * step) * step, array)
 
 
 def _divide(array: Array, divisor: Array) -> Array:
-    """array / divisor part by part: complex division would square its divisor."""
+    """array / divisor for the real and the imaginary part; complex division would square the divisor."""
     return _by_parts(lambda part: part / divisor, array)
 
 

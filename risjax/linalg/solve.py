@@ -1,4 +1,4 @@
-"""Solves through the Cholesky factor of a loaded matrix."""
+"""Solution of loaded Hermitian systems by Cholesky factorisation."""
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +12,14 @@ def cholesky_solve(
 ) -> Inexact[Array, "N ..."]:
     """(A + loading I)^-1 b for a positive semi-definite A.
 
-    dx = (A + loading I)^-1 (db - dA x - dloading x): the derivative is one more solve with the same factor, and
-    never differentiates the Cholesky factor itself.
+    The derivative dx = (A + loading I)^-1 (db - dA x - dloading x) is one more solve with the same factor; the Cholesky
+    factor itself is not differentiated.
 
     Args:
         matrix: A, Hermitian positive semi-definite (its Hermitian part is used), [N, N], full precision.
         rhs: b, [N] or [N, columns], same dtype.
-        loading: positive. It is raised to N eps max(diag A) where smaller, below which rounding alone can make the
-            loaded matrix indefinite (and Cholesky's answer NaN).
+        loading: positive. A value below N eps max(diag A) is raised to it, because rounding could otherwise make the
+            loaded matrix indefinite and the result NaN.
 
     Raises:
         ValueError: half precision.
@@ -32,7 +32,7 @@ def cholesky_solve(
 
 
 def loading_floor(diagonal: Float[Array, " N"]) -> Float[Array, ""]:
-    """N eps max(diagonal): the smallest loading that rounding cannot undo; the smallest normal number for A = 0."""
+    """N eps max(diagonal), the smallest loading above the rounding errors; the smallest normal number for A = 0."""
     info = jnp.finfo(diagonal.dtype)
     return jnp.maximum(diagonal.shape[0] * info.eps * jnp.max(diagonal, initial=0.0), info.tiny)
 

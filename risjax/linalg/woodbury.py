@@ -1,4 +1,4 @@
-"""R^-1 and log det R for R = F F^H + delta I, never forming R.
+"""R^-1 and log det R for R = F F^H + delta I, without forming R.
 
 With the rank x rank matrix M = F^H F + delta I and x = M^-1 F^H a (Woodbury):
 
@@ -6,11 +6,12 @@ With the rank x rank matrix M = F^H F + delta I and x = M^-1 F^H a (Woodbury):
     a^H R^-1 a   = ||a - F x||^2 / delta + ||x||^2
     log det R    = log det M + (N - rank) log delta
 
-The second line is the minimum over x of its right-hand side (ridge regression), so that an error e in x enters as
-e^2: the textbook form (||a||^2 - a^H F x) / delta subtracts two nearly equal numbers exactly where a spectrum peaks and
-there loses 1 / delta of float32's precision.
+The second line is the minimum over x of its right-hand side (ridge regression), so an error e in x changes it by
+O(e^2). The textbook form (||a||^2 - a^H F x) / delta subtracts two nearly equal numbers at the peaks of a spectrum,
+where float32 loses a factor 1 / delta in precision.
 
-delta is raised to rank eps max(diag F^H F), below which rounding alone can make M indefinite; its derivative is then 0.
+A delta below rank eps max(diag F^H F) is raised to it, because rounding could otherwise make M indefinite; the
+derivative by delta is then 0.
 """
 
 import jax
@@ -27,8 +28,7 @@ def inverse_quadratic_form(
 ) -> Float[Array, "*vectors"]:
     """a^H R^-1 a for every vector a, positive; 1 / it is the MVDR spectrum.
 
-    Its derivative 2 Re(b^H da) - b^H dR b - ||b||^2 ddelta with b = R^-1 a needs no factorisation to be
-    differentiated.
+    The derivative is 2 Re(b^H da) - b^H dR b - ||b||^2 ddelta with b = R^-1 a; no factorisation is differentiated.
 
     Args:
         covariance: F [N, rank] and delta > 0 of one scene.
@@ -64,7 +64,7 @@ def log_determinant(covariance: LowRankCovariance) -> Float[Array, ""]:
 
 
 def effective_loading(covariance: LowRankCovariance) -> Float[Array, ""]:
-    """delta, raised to the smallest value that rounding cannot undo."""
+    """delta, at least `loading_floor` of F^H F."""
     floor = loading_floor(jnp.sum(modulus_squared(covariance.factor), axis=0))
     return jnp.maximum(covariance.loading, jax.lax.stop_gradient(floor))
 
@@ -74,7 +74,7 @@ def _loaded_gram(factor: Array, loading: Array) -> Array:
 
 
 def _ridge(factor: Array, loading: Array, vectors: Array) -> tuple[Array, Array]:
-    """(a - F x, x) for every a, with x = M^-1 F^H a improved once by its own residual."""
+    """(a - F x, x) for every a, with x = M^-1 F^H a after one step of iterative refinement."""
     lower = jnp.linalg.cholesky(_loaded_gram(factor, loading))
 
     def solve(rows: Array) -> Array:

@@ -114,6 +114,18 @@ def test_gradient_is_the_finite_difference():
     assert directional_derivative(loss, factor, direction) == pytest.approx(expected, rel=FINITE_DIFFERENCE_TOLERANCE)
 
 
+@pytest.mark.parametrize("scale", [1e-10, 1e-3, 1e3, 1e10])
+def test_overlap_and_gradient_obey_the_scaling_law(scale):
+    """tr(P(a F) P') = tr(P(F) P'); the derivative by a F is that by F over a, also at a gap of tau across the cut."""
+    basis = np.linalg.qr(random_array(3, (SIZE, RANK)))[0]
+    factor = basis * np.sqrt(SIZE * np.array([0.5, 0.3, 0.1, 0.1 * (1 - 1e-4), 0.0]))
+    label = jnp.asarray(healthy(seed=1))
+    _, value, gradient = _projector_and_overlap(jnp.asarray(factor), label, 3)
+    _, scaled_value, scaled_gradient = _projector_and_overlap(jnp.asarray(scale * factor), label, 3)
+    np.testing.assert_allclose(scaled_value, value, rtol=1e-9)
+    np.testing.assert_allclose(scale * scaled_gradient, gradient, atol=1e-6 * np.abs(gradient).max())
+
+
 @jax.jit
 def _projector_and_overlap(factor, label, num_sources):
     value, gradient = jax.value_and_grad(lambda f: signal_overlap(covariance(f), covariance(label), num_sources))(

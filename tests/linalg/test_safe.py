@@ -21,6 +21,9 @@ TINY = float(jnp.finfo(jnp.float32).tiny)
         (safe_log, 0.0, np.log(TINY), 0.0),
         (safe_log, -1.0, np.log(TINY), 0.0),
         (lambda x: safe_log(x, floor=0.5), 0.1, np.log(0.5), 0.0),
+        (safe_sqrt, np.nan, np.nan, np.nan),
+        (safe_log, np.nan, np.nan, np.nan),
+        (safe_norm, np.nan, np.nan, np.nan),
     ],
 )
 def test_value_and_slope(function, at, value, slope):
