@@ -112,7 +112,7 @@ def draw_chunk(seed):
     labels = Labels(
         factor=np.stack(labels).astype(np.complex64),
         num_sources=np.asarray(counts, np.int32),
-        sample=normal(rng, CHUNK, SIZE, 1).astype(np.complex64),
+        sample_factor=normal(rng, CHUNK, SIZE, 1).astype(np.complex64),
     )
     return names, np.clip(parts, -largest, largest), labels, LOADINGS[seed % len(LOADINGS)]
 

@@ -124,7 +124,7 @@ def parts_risjax(paired: Any) -> dict[str, float]:
     inputs = jax.jit(lambda seen: jax.vmap(lambda one: make_inputs(one, config.model, config.physics))(seen))
     made = inputs(scenes.observation)
     terms = loss_settings(config.loss)
-    labels = make_labels(scenes, made.sample)
+    labels = make_labels(scenes, made.sample_factor)
     prediction = jax.jit(network.apply)(params, made.features)
 
     def energy(params: Any) -> jax.Array:

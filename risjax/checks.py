@@ -1,7 +1,7 @@
-"""The contracts at the doors between rooms: the package's only importer of chex.
+"""Checks of shapes, dtypes and finite values with chex, which only this module imports.
 
-Static checks (shape, rank, dtype) cost nothing after tracing and always run. Value checks run inside
-the jitted training step, which `chexified` wraps; elsewhere values are not checked.
+Checks of shape, rank and dtype run while a program is traced and cost nothing afterwards. Checks of values run inside
+the jitted training step, which `chexified` wraps.
 """
 
 import atexit
@@ -22,18 +22,18 @@ T = TypeVar("T")
 
 
 def check_observation(observation: Observation) -> tuple[int, int, int]:
-    """Checks one (unbatched) observation's shapes against one another.
+    """Check that the shapes of an observation without batch axis agree.
 
     Returns:
         (L, M, N).
 
     Raises:
-        AssertionError: naming the array, its shape and what was expected. At trace time.
+        AssertionError: at trace time; the message contains the array, its shape and what was expected.
     """
     chex.assert_rank(
         list(observation[:3]),
         2,
-        custom_message="an observation is one scene: snapshots [L, M], channel [M, N], codes [L, N]; vmap over a batch",
+        custom_message="expected one scene, snapshots [L, M], channel [M, N], codes [L, N]; use jax.vmap for a batch",
     )
     (num_snapshots, num_antennas), num_elements = observation.snapshots.shape, observation.codes.shape[-1]
     chex.assert_shape(
@@ -55,7 +55,7 @@ def check_observation(observation: Observation) -> tuple[int, int, int]:
 
 
 def check_dtype(tree: Any, dtypes: tuple[Any, ...], *, name: str) -> None:
-    """Fails at trace time when a leaf of ``tree`` has a dtype outside ``dtypes``, naming the leaf."""
+    """Raise at trace time if a leaf of ``tree`` has a dtype outside ``dtypes``; the message contains its path."""
     allowed = tuple(jnp.dtype(dtype) for dtype in dtypes)
     for path, leaf in jax.tree.leaves_with_path(tree):
         if leaf.dtype not in allowed:
@@ -68,10 +68,10 @@ def check_dtype(tree: Any, dtypes: tuple[Any, ...], *, name: str) -> None:
 
 
 def check_finite(tree: Any, *, name: str) -> None:
-    """Asserts inside a `chexified` function that every inexact leaf of ``tree`` is finite.
+    """Assert inside a `chexified` function that every inexact leaf of ``tree`` is finite.
 
-    One assertion for the whole tree: one a leaf tripled the time that a training step takes to compile (12 against
-    37 s). Which leaf it was is found out by the host when it fails.
+    There is one assertion for the whole tree, because an assertion for each leaf tripled the compile time of a training
+    step (37 s instead of 12 s). If it fails, the host determines the leaf.
     """
     leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
@@ -79,9 +79,9 @@ def check_finite(tree: Any, *, name: str) -> None:
 
 
 def chexified(function: Callable[P, T]) -> Callable[P, T]:
-    """Lets the chex value assertions inside a jitted ``function`` run, asynchronously.
+    """``function`` with the chex value assertions inside it enabled, asynchronously.
 
-    Call `wait_for_checks` before trusting a result; a failed assertion raises there.
+    Call `wait_for_checks` before using a result; a failed assertion raises there.
 
     chex leaves the function that checkify makes of a jitted one unjitted, and so traces it anew at every call: 9 ms of
     Python for a training step, more than the step itself takes on a GPU (chex 0.1.92). Here it is jitted too.
@@ -92,10 +92,10 @@ def chexified(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def wait_for_checks() -> None:
-    """Blocks until the assertions of all chexified calls so far have run.
+    """Wait until the assertions of all chexified calls so far have run.
 
     Raises:
-        AssertionError: of the first assertion that failed, naming the tree.
+        AssertionError: the first assertion that failed; the message contains the name of the tree.
     """
     chex.block_until_chexify_assertions_complete()
 
@@ -114,7 +114,7 @@ def _finish() -> None:
 
 
 def drop_checks() -> None:
-    """Forgets the failed assertions that are still waiting, once one of them has been dealt with."""
+    """Discard further failed assertions, after one of them has been handled."""
     while True:
         try:
             chex.block_until_chexify_assertions_complete()

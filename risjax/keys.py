@@ -1,7 +1,7 @@
-"""Random keys by purpose and index, so that every draw has one address.
+"""Random keys by seed, purpose and index.
 
-``fold_in`` by (seed, purpose, index) makes splits disjoint by construction and a resumed run equal
-to an unbroken one: batch 1234 of the training stream is the same batch whenever it is asked for.
+Keys from ``fold_in`` by (seed, purpose, index) make splits disjoint by construction. They also make a resumed run equal
+to an uninterrupted one, because batch 1234 of the training stream is always the same batch.
 """
 
 import enum
@@ -11,7 +11,7 @@ from jaxtyping import Array, Integer, Key
 
 
 class Purpose(enum.IntEnum):
-    """What a key is drawn for. The numbers are part of every run's reproducibility: never renumber."""
+    """Purposes of keys. Changing a number would change the random draws of existing runs."""
 
     MODEL_INIT = 1
     TRAIN_SCENES = 2
@@ -30,11 +30,11 @@ class Purpose(enum.IntEnum):
 def purpose_key(
     seed: int | Integer[Array, ""], purpose: Purpose, index: int | Integer[Array, ""] = 0
 ) -> Key[Array, ""]:
-    """The key at (seed, purpose, index).
+    """Key of (seed, purpose, index).
 
     Args:
         seed: the run's seed, ``run.seed``.
-        purpose: what the key is for; different purposes never share a key.
+        purpose: use of the key; different purposes have different keys.
         index: position within the purpose (batch number, scene number, epoch); may be traced.
     """
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), int(purpose)), index)

@@ -107,7 +107,7 @@ class Pipeline:
         network_params = {group: leaves for group, leaves in params.items() if group not in AFTER_NETWORK}
         prediction = upcast(self._network.apply(network_params, inputs.features))
         blend = jax.vmap(lambda factor, sample: effective_covariance(factor, sample, settings))
-        return prediction, blend(prediction.factor, inputs.sample)
+        return prediction, blend(prediction.factor, inputs.sample_factor)
 
     def localise(self, effective: LowRankCovariance, geometry: Geometry | None) -> Estimates:
         """Return the peaks of R_eff's spectrum within ``estimator.threshold_db`` of the highest; blind to K, SNR and

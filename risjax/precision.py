@@ -1,16 +1,16 @@
-"""Which dtype runs where: the policy, the upcast at the loss's door, and float16's loss scale.
+"""Mixed precision: dtype policy, upcast before the loss, and loss scaling for float16.
 
-The package's only importer of jmp. One cast a direction: parameters and inputs together to the compute dtype inside
-the differentiated function, the network's emission to the output dtype at its exit, and predictions *and* labels,
-whole pytrees, to full precision at the loss's entry.
+Only this module imports jmp. There are three casts: parameters and inputs together to the compute dtype, inside the
+differentiated function; the output of the network to the output dtype; and predictions *and* labels, as whole pytrees,
+to full precision before the loss.
 
-Departures from jmp 0.0.4, each confirmed by a test:
+Differences from jmp 0.0.4, each confirmed by a test:
 
-* jmp casts float leaves only, so a complex leaf passes `cast_to_compute` unchanged and silently runs the network in
-  complex64. Here that is refused: pack complex values into real channels first.
-* jmp's ``DynamicLossScale`` drops its floor in every tree map and inspects its leaves when unflattened, which breaks
+* jmp casts float leaves only. A complex leaf passes its `cast_to_compute` unchanged, and the network then computes in
+  complex64. Here it raises an error: convert complex values to real channels first.
+* jmp's ``DynamicLossScale`` loses its minimum in every tree map and inspects its leaves when unflattened, which breaks
   ``lower()``, shardings and orbax. Here all numbers of the state are leaves, in explicit float32 and int32.
-* ``"half"`` (float16 on GPU, whatever was meant) is no name of a dtype here.
+* ``"half"``, which is float16 on GPUs and bfloat16 on TPUs, is not accepted as a dtype.
 """
 
 import dataclasses
@@ -29,19 +29,20 @@ from risjax.types import PackedComplex
 T = TypeVar("T")
 
 FULL_PRECISION = (jnp.float32, jnp.float64, jnp.complex64, jnp.complex128)
-"""What the loss may be made of."""
+"""Dtypes allowed in the loss."""
 
 HALF_LIMIT = 4.0
-"""Largest entry of a scene's gradient by its prediction that enters a float16 network, for a batch of that one scene.
+"""Limit for the entries of a scene's gradient by its prediction in a float16 network, for a batch of one scene.
 
-The loss does not depend on the prediction's scale, so its gradient grows as the prediction shrinks, and by up to
-1 / (2 tau) where eigenvalues coincide at the cut. Healthy gradients stay below 0.5, those at a network's start below 2;
-without the limit 1e3 was met, which three halvings of a scale of 2^15 do not bring under float16's 65504."""
+The loss does not depend on the scale of the prediction, so its gradient grows as the prediction shrinks; it grows up to
+1 / (2 tau) where eigenvalues coincide across the cut. Typical gradients stay below 0.5, those of an untrained network
+below 2. Without the limit, values of 1e3 occurred, which after three halvings of a loss scale of 2^15 still exceed the
+largest float16 number, 65504."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """The dtypes of a run.
+    """Dtypes of a run.
 
     Attributes:
         params: dtype of the parameters, the optimizer's state and the EMA.
@@ -56,25 +57,25 @@ class Policy:
     loss_matmul: str
 
     def cast_to_params(self, tree: T) -> T:
-        """Float leaves to the parameters' dtype; integers, booleans, keys, None untouched."""
+        """Cast float leaves to the dtype of parameters; integers, booleans, keys and None stay unchanged."""
         return self._jmp.cast_to_param(tree)
 
     def cast_to_compute(self, tree: T) -> T:
-        """Float leaves to the compute dtype. Pass parameters and inputs *together*: one alone promotes silently.
+        """Cast float leaves to the compute dtype. Pass parameters and inputs *together*, or promotion undoes the cast.
 
         Raises:
-            ValueError: a complex leaf, which no policy can cast.
+            ValueError: a complex leaf.
         """
         for path, leaf in jax.tree.leaves_with_path(tree):
             if jnp.iscomplexobj(leaf):
                 raise ValueError(
-                    f"cast_to_compute met a complex leaf, tree{jax.tree_util.keystr(path)} of {leaf.dtype}, and "
-                    f"{self.compute} has no complex partner; stack its real and imaginary parts as channels first"
+                    f"cast_to_compute got a complex leaf, tree{jax.tree_util.keystr(path)} of {leaf.dtype}, expected "
+                    "real leaves; stack real and imaginary parts as channels first"
                 )
         return self._jmp.cast_to_compute(tree)
 
     def cast_to_output(self, tree: T) -> T:
-        """Float leaves to the output dtype."""
+        """Cast float leaves to the output dtype."""
         return self._jmp.cast_to_output(tree)
 
     @property
@@ -83,10 +84,10 @@ class Policy:
 
 
 def make_policy(precision: PrecisionConfig) -> Policy:
-    """The policy that a config asks for.
+    """Policy of a configuration.
 
     Raises:
-        ValueError: float64 without ``JAX_ENABLE_X64``, which jax would silently run in float32.
+        ValueError: float64 without ``JAX_ENABLE_X64``; jax would use float32 without a message.
     """
     for name in ("params", "compute", "output"):
         _require_x64(jnp.dtype(getattr(precision, name)), f"precision.{name}")
@@ -96,7 +97,7 @@ def make_policy(precision: PrecisionConfig) -> Policy:
 
 
 def upcast(tree: Any) -> Any:
-    """Brings a whole pytree to full precision; never narrows.
+    """Cast a whole pytree to full precision; never to a narrower dtype.
 
     ========================================== ==================================
     leaf                                       becomes
@@ -108,31 +109,31 @@ def upcast(tree: Any) -> Any:
     integer, boolean, key, string, None        itself
     ========================================== ==================================
 
-    Differentiable; cotangents return in the leaf's own dtype.
+    Differentiable; the cotangent of a leaf has the dtype of the leaf.
 
     Raises:
-        ValueError: a 64-bit leaf without ``JAX_ENABLE_X64`` (the first operation on it would narrow it), or a
+        ValueError: a 64-bit leaf without ``JAX_ENABLE_X64`` (jax would reduce it to 32 bits), or a
             `PackedComplex` whose parts differ in shape.
     """
-    with jax.named_scope("upcast"):  # by which `risjax.experiments.audit` tells it from a silent promotion
+    with jax.named_scope("upcast"):  # `risjax.experiments.audit` recognises intended casts by this scope
         return jax.tree.map(_upcast_leaf, tree, is_leaf=lambda node: isinstance(node, PackedComplex))
 
 
 def check_upcast(tree: Any, name: str) -> None:
-    """The check at the loss's door: every float or complex leaf is 32 or 64 bits wide, and none is still packed.
+    """Check that every float or complex leaf has full precision, and that none is a `PackedComplex`.
 
     Args:
-        tree: what `upcast` returned.
-        name: how messages call it, ``"predictions"`` or ``"labels"``.
+        tree: result of `upcast`.
+        name: name of the tree in messages, such as ``"predictions"`` or ``"labels"``.
 
     Raises:
-        AssertionError: by chex at trace time, naming the leaf, its dtype and the fix.
+        AssertionError: at trace time; the message contains the leaf, its dtype and the correction.
     """
 
     def inexact(node: Any) -> Any:
         if isinstance(node, PackedComplex):
             raise AssertionError(
-                f"{name} still holds a PackedComplex of {node.real.dtype}: upcast the whole pytree, "
+                f"{name} contains a PackedComplex of {node.real.dtype}, expected complex64; upcast the whole pytree, "
                 f"risjax.precision.upcast({name})"
             )
         return node if _is_array(node) and jnp.issubdtype(node.dtype, jnp.inexact) else None
@@ -143,11 +144,11 @@ def check_upcast(tree: Any, name: str) -> None:
 
 @jax.custom_vjp
 def limit_cotangents(tree: T, bound: Float[Array, ""]) -> T:
-    """``tree`` itself; on the way back, a scene's cotangents are shortened until no entry is larger than ``bound``.
+    """``tree`` itself, with the cotangents of each scene scaled so that no entry exceeds ``bound``.
 
-    Clipping of the gradient scene by scene, at the door of a float16 network (`HALF_LIMIT`): there one degenerate scene
-    would overflow, and have the whole batch skipped. The direction is kept, and what is not finite stays so. Reverse
-    mode only.
+    This clips the gradient scene by scene where it enters a float16 network (`HALF_LIMIT`). Otherwise a single
+    degenerate scene would overflow, and the step of the whole batch would be skipped. The direction is kept; values
+    that are not finite stay so. Reverse mode only.
 
     Args:
         tree: a batch of predictions; every leaf with the scenes in its leading axis.
@@ -168,17 +169,17 @@ limit_cotangents.defvjp(lambda tree, bound: (tree, bound), _limit_backward)
 
 
 class LossScale(NamedTuple):
-    """State of dynamic loss scaling; every number is a leaf of explicit dtype, so that nothing is lost on the way.
+    """State of dynamic loss scaling; every number is a leaf with an explicit dtype.
 
-    bfloat16 and float32 use the same type with ``factor`` 1 and scale 1 (`make_loss_scale`): scaling is then a
-    multiplication by one, and the training step has one code path.
+    bfloat16 and float32 use the same type with scale 1 and ``factor`` 1 (`make_loss_scale`), so that the training step
+    has one code path for all dtypes.
 
     Attributes:
         value: the scale, [] float32.
         counter: finite steps since the last change, [] int32.
         period: finite steps before the scale grows, [] int32.
-        factor: by which it grows and shrinks, [] float32.
-        floor: its least value, [] float32.
+        factor: factor of growth and reduction, [] float32.
+        floor: minimum of the scale, [] float32.
     """
 
     value: Float[Array, ""]
@@ -188,7 +189,7 @@ class LossScale(NamedTuple):
     floor: Float[Array, ""]
 
     def scale(self, tree: T) -> T:
-        """Every leaf times the scale, at least in float32 (15 powers of two do not fit into float16)."""
+        """Every leaf times the scale, in float32 or wider, because products with 2^15 overflow float16."""
         return jax.tree.map(lambda leaf: leaf * self.value, tree)
 
     def unscale(self, tree: T) -> T:
@@ -196,10 +197,10 @@ class LossScale(NamedTuple):
         return jax.tree.map(lambda leaf: leaf / self.value, tree)
 
     def adjust(self, finite: Bool[Array, ""]) -> "LossScale":
-        """The state after a step whose gradient was ``finite`` or not.
+        """State after a step whose gradient was ``finite`` or not.
 
-        A non-finite gradient divides the scale by ``factor``, never below ``floor``; ``period`` finite ones in a row
-        multiply it, unless the product overflows.
+        A non-finite gradient divides the scale by ``factor``, down to ``floor``. After ``period`` finite gradients in a
+        row the scale is multiplied by ``factor``, unless the product overflows.
         """
         due = self.counter + 1 >= self.period
         larger = self.value * self.factor
@@ -210,7 +211,7 @@ class LossScale(NamedTuple):
 
 
 def make_loss_scale(precision: PrecisionConfig) -> LossScale:
-    """Dynamic loss scaling for float16 compute; for other dtypes a scale that is, and stays, 1."""
+    """Dynamic loss scaling for float16 compute; a constant scale of 1 for other dtypes."""
     dynamic = precision.compute == "float16"
     return LossScale(
         value=jnp.asarray(precision.initial_loss_scale if dynamic else 1.0, jnp.float32),
@@ -222,13 +223,13 @@ def make_loss_scale(precision: PrecisionConfig) -> LossScale:
 
 
 def all_finite(tree: Any) -> Bool[Array, ""]:
-    """Whether every float and complex leaf is finite; True for an empty tree."""
+    """True if every float and complex leaf is finite, also for an empty tree."""
     leaves = [leaf for leaf in jax.tree.leaves(tree) if _is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact)]
     return jmp.all_finite(leaves)
 
 
 def select_tree(predicate: Bool[Array, ""], on_true: T, on_false: T) -> T:
-    """``on_true`` where the predicate holds, else ``on_false``, leaf by leaf: how a bad step changes nothing.
+    """``on_true`` if the predicate holds, else ``on_false``, leaf by leaf.
 
     Raises:
         TypeError: leaves that differ in dtype or shape.
@@ -243,7 +244,9 @@ def _is_array(leaf: Any) -> bool:
 def _upcast_leaf(leaf: Any) -> Any:
     if isinstance(leaf, PackedComplex):
         if leaf.real.shape != leaf.imag.shape:
-            raise ValueError(f"PackedComplex has parts of shapes {leaf.real.shape} and {leaf.imag.shape}")
+            raise ValueError(
+                f"PackedComplex has parts of shapes {leaf.real.shape} and {leaf.imag.shape}, expected equal shapes"
+            )
         return jax.lax.complex(jnp.asarray(_upcast_leaf(leaf.real)), jnp.asarray(_upcast_leaf(leaf.imag)))
     if not _is_array(leaf):
         return leaf
@@ -256,6 +259,6 @@ def _upcast_leaf(leaf: Any) -> Any:
 def _require_x64(dtype: Any, name: str) -> None:
     if dtype in (jnp.float64, jnp.complex128) and jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise ValueError(
-            f"{name} is {dtype}, but jax runs with 32 bits and would narrow it silently; "
-            "set JAX_ENABLE_X64=1, or convert it to 32 bits yourself"
+            f"{name} is {dtype}, expected 32 bits or fewer because jax runs without x64; "
+            "set JAX_ENABLE_X64=1, or convert it to 32 bits first"
         )

@@ -1,4 +1,4 @@
-"""The notation of the package, and the pytrees that travel between its rooms.
+"""Notation of the package, and the pytrees that its modules exchange.
 
 ====== ========================================================= ============ =========
 symbol meaning                                                   shape        unit
@@ -6,7 +6,7 @@ symbol meaning                                                   shape        un
 N      elements of the surface, element n = i_v * N_H + i_h                   1
 M      antennas of the base station                                           1
 L      snapshots, one phase code each                                         1
-K      slots for sources (K_max); ``active`` says which are used              1
+K      slots for sources (K_max); ``active`` marks those in use               1
 y      snapshots                                                 [L, M]       sqrt(W)
 H      channel from surface to base station                      [M, N]       1
 c      phase codes                                               [L, N]       1
@@ -20,10 +20,9 @@ theta  elevation, from boresight towards the vertical axis       []           ra
 r      range, from the surface's centre                          []           m
 ====== ========================================================= ============ =========
 
-All pytrees here are NamedTuples without a batch axis in their documentation; a leading batch axis
-comes from ``jax.vmap`` and is written ``*batch``. What the receiver knows (`Observation`) and what
-only the simulator knows (`Truth`) are separate types, so that a function's signature says whether it
-may look at the truth.
+All pytrees are NamedTuples. Their documentation gives shapes without a batch axis; a leading batch axis from
+``jax.vmap`` is written ``*batch``. Information of the receiver (`Observation`) and of the simulator alone (`Truth`) are
+separate types, so the signature of a function shows whether it uses the truth.
 """
 
 from typing import NamedTuple
@@ -32,7 +31,7 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 
 
 class Geometry(NamedTuple):
-    """A surface that is not the one of the settings; what is None is as `risjax.config.ArrayConfig` has it.
+    """Measured geometry of a surface; a field that is None has the nominal value of `risjax.config.ArrayConfig`.
 
     Attributes:
         elements_m: (horizontal, vertical) of every element in metres, [N, 2].
@@ -44,14 +43,14 @@ class Geometry(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """What the receiver knows of one scene.
+    """Information of the receiver about one scene.
 
     Attributes:
         snapshots: y, one snapshot per phase code, [L, M] complex.
-        channel: H, surface to base station as the receiver believes it to be, [M, N] complex.
-        codes: c, the phase codes as the receiver believes them to be, [L, N] complex.
-        geometry: of the scene's own surface where the receiver has measured it; None is the nominal one. Part of the
-            tree's structure, so that programs of nominal scenes hold nothing of it.
+        channel: H, the receiver's estimate of the channel from surface to base station, [M, N] complex.
+        codes: c, the phase codes that the receiver assumes, [L, N] complex.
+        geometry: measured geometry of the scene's surface; None is the nominal one. None is part of the tree structure,
+            so programs for nominal scenes have no such input.
     """
 
     snapshots: Complex[Array, "*batch L M"]
@@ -66,7 +65,7 @@ class Sources(NamedTuple):
     Attributes:
         position: (azimuth [rad], elevation [rad], range [m]), [K, 3].
         amplitude: complex weight of the source's unit-norm steering vector in the field, [K].
-        active: which slots hold a source, [K].
+        active: slots that hold a source, [K].
     """
 
     position: Float[Array, "*batch K 3"]
@@ -75,15 +74,15 @@ class Sources(NamedTuple):
 
 
 class Estimates(NamedTuple):
-    """What an estimator says of one scene; slots with ``active`` False hold zeros (``std`` holds inf).
+    """Estimated sources of one scene; slots with ``active`` False hold zeros (inf in ``std``).
 
     Attributes:
         position: (azimuth [rad], elevation [rad], range [m]), [K, 3].
         amplitude: complex weight of the source's unit-norm steering vector in the field, [K].
-        active: which slots hold a detected source, [K].
-        std: standard deviations of ``position`` (rad, rad, m), [K, 3]; inf where the method has none.
-        score: the method's own measure of confidence, larger is surer, [K]; its docstring says which.
-        existence: probability that the slot's source is real, [K]; NaN where the method states none.
+        active: slots that hold a detected source, [K].
+        std: standard deviations of ``position`` (rad, rad, m), [K, 3]; inf if the method estimates none.
+        score: confidence of the method, larger for more certain sources, [K]; defined in the method's docstring.
+        existence: probability that the source of the slot exists, [K]; NaN if the method estimates none.
     """
 
     position: Float[Array, "*batch K 3"]
@@ -121,7 +120,7 @@ class Diagnostics(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """What only the simulator knows of one scene. No estimator, feature or prediction may read it.
+    """True quantities of a simulated scene. No estimator, feature or prediction may use them.
 
     Attributes:
         sources: positions, amplitudes (root of the expected power for per-snapshot symbols), active.
@@ -143,7 +142,7 @@ class Truth(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """One scene: what the receiver knows, beside the truth."""
+    """Observation and truth of one scene."""
 
     observation: Observation
     truth: Truth
@@ -152,8 +151,8 @@ class Scene(NamedTuple):
 class PackedComplex(NamedTuple):
     """A complex array as two real ones, for dtypes that have no complex partner (bfloat16, float16).
 
-    Made where a half-precision network emits complex values; `risjax.precision.upcast` turns it into
-    complex64. Being a type of its own, it is never guessed from a trailing axis of two.
+    A half-precision network returns complex values in this form, and `risjax.precision.upcast` converts them to
+    complex64. Because it is a separate type, no function has to guess it from a trailing axis of length 2.
     """
 
     real: Float[Array, "*shape"]
@@ -161,7 +160,7 @@ class PackedComplex(NamedTuple):
 
 
 class LowRankCovariance(NamedTuple):
-    """R = F F^H + delta I, the form in which every covariance of the package travels.
+    """R = F F^H + delta I, the form of all covariances of the package.
 
     Attributes:
         factor: F, [N, rank] complex.
@@ -173,11 +172,12 @@ class LowRankCovariance(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What the network says of one scene.
+    """Output of the network for one scene.
 
     Attributes:
-        factor: F of R_pred = F F^H before normalisation, [N, rank], in the policy's output dtype or,
-            as a network emits it, the compute dtype.
+        factor: F of R_pred = F F^H before normalisation, [N, rank], in the output dtype of the policy (inside the
+        network
+            in its compute dtype).
     """
 
     factor: PackedComplex

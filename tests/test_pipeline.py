@@ -45,7 +45,7 @@ def test_the_loss_judges_the_covariance_that_inference_uses(trained, monkeypatch
     def of_the_loss(params, batch):
         inputs = jax.vmap(lambda observation: make_inputs(observation, CONFIG.model, CONFIG.physics))(batch.observation)
         prediction = trainer.program.network.apply(params, inputs.features)
-        labels = make_labels(batch, inputs.sample)
+        labels = make_labels(batch, inputs.sample_factor)
         return total_loss(prediction, labels, settings.loss, settings.covariance, CONFIG.precision)
 
     @jax.jit

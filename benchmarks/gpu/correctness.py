@@ -76,7 +76,7 @@ def _loss_inputs(config: Config) -> tuple[Any, Prediction]:
         state = trainer.init()
         scenes = trainer.draw(state.step)
         inputs = jax.jit(jax.vmap(lambda seen: make_inputs(seen, config.model, config.physics)))(scenes.observation)
-        labels = make_labels(scenes, inputs.sample)
+        labels = make_labels(scenes, inputs.sample_factor)
         return labels, jax.jit(trainer.program.network.apply)(state.params, inputs.features)
 
 

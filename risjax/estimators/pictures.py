@@ -1,10 +1,11 @@
-"""Pictures of one scene's spectra: ``python -m risjax.estimators.pictures [--physics original] [--out figures]``.
+"""Figures of the spectra of a scene: ``python -m risjax.estimators.pictures [--physics original] [--out figures]``.
 
-* ``spectrum.png``: the likelihood's matched filter and MVDR on the sample covariance, as a map of directions and as a
-  slice through the strongest estimate in azimuth and range, with the truth and what greedy maximum likelihood found;
-* ``spectrum_3d.png``: where in space the matched filter lies within a few dB of its peak.
+* ``spectrum.png``: the matched filter of the likelihood and MVDR of the sample covariance, as a map of directions and
+  as a slice through the strongest estimate in azimuth and range, with the true sources and the estimates of greedy
+  maximum likelihood;
+* ``spectrum_3d.png``: points in space where the matched filter is within a few dB of its peak.
 
-Imported by nobody: matplotlib is not loaded with the estimators.
+No other module imports this one, so that the estimators do not load matplotlib.
 """
 
 import argparse
@@ -36,7 +37,7 @@ NEAR_PEAK_DB = 4.0
 
 
 def spectra(observation: Observation, physics: PhysicsConfig, grid: Grid) -> dict[str, Float[np.ndarray, "Gu Gv Gs"]]:
-    """Each spectrum over the grid in dB below its peak; -inf outside the field of view."""
+    """Each spectrum over the grid in dB relative to its peak; -inf outside the field of view."""
 
     @jax.jit
     def heights(observation: Observation, grid: Grid) -> tuple[jax.Array, jax.Array]:
@@ -59,13 +60,13 @@ def spectra(observation: Observation, physics: PhysicsConfig, grid: Grid) -> dic
 
 
 def _marks(axes: Axes, truth: np.ndarray, found: np.ndarray) -> None:
-    """Both as [K, 2], in the coordinates of the axes."""
+    """Plot true and estimated sources, [K, 2], in the coordinates of the axes."""
     axes.plot(truth[:, 0], truth[:, 1], "o", markersize=9, markerfacecolor="none", color="w", label="truth")
     axes.plot(found[:, 0], found[:, 1], "x", markersize=7, color="c", label="greedy maximum likelihood")
 
 
 def spectrum_figure(heights_db: dict[str, np.ndarray], grid: Grid, sources: Sources, estimates: Estimates) -> Figure:
-    """A row a spectrum: its largest value over ranges in every direction, and a slice at the strongest's elevation."""
+    """Figure with a row for each spectrum: maximum over ranges, and slice at the elevation of the strongest source."""
     truth = np.asarray(to_cosines(jnp.asarray(sources.position)[np.asarray(sources.active)]))
     found = np.asarray(to_cosines(jnp.asarray(estimates.position)[np.asarray(estimates.active)]))
     u, v, s = (np.unique(np.asarray(grid.cosines)[..., axis]) for axis in range(3))
@@ -73,7 +74,7 @@ def spectrum_figure(heights_db: dict[str, np.ndarray], grid: Grid, sources: Sour
     figure = Figure(figsize=(10, 3.6 * len(heights_db)), layout="constrained")
     panels = figure.subplots(len(heights_db), 2, squeeze=False)
     for (name, values), (directions, ranges) in zip(heights_db.items(), panels, strict=True):
-        # MVDR of a rank-one covariance spans few dB: each row has a scale of its own
+        # MVDR of a rank-one covariance spans few dB, so each row has its own scale
         low = max(-DEPTH_DB, float(np.min(values, where=np.isfinite(values), initial=0)))
         directions.pcolormesh(u, v, values.max(2).T, vmin=low, vmax=0, cmap="magma")
         directions.set(title=f"{name}, largest over ranges", xlabel="sin φ cos θ", ylabel="sin θ")
@@ -90,7 +91,7 @@ def spectrum_figure(heights_db: dict[str, np.ndarray], grid: Grid, sources: Sour
 
 
 def space_figure(heights_db: np.ndarray, grid: Grid, sources: Sources, estimates: Estimates) -> Figure:
-    """The points of the grid within `NEAR_PEAK_DB` of the peak in space, with the truth and the estimates."""
+    """Figure of the grid points within `NEAR_PEAK_DB` of the peak in space, with true sources and estimates."""
     near = heights_db > -NEAR_PEAK_DB
     points = np.asarray(cartesian(to_position(jnp.asarray(np.asarray(grid.cosines)[near]))))
     figure = Figure(figsize=(6.5, 5.5), layout="constrained")
@@ -113,11 +114,11 @@ def space_figure(heights_db: np.ndarray, grid: Grid, sources: Sources, estimates
 
 
 def main() -> None:
-    """Writes both pictures of a scene of three sources."""
+    """Write both figures for a scene of three sources."""
     from risjax.config.io import load_config
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--physics", help="a profile's name; the default physics without")
+    parser.add_argument("--physics", help="name of a physics profile (default: the default physics)")
     parser.add_argument("--out", type=Path, default=Path("figures"))
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The loss: one file a term, one door where everything is upcast."""
+"""Loss of a batch: one file for each term; `total_loss` upcasts its inputs and adds the terms."""
 
 from risjax.loss.covariance_nmse import covariance_nmse
 from risjax.loss.projector_distance import projector_distance

@@ -1,4 +1,4 @@
-"""Normalised mean-square error of a covariance."""
+"""Normalised mean-square error (NMSE) between two covariances."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
@@ -9,8 +9,8 @@ from risjax.linalg import normalise_trace
 def covariance_nmse(predicted: Complex[Array, "N rank"], label: Complex[Array, "N K"]) -> Float[Array, ""]:
     """||R_pred - R||_F^2 / ||R||_F^2 with R_pred = F F^H and R = B B^H, both of trace N.
 
-    0 for a perfect prediction, 1 for R_pred = 0, and 1 to 2 for an unrelated one of low rank. The
-    difference is formed entry by entry: through Gram matrices it would cancel in float32 near 0.
+    The value is 0 for a perfect prediction, 1 for R_pred = 0, and 1 to 2 for an unrelated prediction of low rank. The
+    difference is formed entry by entry, because its expansion in Gram matrices cancels in float32 near 0.
 
     Args:
         predicted: F, of any scale.
@@ -19,7 +19,7 @@ def covariance_nmse(predicted: Complex[Array, "N rank"], label: Complex[Array, "
 
     def covariance(factor: Array) -> Array:
         factor = normalise_trace(factor)
-        return factor @ factor.conj().T  # at the precision that `total_loss` states
+        return factor @ factor.conj().T  # in the matmul precision that `total_loss` sets
 
     def energy(matrix: Array) -> Array:
         return jnp.sum(matrix.real**2 + matrix.imag**2)

@@ -1,4 +1,8 @@
-"""The refiner's loss: a focal loss on Gaussian targets over the search grid."""
+"""Loss of the spectrum refiner: a focal loss on Gaussian targets over the search grid.
+
+References:
+    X. Zhou, D. Wang, P. Krähenbühl, "Objects as points" (2019), arXiv:1904.07850, eq. 1.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +12,7 @@ from risjax.precision import check_upcast, upcast
 
 _FOCUS = 2.0
 _LENIENCE = 4.0
-"""alpha and beta of Zhou, Wang and Kraehenbuehl, "Objects as points" (2019), eq. 1."""
+"""Exponents alpha and beta of the reference."""
 
 
 def gaussian_targets(
@@ -17,13 +21,13 @@ def gaussian_targets(
     active: Bool[Array, " K"],
     width: Float[Array, "3"],
 ) -> Float[Array, "Gu Gv Gs"]:
-    """What the map of one scene should show: 1 at the grid point nearest to each source, and around it a Gaussian.
+    """Target map of one scene: 1 at the grid point nearest to each source, a Gaussian around it.
 
     Args:
         cosines: (u, v, s) of the grid.
         sources: (u, v, s) of the sources, finite in inactive slots too.
-        active: which of them there are.
-        width: standard deviations of the Gaussian in (u, v, s); those of a grid cell leave the nearest point well
+        active: slots that hold a source.
+        width: standard deviations of the Gaussian in (u, v, s). With the size of a grid cell, the nearest point is well
             above its neighbours.
     """
     offset = (cosines[None] - sources[:, None, None, None, :]) / width[None, None, None, None, :]
@@ -36,22 +40,22 @@ def gaussian_targets(
 def heatmap_focal(
     logits: Float[Array, "batch Gu Gv Gs"], targets: Float[Array, "batch Gu Gv Gs"], counted: Bool[Array, "Gu Gv Gs"]
 ) -> Float[Array, " batch"]:
-    """The focal loss of each scene's map over its number of sources.
+    """Focal loss of each scene's map, divided by its number of sources.
 
-    With p the map and t the target: -(1 - p)^2 log p where t is 1, else -(1 - t)^4 p^2 log(1 - p), so that points near
-    a source are hardly charged for thinking that they are it, and the many that are surely none do not drown the few.
-    In full precision: half-precision maps and targets are upcast at the door.
+    With p the map and t the target it is the sum of -(1 - p)^2 log p where t is 1, and of -(1 - t)^4 p^2 log(1 - p)
+    elsewhere. Points near a source get a small weight, and so do the many points that are clearly no source.
+    Half-precision maps and targets are upcast first.
 
     Args:
-        logits: of the map; any finite number has a finite loss and gradient.
-        targets: of `gaussian_targets`.
+        logits: of the map. Every finite logit has a finite loss and gradient.
+        targets: from `gaussian_targets`.
         counted: grid points inside the field of view.
     """
     logits, targets = upcast((logits, targets))
     check_upcast((logits, targets), name="heatmap")
-    likely = jax.nn.sigmoid(logits)
-    found = (1.0 - likely) ** _FOCUS * jax.nn.softplus(-logits)
-    invented = (1.0 - targets) ** _LENIENCE * likely**_FOCUS * jax.nn.softplus(logits)
+    probability = jax.nn.sigmoid(logits)
+    detection = (1.0 - probability) ** _FOCUS * jax.nn.softplus(-logits)
+    false_alarm = (1.0 - targets) ** _LENIENCE * probability**_FOCUS * jax.nn.softplus(logits)
     centre = targets >= 1.0
-    charged = jnp.where(counted[None] | centre, jnp.where(centre, found, invented), 0.0)
-    return jnp.sum(charged, axis=(1, 2, 3)) / jnp.maximum(jnp.sum(centre, axis=(1, 2, 3)), 1)
+    terms = jnp.where(counted[None] | centre, jnp.where(centre, detection, false_alarm), 0.0)
+    return jnp.sum(terms, axis=(1, 2, 3)) / jnp.maximum(jnp.sum(centre, axis=(1, 2, 3)), 1)

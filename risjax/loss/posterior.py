@@ -1,6 +1,10 @@
-"""The loss of the posterior head: log-losses of existence and of range, proper scores both.
+"""Loss of the posterior head: logarithmic losses of existence and of range.
 
-A proper score is least where the probabilities mean what they say (Gneiting and Raftery 2007).
+Both are proper scores: their expectation is smallest for the true probabilities.
+
+References:
+    T. Gneiting, A. E. Raftery, "Strictly proper scoring rules, prediction, and estimation", Journal of the American
+    Statistical Association 102 (2007), doi:10.1198/016214506000001437.
 """
 
 from typing import NamedTuple
@@ -12,7 +16,7 @@ from jaxtyping import Array, Bool, Float
 from risjax.detection.decision import RangePosterior
 
 _FLOOR = -12.0
-"""Least log-density that a true range is charged with: it may lie outside the posterior's reach."""
+"""Smallest log-density that enters the loss, also for a true range outside the interval of the posterior."""
 
 
 class PosteriorLoss(NamedTuple):
@@ -30,7 +34,7 @@ class PosteriorLoss(NamedTuple):
 def existence_loss(
     logit: Float[Array, "*shape"], real: Bool[Array, "*shape"], counted: Bool[Array, "*shape"]
 ) -> Float[Array, ""]:
-    """Mean binary cross-entropy over the candidates that count."""
+    """Mean binary cross-entropy over the counted candidates."""
     entropy = jax.nn.softplus(jnp.where(real, -logit, logit))
     return jnp.sum(jnp.where(counted, entropy, 0.0)) / jnp.maximum(jnp.sum(counted), 1)
 
@@ -38,7 +42,7 @@ def existence_loss(
 def range_loss(
     posterior: RangePosterior, true_s: Float[Array, "*shape"], counted: Bool[Array, "*shape"]
 ) -> Float[Array, ""]:
-    """Mean negative log-density at the true 1/r over the candidates that count, linear between the points."""
+    """Mean negative log-density at the true 1/r over the counted candidates, interpolated linearly between points."""
     s, logs = posterior.s, posterior.log_density
     last = s.shape[-1] - 1
     place = (true_s - s[..., 0]) / (s[..., -1] - s[..., 0]) * last

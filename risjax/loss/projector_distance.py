@@ -1,4 +1,4 @@
-"""Distance between signal subspaces."""
+"""Distance between the signal subspaces of a covariance and of its label."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
@@ -12,14 +12,14 @@ def projector_distance(
 ) -> Float[Array, ""]:
     """||P_hat - P||_F^2 / 2K = 1 - tr(P_hat P) / K, in [0, 1].
 
-    P_hat projects onto the K dominant eigenvectors of the covariance, P onto the span of the label's columns,
-    both through ``jnp.linalg.eigh`` of the factor's Gram matrix with the gauge-invariant derivative of
-    `risjax.linalg`: repeated eigenvalues inside the signal block or the noise block cost nothing.
+    P_hat projects onto the K dominant eigenvectors of the covariance, P onto the span of the label's columns. Both use
+    `risjax.linalg.signal_overlap`, whose gradient does not divide by gaps between eigenvalues inside the signal block
+    or inside the noise block.
 
     Args:
-        covariance: whose K dominant eigenvectors are judged, usually R_eff.
+        covariance: the covariance whose K dominant eigenvectors are compared, usually R_eff.
         label: B of the label covariance R = B B^H.
-        num_sources: K, traced, its own in every scene.
+        num_sources: K >= 1; may be traced and differ from scene to scene.
     """
     exact = LowRankCovariance(label, jnp.zeros((), label.real.dtype))
     return 1.0 - signal_overlap(covariance, exact, num_sources) / num_sources

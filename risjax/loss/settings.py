@@ -1,16 +1,16 @@
-"""The numbers of the loss where they are traced, and its terms' weights over a training.
+"""Traced settings of the loss, and the weights of its terms over a training.
 
 ======== =========================================================================================
 symbol   meaning
 ======== =========================================================================================
-t        share of all updates that are done, in [0, 1]
+t        share of the updates already applied, in [0, 1]
 w, f     ``loss.schedule.warmup_fraction`` and ``final_fraction``
-m(t)     multiple of a term's weight: linear from ``warmup`` at t = 0 to 1 at t = w, 1 until
+m(t)     factor on a term's weight: linear from ``warmup`` at t = 0 to 1 at t = w, 1 until
          t = 1 - f, linear to ``final`` at t = 1
 ======== =========================================================================================
 
-What a configuration does not use is left out here, and so no part of the program: a term of weight zero, a schedule
-that is constant. A term that is zero only at first is part of it, and costs its time.
+A term of weight zero and a constant schedule are left out of the settings and therefore out of the compiled program. A
+term whose weight is zero only at first is part of the program and takes its time.
 """
 
 from collections.abc import Mapping
@@ -26,13 +26,13 @@ Number = Float[Array, ""] | float
 
 
 class WeightSchedule(NamedTuple):
-    """How weights change.
+    """Schedule of the weights over a training.
 
     Attributes:
         warmup_fraction: w.
         final_fraction: f.
-        warmup: multiple of each active term's weight at the first update.
-        final: multiple at the last.
+        warmup: factor on each active term's weight at the first update.
+        final: factor at the last update.
     """
 
     warmup_fraction: Number
@@ -42,7 +42,7 @@ class WeightSchedule(NamedTuple):
 
 
 class LossSettings(NamedTuple):
-    """The numbers of `LossConfig` that its program reads, so that one program serves many configurations.
+    """Numbers of `LossConfig` that the program takes as arguments, so that one program serves many configurations.
 
     Attributes:
         weights: weight of each term that is part of the program.
@@ -56,17 +56,17 @@ class LossSettings(NamedTuple):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What of the loss is part of the program; two configurations with the same names can share one."""
+        """Paths of the settings in use. Configurations with equal names can share one compiled program."""
         return tuple(jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(self))
 
 
 def active_weights(config: LossConfig) -> dict[str, float]:
-    """Weights of the terms that are part of the program, those above zero."""
+    """Weights above zero; only their terms are part of the program."""
     return {name: term.weight for name, term in config.terms.items() if term.weight > 0}
 
 
 def loss_settings(config: LossConfig) -> LossSettings:
-    """The settings of a configuration, as Python numbers."""
+    """Settings of a configuration, as Python numbers."""
     active = {name: term for name, term in config.terms.items() if term.weight > 0}
     multiples = [(term.warmup, term.final) for term in active.values()]
     return LossSettings(
@@ -84,11 +84,11 @@ def loss_settings(config: LossConfig) -> LossSettings:
 
 
 def at_progress(settings: LossSettings, progress: Number) -> LossSettings:
-    """The settings with the weights of one moment, constant from there on.
+    """Settings at one point of the training, without a schedule.
 
     Args:
-        settings: of the whole training.
-        progress: t; updates applied so far over all of them.
+        settings: settings of the whole training.
+        progress: t, the share of the updates already applied.
     """
     schedule = settings.schedule
     if schedule is None:
@@ -104,5 +104,5 @@ def at_progress(settings: LossSettings, progress: Number) -> LossSettings:
 
 
 def _ramp(progress: Number, length: Number) -> Number:
-    """0 at no progress, linear to 1 at ``length``; 1 throughout a phase of no length."""
+    """min(progress / length, 1); 1 for a phase of length zero."""
     return jnp.where(jnp.asarray(length) > 0, jnp.clip(progress / jnp.where(length > 0, length, 1.0), 0.0, 1.0), 1.0)

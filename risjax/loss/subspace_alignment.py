@@ -1,4 +1,4 @@
-"""Alignment of a covariance with the true sources' span, both ways.
+"""Alignment of a covariance with the span of the true sources, in both directions.
 
 ========= ============================================================================== ======
 symbol    meaning                                                                        shape
@@ -11,9 +11,9 @@ missed    delta a_k^H (R_pred + delta I)^-1 a_k, the share of a_k that R_pred do
           explain; delta / (p + delta) where R_pred gives the direction a_k the power p
 ========= ============================================================================== ======
 
-Leakage alone would be perfect for one direction of the span that takes all the power. `missed` is what that collapse
-costs: every true source is asked for by itself, and counts alike however weak it is. Neither looks at an eigenvector
-of R_pred, so that no eigenvalue of it can come too near to another.
+Leakage alone is zero for a covariance with all its power in a single direction of the span. `missed` penalises that
+collapse: every true source has the same weight, however weak it is. Neither term uses eigenvectors of R_pred, so the
+gradient contains no gaps between its eigenvalues.
 """
 
 import jax
@@ -27,14 +27,14 @@ from risjax.types import LowRankCovariance
 def subspace_alignment(
     predicted: Complex[Array, "N rank"], label: Complex[Array, "N K"], loading: Float[Array, ""] | float
 ) -> Float[Array, ""]:
-    """leakage + mean over sources of missed, of the module's table; in [0, 2].
+    """leakage + mean of missed over the sources, as defined in the table of the module; in [0, 2].
 
-    Near 0 for a prediction that has all its power in the true span and some of it along every source; 2 for one
-    outside the span. A prediction of zeros leaks nothing and misses everything: 1, with a finite gradient.
+    The value is near 0 for a prediction with all its power in the true span and some along every source, and 2 for a
+    prediction outside the span. A prediction of zeros has leakage 0 and missed 1, with a finite gradient.
 
     Args:
         predicted: F, of any scale.
-        label: B of the label covariance, of any scale; columns of zeros are no sources.
+        label: B of the label covariance, of any scale; columns of zeros are empty slots.
         loading: delta > 0.
     """
     factor = normalise_trace(predicted)
@@ -50,6 +50,6 @@ def subspace_alignment(
 
 
 def _energy_outside(factor: Array, basis: Array) -> Array:
-    """||(I - Q Q^H) F||^2; never negative, as 1 - ||Q^H F||^2 would be by rounding."""
-    outside = factor - basis @ (basis.conj().T @ factor)  # at the precision that `total_loss` states
+    """||(I - Q Q^H) F||^2. Unlike ||F||^2 - ||Q^H F||^2 it cannot become negative by rounding."""
+    outside = factor - basis @ (basis.conj().T @ factor)  # in the matmul precision that `total_loss` sets
     return jnp.sum(outside.real**2 + outside.imag**2)

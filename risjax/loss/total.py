@@ -1,4 +1,4 @@
-"""The loss: everything upcast at the door, then a weighted sum of terms, all under the scope ``loss``."""
+"""Total loss of a batch: upcast predictions and labels, then add the weighted terms, in the scope ``loss``."""
 
 from typing import NamedTuple, cast
 
@@ -17,21 +17,21 @@ from risjax.types import Prediction, Scene
 
 
 class Labels(NamedTuple):
-    """What predictions are compared with.
+    """Labels of a batch of scenes.
 
     Attributes:
         factor: B of the label covariance R = B B^H of trace N, [N, K].
         num_sources: K of the scene.
-        sample: factor of R_sample, [N, 1]; no truth, but compared in full precision all the same.
+        sample_factor: factor of R_sample, [N, 1]. It is an input of R_eff, not a truth, and needs full precision too.
     """
 
     factor: Complex[Array, "*batch N K"]
     num_sources: Int[Array, "*batch"]
-    sample: Complex[Array, "*batch N one"]
+    sample_factor: Complex[Array, "*batch N one"]
 
 
 class Loss(NamedTuple):
-    """A batch's loss.
+    """Loss of a batch.
 
     Attributes:
         total: weighted sum of the terms' means over scenes, [].
@@ -42,14 +42,14 @@ class Loss(NamedTuple):
     terms: dict[str, Float[Array, " batch"]]
 
 
-def make_labels(scene: Scene, sample: Complex[Array, "*batch N one"]) -> Labels:
+def make_labels(scene: Scene, sample_factor: Complex[Array, "*batch N one"]) -> Labels:
     """Return the labels of a batch of simulated scenes.
 
     Args:
         scene: the scenes.
-        sample: factors of their sample covariances.
+        sample_factor: factors of their sample covariances.
     """
-    return Labels(scene.truth.label_factor, scene.truth.num_sources, sample)
+    return Labels(scene.truth.label_factor, scene.truth.num_sources, sample_factor)
 
 
 def total_loss(
@@ -59,24 +59,24 @@ def total_loss(
     covariance: CovarianceConfig | CovarianceSettings,
     precision: PrecisionConfig,
 ) -> Loss:
-    """The loss of a batch.
+    """Loss of a batch, sum_t w_t mean_scenes(term_t), in full precision.
 
-    The *whole* prediction and label pytrees are upcast to float32/complex64 before anything else: a
-    half-precision label alone carries a relative error of 1e-3 into every term.
+    The *whole* prediction and label pytrees are upcast to float32 and complex64 first. A half-precision label alone
+    would bring a relative error of 1e-3 into every term.
 
     Args:
-        prediction: a batch of the network's outputs, half precision welcome.
-        labels: a batch of labels.
-        settings: weights and numbers of the terms, of `risjax.loss.loss_settings`; a term without a weight is no part
-            of the program. Their schedule is not read: see `risjax.loss.at_progress`.
-        covariance: how R_pred and R_sample become R_eff.
-        precision: the matmul precision of the loss.
+        prediction: batch of the network's outputs, in half or full precision.
+        labels: batch of labels.
+        settings: weights and numbers of the terms, from `risjax.loss.loss_settings`. A term without a weight is not
+            computed. The schedule is not read; apply `risjax.loss.at_progress` first.
+        covariance: settings that combine R_pred and R_sample into R_eff.
+        precision: ``loss_matmul``, the precision of the loss's matrix products.
     """
     with jax.named_scope("loss"), jax.default_matmul_precision(precision.loss_matmul):
         prediction, labels = upcast(prediction), upcast(labels)
         check_upcast(prediction, name="prediction")
         check_upcast(labels, name="labels")
-        factors = cast(Array, prediction.factor)  # the upcast has joined its real and imaginary parts
+        factors = cast(Array, prediction.factor)  # complex after the upcast
 
         def of_scene(factor: Array, label: Labels) -> dict[str, Array]:
             return _scene_terms(factor, label, settings, covariance)
@@ -92,7 +92,7 @@ def _scene_terms(
     settings: LossSettings,
     covariance: CovarianceConfig | CovarianceSettings,
 ) -> dict[str, Array]:
-    """The terms that have a weight, of one scene."""
+    """Terms with a weight, for one scene."""
     wanted, terms = settings.weights, {}
     if "covariance" in wanted:
         terms["covariance"] = covariance_nmse(factor, label.factor)
@@ -100,6 +100,6 @@ def _scene_terms(
         assert settings.alignment_loading is not None
         terms["alignment"] = subspace_alignment(factor, label.factor, settings.alignment_loading)
     if "projector" in wanted:
-        effective = effective_covariance(factor, label.sample, covariance)
+        effective = effective_covariance(factor, label.sample_factor, covariance)
         terms["projector"] = projector_distance(effective, label.factor, label.num_sources)
     return terms

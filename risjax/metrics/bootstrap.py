@@ -1,8 +1,11 @@
-"""Intervals by resampling scenes, all metrics of a method in one matrix product.
+"""Bootstrap intervals over scenes, for all metrics of a method in one matrix product.
 
-A scene is the unit that is drawn independently, so scenes are what is resampled: a draw gives each scene a
-multinomial weight, and every metric that is a quotient of sums over scenes follows from those weights without
-touching an estimate again. Two methods are compared with the same draws, which makes their difference paired.
+Scenes are drawn independently, so scenes are resampled. A draw gives each scene a multinomial weight, and a metric
+that is a quotient of sums over scenes is computed from those weights and sums. Two methods are compared with the same
+draws, so their difference is paired.
+
+References:
+    B. Efron, R. J. Tibshirani, "An Introduction to the Bootstrap" (1993), doi:10.1201/9780429246593.
 """
 
 from typing import NamedTuple
@@ -11,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 LEVEL = 0.95
-"""Share of the draws inside an interval."""
+"""Coverage of an interval: share of the draws inside."""
 
 
 class Ratio(NamedTuple):
@@ -19,9 +22,9 @@ class Ratio(NamedTuple):
 
     Attributes:
         numerator: one value a scene, or a scene and slot of the truth, [S] or [S, K].
-        denominator: likewise; zero where the entry does not count.
+        denominator: likewise; zero for entries that are not counted.
         root: take the square root (RMSE).
-        count: what is counted behind the value where it is not the denominator.
+        count: number of cases of each entry, where that is not the denominator.
     """
 
     numerator: Shaped[np.ndarray, "..."]
@@ -31,12 +34,12 @@ class Ratio(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """A metric's value and its values over the draws.
+    """Value of a metric, and its values over the bootstrap draws.
 
     Attributes:
-        value: on all scenes; NaN where nothing counts.
-        draws: [D].
-        count: how many scenes, sources or estimates stand behind the value.
+        value: on all scenes; NaN if nothing is counted.
+        draws: values of the draws, [D].
+        count: number of scenes, sources or estimates that were counted.
     """
 
     value: float
@@ -44,19 +47,19 @@ class Drawn(NamedTuple):
     count: int
 
     def interval(self) -> dict[str, float | int | None]:
-        """``{value, low, high, count}`` as metrics.json has it; None for what is not defined."""
+        """``{value, low, high, count}`` for metrics.json; None for undefined numbers."""
         low, high = quantiles(self.draws)
         return {"value": _number(self.value), "low": low, "high": high, "count": self.count}
 
 
 def scene_weights(num_scenes: int, num_draws: int, seed: int) -> Float[np.ndarray, "D S"]:
-    """How often each scene occurs in each draw, float32 for the matrix products."""
+    """Number of times that each scene occurs in each draw, in float32 for the matrix products."""
     generator = np.random.default_rng(seed)
     return generator.multinomial(num_scenes, np.full(num_scenes, 1 / num_scenes), num_draws).astype(np.float32)
 
 
 def quantiles(draws: Float[np.ndarray, " D"]) -> tuple[float | None, float | None]:
-    """The ends of the central interval, draws in which the metric is not defined left out."""
+    """Ends of the central interval over the draws in which the metric is defined."""
     defined = draws[np.isfinite(draws)]
     if defined.size == 0:
         return None, None
@@ -65,11 +68,11 @@ def quantiles(draws: Float[np.ndarray, " D"]) -> tuple[float | None, float | Non
 
 
 def draw_ratios(ratios: dict[str, Ratio], weights: Float[np.ndarray, "D S"]) -> dict[str, Drawn]:
-    """Every metric under every draw.
+    """Values of every metric under every draw.
 
     Args:
-        ratios: by name; entries over slots are summed over them first.
-        weights: of `scene_weights`.
+        ratios: metrics by name; entries over slots are summed over the slots first.
+        weights: from `scene_weights`.
     """
     if not ratios:
         return {}
@@ -89,9 +92,10 @@ def draw_ratios(ratios: dict[str, Ratio], weights: Float[np.ndarray, "D S"]) -> 
 def draw_medians(
     values: Float[np.ndarray, "S K"], counts: Shaped[np.ndarray, "S K"], weights: Float[np.ndarray, "D S"]
 ) -> Drawn:
-    """The median of the entries that count (``counts`` 1), under every draw.
+    """Median of the counted entries (``counts`` 1) under every draw.
 
-    Sorted once; under a draw the median is where the running weight passes half of its total.
+    The entries are sorted once. Under a draw, the median is the entry where the cumulative weight passes half of its
+    total.
     """
     scene, slot = np.nonzero(counts)
     order = np.argsort(values[scene, slot])
@@ -108,7 +112,7 @@ def draw_medians(
 
 
 def difference(first: Drawn, second: Drawn) -> dict[str, float | int | None]:
-    """``{value, low, high, count}`` of first minus second, drawn with the same weights."""
+    """``{value, low, high, count}`` of first minus second, for draws with the same weights."""
     low, high = quantiles(first.draws - second.draws)
     return {
         "value": _number(first.value - second.value),
@@ -130,5 +134,5 @@ def _quotient(numerator: np.ndarray, denominator: np.ndarray, root: bool) -> np.
 
 
 def _number(value: float) -> float | None:
-    """Six digits are more than any of these is worth, and keep metrics.json small."""
+    """A number rounded to six digits, which keeps metrics.json small; None if it is not finite."""
     return float(f"{value:.6g}") if np.isfinite(value) else None

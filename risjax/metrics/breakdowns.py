@@ -1,7 +1,7 @@
-"""Along what metrics are broken down: SNR, K, separation and near-far ratio of scenes, range of sources.
+"""Subsets of scenes (by SNR, K, separation, near-far ratio) and of sources (by range) for the breakdowns of metrics.
 
-A breakdown's name says its axis and its bounds, ``snr_db:-5..0`` or ``k:3``; lower bounds belong to the slice,
-upper ones to the next.
+The name of a subset contains its axis and its bounds, such as ``snr_db:-5..0`` or ``k:3``. The lower bound belongs to
+the subset, the upper bound to the next one; the last subset includes both.
 """
 
 import itertools
@@ -18,7 +18,7 @@ NEAR_FAR_DB = (0.0, 5.0, 10.0, 20.0, 60.0)
 
 
 def scene_breakdowns(sources: Sources, snr_db: Float[np.ndarray, " S"] | None) -> dict[str, Bool[np.ndarray, " S"]]:
-    """Which scenes belong to each slice; ``overall`` is all of them. Slices without a scene are left out."""
+    """Scenes of each subset, by name; ``overall`` holds all of them. Empty subsets are left out."""
     present = np.asarray(sources.active)
     count = present.sum(1)
     slices = {"overall": np.ones(len(count), bool)}
@@ -31,14 +31,14 @@ def scene_breakdowns(sources: Sources, snr_db: Float[np.ndarray, " S"] | None) -
 
 
 def source_breakdowns(sources: Sources) -> dict[str, Bool[np.ndarray, "S K"]]:
-    """Which true sources belong to each slice of range."""
+    """True sources of each interval of range, by name. Empty subsets are left out."""
     present = np.asarray(sources.active)
     slices = _bins("range_m", np.asarray(sources.position)[..., 2], RANGE_M)
     return {name: chosen & present for name, chosen in slices.items() if (chosen & present).any()}
 
 
 def closest_pair_deg(sources: Sources) -> Float[np.ndarray, " S"]:
-    """The angle between the two closest directions of each scene, NaN with fewer than two sources."""
+    """Angle between the two closest directions of each scene; NaN with fewer than two sources."""
     position, present = np.asarray(sources.position, np.float64), np.asarray(sources.active)
     azimuth, elevation = position[..., 0], position[..., 1]
     cosine = np.cos(elevation)
@@ -51,7 +51,8 @@ def closest_pair_deg(sources: Sources) -> Float[np.ndarray, " S"]:
 
 
 def near_far_ratio_db(sources: Sources) -> Float[np.ndarray, " S"]:
-    """Strongest over weakest source power in dB, NaN with fewer than two sources or unknown amplitudes."""
+    """Power of the strongest source over that of the weakest, in dB; NaN with fewer than two sources or unknown
+    amplitudes."""
     present = np.asarray(sources.active)
     power = np.abs(np.asarray(sources.amplitude)).astype(np.float64) ** 2
     power = np.where(present & (power > 0), power, np.nan)

@@ -1,4 +1,4 @@
-"""Whether probabilities of existence mean what they say."""
+"""Expected calibration error of probabilities of existence."""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -11,15 +11,15 @@ NUM_BINS = 10
 def expected_calibration_error(
     probability: Float[np.ndarray, " n"], happened: Bool[np.ndarray, " n"], *, num_bins: int = NUM_BINS
 ) -> float:
-    """Mean over equal-mass bins of |mean probability - share that happened|, weighted by the bins' masses.
+    """Mean over bins of |mean probability - share of events|, weighted by the number of candidates in each bin.
 
     Args:
-        probability: claimed, in [0, 1].
-        happened: whether the claim was right (the estimate matched a source).
-        num_bins: bins of equal mass; fewer where there are fewer claims.
+        probability: stated probabilities, in [0, 1].
+        happened: whether the event occurred (the candidate matched a source).
+        num_bins: number of bins of equal size; at most the number of candidates.
 
     Returns:
-        In [0, 1]; NaN without claims.
+        In [0, 1]; NaN without candidates.
     """
     if probability.size == 0:
         return float("nan")
@@ -37,13 +37,13 @@ def draw_calibration_error(
     *,
     num_bins: int = NUM_BINS,
 ) -> Drawn:
-    """`expected_calibration_error` of the entries that count, and of every draw of scenes over the same bins.
+    """`expected_calibration_error` of the counted entries, and of every draw of scenes with the same bins.
 
     Args:
-        probability: of every candidate of every scene.
+        probability: stated probability of every candidate.
         happened: whether it matched a source.
         counted: which entries are candidates.
-        weights: of `risjax.metrics.bootstrap.scene_weights`.
+        weights: from `risjax.metrics.bootstrap.scene_weights`.
     """
     scene, slot = np.nonzero(counted)
     claimed, right = probability[scene, slot].astype(np.float64), happened[scene, slot]

@@ -1,4 +1,9 @@
-"""Detection counts and GOSPA: what is found, what is missed, what is invented."""
+"""GOSPA: localisation error, missed sources and false estimates in one distance.
+
+References:
+    A. S. Rahmathullah, Á. F. García-Fernández, L. Svensson, "Generalized optimal sub-pattern assignment metric"
+    (2017), doi:10.23919/ICIF.2017.8009645.
+"""
 
 from typing import NamedTuple
 
@@ -12,8 +17,8 @@ from risjax.metrics.matching import assign, cartesian
 class Gospa(NamedTuple):
     """GOSPA with alpha = 2 and its three parts, one value a scene.
 
-    d = (localisation + missed + false)^(1/p) with localisation = sum over pairs of distance^p, and missed and
-    false = c^p / 2 for each unpaired source and estimate (Rahmathullah, Garcia-Fernandez, Svensson 2017).
+    d = (localisation + missed + false)^(1/p), where localisation is the sum over pairs of distance^p, and missed and
+    false are c^p / 2 for each unpaired source and estimate.
 
     Attributes:
         distance_m: d.
@@ -35,13 +40,12 @@ def gospa(
     true_active: Bool[np.ndarray, "S Ks"],
     tolerance: ToleranceConfig,
 ) -> Gospa:
-    """GOSPA of the cartesian positions, cut-off ``gospa_cutoff_m``, order ``gospa_order``."""
+    """GOSPA of the Cartesian positions, with cut-off c = ``gospa_cutoff_m`` and order p = ``gospa_order``."""
     cutoff, order = tolerance.gospa_cutoff_m, tolerance.gospa_order
     distance = np.linalg.norm(cartesian(estimated)[:, None, :, :] - cartesian(true)[:, :, None, :], axis=-1)
     allowed = (distance < cutoff) & true_active[:, :, None] & estimated_active[:, None, :]
-    # A pair saves cutoff^p of unpaired penalties, so the best assignment minimises distance^p - cutoff^p; a pair
-    # beyond the cut-off never helps. With that cost "most pairs first" of `assign` is not the optimum, hence the
-    # saving is capped at zero and every pair of active slots is permitted.
+    # A pair replaces penalties of cutoff^p, so the best assignment minimises the sum of distance^p - cutoff^p. `assign`
+    # maximises the number of pairs first, so pairs beyond the cut-off are allowed at cost 0 and discarded afterwards.
     saving = np.where(allowed, distance**order - cutoff**order, 0.0)
     partner = assign(saving, true_active[:, :, None] & estimated_active[:, None, :])
     gained = np.take_along_axis(saving, np.maximum(partner, 0)[..., None], axis=2)[..., 0]

@@ -1,7 +1,6 @@
-"""Which estimate belongs to which source: one definition, by scipy's assignment, for every metric.
+"""Matching of estimates with true sources by optimal assignment, for all metrics.
 
-All metrics run on the host in float64 numpy, on batches of scenes: truth `Sources` and `Estimates` with a
-leading axis S.
+All metrics run on the host in float64 NumPy, on batches of scenes: `Sources` and `Estimates` have a leading axis S.
 """
 
 from typing import NamedTuple
@@ -16,21 +15,21 @@ _FORBIDDEN = 1.0e6
 
 
 class Matches(NamedTuple):
-    """For each slot of the truth, the slot of the estimate that it is matched with, or -1.
+    """Pairs of true sources and estimates.
 
     Attributes:
-        estimate: [S, K] int.
+        estimate: slot of the estimate matched with each slot of the truth, or -1, [S, K].
     """
 
     estimate: Int[np.ndarray, "S K"]
 
     @property
     def matched(self) -> Bool[np.ndarray, "S K"]:
-        """Slots of the truth that have a partner."""
+        """Slots of the truth with a matched estimate."""
         return self.estimate >= 0
 
     def taken(self, num_estimates: int) -> Bool[np.ndarray, "S Ke"]:
-        """Slots of the estimates that have a partner."""
+        """Slots of the estimates with a matched source."""
         return (self.estimate[:, :, None] == np.arange(num_estimates)).any(1)
 
     def gather(self, values: np.ndarray) -> np.ndarray:
@@ -40,7 +39,7 @@ class Matches(NamedTuple):
 
 
 def cartesian(position: Float[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 3"]:
-    """(azimuth, elevation, range) to (horizontal, vertical, boresight) in metres."""
+    """(horizontal, vertical, boresight) coordinates in metres of (azimuth [rad], elevation [rad], range [m])."""
     azimuth, elevation, range_m = np.moveaxis(np.asarray(position, np.float64), -1, 0)
     return np.stack(
         [
@@ -62,13 +61,13 @@ def pairwise_errors(
 
 
 def assign(cost: Float[np.ndarray, "S Ks Kt"], allowed: Bool[np.ndarray, "S Ks Kt"]) -> Int[np.ndarray, "S Ks"]:
-    """The most pairs that ``allowed`` permits and, among those, the cheapest, scene by scene.
+    """Assignment of rows to columns with the largest number of allowed pairs and, among those, the least cost.
 
     Returns:
-        For each row its column, or -1.
+        Column of each row, or -1, for each scene.
 
     Example:
-        The nearest pair is not always in the cheapest assignment, and a forbidden one is in none:
+        The nearest pair is not always part of the cheapest assignment; a forbidden pair never is:
 
         >>> assign(np.array([[[1.0, 2.0], [1.5, 9.0]]]), np.ones((1, 2, 2), bool)).tolist()
         [[1, 0]]
@@ -95,7 +94,7 @@ def match(
     *,
     gate_range: bool,
 ) -> Matches:
-    """Matches estimates with sources inside the gate: as many pairs as possible, then the least error.
+    """Match estimates with sources inside the gate: as many pairs as possible, then the least error.
 
     A pair is allowed within ``azimuth_deg`` and ``elevation_deg`` and, with ``gate_range``, ``range_m``; its cost
     is the sum of squared errors in units of the gate.

@@ -1,4 +1,4 @@
-"""The few figures that validation wants after every epoch, without intervals."""
+"""Metrics of the validation after each epoch, without intervals."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from risjax.types import Estimates, Sources
 
 
 def quick(estimates: Estimates, sources: Sources, tolerance: ToleranceConfig) -> dict[str, float]:
-    """F1, precision and recall in 3-D and in angle, and mean GOSPA, of a batch of scenes, on the host.
+    """F1, precision and recall in 3-D and in angle, and mean GOSPA, of a batch of scenes.
 
     Args:
         estimates: leading axis S; device or host arrays.

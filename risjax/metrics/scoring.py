@@ -1,4 +1,4 @@
-"""One method's metrics on one set of scenes, as quotients of sums over scenes. The definitions are all here.
+"""Metrics of a method on a set of scenes, as quotients of sums over scenes. All definitions are in this table.
 
 ============================ =========================================================================
 metric                       definition
@@ -9,20 +9,19 @@ gospa_m                      mean over scenes of the GOSPA distance, metres
 gospa_localisation, _missed, mean over scenes of its three parts, metres^p
 _false
 k_accuracy, k_bias           share of scenes with the right K; mean of estimated minus true K
-rmse_*                       over angle-matched pairs (a range gate would select): azimuth and elevation in
+rmse_*                       over angle-matched pairs (a gate in range would bias it): azimuth and elevation in
                              degrees, range and position in metres
-crb_*                        root of the mean Cramer-Rao bound over the same sources
+crb_*                        root of the mean Cramér–Rao bound over the same sources
 rmse_over_bound_*            sqrt(mean e^2 / mean CRB) over the same sources
-median_ratio_*               median of |e| / (0.6745 sigma_CRB) over the same sources; 1 for an efficient one
-coverage_Nsigma_*            share of |e| <= N std, std as the method gave it, over angle-matched pairs of
-                             sources, in azimuth, elevation and 1/r
-calibration_unmatched        share of the true sources that the coverage does not see, being unmatched
-ece                          expected calibration error of ``existence`` over all candidates, which are the slots that
-                             give a positive probability, active or not, in 10 bins of equal mass; a candidate is
-                             right that matches a source in angle
+median_ratio_*               median of |e| / (0.6745 sigma_CRB) over the same sources; 1 for an efficient method
+coverage_Nsigma_*            share of |e| <= N std with the method's std, over angle-matched pairs, in azimuth,
+                             elevation and 1/r
+calibration_unmatched        share of the true sources that are unmatched and not part of the coverage
+ece                          expected calibration error of ``existence`` over all slots of positive probability,
+                             active or not, in 10 bins of equal size; the event is a match with a source in angle
 ============================ =========================================================================
 
-Bounds and efficiencies mean most for methods that are told K. Metrics whose denominator is empty are absent.
+The bound applies to methods that are given K. Metrics with an empty denominator are absent.
 """
 
 from typing import NamedTuple
@@ -42,7 +41,7 @@ _UNITS = {"azimuth": "azimuth_deg", "elevation": "elevation_deg", "range": "rang
 
 
 class Scores(NamedTuple):
-    """A method's metrics before they are summed.
+    """Metrics of a method as terms for each scene and source, before summation.
 
     Attributes:
         ratios: metrics of whole scenes [S] and of true sources [S, K].
@@ -69,7 +68,7 @@ def score(
         estimates: leading axis S, host arrays.
         sources: the truth, leading axis S.
         tolerance: gates and GOSPA's constants.
-        bound_std: Cramer-Rao standard deviations of (azimuth, elevation, range) in rad, rad, m; not finite where
+        bound_std: Cramér–Rao standard deviations of (azimuth, elevation, range) in rad, rad, m; not finite where
             unknown. None leaves the bound's metrics out.
         per_scene: further metrics that are plain means over scenes, e.g. ``nmse``.
     """

@@ -1,4 +1,4 @@
-"""``metrics.json`` inside: every metric of every method by breakdown, with intervals, and paired differences."""
+"""Content of ``metrics.json``: metrics of all methods by breakdown, with intervals, and paired differences."""
 
 import itertools
 from typing import Any
@@ -25,17 +25,17 @@ def summarise(
     draws: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The metrics of several methods on the same scenes.
+    """Metrics of several methods on the same scenes.
 
     Args:
         methods: estimates by method, leading axis S, host arrays.
         sources: the truth.
         tolerance: gates and GOSPA's constants.
-        snr_db: of each scene, for the breakdown.
+        snr_db: SNR of each scene, for the breakdown.
         bound_std: see `risjax.metrics.scoring.score`.
         per_scene: further metrics by method, e.g. ``{"learned_mvdr": {"nmse": [S]}}``.
-        draws: resamplings of scenes behind each 95 % interval; every method sees the same.
-        seed: of the resampling.
+        draws: number of bootstrap draws for each 95 % interval, common to all methods.
+        seed: seed of the bootstrap.
 
     Returns:
         ``{"methods": {name: {breakdown: {metric: {value, low, high, count}}}}, "pairs": {a_minus_b: {"overall":
@@ -67,7 +67,7 @@ def summarise(
 
 
 def _drawn(scores: Scores, chosen: np.ndarray, weights: np.ndarray) -> dict[str, Drawn]:
-    """The metrics of one breakdown: ``chosen`` scenes [S] or sources [S, K]; the latter leave out scenes' metrics."""
+    """Metrics of a subset: ``chosen`` scenes [S], or sources [S, K], which have no metrics of whole scenes."""
 
     def restrict(values: np.ndarray) -> np.ndarray:
         mask = chosen if chosen.ndim == values.ndim else chosen[:, None]

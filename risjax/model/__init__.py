@@ -1,4 +1,4 @@
-"""The network: encoders, covariance heads and the functional boundary around them."""
+"""Networks: encoders, covariance heads, posterior heads and the pure functions that wrap them."""
 
 from risjax.model.build import Network, Params, build
 from risjax.model.features import Features, Inputs, make_inputs

@@ -1,7 +1,7 @@
-"""The transformer block: pre-norm attention and MLP, in whatever dtype its inputs and parameters have.
+"""Transformer block: pre-norm attention and MLP in the dtype of its inputs and parameters.
 
-No dtype is named here: `risjax.model.build` casts parameters and inputs together, once, and every product
-follows. Normalisation statistics (inside flax) and the attention's softmax run in float32.
+`risjax.model.build` casts parameters and inputs together, once, so no dtype appears here. The statistics of the
+normalisation (inside flax) and the softmax of the attention run in float32.
 """
 
 import jax
@@ -24,7 +24,7 @@ class Attention(nnx.Module):
         batch, num_tokens, width = tokens.shape
         projected = self.query_key_value(tokens).reshape(batch, num_tokens, 3, self.heads, width // self.heads)
         query, key, value = jnp.moveaxis(projected, 2, 0)
-        # Written out, since jax.nn.dot_product_attention asks for a float16 product that CPUs refuse (jax 0.10.2).
+        # Not jax.nn.dot_product_attention: it needs a float16 product that CPUs do not support (jax 0.10.2).
         wide = jnp.promote_types(tokens.dtype, jnp.float32)
         scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=wide)
         weights = jax.nn.softmax(scores * (width // self.heads) ** -0.5).astype(tokens.dtype)

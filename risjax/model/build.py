@@ -1,4 +1,4 @@
-"""The functional boundary of the network, and the only place that casts into and out of the compute dtype."""
+"""The network as two pure functions, which cast into and out of the compute dtype."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,8 +21,8 @@ class Network(NamedTuple):
     """A network as two pure functions.
 
     Attributes:
-        init: key to parameters, a plain nested dict with the top level ``encoder`` and ``head``.
-        apply: (parameters, batch of features) to a batch of predictions in the policy's output dtype.
+        init: maps a key to parameters, a nested dict with the top level ``encoder`` and ``head``.
+        apply: maps (parameters, batch of features) to a batch of predictions in the policy's output dtype.
     """
 
     init: Callable[[Key[Array, ""]], Params]
@@ -30,7 +30,7 @@ class Network(NamedTuple):
 
 
 def build(array: ArrayConfig, model: ModelConfig, precision: PrecisionConfig) -> Network:
-    """Builds the network; nnx lives only inside the two functions returned."""
+    """Build the network. Modules of flax.nnx appear only inside the two returned functions."""
     policy = make_policy(precision)
 
     kind = SnapshotNetwork if model.encoder == "snapshots" else CovarianceNetwork

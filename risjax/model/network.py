@@ -1,4 +1,4 @@
-"""The network: an encoder of the field's images and a head that emits the covariance's factor."""
+"""Network from images of the field to the factor of the covariance: an encoder and a head."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -15,7 +15,7 @@ CONTEXT_SCALARS = 2
 
 
 class BackprojectionEncoder(nnx.Module):
-    """A transformer over patches of what the images show of each element; every token also sees the scene's context."""
+    """Transformer over patches of the elements' features; the context of the scene is added to every token."""
 
     def __init__(self, array: ArrayConfig, config: ModelConfig, *, rngs: nnx.Rngs):
         self.array, self.patch = array, config.patch
@@ -39,9 +39,9 @@ class BackprojectionEncoder(nnx.Module):
 
 
 class CovarianceHead(nnx.Module):
-    """Each token emits the rows of F that belong to its elements.
+    """Linear layer from each token to the rows of F of its elements.
 
-    R = F F^H has no order of sources, so nothing here has to be permuted to compare it with a label.
+    R = F F^H does not depend on the order of the sources, so the loss needs no permutation.
     """
 
     def __init__(self, array: ArrayConfig, config: ModelConfig, *, rngs: nnx.Rngs):
@@ -54,7 +54,7 @@ class CovarianceHead(nnx.Module):
 
 
 class CovarianceNetwork(nnx.Module):
-    """Encoder and head; their gradients are reported apart."""
+    """Encoder and head; the log reports their gradient norms separately."""
 
     def __init__(self, array: ArrayConfig, config: ModelConfig, *, rngs: nnx.Rngs):
         self.encoder = BackprojectionEncoder(array, config, rngs=rngs)

@@ -1,4 +1,4 @@
-"""Between elements of the surface, n = i_v * N_H + i_h, and square patches of them."""
+"""Conversion between elements of the surface, n = i_v * N_H + i_h, and square patches of them."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Shaped
@@ -7,15 +7,15 @@ from risjax.config import ArrayConfig
 
 
 def num_patches(array: ArrayConfig, patch: int) -> int:
-    """Patches on the surface.
+    """Number of patches on the surface.
 
     Raises:
-        ValueError: where the patch's side does not divide both sides of the surface.
+        ValueError: the side of the patch does not divide both sides of the surface.
     """
     if array.num_horizontal % patch or array.num_vertical % patch:
         raise ValueError(
-            f"model.patch must divide both sides of the surface, got patch = {patch} on "
-            f"{array.num_horizontal} x {array.num_vertical} elements"
+            f"model.patch = {patch} on a surface of {array.num_horizontal} x {array.num_vertical} elements, expected a "
+            "divisor of both sides"
         )
     return (array.num_horizontal // patch) * (array.num_vertical // patch)
 
@@ -23,7 +23,7 @@ def num_patches(array: ArrayConfig, patch: int) -> int:
 def to_patches(
     elements: Shaped[Array, "*batch N C"], array: ArrayConfig, patch: int
 ) -> Shaped[Array, "*batch T patch_channels"]:
-    """Groups elements into patches: [..., N, C] to [..., T, patch * patch * C]."""
+    """Group elements into patches: [..., N, C] to [..., T, patch * patch * C]."""
     *batch, _, channels = elements.shape
     rows, columns = array.num_vertical // patch, array.num_horizontal // patch
     grid = elements.reshape(*batch, rows, patch, columns, patch, channels)
@@ -33,7 +33,7 @@ def to_patches(
 def from_patches(
     tokens: Shaped[Array, "*batch T patch_channels"], array: ArrayConfig, patch: int
 ) -> Shaped[Array, "*batch N C"]:
-    """The inverse of `to_patches`."""
+    """Inverse of `to_patches`."""
     *batch, _, patch_channels = tokens.shape
     rows, columns = array.num_vertical // patch, array.num_horizontal // patch
     grid = tokens.reshape(*batch, rows, columns, patch, patch, patch_channels // patch**2)

@@ -1,8 +1,8 @@
-"""The posterior heads: from the evidence of candidates, or of a spectrum's peaks, to probabilities of existence and,
-for candidates, log-priors of range.
+"""Posterior heads: from features of candidates, or of a spectrum's peaks, to logits of existence.
 
-A candidate is judged beside the others of its fit, a peak beside the others of its scene: what they are enters as the
-mean and the largest of their features. All of it is small and runs in float32 whatever the network's compute dtype.
+For candidates the head also returns log-priors of range. The mean and the largest of the features of all candidates of
+the fit (or of all peaks of the scene) are further inputs for each of them. The heads are small and run in float32 for
+every compute dtype of the network.
 """
 
 from collections.abc import Callable
@@ -16,15 +16,15 @@ from jaxtyping import Array, Bool, Float, Key
 from risjax.config import ModelConfig
 
 _OUTSIDE = 8.0
-"""Standardised features are held within so many standard deviations."""
+"""Standardised features are clipped to this many standard deviations."""
 
 
 class Judgement(NamedTuple):
-    """What the head says of the candidates of one fit.
+    """Output of the head for the candidates of one fit.
 
     Attributes:
         existence: logit of the candidate being a source, [K].
-        log_range: log-prior over range at `risjax.detection.decision.knots`, up to a constant, [K, B]; B = 0 of peaks.
+        log_range: log-prior over range at `risjax.detection.decision.knots`, up to a constant, [K, B]; B = 0 for peaks.
     """
 
     existence: Float[Array, "*batch K"]
@@ -32,7 +32,7 @@ class Judgement(NamedTuple):
 
 
 class PosteriorNetwork(nnx.Module):
-    """Two hidden layers a candidate. Before training every range is as likely as every other."""
+    """Two hidden layers for each candidate. Before training the log-prior of range is uniform."""
 
     def __init__(self, num_features: int, width: int, knots: int, *, rngs: nnx.Rngs):
         self.mean = nnx.Param(jnp.zeros(num_features))
@@ -47,11 +47,11 @@ class PosteriorNetwork(nnx.Module):
         axes = (1,) * (features.ndim - 1)
         standard = (features - mean.reshape(*axes, -1)) * scale.reshape(*axes, -1)
         standard = jnp.clip(standard, -_OUTSIDE, _OUTSIDE)
-        held = active[..., None]
-        count = jnp.maximum(jnp.sum(held, axis=-2, keepdims=True), 1)
-        mean_of = jnp.sum(jnp.where(held, standard, 0.0), axis=-2, keepdims=True) / count
-        largest = jnp.max(jnp.where(held, standard, -_OUTSIDE), axis=-2, keepdims=True)
-        others = [jnp.broadcast_to(pooled, standard.shape) for pooled in (mean_of, largest)]
+        is_active = active[..., None]
+        count = jnp.maximum(jnp.sum(is_active, axis=-2, keepdims=True), 1)
+        mean_feature = jnp.sum(jnp.where(is_active, standard, 0.0), axis=-2, keepdims=True) / count
+        largest = jnp.max(jnp.where(is_active, standard, -_OUTSIDE), axis=-2, keepdims=True)
+        others = [jnp.broadcast_to(pooled, standard.shape) for pooled in (mean_feature, largest)]
         hidden = jax.nn.gelu(self.first(jnp.concatenate([standard, *others], axis=-1)))
         hidden = jax.nn.gelu(self.second(hidden))
         log_range = hidden[..., :0] if self.range is None else self.range(hidden)
@@ -62,8 +62,8 @@ class Posterior(NamedTuple):
     """The head as two pure functions.
 
     Attributes:
-        init: (key, mean [F] and standard deviation [F] of the features) to parameters.
-        apply: (parameters, features [..., K, F], active [..., K]) to judgements.
+        init: maps (key, mean [F] and standard deviation [F] of the features) to parameters.
+        apply: maps (parameters, features [..., K, F], active [..., K]) to outputs.
     """
 
     init: Callable[[Key[Array, ""], Float[Array, " F"], Float[Array, " F"]], dict[str, Any]]
@@ -71,17 +71,17 @@ class Posterior(NamedTuple):
 
 
 def build_posterior(num_features: int, config: ModelConfig) -> Posterior:
-    """Builds the head that judges candidates: whether they exist, and their ranges."""
+    """Build the head for candidates: logits of existence and log-priors of range."""
     return _build(num_features, config.posterior_width, config.posterior_knots)
 
 
 def build_peak_posterior(num_features: int, config: ModelConfig) -> Posterior:
-    """Builds the head that judges a spectrum's peaks: whether they exist."""
+    """Build the head for peaks of a spectrum: logits of existence."""
     return _build(num_features, config.posterior_width, 0)
 
 
 def _build(num_features: int, width: int, knots: int) -> Posterior:
-    """nnx lives only inside the two functions returned."""
+    """Modules of flax.nnx appear only inside the two returned functions."""
 
     def make(key: Key[Array, ""]) -> PosteriorNetwork:
         return PosteriorNetwork(num_features, width, knots, rngs=nnx.Rngs(params=key))

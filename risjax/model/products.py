@@ -1,9 +1,10 @@
-"""The product of tokens with a weight matrix and the addition of a bias, with backward passes of their own.
+"""Linear layers whose backward pass is fast on CPUs and accurate in half precision.
 
-The gradient of a weight is X^T dY. XLA's CPU backend leaves X^T to a product that reads it strided: a copy of X^T first
-costs less than it saves. Left to itself it makes that copy one loop with whatever made X, which walks every array that
-X was made of by columns: of an MLP's hidden layer that took longer than the product. `_copied` has X first, then its
-transpose. The network with its backward pass gains a fifth (``benchmarks/products.py``). GPUs read either order.
+The gradient of a weight is X^T dY. On a CPU, XLA's product reads X^T with a stride, and a transposed copy of X costs
+less than it saves. XLA would fuse that copy with the operations that compute X, which would then read their own inputs
+column by column; for the hidden layer of an MLP this took longer than the product. `_copied` therefore stores X before
+it transposes it. The network with its backward pass becomes a fifth faster (``benchmarks/products.py``). GPUs read
+either order at full speed.
 """
 
 import jax
@@ -29,11 +30,10 @@ def _backward(kept: tuple[Array, Array], slope: Array) -> tuple[Array, Array]:
 
 
 def _copied(rows: Float[Array, "R inputs"]) -> Float[Array, "inputs R"]:
-    """The transpose in memory of its own, from an array that is in memory.
+    """Stored transpose of a stored array.
 
-    XLA fuses through its own optimization_barrier on CPUs, but not into the branches of a conditional. Both are the
-    same, so that nothing hangs on which one is taken. (Under vmap, as in a population, a conditional becomes a choice
-    and the gain is not secured.)
+    On CPUs XLA fuses across its own optimization_barrier, but not into the branches of a conditional. Both branches
+    are the same. Under vmap, as in a population, the conditional becomes a selection and the gain may be lost.
     """
     either = jnp.sum(rows[:1, :1]) > 0
     return jax.lax.optimization_barrier(jax.lax.cond(either, jnp.transpose, jnp.transpose, rows))
@@ -53,16 +53,16 @@ def _tokens_by_kernel(
 def plus(wide: Float[Array, "*shape"], spread: Float[Array, "*spread_shape"]) -> Float[Array, "*shape"]:
     """wide + spread, with ``spread`` broadcast along its axes of length one.
 
-    On the way back its cotangent is summed over those axes in float32 where it is in half precision: the sum that JAX
-    makes of a broadcast's transpose rounds after every term. On a CPU that cost up to 1.2 % of a bias's gradient in
-    bfloat16, against 0.2 % for the one rounding at the end.
+    The backward pass sums a half-precision cotangent over those axes in float32. JAX's own transpose of a broadcast
+    rounds after every term: on a CPU the gradient of a bias was wrong by up to 1.2 % in bfloat16, against 0.2 % with
+    one rounding at the end.
     """
     return wide + spread
 
 
 def _plus_backward(spread: Array, slope: Array) -> tuple[Array, Array]:
     axes = tuple(axis for axis, length in enumerate(spread.shape) if length == 1)
-    return slope, jnp.sum(slope, axis=axes, keepdims=True)  # of half precision jnp.sum is one in float32
+    return slope, jnp.sum(slope, axis=axes, keepdims=True)  # jnp.sum accumulates half precision in float32
 
 
 plus.defvjp(lambda wide, spread: (wide + spread, spread), _plus_backward)
@@ -79,5 +79,5 @@ class _Linear(nnx.Linear):
 
 
 def linear(inputs: int, outputs: int, *, use_bias: bool = True, rngs: nnx.Rngs) -> nnx.Linear:
-    """A linear layer over tokens; forward-mode derivatives are not supported (`jax.custom_vjp`)."""
+    """Linear layer over tokens, with a reverse-mode derivative only (`jax.custom_vjp`)."""
     return _Linear(inputs, outputs, use_bias=use_bias, rngs=rngs)

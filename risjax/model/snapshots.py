@@ -1,17 +1,17 @@
-"""The original pipeline's shape of network: a CNN and a transformer over raw snapshots, codes and H c pooled apart.
+"""Network of the original pipeline: a CNN and a transformer over raw snapshots, with codes and H c pooled separately.
 
 ======== =========================================================== =================
 symbol   meaning                                                     shape
 ======== =========================================================== =================
 y        snapshots, unit RMS a scene                                 [L, M]
-H c      what each code lets through to the antennas, unit RMS       [L, M]
+H c      channel applied to each code, unit RMS                      [L, M]
 c        phase codes                                                 [L, N]
 ======== =========================================================== =================
 
-Two 3 x 3 convolutions look at the image y of snapshots by antennas; its mean over the antennas gives a token for each
-snapshot, and a transformer mixes the tokens. Codes and H c are embedded snapshot by snapshot and pooled *apart*, so no
-snapshot ever meets its own code, and H enters as H c alone: that is how the original was built, and why it did not
-learn. It is here to be compared with, in speed and in what it learns; `risjax.model.network` is the one to use.
+Two 3 x 3 convolutions act on the image y of snapshots by antennas. Its mean over the antennas gives a token for each
+snapshot, and a transformer mixes the tokens. Codes and H c are embedded snapshot by snapshot and pooled separately, so
+the network cannot relate a snapshot to its own code, and it receives H only as H c. For these reasons the original did
+not learn. The network serves comparisons of speed and accuracy; use `risjax.model.network` for everything else.
 """
 
 from typing import NamedTuple
@@ -27,13 +27,13 @@ from risjax.types import Observation, PackedComplex, Prediction
 
 
 class SnapshotFeatures(NamedTuple):
-    """The network's inputs for one scene, in float32; the last axis of pairs is (real, imaginary).
+    """Inputs of the network for one scene, in float32; an axis of length 2 holds (real, imaginary).
 
     Attributes:
         received: y, unit RMS, [L, M, 2].
         passed: H c, unit RMS, [L, M, 2].
-        codes: real parts, then imaginary parts, [L, 2 N].
-        context: log10 of the RMS of y and of H c, which the scaling took away, [2].
+        codes: real parts before imaginary parts, [L, 2 N].
+        context: log10 of the RMS of y and of H c before scaling, [2].
     """
 
     received: Float[Array, "*batch L M pair"]
@@ -43,7 +43,7 @@ class SnapshotFeatures(NamedTuple):
 
 
 def snapshot_features(observation: Observation) -> SnapshotFeatures:
-    """The inputs of one scene; batch by vmap. An empty scene's snapshots stay zero."""
+    """Inputs of one scene; batch by vmap. The snapshots of an empty scene stay zero."""
     passed = jnp.matmul(observation.codes, observation.channel.T, precision="highest")
     received, received_rms = _unit(observation.snapshots)
     through, passed_rms = _unit(passed)
@@ -62,7 +62,7 @@ def _unit(array: Complex[Array, "L M"]) -> tuple[Float[Array, "L M 2"], Float[Ar
 
 
 class SnapshotEncoder(nnx.Module):
-    """One vector a scene: the mean token, the mean code, the mean H c."""
+    """One vector for each scene: mean token, mean embedded code, mean embedded H c."""
 
     def __init__(self, array: ArrayConfig, config: ModelConfig, *, rngs: nnx.Rngs):
         channels = summary_channels(config)
@@ -88,7 +88,7 @@ class SnapshotEncoder(nnx.Module):
 
 
 class SnapshotHead(nnx.Module):
-    """All rows of F from the scene's one vector."""
+    """Linear layer from the scene's vector to all rows of F."""
 
     def __init__(self, array: ArrayConfig, config: ModelConfig, *, rngs: nnx.Rngs):
         self.shape = (array.num_elements, 2 * config.rank)
@@ -101,7 +101,7 @@ class SnapshotHead(nnx.Module):
 
 
 class SnapshotNetwork(nnx.Module):
-    """Encoder and head; their gradients are reported apart."""
+    """Encoder and head; the log reports their gradient norms separately."""
 
     def __init__(self, array: ArrayConfig, config: ModelConfig, *, rngs: nnx.Rngs):
         self.encoder = SnapshotEncoder(array, config, rngs=rngs)
@@ -112,5 +112,5 @@ class SnapshotNetwork(nnx.Module):
 
 
 def summary_channels(config: ModelConfig) -> int:
-    """Channels of the convolutions, of the pooled codes and of the pooled H c."""
+    """Number of channels of the convolutions, of the pooled codes and of the pooled H c."""
     return max(config.width // 8, 1)

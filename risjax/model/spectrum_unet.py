@@ -1,8 +1,14 @@
-"""The refiner: a U-Net that turns a covariance's spectrum over the search grid into a map of sources.
+"""Spectrum refiner: a U-Net from a covariance's spectrum over the search grid to a map of sources.
 
-A spectrum shows a source as a ridge whose height says little about whether it is one; what surrounds it says more.
-The two axes of direction are the image's, the planes of inverse range its channels. The encoder-decoder with skips is
-that of Ronneberger, Fischer and Brox (2015), two levels deep.
+A source appears in a spectrum as a ridge. Its height is a weak indicator of a source, its surroundings a better one.
+The two axes of direction are the axes of the image, the planes of inverse range its channels. The encoder-decoder has
+skip connections and two levels.
+
+References:
+    O. Ronneberger, P. Fischer, T. Brox, "U-Net: convolutional networks for biomedical image segmentation" (2015),
+    arXiv:1505.04597.
+    T.-Y. Lin, P. Goyal, R. Girshick, K. He, P. Dollár, "Focal loss for dense object detection" (2017),
+    arXiv:1708.02002, section 4.1 (initial bias).
 """
 
 import math
@@ -19,15 +25,15 @@ from risjax.config import ModelConfig, PrecisionConfig
 from risjax.precision import make_policy, upcast
 
 _PRIOR_LOGIT = -4.6
-"""Of an untrained map: a source at one point in a hundred, as few as there are (Lin et al. 2017, section 4.1)."""
+"""Initial logit: probability 0.01 of a source at a grid point, about the true share."""
 _SCALE = 3.0
-"""Decades of the spectrum that count as one unit of the input."""
+"""Decades of the spectrum in one unit of the input."""
 
 
 def _flat_lecun_normal(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
-    """LeCun's law, the same numbers as of `nnx.initializers.lecun_normal` on four axes, drawn on two.
+    """The values of `nnx.initializers.lecun_normal`, drawn as a matrix.
 
-    On a CPU the program that draws on four axes takes four times as long to compile: half a minute for all kernels.
+    On a CPU the program that draws on four axes takes four times as long to compile, half a minute for all kernels.
     """
     flat = (math.prod(shape[:-1]), shape[-1])
     return nnx.initializers.lecun_normal()(key, flat, dtype).reshape(shape)
@@ -49,13 +55,13 @@ def _halved(image: Float[Array, "batch U V C"]) -> Float[Array, "batch U2 V2 C"]
 
 
 def _like(image: Float[Array, "batch U2 V2 C"], skip: Float[Array, "batch U V W"]) -> Float[Array, "batch U V C"]:
-    """Every point twice along both axes, cut to the size of ``skip``."""
+    """Every point repeated along both axes, cropped to the size of ``skip``."""
     doubled = jnp.repeat(jnp.repeat(image, 2, axis=1), 2, axis=2)
     return doubled[:, : skip.shape[1], : skip.shape[2]]
 
 
 class RefinerNetwork(nnx.Module):
-    """Two levels down, two up; a skip at each."""
+    """U-Net with two levels and a skip connection at each."""
 
     def __init__(self, num_range: int, width: int, *, rngs: nnx.Rngs):
         self.fine = _Twice(num_range, width, rngs=rngs)
@@ -79,9 +85,9 @@ class Refiner(NamedTuple):
     """The refiner as two pure functions.
 
     Attributes:
-        init: key to parameters.
-        apply: (parameters, log10 of spectra over the grid [batch, Gu, Gv, Gs], float32) to logits of the same shape,
-            in full precision; the network between runs in the policy's compute dtype.
+        init: maps a key to parameters.
+        apply: maps (parameters, log10 of spectra over the grid [batch, Gu, Gv, Gs], float32) to logits of the same
+            shape in full precision; the network itself runs in the policy's compute dtype.
     """
 
     init: Callable[[Key[Array, ""]], dict[str, Any]]
@@ -89,13 +95,13 @@ class Refiner(NamedTuple):
 
 
 def build_refiner(num_range: int, model: ModelConfig, precision: PrecisionConfig) -> Refiner:
-    """Builds the refiner for grids of ``num_range`` planes; nnx lives only inside the two functions returned.
+    """Build the refiner for grids of ``num_range`` planes. Modules of flax.nnx appear only inside its two functions.
 
     Raises:
         ValueError: ``model.refiner_width`` is 0.
     """
     if model.refiner_width == 0:
-        raise ValueError("model.refiner_width is 0, which leaves the refiner out; set it to a number of channels")
+        raise ValueError("model.refiner_width = 0, expected the number of channels of the refiner, >= 1")
     policy = make_policy(precision)
 
     def make(key: Key[Array, ""]) -> RefinerNetwork:

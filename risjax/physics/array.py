@@ -1,4 +1,4 @@
-"""The surface and its steering vectors: the one manifold that simulator, loss and estimators share.
+"""Geometry of the surface and its steering vectors, for simulator, loss, codebooks and estimators.
 
 ====== =================================================== ========= ====
 symbol meaning                                             shape     unit
@@ -13,7 +13,7 @@ psi_n  angle between element n's boresight and the source            rad
 k      wavenumber 2 pi / wavelength                                  rad/m
 ====== =================================================== ========= ====
 
-Time runs as exp(+j omega t) backwards: a longer path d_n has the phase exp(-j k d_n), and an element nearer to the
+The time dependence is exp(+j omega t): a longer path d_n has the phase exp(-j k d_n), and an element closer to the
 source than the phase reference has a positive phase. A code exp(-j phase of a_n) therefore focuses on the source.
 """
 
@@ -29,7 +29,7 @@ from risjax.config import ArrayConfig
 from risjax.types import Geometry
 
 _GRAZING = 1e-6
-"""Least squared cosine of the angle to boresight."""
+"""Smallest squared cosine of the angle to boresight."""
 
 
 def element_positions(array: ArrayConfig) -> Float[np.ndarray, "N 2"]:
@@ -51,7 +51,7 @@ def element_positions(array: ArrayConfig) -> Float[np.ndarray, "N 2"]:
 
 
 def direction_cosines(azimuth_rad: Array, elevation_rad: Array) -> Float[Array, "*shape 2"]:
-    """(sin phi cos theta, sin theta): the source's direction along the horizontal and the vertical axis."""
+    """(sin phi cos theta, sin theta), the direction cosines along the horizontal and the vertical axis."""
     return jnp.stack([jnp.sin(azimuth_rad) * jnp.cos(elevation_rad), jnp.sin(elevation_rad)], axis=-1)
 
 
@@ -71,39 +71,39 @@ def steering(
     ``spherical``: d_n = ||r u - p_n||, exact. ``fresnel``: to second order in p/r,
     d_n = r - u.p + (||p||^2 - (u.p)^2) / 2r. ``paraxial`` (the original pipeline's): d_n = r - u.p + ||p||^2 / 2r.
 
-    The difference r - d_n is never formed by subtraction, which in float32 would lose a digit for every
-    decade of range: the exact form is (2 r u.p - ||p||^2) / (r + d_n).
+    The difference r - d_n is computed as (2 r u.p - ||p||^2) / (r + d_n), because the subtraction would lose a digit
+    for every decade of range in float32.
 
     Args:
         array: the surface, the wavefront and the elements' amplitudes.
         position: (azimuth [rad], elevation [rad], range [m]), range > 0; its dtype decides complex64 or complex128.
-        geometry: of a scene's own surface, where it differs from ``array``; one scene's, whatever ``shape`` is.
+        geometry: measured geometry of the scene's surface; None takes that of ``array``. It has no batch axis.
 
     Returns:
-        Steering vectors, unit norm, of the phase reference p = 0. What the amplitudes do to the norm is
-        `amplitude_norm`'s to say.
+        Steering vectors of unit norm, with phase reference p = 0. `amplitude_norm` returns the norm before
+        normalisation.
 
     Raises:
-        ValueError: at trace time, a geometry of another number of elements, or of several scenes.
+        ValueError: at trace time, a geometry with another number of elements or with a batch axis.
 
     Example:
-        An element nearer to the source leads:
+        An element closer to the source has a larger phase:
 
         >>> three = ArrayConfig(num_horizontal=3, num_vertical=1)
         >>> phases = np.angle(steering(three, jnp.array([np.radians(20.0), 0.0, 5.0])))
         >>> bool(phases[0] < phases[1] < phases[2])
         True
     """
-    return _steering(array, _seen_from(position), geometry)
+    return _steering(array, _place_of(position), geometry)
 
 
 def steering_at(
     array: ArrayConfig, cosines: Float[Array, "*shape 3"], geometry: Geometry | None = None
 ) -> Complex[Array, "*shape N"]:
-    """`steering` at (u, v, s): the direction cosines along the horizontal and the vertical axis, and 1/r [1/m].
+    """`steering` at (u, v, s): direction cosines along the horizontal and the vertical axis, and s = 1/r [1/m].
 
-    This is what searches and fits differentiate: by way of the angles the program of a derivative has 1.7 times as
-    many instructions. Of u and v beyond the unit circle, which a grid's corners may be, the nearest on it are taken.
+    Searches and fits differentiate this function, whose derivative has 1.7 times fewer instructions than that by
+    angles. (u, v) outside the unit circle, as at corners of a grid, is replaced by the nearest point on it.
     """
     plane = cosines[..., :2]
     square = plane[..., 0, None] ** 2 + plane[..., 1, None] ** 2
@@ -116,22 +116,22 @@ def steering_at(
 def amplitude_norm(
     array: ArrayConfig, position: Float[Array, "*shape 3"], geometry: Geometry | None = None
 ) -> Float[Array, "*shape"]:
-    """||g|| / sqrt(N): the field of a source over that of the same source with all amplitudes one; 1 by default."""
+    """||g|| / sqrt(N), the norm of a source's field relative to unit amplitudes; 1 by default."""
     if _is_uniform(array):
         return jnp.ones(position.shape[:-1], position.dtype)
-    place = _seen_from(position)
+    place = _place_of(position)
     return _root_mean_square(_amplitude(array, place, *_lengths(array, place, geometry)))[..., 0]
 
 
 class _Place(NamedTuple):
-    """Direction cosines in the panel's plane [..., 2] and ahead of it [..., 1], range in metres [..., 1]."""
+    """Direction cosines in the panel's plane [..., 2] and along boresight [..., 1], and range in metres [..., 1]."""
 
     cosines: Array
     ahead: Array
     range_m: Array
 
 
-def _seen_from(position: Array) -> _Place:
+def _place_of(position: Array) -> _Place:
     azimuth_rad, elevation_rad = position[..., 0], position[..., 1]
     ahead = jnp.cos(azimuth_rad) * jnp.cos(elevation_rad)
     return _Place(direction_cosines(azimuth_rad, elevation_rad), ahead[..., None], position[..., 2, None])
@@ -173,10 +173,10 @@ def _lengths(array: ArrayConfig, place: _Place, geometry: Geometry | None) -> tu
     if plane.shape != (array.num_elements, 2):
         raise ValueError(
             f"geometry.elements_m has shape {list(plane.shape)}, expected [N, 2] = [{array.num_elements}, 2] of one "
-            "scene; vmap over a batch"
+            "scene; use jax.vmap for a batch"
         )
     projection_m = jnp.matmul(place.cosines, plane.T, precision="highest")
-    # no sum over an axis: of a scene's own elements it would be the reduction that docs/physics.md warns of
+    # No sum over an axis: for a batch of geometries jaxlib 0.10.2 computes it wrong (docs/physics.md).
     squared_m2 = jnp.broadcast_to(plane[:, 0] ** 2 + plane[:, 1] ** 2, projection_m.shape)
     return projection_m, squared_m2
 
@@ -186,7 +186,7 @@ def _distance(range_m: Array, projection_m: Array, squared_m2: Array) -> Array:
 
 
 def _amplitude(array: ArrayConfig, place: _Place, projection_m: Array, squared_m2: Array) -> Array:
-    """g_n, from the exact distances whatever the wavefront."""
+    """g_n, from the exact distances for every wavefront."""
     range_m = place.range_m
     distance_m = _distance(range_m, projection_m, squared_m2)
     amplitude = jnp.ones_like(distance_m)

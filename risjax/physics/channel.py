@@ -1,9 +1,9 @@
 """The Rician channel from the surface to the base station.
 
-H = sqrt(kappa / (kappa + 1)) H_los + sqrt(1 / (kappa + 1)) H_scattered, both parts of the same expected
-squared Frobenius norm, so that kappa is the ratio of powers that its name says. The line of sight is the
-outer product of two plane waves or, from a base station at a finite distance, the exact spherical wave between every
-antenna and every element; the scattered part has independent circular Gaussian entries.
+H = sqrt(kappa / (kappa + 1)) H_los + sqrt(1 / (kappa + 1)) H_scattered. Both parts have the same expected squared
+Frobenius norm, so the Rician factor kappa is their ratio of powers. The line of sight is the outer product of two plane
+waves or, for a base station at a finite distance, the exact spherical wave between every antenna and every element. The
+scattered part has independent circular Gaussian entries.
 """
 
 import math
@@ -18,7 +18,7 @@ from risjax.physics.array import direction_cosines, element_positions
 from risjax.physics.distributions import scale
 
 NUM_UNIFORM = 5
-"""Uniform draws behind a channel: the Rician factor, three angles and a distance."""
+"""Number of uniform draws of a channel: Rician factor, three angles and a distance."""
 
 
 def line_of_sight(
@@ -28,15 +28,15 @@ def line_of_sight(
     arrival_cosine: Array,
     distance_m: Float[Array, ""] | None = None,
 ) -> Complex[Array, "M N"]:
-    """The line of sight, entries of unit modulus exp(+j k (D - d_mn)), one at both centres.
+    """Line-of-sight channel with entries exp(+j k (D - d_mn)), which is 1 between the two centres.
 
-    The base station's array, half a wavelength apart and centred, lies in the plane of the line between the centres
-    and the horizontal.
+    The antennas of the base station form a centred line with a spacing of half a wavelength, in the plane spanned by
+    the line between the centres and the horizontal.
 
     Args:
         array: the surface.
         num_antennas: M.
-        departure_rad: (azimuth, elevation) of the base station as the surface sees it, [2].
+        departure_rad: (azimuth, elevation) of the base station seen from the surface, [2].
         arrival_cosine: direction cosine of the surface along the base station's array, [].
         distance_m: D between the centres; None is the limit of large D, two plane waves.
     """
@@ -48,14 +48,14 @@ def line_of_sight(
     cosines = direction_cosines(departure_rad[0], departure_rad[1])
     towards = plane[:, 0] * cosines[0] + plane[:, 1] * cosines[1]
     if distance_m is None:
-        # The outer product of two waves, M + N sines. The phases' outer sum, with the sum over the two axes fused into
-        # it, comes out wrong behind the 32,768th element of a batch in jaxlib 0.10.2 on a CPU (see the test).
+        # Outer product of two waves. The sine of the outer sum of phases is wrong from the 32,769th element of a batch
+        # on in jaxlib 0.10.2 on a CPU, see test_line_of_sight_is_right_to_the_end_of_a_large_batch.
         return _wave(wavenumber * antennas_m * arrival_cosine)[:, None] * _wave(wavenumber * towards)[None, :]
     # From element p to antenna b e is D u + w with w = b e - p, and e = -c u + sqrt(1 - c^2) t, t horizontal.
     across = jnp.sqrt(1 - arrival_cosine**2) * jnp.cos(departure_rad[0]) * plane[:, 0] - arrival_cosine * towards
     along = -arrival_cosine * antennas_m[:, None] - towards[None, :]
     squared = antennas_m[:, None] ** 2 + jnp.sum(plane**2, axis=1)[None, :] - 2 * antennas_m[:, None] * across[None, :]
-    excess = 2 * distance_m * along + squared  # d^2 - D^2: never by subtraction, which loses digits with distance
+    excess = 2 * distance_m * along + squared  # d^2 - D^2; its subtraction would lose digits at a distance
     return _wave(-wavenumber * excess / (distance_m + jnp.sqrt(distance_m**2 + excess)))
 
 
@@ -66,12 +66,12 @@ def _wave(phase: Float[Array, "*shape"]) -> Complex[Array, "*shape"]:
 def rician_channel(
     unit: Float[Array, "5"], scattered: Complex[Array, "M N"], channel: ChannelConfig, array: ArrayConfig
 ) -> Complex[Array, "M N"]:
-    """One channel H by the configured law.
+    """Channel H with the configured distribution.
 
     Args:
         unit: uniform draws on [0, 1): Rician factor, azimuth, elevation, azimuth of arrival, distance.
         scattered: circular Gaussian draws of unit variance.
-        channel: the law.
+        channel: configured distribution.
         array: the surface.
     """
     num_antennas, num_elements = scattered.shape

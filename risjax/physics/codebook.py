@@ -1,8 +1,8 @@
-"""The phase codes that the surface runs through, one row a snapshot.
+"""Codebooks: the phase codes of the surface, one for each snapshot.
 
-A code multiplies the field element by element, so that the code exp(+j 2 pi f . p) turns a plane wave
-of direction cosines -f * wavelength into a constant: a codebook of DFT columns looks in L directions.
-Phases are referred to the panel's centre and quantised to the nearest step.
+A code multiplies the field element by element. The code exp(+j 2 pi f . p) turns a plane wave with direction cosines
+-f * wavelength into a constant, so a codebook of DFT columns has L beams. Phases refer to the panel's centre and are
+rounded to the nearest phase step.
 """
 
 import functools
@@ -19,24 +19,26 @@ from risjax.physics.received_arrays import codes_problem
 
 
 def quantise_phase(phase_rad: Float[np.ndarray, "*shape"], bits: int | None) -> Float[np.ndarray, "*shape"]:
-    """The nearest of 2^bits equally spaced phases, the first of them zero; ``None`` changes nothing."""
+    """Nearest of 2^bits equally spaced phases that include zero; with None the phase itself."""
     if bits is None:
         return phase_rad
     step = 2 * math.pi / 2**bits
-    # Ties (a phase exactly between two steps, met in DFT codes of few bits) go one way whatever the rounding error.
+    # A phase exactly between two steps occurs in DFT codes of few bits; 1e-9 makes the result independent of rounding.
     return step * np.floor(phase_rad / step + 0.5 + 1e-9)
 
 
 def balanced_grid(array: ArrayConfig, num_snapshots: int) -> tuple[int, int]:
-    """(across, upward): the grid of at least L codes whose sides are in proportion to the panel's, L itself if it fits.
+    """(across, upward), the grid of at least L codes with sides closest in proportion to the panel's.
+
+    A grid of exactly L codes is preferred if its proportion is at most three times worse.
 
     Raises:
         ValueError: if the surface has fewer than L elements.
     """
     if num_snapshots > array.num_elements:
         raise ValueError(
-            f"a codebook of kind dft or hadamard has one code for each of {array.num_horizontal} x "
-            f"{array.num_vertical} = {array.num_elements} elements, got num_snapshots = {num_snapshots}"
+            f"got num_snapshots = {num_snapshots}, expected at most one for each of the {array.num_horizontal} x "
+            f"{array.num_vertical} = {array.num_elements} elements in a codebook of kind dft or hadamard"
         )
     sides = [(across, -(-num_snapshots // across)) for across in range(1, array.num_horizontal + 1)]
     fits = [(across, upward) for across, upward in sides if upward <= array.num_vertical]
@@ -51,7 +53,7 @@ def balanced_grid(array: ArrayConfig, num_snapshots: int) -> tuple[int, int]:
 
 
 def balanced_frequencies(array: ArrayConfig, num_snapshots: int) -> Int[np.ndarray, "L 2"]:
-    """(horizontal, vertical) DFT bins, spread evenly over both axes."""
+    """(horizontal, vertical) DFT bins, distributed evenly over both axes."""
     across, upward = balanced_grid(array, num_snapshots)
     index = np.arange(num_snapshots)
     horizontal = (index % across) * array.num_horizontal // across
@@ -60,18 +62,18 @@ def balanced_frequencies(array: ArrayConfig, num_snapshots: int) -> Int[np.ndarr
 
 
 def strided_frequencies(array: ArrayConfig, num_snapshots: int) -> Int[np.ndarray, "L 2"]:
-    """(horizontal, vertical) DFT bins of the original pipeline: two columns a third apart, every row in turn."""
+    """(horizontal, vertical) DFT bins of the original pipeline: two columns a third apart, and all rows."""
     if num_snapshots > 2 * array.num_vertical:
         raise ValueError(
-            f"codebook.kind = original has 2 * num_vertical = {2 * array.num_vertical} codes, got num_snapshots = "
-            f"{num_snapshots}; use kind = dft"
+            f"got num_snapshots = {num_snapshots}, expected at most 2 * num_vertical = {2 * array.num_vertical} for "
+            "codebook.kind = original; use kind = dft"
         )
     index = np.arange(num_snapshots)
     return np.stack([(index % 2) * (array.num_horizontal // 3), index // 2], axis=-1)
 
 
 def dft_phases(array: ArrayConfig, frequencies: Int[np.ndarray, "L 2"]) -> Float[np.ndarray, "L N"]:
-    """2 pi (f_h i_h / N_H + f_v i_v / N_V), element indices counted from the panel's centre."""
+    """2 pi (f_h i_h / N_H + f_v i_v / N_V), with element indices relative to the panel's centre."""
     horizontal = (np.arange(array.num_horizontal) - (array.num_horizontal - 1) / 2) / array.num_horizontal
     vertical = (np.arange(array.num_vertical) - (array.num_vertical - 1) / 2) / array.num_vertical
     across, upward = frequencies[:, 0, None, None], frequencies[:, 1, None, None]
@@ -80,9 +82,9 @@ def dft_phases(array: ArrayConfig, frequencies: Int[np.ndarray, "L 2"]) -> Float
 
 
 def hadamard_phases(array: ArrayConfig, num_snapshots: int) -> Float[np.ndarray, "L N"]:
-    """0 or pi: products of Walsh functions along both axes, the first rows of Sylvester's matrices.
+    """Phases 0 and pi of products of Walsh functions along both axes, the first rows of Sylvester's matrices.
 
-    All leading minors of Sylvester's matrix are non-zero, so that the codes are linearly independent for any panel.
+    All leading minors of Sylvester's matrix are non-zero, so the codes are linearly independent for any panel.
     """
     across, _ = balanced_grid(array, num_snapshots)
     row = np.arange(num_snapshots)[:, None, None]
@@ -94,11 +96,11 @@ def hadamard_phases(array: ArrayConfig, num_snapshots: int) -> Float[np.ndarray,
 
 
 def codes(codebook: CodebookConfig, array: ArrayConfig) -> Complex[np.ndarray, "L N"]:
-    """The codes that every scene shares, exp(j q(phase)) in complex128 (of a file: as the file has them).
+    """Codes common to all scenes, exp(j q(phase)) in complex128; codes from a file are not quantised.
 
     Raises:
-        ValueError: if the codebook draws fresh codes in every scene, has fewer codes than snapshots, or its file does
-            not hold [L, N] finite numbers.
+        ValueError: the codebook draws new codes in every scene, has fewer codes than snapshots, or its file does not
+            contain [L, N] finite numbers.
     """
     count = codebook.num_snapshots
     match codebook.kind:
@@ -112,7 +114,9 @@ def codes(codebook: CodebookConfig, array: ArrayConfig) -> Complex[np.ndarray, "
             return read_codes(str(codebook.path), count, array.num_elements, codebook.measured)
         case "random":
             if codebook.seed is None:
-                raise ValueError("codebook.seed = null draws fresh codes in every scene: there are none to share")
+                raise ValueError(
+                    "codebook.seed = null draws new codes in every scene, expected a seed for common codes"
+                )
             phase_rad = np.random.default_rng(codebook.seed).uniform(0, 2 * math.pi, (count, array.num_elements))
     return np.exp(1j * quantise_phase(phase_rad, codebook.phase_bits))
 
@@ -120,7 +124,7 @@ def codes(codebook: CodebookConfig, array: ArrayConfig) -> Complex[np.ndarray, "
 def draw_codes(
     key: Key[Array, ""], codebook: CodebookConfig, array: ArrayConfig, dtype: DTypeLike = jnp.complex64
 ) -> Complex[Array, "L N"]:
-    """A scene's nominal codes: the shared ones, or for ``random`` with ``seed = null`` fresh ones."""
+    """Nominal codes of a scene: the common ones, or new random ones for ``random`` with ``seed = null``."""
     if codebook.kind != "random" or codebook.seed is not None:
         return jnp.asarray(codes(codebook, array), dtype)
     shape = (codebook.num_snapshots, array.num_elements)
@@ -134,10 +138,10 @@ def draw_codes(
 
 @functools.lru_cache(maxsize=8)
 def read_codes(path: str, num_snapshots: int, num_elements: int, measured: bool = False) -> Complex[np.ndarray, "L N"]:
-    """Codes from an .npy file, by the rule of `risjax.physics.received_arrays.codes_problem`; never unpickles.
+    """Codes from an .npy file that `risjax.physics.received_arrays.codes_problem` accepts; without pickle.
 
     Raises:
-        ValueError: naming the file, what it holds and what was expected.
+        ValueError: an unreadable or invalid file; the message contains its name, its content and what was expected.
     """
     try:
         array = np.load(path, allow_pickle=False)

@@ -1,8 +1,8 @@
-"""From random words to the laws that scenes follow.
+"""Random draws with the distributions of scenes: intervals, complex Gaussians and SNRs.
 
-A scene takes all its uniform numbers from one call of the generator and all its Gaussian ones from another: on a CPU
-each further call costs half a second of compilation. Later numbers of a call do not depend on how many there are, nor
-earlier ones, so that a law that takes more of them (per-snapshot symbols) leaves the others' as they were.
+A scene takes all uniform numbers from one call of the generator and all Gaussian numbers from another, because each
+further call adds half a second of compilation on a CPU. The first n numbers of a call do not depend on how many follow,
+so a distribution that needs more numbers (per-snapshot symbols) leaves the other draws unchanged.
 """
 
 import math
@@ -21,15 +21,15 @@ End = float | Float[Array, ""]
 
 
 def scale(unit: Float[Array, "*shape"], interval: tuple[End, End]) -> Float[Array, "*shape"]:
-    """Draws uniform on [0, 1) as draws uniform on [low, high); a point interval gives that point."""
+    """low + unit (high - low): draws uniform on [0, 1) mapped to the interval."""
     return interval[0] + unit * (interval[1] - interval[0])
 
 
 def complex_normal(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike) -> Complex[Array, "*shape"]:
-    """Circular complex Gaussian draws of unit variance; ``dtype`` is the real one.
+    """Circular complex Gaussian draws of unit variance; ``dtype`` is the real dtype.
 
-    In float32 both words of each Threefry block are used, one for each part: `jax.random.normal` would spend a block
-    on every real number, which was half of the time that a scene takes.
+    In float32 the two words of a Threefry block give the real and the imaginary part. `jax.random.normal` uses a block
+    for each real number, which took half of the time of a scene.
     """
     key_data = jax.random.key_data(key)
     if jnp.dtype(dtype) != jnp.float32 or key_data.shape != (2,):
@@ -43,15 +43,15 @@ def complex_normal(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike
 def _half_normal(words: UInt32[Array, " n"]) -> Float[Array, " n"]:
     """Gaussian draws of variance 1/2 from random words: erf_inv(u), u uniform on the odd multiples of 2^-23.
 
-    u is an exact integer times a power of two. As a sum of two float32 constants, (x - 3) + 2^-23, XLA added the
-    constants first, lost the smaller one and drew -infinity, once in 2^23 numbers.
+    u is an integer times a power of two, computed exactly. In the form (x - 3) + 2^-23, XLA adds the constants first,
+    loses the smaller one and draws -infinity once in 2^23 numbers.
     """
     odd = 2 * (words >> np.uint32(9)).astype(jnp.int32) + (1 - 2**23)
     return jax.lax.erf_inv(odd.astype(jnp.float32) * np.float32(2**-23))
 
 
 def draw_snr_db(unit: Float[Array, ""], scene: SceneConfig) -> Float[Array, ""]:
-    """An SNR in dB by ``scene.snr_law``, from a draw uniform on [0, 1)."""
+    """SNR in dB with the distribution ``scene.snr_law``, from a draw uniform on [0, 1)."""
     law, (low, high) = scene.snr_law, scene.snr_db
     if isinstance(law, NormalSnr):
         ends = [0.5 * (1 + math.erf((end - law.mean_db) / (law.std_db * math.sqrt(2)))) for end in (low, high)]

@@ -1,9 +1,10 @@
-"""What is known of a field before anything is received: its sources lie within the field of view.
+"""Prior covariance R_0 of the field of a source within the field of view.
 
     R_0 = E[a(phi, theta, r) a(phi, theta, r)^H],    phi, theta and r uniform over the field of view, trace N
 
-Half of the directions in front of the surface are outside the default one: R_0 has 99 % of its trace in 87 of its 144
-eigenvalues. The law is the receiver's own (`risjax.estimators` search nowhere else); K, powers and SNR are not in it.
+The default field of view contains half of the directions in front of the surface: 87 of the 144 eigenvalues of R_0
+hold 99 % of its trace. The receiver knows the field of view, to which all searches are restricted. R_0 does not depend
+on K, powers or SNR.
 """
 
 import functools
@@ -19,17 +20,16 @@ from risjax.physics.array import steering
 Interval = tuple[float, float]
 
 KEPT = 0.99
-"""Share of the trace of R_0 that its factor keeps."""
+"""Share of the trace of R_0 in its factor."""
 
 _POINTS = (48, 24, 12)
-"""Azimuths, elevations and ranges of the quadrature, midpoints of equal cells."""
+"""Numbers of azimuths, elevations and ranges of the quadrature, midpoints of equal cells."""
 
 
 def view_factor(physics: PhysicsConfig) -> Complex[np.ndarray, "N r"]:
-    """B with R_0 = B B^H but for a hundredth of its trace; complex64, on the host, made once for a field of view.
+    """B with R_0 = B B^H up to 1 % of its trace; complex64 on the host, computed once for each field of view.
 
-    Its columns are a basis like any other: only R_0 itself may enter what is shown to a network, or a network would
-    know the machine it was trained on.
+    The columns are one of many bases and differ between machines, so features of a network may depend on R_0 only.
     """
     # pyright does not see that pydantic makes frozen sections hashable
     return _factor(physics.array, *_law(physics.scene))  # pyright: ignore[reportArgumentType]
@@ -52,10 +52,10 @@ def _factor(
     )
     ranges = _midpoints(*range_m, _POINTS[2])
     mean = np.zeros((array.num_elements,) * 2, np.complex128)
-    # Asked for while a program is traced, under a guard of transfers: this is work of its own, done now.
+    # May be called while a program is traced, under a transfer guard: computed at once, outside of that program.
     with jax.ensure_compile_time_eval(), jax.transfer_guard("allow"):
-        for one in ranges:
-            position = np.stack(np.broadcast_arrays(azimuth[:, None], elevation[None, :], one), axis=-1)
+        for range_m_at in ranges:
+            position = np.stack(np.broadcast_arrays(azimuth[:, None], elevation[None, :], range_m_at), axis=-1)
             vectors = steering(array, jnp.asarray(position.reshape(-1, 3), jnp.float32))
             block = np.asarray(vectors, np.complex128)
             mean += block.T @ block.conj()

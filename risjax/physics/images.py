@@ -1,10 +1,10 @@
-"""Regularised images of the field on the surface, from the receiver's knowledge alone.
+"""Regularised images of the field on the surface, from the observation alone.
 
     x_hat(alpha) = (Phi^H Phi + alpha I)^-1 Phi^H y,    alpha = rho * sigma^2 / p_x
 
-with the noise variance sigma^2 from the residual of least squares and the field's power an element p_x
-from the energy balance E||y||^2 = p_x tr(Phi^H Phi) + L M sigma^2. At rho = 1 this is the linear
-minimum-mean-square estimate under a white field. Everything runs in the observation's dtype, complex64 or wider.
+with the noise variance sigma^2 from the least-squares residual and the field's mean power p_x of an element from the
+energy balance E||y||^2 = p_x tr(Phi^H Phi) + L M sigma^2. At rho = 1 this is the linear minimum-mean-square-error
+estimate of a white field. All functions compute in the observation's dtype, complex64 or complex128.
 """
 
 from typing import NamedTuple
@@ -17,8 +17,8 @@ from risjax.physics.measurement import back_projection, gram, loaded_cholesky, n
 from risjax.types import Observation
 
 NOISE_TO_SIGNAL_RANGE = (1e-6, 1e3)
-"""Bounds of sigma^2 L M / (p_x tr Phi^H Phi). Below, float32's Cholesky would lose the small pivots; above,
-the energy balance has found no signal at all."""
+"""Bounds of sigma^2 L M / (p_x tr Phi^H Phi). Below the lower one, float32's Cholesky factorisation loses the small
+pivots; above the upper one, the energy balance contains no signal."""
 
 
 class FieldImages(NamedTuple):
@@ -49,7 +49,7 @@ def ridge(observation: Observation, ratio: Float[Array, ""]) -> Float[Array, ""]
     """alpha = sigma^2 / p_x of one scene, [].
 
     Args:
-        observation: of one scene.
+        observation: observation of one scene.
         ratio: its `noise_to_signal`.
     """
     # tr(Phi^H Phi) / (L M) = ||H||_F^2 / M for codes of unit modulus; exact for impaired ones too:
@@ -72,11 +72,11 @@ def degrees_of_freedom(observation: Observation) -> Float[Array, ""]:
 
 
 def regularised_images(observation: Observation, multiples: tuple[float, ...]) -> FieldImages:
-    """Images of one scene's field at ridge weights ``multiples`` times the data's own noise-to-signal estimate.
+    """Images of one scene's field for ridge weights ``multiples`` times sigma^2 / p_x as estimated from the data.
 
     Args:
-        observation: what the receiver knows of one scene; batch by vmap.
-        multiples: rho, one an image.
+        observation: observation of one scene; batch by vmap.
+        multiples: rho of each image.
     """
     ratio = noise_to_signal(observation)
     ridges = jnp.asarray(multiples, ratio.dtype) * ridge(observation, ratio)

@@ -1,4 +1,4 @@
-"""What real surfaces do to the nominal model, drawn anew in every scene.
+"""Hardware impairments: deviations of a real surface from the nominal model, drawn for each scene.
 
 ======= ========================================================= ======= ====
 symbol  meaning                                                   shape   unit
@@ -6,16 +6,20 @@ symbol  meaning                                                   shape   unit
 e_n     reflection of element n over its nominal one: dead, gain, [N]     1
         phase offset
 b(psi)  amplitude of a phase shifter set to the phase psi         [L, N]  1
-p_n'    where element n really is                                 [N, 2]  m
-lambda' the real wavelength                                       []      m
+p_n'    true position of element n                                [N, 2]  m
+lambda' true wavelength                                           []      m
 ======= ========================================================= ======= ====
 
-An impairment that is off draws nothing and costs nothing. Each has a key of its own, so that switching one on leaves
-the others, and the scene's sources, channel and noise, as they were. A strength that is an interval has a further key:
-each scene's own strength scales the draws that it would have at any other.
+An impairment that is off draws no numbers and takes no time. Each impairment has its own key, so switching one on
+leaves the others unchanged, and so the sources, the channel and the noise of the scene. If a strength is an interval,
+the strength of each scene is drawn from a further key and scales the same draws.
 
-What is drawn comes in pairs: as the world has it, and as the receiver believes it to be. The receiver's is the nominal
-one plus the errors that ``physics.impairments.known`` names.
+Functions return pairs: the true quantity and the one that the receiver assumes, which is the nominal one with the
+errors named in ``physics.impairments.known``.
+
+References:
+    S. Abeywickrama, R. Zhang, Q. Wu, C. Yuen, "Intelligent reflecting surface: practical phase shift model and
+    beamforming optimization", IEEE Transactions on Communications 68 (2020), doi:10.1109/TCOMM.2020.3001125.
 """
 
 import enum
@@ -36,12 +40,11 @@ Strength = float | Float[Array, ""]
 
 COUPLING_EXPONENT = 1.6
 COUPLING_PHASE_RAD = 0.43 * math.pi
-"""Abeywickrama, Zhang, Wu, Yuen, "Intelligent reflecting surface: practical phase shift model and beamforming
-optimization", IEEE Trans. Commun. 68 (2020), eq. 5 and its measured example."""
+"""Parameters of eq. 5 of the reference, from its measured example."""
 NUM_CLUTTER_WAVES = 32
 _RAD_PER_DEG = math.pi / 180
 _STRENGTH_KEYS = 100
-"""The strength of draw i has the key of this plus i."""
+"""Offset of the key of a strength from the key of its draw."""
 
 
 class _Draw(enum.IntEnum):
@@ -59,7 +62,7 @@ class _Draw(enum.IntEnum):
 def _strength(
     key: Key[Array, ""], draw: _Draw, setting: float | tuple[float, float] | None, dtype: DTypeLike = jnp.float32
 ) -> Strength:
-    """How strong an impairment that is on is in this scene: the setting's number, or the scene's own draw."""
+    """Strength of an impairment in this scene: the configured number, or a draw from the configured interval."""
     if isinstance(setting, tuple):
         unit = jax.random.uniform(jax.random.fold_in(key, _STRENGTH_KEYS + draw), (), dtype)
         return scale(unit, setting)
@@ -70,7 +73,7 @@ def _strength(
 def draw_geometry(
     key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = jnp.float32
 ) -> tuple[Geometry | None, Geometry | None]:
-    """The surface as it really is, and as the receiver believes it to be; None where that is the nominal one."""
+    """True geometry of the surface and the one that the receiver assumes; None stands for the nominal one."""
     impairments, array = physics.impairments, physics.array
 
     def uniform(draw: _Draw, name: str, unit: float = 1.0, shape: tuple[int, ...] = ()) -> Array:
@@ -100,7 +103,7 @@ def _geometry(errors: Mapping[str, Array], array: ArrayConfig, dtype: DTypeLike)
 
 
 def coupling(codes: Complex[Array, "L N"], min_amplitude: Strength) -> Float[Array, "L N"]:
-    """Reflection amplitude over phase, b(psi) = (1 - b_min) ((sin(psi - psi_0) + 1) / 2)^1.6 + b_min."""
+    """Reflection amplitude at a phase, b(psi) = (1 - b_min) ((sin(psi - psi_0) + 1) / 2)^1.6 + b_min."""
     swing = (jnp.sin(jnp.angle(codes) - COUPLING_PHASE_RAD) + 1) / 2
     return (1 - min_amplitude) * jnp.maximum(swing, 0) ** COUPLING_EXPONENT + min_amplitude
 
@@ -108,7 +111,7 @@ def coupling(codes: Complex[Array, "L N"], min_amplitude: Strength) -> Float[Arr
 def impair_codes(
     key: Key[Array, ""], impairments: ImpairmentsConfig, codes: Complex[Array, "L N"]
 ) -> tuple[Complex[Array, "L N"], Complex[Array, "L N"]]:
-    """The codes as the surface applies them, and as the receiver believes them to be."""
+    """Codes that the surface applies, and those that the receiver assumes."""
     dtype, shape = codes.real.dtype, (1, codes.shape[-1])
     factors: dict[str, Array] = {}
 
@@ -137,7 +140,7 @@ def impair_codes(
 def estimate_channel(
     key: Key[Array, ""], impairments: ImpairmentsConfig, channel: Complex[Array, "M N"]
 ) -> Complex[Array, "M N"]:
-    """The receiver's estimate H + E, E of independent entries and of the stated power over H's own."""
+    """Channel estimate H + E, with independent Gaussian entries of E of power ``channel_error_db`` relative to H."""
     if impairments.channel_error_db is None:
         return channel
     dtype = channel.real.dtype
@@ -154,14 +157,14 @@ def draw_clutter(
     dtype: DTypeLike = jnp.float32,
     geometry: Geometry | None = None,
 ) -> Complex[Array, " N"]:
-    """A diffuse field: plane waves from directions uniform over the field of view, of total mean power per element.
+    """Clutter: a field of plane waves with directions uniform over the field of view.
 
     Args:
         key: the scene's impairment key.
-        physics: gives the field of view and the power over the sources' own.
-        mean_power: the sources' mean |x_n|^2, [].
+        physics: field of view, and clutter power relative to that of the sources.
+        mean_power: mean |x_n|^2 of the sources' field, [].
         dtype: real dtype.
-        geometry: of the surface as it really is.
+        geometry: true geometry of the surface.
     """
     if physics.impairments.clutter_db is None:
         return jnp.zeros(physics.array.num_elements, jnp.result_type(dtype, jnp.complex64))

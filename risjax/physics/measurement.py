@@ -1,4 +1,4 @@
-"""The measurement y_l = H diag(c_l) x and what can be said of x from y, never forming Phi.
+"""Measurement y_l = H diag(c_l) x and linear estimates of x from y, without forming Phi.
 
 ====== ============================================ ============ =======
 symbol meaning                                      shape        unit
@@ -8,7 +8,7 @@ G      Gram matrix Phi^H Phi = (H^H H) o (C^H C)    [N, N]       1
 b      matched filter Phi^H y = sum_l c_l^* o H^H y_l [N]        sqrt(W)
 ====== ============================================ ============ =======
 
-All functions take one observation and run in its dtype with full matmul precision; batch by vmap.
+All functions take one observation and compute in its dtype with full matmul precision; batch by vmap.
 """
 
 from typing import NamedTuple
@@ -29,7 +29,7 @@ def measure(
 
 
 def forward(observation: Observation, field: Complex[Array, " N"]) -> Complex[Array, "L M"]:
-    """Phi x through the channel and the codes as the receiver believes them to be."""
+    """Phi x with the channel and the codes of the observation."""
     return measure(observation.channel, observation.codes, field)
 
 
@@ -140,7 +140,7 @@ def noise_variance(observation: Observation) -> Float[Array, ""]:
 def minimum_norm_images(observation: Observation, alpha: float | Float[Array, ""]) -> Complex[Array, "L N"]:
     """x_l = Phi_l^H (Phi_l Phi_l^H + alpha I)^-1 y_l, one image a snapshot, for ``per_snapshot`` symbols.
 
-    M equations for N unknowns: each image is the field's projection onto the M dimensions that its code lets through.
+    With M equations for N unknowns, each image is the projection of the field onto M dimensions.
 
     Args:
         observation: one scene.
@@ -156,17 +156,17 @@ def minimum_norm_images(observation: Observation, alpha: float | Float[Array, ""
 
 
 def require_common_field(scene: SceneConfig, purpose: str) -> None:
-    """Refuses scenes whose snapshots share no field.
+    """Raise unless all snapshots of a scene have the same field.
 
     Args:
-        scene: the law of the scenes.
+        scene: distribution of the scenes.
         purpose: what needs the common field, for the message.
 
     Raises:
-        ValueError: if symbols change from snapshot to snapshot.
+        ValueError: symbols change from snapshot to snapshot.
     """
     if scene.symbols != "constant":
         raise ValueError(
-            f"{purpose} needs one coherent field in all snapshots, got scene.symbols = {scene.symbols}; use "
-            "symbols = constant, or what needs none: model.encoder = minimum_norm, the method sparse"
+            f"got scene.symbols = {scene.symbols}, expected constant: {purpose} needs one coherent field in all "
+            "snapshots. Without one use model.encoder = minimum_norm or the method sparse"
         )

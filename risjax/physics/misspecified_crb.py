@@ -1,9 +1,9 @@
-"""The bound for estimating with the wrong manifold: where the estimator goes, and how much it scatters there.
+"""Misspecified Cramér–Rao bound: bias and variance of maximum likelihood with a wrong manifold.
 
 ====== ==================================================================== =========
 symbol meaning                                                              shape
 ====== ==================================================================== =========
-mu_0   mean of the snapshots as the world has it                            [L, M]
+mu_0   true mean of the snapshots                                           [L, M]
 xi     parameters of the assumed model: positions, real and imaginary parts [5 K]
        of the amplitudes over their starting moduli
 r(xi)  mu(xi) - mu_0, real and imaginary parts                              [2 L M]
@@ -13,11 +13,11 @@ A maximum-likelihood estimator of the assumed model converges to the pseudo-true
 covariance at high SNR is bounded by sigma^2 / 2 * S^-1 (J^T J) S^-1 with J = dr/dxi and S the Hessian of ||r||^2 / 2 at
 xi*. For the right manifold r(xi*) = 0, S = J^T J, and the bound is the Cramér-Rao bound.
 
-The Hessian is a difference of nearly equal terms: run this with x64 enabled and float64 inputs.
+The Hessian is a difference of nearly equal terms, so this needs x64 and float64 inputs.
 
 References:
-    Fortunati, Gini, Greco, Richmond, "Performance bounds for parameter estimation under misspecified models",
-    IEEE Signal Processing Magazine 34 (2017), eqs. 23 and 30.
+    S. Fortunati, F. Gini, M. S. Greco, C. D. Richmond, "Performance bounds for parameter estimation under misspecified
+    models", IEEE Signal Processing Magazine 34 (2017), doi:10.1109/MSP.2017.2738017, eqs. 23 and 30.
 """
 
 from typing import NamedTuple
@@ -33,13 +33,13 @@ from risjax.types import Observation, Sources
 
 
 class MisspecifiedCrb(NamedTuple):
-    """What estimating with the assumed manifold comes to; slots that are inactive hold zeros, and inf in ``std``.
+    """Bias and variance of estimates with the assumed manifold; inactive slots hold zeros, and inf in ``std``.
 
     Attributes:
-        pseudo_true: where the estimator converges to, (azimuth [rad], elevation [rad], range [m]), [K, 3].
-        std: root of the bound on its variance there, rad, rad, m, [K, 3].
-        bias: ``pseudo_true`` less the true position, [K, 3].
-        residual: ||r(xi*)||^2 / ||mu_0||^2, what the assumed manifold cannot explain, [].
+        pseudo_true: limit of the estimator, (azimuth [rad], elevation [rad], range [m]), [K, 3].
+        std: root of the bound on the variance, rad, rad, m, [K, 3].
+        bias: ``pseudo_true`` minus the true position, [K, 3].
+        residual: ||r(xi*)||^2 / ||mu_0||^2, the share of energy outside the assumed manifold, [].
     """
 
     pseudo_true: Float[Array, "*batch K 3"]
@@ -49,7 +49,7 @@ class MisspecifiedCrb(NamedTuple):
 
     @property
     def root_mean_square_error(self) -> Float[Array, "*batch K 3"]:
-        """sqrt(std^2 + bias^2): the bound on the error that a user of the wrong manifold sees."""
+        """sqrt(std^2 + bias^2), the bound on the error with respect to the truth."""
         return jnp.sqrt(self.std**2 + self.bias**2)
 
 
@@ -80,7 +80,7 @@ class _Problem(NamedTuple):
 def fit(
     array: ArrayConfig, observation: Observation, target: Complex[Array, "L M"], start: Sources, *, iterations: int = 40
 ) -> Sources:
-    """Levenberg-Marquardt from ``start``: the sources of the assumed manifold that come nearest to ``target``."""
+    """Sources on the assumed manifold that minimise ||mu(xi) - target||^2, by Levenberg–Marquardt from ``start``."""
     problem = _problem(observation, target, start)
     position, amplitude = problem.split(_minimise(array, problem, iterations))
     active = start.active
@@ -96,15 +96,15 @@ def misspecified_crb(
     *,
     iterations: int = 40,
 ) -> MisspecifiedCrb:
-    """The misspecified Cramér-Rao bound for ``constant`` symbols.
+    """Misspecified Cramér–Rao bound for ``constant`` symbols.
 
     Args:
-        array: the manifold that the estimator assumes.
-        observation: channel, codes and geometry that the estimator assumes; the snapshots' values are not used.
+        array: manifold that the estimator assumes.
+        observation: channel, codes and geometry that the estimator assumes; the values of the snapshots are not used.
         mean: mu_0, the snapshots without noise.
-        sources: the truth, from which the search for the pseudo-true parameters starts.
+        sources: true sources, the start of the search for the pseudo-true parameters.
         noise_variance: sigma^2 of the complex noise.
-        iterations: Levenberg-Marquardt steps.
+        iterations: Levenberg–Marquardt steps.
     """
     problem = _problem(observation, mean, sources)
     parameters = _minimise(array, problem, iterations)
@@ -141,7 +141,7 @@ def _problem(observation: Observation, target: Complex[Array, "L M"], start: Sou
 
 
 def _scaling(information: Float[Array, "P P"]) -> tuple[Array, Array]:
-    """Which parameters matter at all, and the scale that gives those a unit diagonal."""
+    """Parameters with information, and the scale that gives those a unit diagonal."""
     diagonal = jnp.diagonal(information)
     used = diagonal > 0
     return used, jnp.where(used, 1 / jnp.sqrt(jnp.where(used, diagonal, 1)), 1)

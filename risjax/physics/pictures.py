@@ -1,10 +1,10 @@
-"""Pictures of the physics: ``python -m risjax.physics.pictures [--physics original] [--out figures] [--seed 0]``.
+"""Figures of the physics: ``python -m risjax.physics.pictures [--physics original] [--out figures] [--seed 0]``.
 
-* ``scene.png``: the surface and the sources of a scene in space,
-* ``codebook.png``: where each code of the codebook looks,
-* ``bound.png``: the Cramér-Rao bound of one source against SNR and against range.
+* ``scene.png``: surface and sources of a scene in space,
+* ``codebook.png``: beam pattern of each code,
+* ``bound.png``: Cramér–Rao bound of a single source against SNR, for several ranges.
 
-Imported by nobody: matplotlib is not loaded with the physics.
+No other module imports this one, so that the physics does not load matplotlib.
 """
 
 import argparse
@@ -24,15 +24,15 @@ from risjax.types import Scene, Sources
 BOUND_RANGES_M = (0.5, 1.0, 2.0, 4.0, 7.0, 10.0)
 BOUND_SNRS_DB = (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0)
 NUM_CHANNELS = 32
-"""Channels that the bound is the median of."""
+"""Number of channels for the median of the bound."""
 
 
 def scene_figure(physics: PhysicsConfig, scene: Scene) -> Figure:
-    """The elements and the active sources in space, each joined to the panel's centre."""
+    """Figure of the elements and the active sources in space, with a line from each source to the panel's centre."""
     figure = Figure(figsize=(6, 5), layout="constrained")
     axes = figure.add_subplot(projection="3d")
     plane = element_positions(physics.array)
-    # matplotlib's types know only a scalar height, its documentation arrays too
+    # matplotlib documents arrays for the height, its types allow only a scalar
     axes.scatter(
         np.zeros(len(plane)),
         plane[:, 0],
@@ -63,7 +63,7 @@ def scene_figure(physics: PhysicsConfig, scene: Scene) -> Figure:
 
 
 def codebook_figure(physics: PhysicsConfig, codes: np.ndarray, *, points: int = 91) -> Figure:
-    """|sum_n c_n exp(+j k u.p_n)|^2 / N^2 of every code over the direction cosines u of a distant source, in dB."""
+    """Figure of |sum_n c_n exp(+j k u.p_n)|^2 / N^2 in dB of every code, against the direction cosines u."""
     count = len(codes)
     columns = int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
@@ -110,13 +110,13 @@ def bound_table(physics: PhysicsConfig, seed: int) -> np.ndarray:
 
 
 def bound_figure(table: np.ndarray) -> Figure:
-    """Azimuth and range errors against SNR, one line a range."""
+    """Figure of the bounds on azimuth and range against SNR, one line for each range."""
     figure = Figure(figsize=(8, 3.5), layout="constrained")
     angle, distance = figure.subplots(1, 2)
     for index, range_m in enumerate(BOUND_RANGES_M):
         angle.semilogy(BOUND_SNRS_DB, np.rad2deg(table[index, :, 0]), marker="o", label=f"{range_m:g} m")
         distance.semilogy(BOUND_SNRS_DB, table[index, :, 2], marker="o")
-    angle.set(xlabel="SNR, dB", ylabel="azimuth, degrees", title="least standard deviation of one source")
+    angle.set(xlabel="SNR, dB", ylabel="azimuth, degrees", title="bound on the standard deviation of one source")
     distance.set(xlabel="SNR, dB", ylabel="range, m")
     distance.axhline(1.0, color="0.6", linestyle=":", label="a match's tolerance")
     angle.legend(title="range", fontsize=8)
@@ -125,11 +125,11 @@ def bound_figure(table: np.ndarray) -> Figure:
 
 
 def main() -> None:
-    """Writes the three pictures."""
+    """Write the three figures."""
     from risjax.config.io import load_config
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--physics", help="a profile's name; the default physics without")
+    parser.add_argument("--physics", help="name of a physics profile (default: the default physics)")
     parser.add_argument("--out", type=Path, default=Path("figures"))
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

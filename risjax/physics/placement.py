@@ -1,4 +1,4 @@
-"""Where the sources are: uniform in azimuth, elevation and range, optionally kept apart in angle."""
+"""Positions of sources: uniform in azimuth, elevation and range, with an optional minimum separation in angle."""
 
 import math
 
@@ -10,24 +10,24 @@ from risjax.physics.array import cartesian
 from risjax.physics.distributions import scale
 
 NUM_CANDIDATES = 64
-"""Places drawn for a slot, of which the first far enough from the earlier slots is taken."""
+"""Candidate positions of a slot if a minimum separation is configured."""
 
 
 def num_candidates(scene: SceneConfig) -> int:
-    """Places to be drawn for a slot."""
+    """Number of candidate positions of a slot."""
     return NUM_CANDIDATES if scene.min_separation_deg else 1
 
 
 def place(unit: Float[Array, "K candidates 3"], scene: SceneConfig) -> Float[Array, "K 3"]:
     """(azimuth [rad], elevation [rad], range [m]) of K_max sources.
 
-    With ``min_separation_deg`` each slot takes the first of its candidates that keeps the angle to all earlier slots.
-    The config's check of the field of view leaves a quarter of it free, so that none of 64 does once in 1e8 slots; then
-    the one that comes nearest is taken.
+    With ``min_separation_deg`` each slot takes the first of its candidates at that angle or more from all earlier
+    slots. The configuration guarantees that a quarter of the field of view remains free, so that all 64 candidates fail
+    once in 1e8 slots; then the candidate with the largest separation is taken.
 
     Args:
         unit: uniform draws on [0, 1), `num_candidates` a slot.
-        scene: the law.
+        scene: distribution of the positions.
     """
     candidates = jnp.stack(
         [
@@ -43,7 +43,7 @@ def place(unit: Float[Array, "K candidates 3"], scene: SceneConfig) -> Float[Arr
     highest_cosine = math.cos(math.radians(scene.min_separation_deg))
     chosen: list[Array] = []
     taken: list[Array] = []
-    for slot in range(scene.max_sources):  # unrolled: K_max slots, each needs those before it
+    for slot in range(scene.max_sources):  # unrolled: each of the K_max slots depends on the earlier ones
         index = jnp.zeros((), int)
         if taken:
             cosines = jnp.matmul(directions[slot], jnp.stack(taken).T, precision="highest")

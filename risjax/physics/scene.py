@@ -1,11 +1,11 @@
-"""The simulator: one scene, drawn on the device.
+"""Simulator of scenes.
 
 y_l = H diag(c_l) (x_l + clutter) + n_l with x_l = sum_k a_k s_kl g lambda / (4 pi r_k), s_kl a symbol of the source's
-power, g the scene's gain and a_k the unit-norm steering vector. The noise has the variance that gives the drawn SNR
-exactly against the scene's own mean |H diag(c_l) x_l|^2: clutter counts neither as signal nor as noise.
+power, g the scene's gain and a_k the unit-norm steering vector. The noise variance is the scene's mean
+|H diag(c_l) x_l|^2 over the drawn SNR; clutter counts neither as signal nor as noise.
 
-H, c and a above are the real ones. The observation holds H, c and, where it has measured any of it, the surface's
-geometry as the receiver believes them to be, which differ when an impairment is on that it has not calibrated.
+H, c and a above are the true ones. The observation contains H, c and the geometry (if any of it was measured) that the
+receiver assumes. They differ from the true ones by the impairments that are not calibrated.
 """
 
 import math
@@ -28,10 +28,10 @@ from risjax.types import Geometry, Observation, Scene, Sources, Truth
 
 
 class Draws(NamedTuple):
-    """The random numbers behind one scene's nominal part.
+    """Random numbers of a scene without impairments.
 
     Attributes:
-        channel_law: uniform on [0, 1), for `rician_channel`.
+        channel_law: uniform on [0, 1), for `rician_channel`, [U].
         snr: uniform on [0, 1).
         source_law: uniform on [0, 1): number of sources, gain of the scene, power of each source, [2 + K].
         places: uniform on [0, 1), for `place`, [K, candidates, 3].
@@ -52,11 +52,11 @@ class Draws(NamedTuple):
 def draw_numbers(
     uniform_key: Key[Array, ""], normal_key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = jnp.float32
 ) -> Draws:
-    """A scene's numbers, in two calls of the generator."""
+    """Random numbers of a scene, in two calls of the generator."""
     antennas, elements = physics.channel.num_antennas, physics.array.num_elements
     snapshots, slots = physics.codebook.num_snapshots, physics.scene.max_sources
     symbols = snapshots if physics.scene.symbols == "per_snapshot" else 1
-    # What is added to the law of one group must not shift another's: those of fixed size come first.
+    # Groups of fixed size come first, so that a distribution that needs more numbers does not shift the others.
     uniform_shapes = [(NUM_UNIFORM,), (), (2 + slots,), (slots, num_candidates(physics.scene), 3)]
     normal_shapes = [(antennas, elements), (snapshots, antennas), (symbols, slots)]
     unit = jax.random.uniform(uniform_key, (sum(map(math.prod, uniform_shapes)),), dtype)
@@ -70,10 +70,10 @@ def _cut(numbers: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
 
 
 def make_sources(draws: Draws, physics: PhysicsConfig) -> Sources:
-    """K sources, uniform in [least, most], in the first K of K_max slots.
+    """Sources in the first K of K_max slots, K uniform in [least, most].
 
-    For ``constant`` symbols the amplitude is complex and holds the symbol; for ``per_snapshot`` it is the root of the
-    expected power.
+    For ``constant`` symbols the amplitude is complex and includes the symbol; for ``per_snapshot`` it is the root of
+    the expected power.
     """
     scene, law = physics.scene, draws.source_law
     least, most = scene.num_sources
@@ -102,23 +102,23 @@ def path_gain(range_m: Float[Array, "*shape"], wavelength_m: float) -> Float[Arr
 def sources_steering(
     physics: PhysicsConfig, sources: Sources, geometry: Geometry | None = None
 ) -> Complex[Array, "N K"]:
-    """A, the steering vectors of the active sources as columns; columns of inactive slots are zero."""
-    ahead = jnp.asarray([0.0, 0.0, 1.0], sources.position.dtype)  # inactive slots hold r = 0, where no wave exists
+    """A, with the steering vectors of the active sources as columns and zero columns for inactive slots."""
+    ahead = jnp.asarray([0.0, 0.0, 1.0], sources.position.dtype)  # inactive slots hold r = 0, outside the domain
     position = jnp.where(sources.active[:, None], sources.position, ahead[None, :])
     return jnp.where(sources.active[:, None], steering(physics.array, position, geometry), 0).T
 
 
 def label_factor(matrix: Complex[Array, "N K"], amplitude: Complex[Array, " K"]) -> Complex[Array, "N K"]:
-    """B with B B^H = sum_k p_k a_k a_k^H at trace N, p_k = |amplitude_k|^2; zero for no power at all."""
+    """B with B B^H = sum_k p_k a_k a_k^H, p_k = |amplitude_k|^2, scaled to trace N; zero without power."""
     modulus = jnp.abs(amplitude)
     peak = jnp.max(modulus)
-    relative = modulus / jnp.where(peak > 0, peak, 1)  # a scale-free sum: amplitudes of 1e-25 would square to zero
+    relative = modulus / jnp.where(peak > 0, peak, 1)  # relative to the largest: squares of 1e-25 would be zero
     total = jnp.sum(relative**2)
     return matrix * (relative * jnp.sqrt(matrix.shape[0] / jnp.where(total > 0, total, 1)))[None, :]
 
 
 def _fields(draws: Draws, physics: PhysicsConfig, matrix: Array, sources: Sources) -> Complex[Array, "L N"]:
-    """x_l, with L = 1 where all snapshots share it."""
+    """x_l, [L, N], with L = 1 if all snapshots have the same field."""
     amplitude = sources.amplitude[None, :]
     if physics.scene.symbols == "per_snapshot":
         amplitude = amplitude * make_symbols(draws.symbols, physics.scene)
@@ -126,11 +126,11 @@ def _fields(draws: Draws, physics: PhysicsConfig, matrix: Array, sources: Source
 
 
 def draw_scene(key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = jnp.float32) -> Scene:
-    """One scene; batch by vmap over keys, with ``physics`` static under jit.
+    """Draw a scene; batch by vmap over keys, with ``physics`` static under jit.
 
     Args:
-        key: the scene's own key; the same key gives the same scene.
-        physics: the measurement model and the law of the sources.
+        key: key of the scene; the same key gives the same scene.
+        physics: measurement model and distribution of the sources.
         dtype: real dtype, float32 or (with x64 enabled) float64.
     """
     uniform_key, normal_key, code_key, impairment_key = jax.random.split(key, 4)
@@ -139,8 +139,8 @@ def draw_scene(key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = j
     sources = make_sources(draws, physics)
     channel = rician_channel(draws.channel_law, draws.scattered, physics.channel, physics.array)
     nominal = draw_codes(code_key, physics.codebook, physics.array, channel.dtype)
-    applied, believed = impair_codes(impairment_key, impairments, nominal)
-    geometry, believed_geometry = draw_geometry(impairment_key, physics, dtype)
+    applied, assumed = impair_codes(impairment_key, impairments, nominal)
+    geometry, assumed_geometry = draw_geometry(impairment_key, physics, dtype)
     matrix = sources_steering(physics, sources, geometry)
     fields = _fields(draws, physics, matrix, sources)
 
@@ -156,4 +156,4 @@ def draw_scene(key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = j
         snapshots = snapshots + snapshots_of(clutter[None, :])
     truth = Truth(sources, snr_db, noise_variance, label_factor(matrix, sources.amplitude))
     estimate = estimate_channel(impairment_key, impairments, channel)
-    return Scene(Observation(snapshots, estimate, believed, believed_geometry), truth)
+    return Scene(Observation(snapshots, estimate, assumed, assumed_geometry), truth)

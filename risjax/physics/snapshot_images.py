@@ -1,17 +1,18 @@
-"""Images of fields that change from snapshot to snapshot (``per_snapshot`` symbols), one of each.
+"""Images of fields that change from snapshot to snapshot (``per_snapshot`` symbols), one for each snapshot.
 
-The smallest one, in the metric of R_0, that explains the snapshot but for noise:
+The image of a snapshot is its regularised minimum-norm solution in the metric of R_0:
 
     x_l = R_0 D_l^H H^H (H D_l R_0 D_l^H H^H + alpha I)^-1 y_l,    D_l = diag(c_l),    alpha = rho * sigma^2 / p_x
 
 R_0, of trace N, is the mean covariance of fields from the field of view (`risjax.physics.field_of_view`); at R_0 = I
-these are the images of minimum norm (`risjax.physics.measurement.minimum_norm_images`), which contain much less of the
-sources (benchmarks in docs/learning.md). M equations for N unknowns leave no residual to read the noise from. What is
-left is a law: were the field white, y_l would have the covariance p_x H H^H + sigma^2 I, and sigma^2 / p_x is where the
-likelihood of all snapshots under that law is largest. Few sources make no white field, so read it as the ridge that the
-data ask for; over the default scenes its logarithm has a correlation of -0.8 with the SNR in dB.
+these are the minimum-norm images (`risjax.physics.measurement.minimum_norm_images`), which contain much less of the
+sources (benchmarks in docs/learning.md). M equations for N unknowns leave no residual from which the noise could be
+estimated. For a white field y_l would have the covariance p_x H H^H + sigma^2 I, and sigma^2 / p_x maximises the
+likelihood of all snapshots under that model. The field of few sources is not white, so the ratio is a ridge weight
+chosen by the data rather than a noise level; over the default scenes its logarithm has a correlation of -0.8 with the
+SNR in dB.
 
-Everything runs in the observation's dtype, complex64 or wider.
+All functions compute in the observation's dtype, complex64 or complex128.
 """
 
 from typing import NamedTuple
@@ -24,15 +25,15 @@ from risjax.physics.measurement import solve_loaded
 from risjax.types import Observation
 
 WHITE_RATIOS_DB = tuple(range(-30, 21))
-"""Noise energies over signal energies, in dB, among which the likelihood of a white field chooses."""
+"""Candidate ratios of noise energy to signal energy, in dB, for the likelihood of a white field."""
 
 
 class SnapshotImages(NamedTuple):
     """Images of the field of each snapshot at several regularisations.
 
     Attributes:
-        fields: x_l, one a regularisation and snapshot, [A, L, N].
-        noise_to_signal: noise energy over signal energy in the snapshots under the law of a white field, [].
+        fields: x_l for each regularisation and snapshot, [A, L, N].
+        noise_to_signal: noise energy over signal energy in the snapshots under the model of a white field, [].
     """
 
     fields: Complex[Array, "*batch A L N"]
@@ -42,12 +43,12 @@ class SnapshotImages(NamedTuple):
 def snapshot_images(
     observation: Observation, prior: Complex[Array, "N r"], multiples: tuple[float, ...]
 ) -> SnapshotImages:
-    """Images of one scene's snapshots at ridge weights ``multiples`` times the one that the data ask for.
+    """Images of one scene's snapshots for ridge weights ``multiples`` times the one chosen by the data.
 
     Args:
-        observation: what the receiver knows of one scene; batch by vmap.
-        prior: factor of R_0, as of `risjax.physics.field_of_view.view_factor`.
-        multiples: rho, one a set of images.
+        observation: observation of one scene; batch by vmap.
+        prior: factor of R_0, from `risjax.physics.field_of_view.view_factor`.
+        multiples: rho of each set of images.
     """
     snapshots, channel, codes = observation[:3]
     real = snapshots.real.dtype
@@ -63,7 +64,7 @@ def snapshot_images(
 
 
 def _noise_to_signal(observation: Observation) -> Float[Array, ""]:
-    """sigma^2 over p_x tr(H H^H) / M under the law of a white field; exact for codes of unit modulus."""
+    """sigma^2 over p_x tr(H H^H) / M under the model of a white field, for codes of unit modulus."""
     snapshots, channel = observation.snapshots, observation.channel
     values, vectors = jnp.linalg.eigh(jnp.matmul(channel, channel.conj().T, precision="highest"))
     values = jnp.maximum(values, 0.0)
@@ -74,9 +75,9 @@ def _noise_to_signal(observation: Observation) -> Float[Array, ""]:
 
 
 def _white_ratio(values: Float[Array, " M"], energies: Float[Array, " M"]) -> Float[Array, ""]:
-    """The q that maximises the likelihood of energies with means p (values + q) for some p, values of mean 1.
+    """Ratio q that maximises the likelihood of energies with means p (values + q) over p and q, values of mean 1.
 
-    V(q) = sum_m log(values_m + q) + M log sum_m energies_m / (values_m + q), after the best p.
+    Minimises sum_m log(values_m + q) + M log sum_m energies_m / (values_m + q), which is the result for the best p.
     """
     ratios = 10.0 ** (jnp.asarray(WHITE_RATIOS_DB, values.dtype) / 10)
     means = values[None, :] + ratios[:, None]

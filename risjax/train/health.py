@@ -58,7 +58,7 @@ def _spoilt_scenes(trainer: Trainer, state: TrainState, batch: Scene) -> dict[st
         inputs = jax.vmap(lambda observation: make_inputs(observation, config.model, config.physics))(batch.observation)
         prediction = upcast(trainer.program.network.apply(params, inputs.features))
         settings = loss_settings(config.loss)
-        labels = make_labels(batch, inputs.sample)
+        labels = make_labels(batch, inputs.sample_factor)
         found = [
             {
                 f"{name}{jax.tree_util.keystr(path)}": _spoilt(leaf)

@@ -72,7 +72,7 @@ def make_loss_and_grad(key: ProgramKey, network: Network, mesh: Mesh | None, *, 
         prediction = network.apply(params, inputs.features)
         if key.precision.compute == "float16":
             prediction = limit_cotangents(prediction, HALF_LIMIT / key.batch_size * scale.value)
-        labels = make_labels(batch, inputs.sample)
+        labels = make_labels(batch, inputs.sample_factor)
         loss = total_loss(prediction, labels, settings.loss, settings.covariance, key.precision)
         seen = {"labels": upcast(labels), "prediction": upcast(prediction), "loss": (loss.total, loss.terms)}
         broken = {name: _nan_unless_finite(tree) for name, tree in seen.items()} if key.checks.finite else {}

@@ -121,7 +121,7 @@ class Trainer:
             seen = self.config.model, self.config.physics
             inputs = jax.vmap(lambda observation: make_inputs(observation, *seen))(batch.observation)
             prediction = self.program.network.apply(state.params, inputs.features)
-            labels = make_labels(batch, inputs.sample)
+            labels = make_labels(batch, inputs.sample_factor)
             return {"prediction": prediction, "labels": labels}
 
         try:

@@ -129,7 +129,7 @@ def test_terms_without_weight_are_no_part_of_the_program():
 
             def one(factor, label):
                 first = covariance_nmse(factor, label.factor)
-                effective = effective_covariance(factor, label.sample, CovarianceConfig())
+                effective = effective_covariance(factor, label.sample_factor, CovarianceConfig())
                 second = projector_distance(effective, label.factor, label.num_sources)
                 return {"covariance": first, "projector": second}
 

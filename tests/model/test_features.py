@@ -25,7 +25,7 @@ def test_shapes_dtypes_unit_rms_and_invariance_to_the_received_power(observation
     seen = inputs(observations)
     channels = 2 * (1 + len(CONFIG.model.extra_regularisation))
     chex.assert_shape(seen.features.elements, (4, 36, channels))
-    chex.assert_shape(seen.sample, (4, 36, 1))
+    chex.assert_shape(seen.sample_factor, (4, 36, 1))
     chex.assert_type(list(seen.features), jnp.float32)
     chex.assert_tree_all_finite(seen)
     np.testing.assert_allclose(jnp.sum(seen.features.elements**2, axis=(1, 2)), 36 * channels / 2, rtol=1e-4)
@@ -37,5 +37,5 @@ def test_an_observation_of_mismatched_shapes_is_refused_by_name(observations):
     scene = jax.tree.map(lambda leaf: leaf[0], observations)
     with pytest.raises(AssertionError, match="codes must be"):
         make_inputs(scene._replace(codes=scene.codes[:-1]), CONFIG.model, CONFIG.physics)
-    with pytest.raises(AssertionError, match="vmap over a batch"):
+    with pytest.raises(AssertionError, match="vmap for a batch"):
         make_inputs(observations, CONFIG.model, CONFIG.physics)

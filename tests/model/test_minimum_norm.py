@@ -92,9 +92,11 @@ def test_an_element_is_seen_in_the_principal_components_of_the_images(observatio
     images = imaged(observation, prior())
     rank = CONFIG.model.rank
     chex.assert_shape(inputs.features.elements, (36, 2 * 2 * rank))
-    chex.assert_shape(inputs.sample, (36, 8))
-    largest = float(jnp.max(jnp.abs(covariance(inputs.sample))))
-    chex.assert_trees_all_close(covariance(inputs.sample), covariance(images.fields[0].T) / 8, atol=1e-3 * largest)
+    chex.assert_shape(inputs.sample_factor, (36, 8))
+    largest = float(jnp.max(jnp.abs(covariance(inputs.sample_factor))))
+    chex.assert_trees_all_close(
+        covariance(inputs.sample_factor), covariance(images.fields[0].T) / 8, atol=1e-3 * largest
+    )
     middle = [14, 15, 20, 21]
     for index, fields in enumerate(images.fields):
         real = inputs.features.elements[:, index * rank : (index + 1) * rank]
@@ -130,7 +132,7 @@ def test_neither_phases_nor_the_order_of_snapshots_are_seen(observation: Observa
         found = apply(params, jax.tree.map(lambda leaf: leaf[None], inputs.features)).factor
         chex.assert_trees_all_close(list(found), list(emitted), atol=10 * ROUNDING, custom_message=name)
         if name != "power":
-            ours, theirs = covariance(inputs.sample), covariance(plain.sample)
+            ours, theirs = covariance(inputs.sample_factor), covariance(plain.sample_factor)
             chex.assert_trees_all_close(ours, theirs, atol=1e-3 * float(jnp.max(jnp.abs(theirs))), custom_message=name)
     mixed = seen(observation._replace(snapshots=observation.snapshots[order]))
     assert jnp.max(jnp.abs(mixed.features.elements - plain.features.elements)) > 0.1, "each snapshot has its own code"

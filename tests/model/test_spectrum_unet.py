@@ -63,7 +63,7 @@ def test_every_parameter_counts_and_a_point_sees_beyond_its_neighbours():
 
 
 def test_no_refiner_without_channels():
-    with pytest.raises(ValueError, match="refiner_width is 0"):
+    with pytest.raises(ValueError, match="refiner_width = 0"):
         build_refiner(3, ModelConfig(), PrecisionConfig())
 
 

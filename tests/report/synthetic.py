@@ -59,7 +59,7 @@ def write_log(directory: RunDirectory) -> None:
     """``log.jsonl`` of `EPOCHS` epochs; step 57 was skipped."""
     generator = np.random.default_rng(0)
     total, skipped = EPOCHS * STEPS_PER_EPOCH, 0
-    leaves = ["labels.factor", "labels.sample", "prediction.factor.imag", "prediction.factor.real"]
+    leaves = ["labels.factor", "labels.sample_factor", "prediction.factor.imag", "prediction.factor.real"]
     before = dict.fromkeys(leaves[:2], "complex64") | dict.fromkeys(leaves[2:], "bfloat16")
     after = dict.fromkeys(leaves[:2], "complex64") | {"prediction.factor": "complex64"}
     directory.append_log({"kind": "dtypes", "before": before, "after": after})

@@ -155,7 +155,7 @@ def _on_sample(localise: Callable[..., Estimates], config: Config, physics: Phys
 
     def run(batch: Batch) -> Found:
         def one(observation: Observation) -> tuple[Estimates, Array]:
-            factor = make_inputs(observation, config.model, physics).sample
+            factor = make_inputs(observation, config.model, physics).sample_factor
             covariance = effective_covariance(factor, factor, alone)
             return localise(covariance, physics, estimator, grid=grid, geometry=observation.geometry), factor
 

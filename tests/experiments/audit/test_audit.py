@@ -105,7 +105,7 @@ def test_labels_left_in_float16_stop_at_the_door(config, monkeypatch, tmp_path, 
     monkeypatch.setattr(risjax.train.loss_and_grad, "make_labels", half_labels)
     monkeypatch.setattr(risjax.loss.total, "upcast", lambda tree: tree if isinstance(tree, Labels) else upcast(tree))
     assert not run_audit(config, RunDirectory(tmp_path), Terminal(quiet=True))
-    assert "labels still holds a PackedComplex of float16" in capsys.readouterr().out
+    assert "labels contains a PackedComplex of float16" in capsys.readouterr().out
 
 
 def test_predictions_left_in_bfloat16_are_caught(config, monkeypatch):

@@ -89,7 +89,7 @@ def loss_and_gradient(device):
     labels = Labels(
         factor=random_array(2, (4, 144, 5), "complex64"),
         num_sources=np.full(4, 5, np.int32),
-        sample=random_array(3, (4, 144, 1), "complex64"),
+        sample_factor=random_array(3, (4, 144, 1), "complex64"),
     )
     arguments = jax.device_put((Prediction(factor=PackedComplex(real, imag)), labels), device)
 

@@ -44,14 +44,14 @@ def test_inputs_outputs_terms_and_every_gradient_leaf_agree(dtype, tolerance, en
         params = network.init(jax.random.key(0))
         inputs = jax.vmap(lambda observation: make_inputs(observation, config.model, config.physics))(scene.observation)
         weights = loss_settings(config.loss)
-        labels = make_labels(scene, inputs.sample)
+        labels = make_labels(scene, inputs.sample_factor)
 
         features, sample = baseline.make_inputs(tensors, config.model, config.physics)
         # The ridge leaves at most cond(G) = 1 / its least value, and a solve loses as many digits.
         spread = np.linalg.cond(np.asarray(gram(jax.tree.map(lambda leaf: leaf[0], scene.observation))))
         conditioning = min(spread, 36 / NOISE_TO_SIGNAL_RANGE[0]) * np.finfo(dtype).eps
         assert_trees_agree(inputs.features._asdict(), {k: v.numpy() for k, v in features.items()}, 10 * conditioning)
-        assert error(inputs.sample, sample.numpy()) <= 10 * conditioning
+        assert error(inputs.sample_factor, sample.numpy()) <= 10 * conditioning
 
         def objective(params):
             emitted = network.apply(params, inputs.features)
@@ -63,7 +63,7 @@ def test_inputs_outputs_terms_and_every_gradient_leaf_agree(dtype, tolerance, en
         targets = {
             "factor": tensors["label_factor"],
             "num_sources": tensors["num_sources"],
-            "sample": torch.tensor(np.asarray(inputs.sample)),
+            "sample": torch.tensor(np.asarray(inputs.sample_factor)),
         }
         rules = {"low_rank": tolerance, "dense": tolerance}
         if dtype == "float64":
@@ -121,7 +121,7 @@ def test_half_precision_agrees_within_its_own_rounding(compute):
     inputs = jax.vmap(lambda observation: make_inputs(observation, config.model, config.physics))(scene.observation)
     emitted = network.apply(params, inputs.features)
     weights = loss_settings(config.loss)
-    labels = make_labels(scene, inputs.sample)
+    labels = make_labels(scene, inputs.sample_factor)
     ours = total_loss(emitted, labels, weights, config.covariance, config.precision)
 
     theirs = baseline.Trainer(config, params, eager())
