@@ -1,4 +1,4 @@
-"""``ablate.*``: what each part is worth, by training without it: variants of this run's own configuration."""
+"""``ablate.*``: the effect of each part, by training without it: variants of this run's configuration."""
 
 from typing import Annotated, Any
 
@@ -13,24 +13,24 @@ class VariantConfig(Section):
     """One row of the ablation's table: the run's configuration with some settings changed."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    """What tables and folders call it."""
+    """Name in tables and of folders."""
     of: str | None = None
-    """An earlier variant whose settings and trained weights it takes: nothing is trained then, and only what is read
+    """An earlier variant whose settings and trained weights it uses: nothing is trained then, and only settings read
     after training may differ (covariance, estimator, ``precision.compute``, ``train.posterior.scenes: 0``)."""
     settings: dict[str, Any] = Field(default_factory=dict)
-    """Dotted paths and their values; none for the run's configuration, or the weights' own, as it is."""
+    """Dotted paths and their values; none for the unchanged configuration of the run, or of the weights."""
 
 
 class AblateConfig(Section):
-    """The variants, each trained under the same seeds and measured on the same scenes: the run's own, whatever physics
-    a variant is trained on."""
+    """The variants. Each is trained under the same seeds and measured on the same scenes, those of the run's physics,
+    whatever physics the variant is trained on."""
 
     variants: Annotated[tuple[VariantConfig, ...], FromList] = ()
-    """The rows; the first is the one that all others are compared with."""
+    """The rows; all others are compared with the first."""
     seeds: PositiveInt = 3
-    """Trainings a variant, with the seeds ``run.seed``, ``run.seed + 1``, ...; one says nothing of their spread."""
+    """Trainings a variant, with the seeds ``run.seed``, ``run.seed + 1``, ...; their spread needs at least two."""
     source: str | None = None
-    """Which of ``evaluate.sources`` all are measured on; null takes the first."""
+    """Entry of ``evaluate.sources`` on which all are measured; null takes the first."""
     methods: Annotated[tuple[Method, ...], FromList, Field(min_length=1)] = ("learned_mvdr", "learned_ml")
     """Methods that read a trained network."""
 
@@ -47,7 +47,7 @@ class AblateConfig(Section):
             elif variant.of not in trained:
                 known = ", ".join(trained) or "none"
                 raise ValueError(
-                    f"{variant.name}: of = {variant.of}, expected a variant above it that is trained itself (there: "
+                    f"{variant.name}: of = {variant.of}, expected a trained variant above it (there are "
                     f"{known}){did_you_mean(variant.of, trained)}"
                 )
             names.append(variant.name)
@@ -58,5 +58,7 @@ class AblateConfig(Section):
     def _learned(cls, methods: tuple[Method, ...]) -> tuple[Method, ...]:
         others = [method for method in methods if not method.startswith("learned")]
         if others:
-            raise ValueError(f"got {', '.join(others)}, which no training changes; evaluate.methods has room for them")
+            raise ValueError(
+                f"got {', '.join(others)}, expected methods of a trained network; list others in evaluate.methods"
+            )
         return methods

@@ -1,4 +1,4 @@
-"""``compare.*``: the comparison with the PyTorch baseline. Model, loss, training and scenes are the run's own."""
+"""``compare.*``: the comparison with the PyTorch baseline. Model, loss, training and scenes are those of the run."""
 
 from typing import Annotated, Literal
 
@@ -8,16 +8,16 @@ from risjax.config.section import FromList, NonNegativeInt, PositiveInt, Section
 
 
 class CompareConfig(Section):
-    """What is compared beyond one training after the other; ``train.epochs * train.steps_per_epoch`` steps each."""
+    """Trainings of both frameworks, ``train.epochs * train.steps_per_epoch`` steps each, and further comparisons."""
 
     compute: Annotated[tuple[Literal["float32", "bfloat16", "float16"], ...], FromList, Field(min_length=1)] = (
         "float32",
         "bfloat16",
         "float16",
     )
-    """Compute dtypes, a pair of trainings each; what the hardware does not support is left out with its reason."""
+    """Compute dtypes, a pair of trainings each; unsupported dtypes are left out with the reason."""
     warmup_steps: PositiveInt = 5
-    """Steps whose times do not count, the first one (which compiles) among them."""
+    """First steps, which include compilation, whose times do not count."""
     compile: bool = True
     """Pass the baseline's network through ``torch.compile``."""
     scenes: PositiveInt = 256
@@ -25,6 +25,6 @@ class CompareConfig(Section):
     failure_steps: NonNegativeInt = 3
     """Steps of PyTorch in each of the original's settings (casts, built-in gradient, loading 1) and repaired."""
     nan_map: Literal["none", "small", "full"] = "small"
-    """The NaN map of both frameworks: nothing, its two extreme loadings, or all of it."""
+    """The NaN map of both frameworks: none, its two extreme loadings, or all loadings."""
     memory: bool = True
     """Measure peak memory; on a CPU each framework then runs a few steps in a process of its own."""

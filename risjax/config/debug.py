@@ -1,12 +1,12 @@
-"""``debug.*``: what a run that goes wrong does to say why."""
+"""``debug.*``: diagnosis of a run that fails."""
 
 from risjax.config.section import Section
 
 
 class DebugConfig(Section):
-    """Help with a training that meets a value that is not finite."""
+    """Diagnosis of values that are not finite."""
 
     locate_nonfinite: bool = False
-    """When a training stops for something that is not finite, evaluate the offending step once more, operation by
-    operation, and name the first intermediate that is not finite: primitive, dtype, scope, source line. Costs the
-    memory of a second training state, and a minute when it happens."""
+    """When a training stops because of a value that is not finite, evaluate that step again, operation by operation,
+    and report the first intermediate that is not finite: primitive, dtype, scope, source line. Needs the memory of a
+    second training state, and a minute when it happens."""

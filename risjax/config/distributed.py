@@ -11,16 +11,16 @@ class DistributedConfig(Section):
     """Processes that share every batch of a training: number 0 leads and writes, the others follow.
 
     The three settings come from here or from the environment variables ``JAX_COORDINATOR_ADDRESS``,
-    ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID``; where there is none of them, a process trains alone.
+    ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID``; without them a process trains alone.
     """
 
     coordinator: str | None = None
     """``host:port`` at which process 0 can be reached by all; ``auto`` reads everything from a scheduler that JAX knows
     (Slurm, Open MPI, Kubernetes)."""
     num_processes: PositiveInt | None = None
-    """How many there are."""
+    """Number of processes."""
     process_id: NonNegativeInt | None = None
-    """Which one this is, from 0."""
+    """Index of this process, from 0."""
 
     @field_validator("coordinator")
     @classmethod
@@ -30,7 +30,7 @@ class DistributedConfig(Section):
         raise ValueError(f"coordinator must be host:port or auto, got {coordinator!r}")
 
     @model_validator(mode="after")
-    def _id_is_one_of_them(self) -> "DistributedConfig":
+    def _id_in_range(self) -> "DistributedConfig":
         if self.process_id is not None and self.num_processes is not None and self.process_id >= self.num_processes:
             raise ValueError(
                 f"process_id counts from 0 and must be below num_processes, got {self.process_id} of "

@@ -1,4 +1,4 @@
-"""YAML files: reading them, their ``base:`` files, and where every value was written.
+"""YAML files: reading them, their ``base:`` files, and the place of every value.
 
 `risjax.config.yaml12` parses them. Interpolation (``${...}``) is refused. A file's ``base:`` is a file or a list of
 files, each relative to the file that contains it or a bare name of the shipped ``configs/``; later ones win, and the
@@ -27,15 +27,15 @@ WHOLE_VALUES: tuple[KeyPath, ...] = (("search", "space"), ("physics", "scene", "
 
 @dataclass
 class Layer:
-    """A tree of values, and where each was written."""
+    """A tree of values, and the place of each."""
 
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[KeyPath, str] = field(default_factory=dict)
     complete: set[KeyPath] = field(default_factory=set)
-    """Sections that replace, not merge: those that began with a profile."""
+    """Sections that replace those below them: those that began with a profile."""
 
     def merge(self, other: "Layer") -> None:
-        """Lays ``other`` on top: mappings merge, everything else (lists too) is replaced."""
+        """Merges ``other`` into this layer: mappings are merged, all other values, lists too, are replaced."""
         self._merge(self.values, other.values, (), other)
         self.complete |= other.complete
 
@@ -49,19 +49,19 @@ class Layer:
                 self.place(into, key, value, path, {p: w for p, w in other.origins.items() if p[: len(path)] == path})
 
     def place(self, into: Any, key: str | int, value: Any, path: KeyPath, origins: Mapping[KeyPath, str]) -> None:
-        """Sets one value and forgets where whatever it replaces was written."""
+        """Sets one value and drops the places of the values that it replaces."""
         into[key] = value
         self.origins = {p: w for p, w in self.origins.items() if p[: len(path)] != path} | dict(origins)
 
 
 class Reader:
-    """Reads files with their bases, collecting every problem on the way."""
+    """Reader of files with their bases, which collects every problem."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
 
     def read(self, name: str) -> tuple[Layer, Path | None]:
-        """The merged tree of the file that a user calls ``name``, and the file."""
+        """The merged tree of the file that ``name`` means, and the file."""
         file, looked = find_config(name)
         if file is None:
             self._problem(name, "", f"no such file; looked for {looked}{did_you_mean(name, shipped_configs())}")
@@ -84,7 +84,7 @@ class Reader:
                 self._problem("base", origin, text)
             elif base in (*chain, file):
                 names = [entry.name for entry in (*chain, file, base)]
-                self._problem("base", origin, f"goes round in a circle: {' -> '.join(names[names.index(base.name) :])}")
+                self._problem("base", origin, f"circular base: {' -> '.join(names[names.index(base.name) :])}")
             else:
                 below.merge(self._read_file(base, (*chain, file)))
         self.expand_profiles(layer)
@@ -159,12 +159,12 @@ class Reader:
         except OSError as error:
             self._problem(shown, "", f"cannot be read: {error.strerror or error}")
         except UnicodeDecodeError as error:
-            self._problem(shown, "", f"is no UTF-8 text (byte {error.start})")
+            self._problem(shown, "", f"is not valid UTF-8 (byte {error.start})")
         except yaml.MarkedYAMLError as error:
             line = f"{shown}:{error.problem_mark.line + 1}" if error.problem_mark else shown
-            self._problem(shown, line, f"is no valid YAML: {error.problem or error}")
+            self._problem(shown, line, f"is not valid YAML: {error.problem or error}")
         except (yaml.YAMLError, RecursionError) as error:
-            self._problem(shown, "", f"is no valid YAML: {str(error).splitlines()[0]}")
+            self._problem(shown, "", f"is not valid YAML: {str(error).splitlines()[0]}")
         else:
             return layer if self._named(layer) else Layer()
         return Layer()
@@ -183,7 +183,7 @@ def shipped_configs() -> list[str]:
 
 
 def find_config(name: str) -> tuple[Path | None, str]:
-    """The file a user means by ``name``, and where it was looked for.
+    """The file that ``name`` means, and the places searched.
 
     A bare name is looked up in the working directory, then among the shipped configurations; the suffix
     ``.yaml`` may be left out.
@@ -203,7 +203,7 @@ def _find_base(name: str, *folders: Path) -> Path | None:
 
 
 def _shown(file: Path) -> str:
-    """A file as messages name it: relative to the working directory where that is shorter."""
+    """A file as messages name it: relative to the working directory where it is below that."""
     try:
         return str(file.relative_to(Path.cwd()))
     except ValueError:

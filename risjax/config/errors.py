@@ -1,7 +1,7 @@
-"""What is wrong with a configuration, all of it at once, in words that say what to do.
+"""Problems of a configuration, reported all at once.
 
-A `Problem` says where (dotted path and origin: file and line, or the override), what was got, what was
-expected, and what was perhaps meant. `ConfigError` carries all of them.
+A `Problem` contains the place (dotted path and origin: file and line, or the override), what was got, what was
+expected, and the likely correction. `ConfigError` contains all of them.
 """
 
 import difflib
@@ -40,7 +40,7 @@ _BOUNDS = {
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: where it is, where it was written, and what to do about it."""
+    """One problem: path of the setting, where it was written, and what to do."""
 
     path: str
     origin: str
@@ -48,7 +48,7 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used; ``problems`` holds everything that is wrong with it."""
+    """A configuration that cannot be used; ``problems`` contains all its problems."""
 
     def __init__(self, problems: Sequence[Problem]):
         self.problems = tuple(problems)
@@ -72,13 +72,13 @@ def dotted(path: KeyPath) -> str:
 
 
 def schema_problems(error: ValidationError, schema: type[BaseModel], values: Any, origins: Origins) -> list[Problem]:
-    """Everything a schema found wrong, each with its origin.
+    """Problems that pydantic found, each with its origin.
 
     Args:
-        error: what pydantic raised.
+        error: raised by pydantic.
         schema: the model that was validated, for suggestions.
         values: the tree that was validated.
-        origins: where its values were written.
+        origins: place of each value.
     """
     known = tuple(setting_paths(schema))
     settings = frozenset(known)
@@ -129,7 +129,7 @@ def _inside(annotation: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]
 
 
 def suggest(path: KeyPath, known: Sequence[tuple[str, ...]]) -> list[str]:
-    """Settings that an unknown path may have meant: misspelt here, abbreviated, or in another section."""
+    """Settings close to an unknown path: misspelt, abbreviated, or of another section."""
     pattern = tuple("*" if isinstance(part, int) else part for part in path)
     parent, leaf = pattern[:-1], str(pattern[-1])
     siblings = {candidate[-1]: candidate for candidate in known if candidate[:-1] == parent}
@@ -159,7 +159,7 @@ def _options(got: Any, expected: str) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    """A value as a message shows it: short, with its type where that is the point."""
+    """A value as messages show it: short, with its type where that matters."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -192,7 +192,7 @@ def _real_path(location: tuple[str | int, ...], values: Any, settings: Collectio
 
 
 def place_of(path: KeyPath, origins: Origins, text: str = "") -> str:
-    """Where a value was written, or the value that holds it; for a rule between settings, where those it names were."""
+    """Place of a value, or of the value that contains it; for a rule between settings, the places of those it names."""
     below = {found: where for found, where in origins.items() if found[: len(path)] == path}
     if path not in origins and below:
         named = {found: where for found, where in below.items() if str(found[-1]) in text} or below

@@ -22,14 +22,14 @@ class GreedyConfig(Section):
     """Greedy maximum likelihood on the snapshots."""
 
     grid: GridConfig = GridConfig(num_azimuth=33, num_elevation=17, num_range=8)
-    """Where a source may start; three points a beam suffice, since the joint fit moves it."""
+    """Start points of a source; three points a beam suffice, since the joint fit moves it."""
     iterations: PositiveInt = 10
     """Levenberg-Marquardt steps after each new source."""
     penalty: PositiveFloat = 1.0
     """Factor on BIC's penalty of 5 ln(2 L M) a source."""
     false_alarm_rate: Annotated[float, Field(ge=1e-4, lt=1.0)] | None = None
-    """Share of scenes of noise alone in which a source may be found. Set, it takes the place of ``penalty``, by
-    simulation of the search on noise before the first scene (half a minute at 0.01 on a core)."""
+    """Share of scenes of noise alone in which a source may be found. Replaces ``penalty``, by simulation of the search
+    on noise before the first scene (half a minute at 0.01 on a core)."""
 
     @model_validator(mode="after")
     def _one_rule(self) -> "GreedyConfig":
@@ -56,11 +56,11 @@ class PosteriorConfig(Section):
     """From a learned covariance to sources with probabilities: candidates, their elimination, the decision."""
 
     grid: GridConfig = GridConfig(num_azimuth=25, num_elevation=13, num_range=6)
-    """Where candidates are looked for, in the learned spectrum and in the residual; the joint fit moves them."""
+    """Points searched for candidates, in the learned spectrum and in the residual; the joint fit moves them."""
     residual_rounds: NonNegativeInt = 2
     """Times that the weakest candidate is exchanged for the best point of the fit's residual, if that is better."""
     shortlist: PositiveInt = 16
-    """Maxima of the residual's matched filter whose exact gain is reckoned before one of them is exchanged."""
+    """Maxima of the residual's matched filter whose exact gain is computed before one of them is exchanged."""
     iterations: PositiveInt = 3
     """Levenberg-Marquardt steps of the first joint fit, and after an exchange."""
     elimination_iterations: PositiveInt = 2

@@ -1,4 +1,4 @@
-"""``evaluate.*``: on which scenes, with which methods, how sure."""
+"""``evaluate.*``: scenes, methods, tolerances and intervals of the evaluation."""
 
 from typing import Annotated, Literal
 
@@ -25,17 +25,17 @@ class SourceConfig(Section):
     """One set of scenes to evaluate on."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    """What reports and ``metrics.json`` call it."""
+    """Name in reports and ``metrics.json``."""
     path: str | None = None
     """A scene file; null draws fresh held-out scenes from the physics."""
     physics: PhysicsConfig | None = None
-    """The manifold of these scenes: a profile's name or a section; null is the run's own ``physics``."""
+    """The measurement model of these scenes: a profile's name or a section; null is the run's ``physics``."""
     scenes: PositiveInt = 256
-    """How many scenes at most."""
+    """Most scenes of this set."""
 
 
 class ToleranceConfig(Section):
-    """When an estimate is a match, and GOSPA's cut-off."""
+    """Largest errors of a match, and the parameters of GOSPA."""
 
     azimuth_deg: PositiveFloat = 5.0
     """Largest error in azimuth of a match."""
@@ -53,7 +53,7 @@ class EvaluateConfig(Section):
     """The evaluation after training."""
 
     sources: Annotated[tuple[SourceConfig, ...], FromList] = (SourceConfig(name="held_out"),)
-    """The sets of scenes, each evaluated by itself."""
+    """Sets of scenes, each evaluated separately."""
     methods: Annotated[tuple[Method, ...], FromList, Field(min_length=1)] = (
         "learned_mvdr",
         "learned_ml",
@@ -61,7 +61,7 @@ class EvaluateConfig(Section):
         "greedy_ml",
         "oracle_mvdr",
     )
-    """What is compared, each blind to SNR, noise level and K unless its name says otherwise.
+    """Methods to compare, each given neither SNR nor noise level nor K unless its name states it.
 
     ``learned_mvdr``: MVDR on the learned covariance; ``learned_ml``: the whole pipeline, its peaks as candidates,
     fitted jointly to the snapshots and judged by the posterior head; ``sample_mvdr``, ``sample_music``,

@@ -1,4 +1,4 @@
-"""``physics.impairments.*``: what the hardware does that the nominal model does not say."""
+"""``physics.impairments.*``: deviations of the hardware from the nominal model."""
 
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -34,12 +34,12 @@ _Amplitude = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class ImpairmentsConfig(Section):
-    """What the hardware does that the nominal model does not say; all off by default.
+    """Deviations of the hardware from the nominal model; all off by default.
 
     Each strength is a number, the same in all scenes, or ``[low, high]``: every scene draws its own then, uniform
-    between the two, which is how a network is trained for hardware of unknown quality. The errors of ``known`` are in
-    the codes and in the geometry that the receiver is given; all others are not. A surface that is the same in every
-    scene and was measured beforehand is ``array.elements_m``.
+    between the two, so that a network is trained for hardware of unknown quality. The codes and the geometry that the
+    receiver is given contain the errors of ``known`` and no others. A surface that is the same in every scene and was
+    measured beforehand is ``array.elements_m``.
     """
 
     position_jitter: Strength[_BelowHalf] = 0.0
@@ -61,8 +61,8 @@ class ImpairmentsConfig(Section):
     clutter_db: Strength[float] | None = None
     """Power of a diffuse field on the surface over the sources' own; null is none."""
     known: Annotated[tuple[KnownImpairment, ...], FromList] = ()
-    """Impairments that the receiver has calibrated, scene by scene. Where one of the geometry is among them, all
-    searches, likelihoods and bounds use the scene's own surface; the network sees the image on the elements alone."""
+    """Impairments that the receiver has calibrated, scene by scene. With one of the geometry among them, all
+    searches, likelihoods and bounds use the scene's surface; the network's input is the image on the elements alone."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "ImpairmentsConfig":
@@ -78,7 +78,7 @@ class ImpairmentsConfig(Section):
         return tuple(name for name in type(self).model_fields if name != "known")
 
     def is_on(self, name: str) -> bool:
-        """Whether an impairment, named by its strength, is there at all."""
+        """Whether an impairment, named by its strength, differs from its default."""
         return getattr(self, name) != type(self).model_fields[name].default
 
     @property

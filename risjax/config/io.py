@@ -1,8 +1,8 @@
 """From a YAML file and overrides to a validated `Config`, and back.
 
-Everything wrong is reported at once, by `ConfigError`; nothing is written anywhere. Types are strict: text
-is no number, a number no text, 3.0 no integer. A config that passes is complete: every default is filled
-in, bases and profiles are resolved, ``run.directory`` is set, and the input files that it names exist.
+`ConfigError` reports every problem at once; nothing is written. Types are strict: text is not accepted as a number, a
+number not as text, 3.0 not as an integer. A valid configuration is complete: every default is filled in, bases and
+profiles are resolved, ``run.directory`` is set, and the input files that it names exist.
 """
 
 import copy
@@ -33,7 +33,7 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
             (``stages=[audit]``) or by index (``evaluate.sources[0].scenes=10``).
 
     Raises:
-        ConfigError: with everything that is wrong.
+        ConfigError: with every problem.
     """
     reader = Reader()
     layer, file = reader.read(name_or_path)
@@ -52,7 +52,7 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
 
 
 def apply_overrides(config: Config, values: Mapping[str, Any]) -> Config:
-    """``config`` with some settings changed by dotted path, validated anew.
+    """``config`` with some settings changed by dotted path, validated again.
 
     Example:
         >>> changed = apply_overrides(load_config("base.yaml"), {"train.learning_rate": 3e-4, "model.width": 192})
@@ -60,7 +60,7 @@ def apply_overrides(config: Config, values: Mapping[str, Any]) -> Config:
         192
 
     Raises:
-        ConfigError: with everything that is wrong.
+        ConfigError: with every problem.
     """
     reader = Reader()
     layer = Layer(to_tree(config))
@@ -69,7 +69,7 @@ def apply_overrides(config: Config, values: Mapping[str, Any]) -> Config:
 
 
 def to_tree(config: Config) -> dict[str, Any]:
-    """The configuration as plain dicts, lists and scalars. Passwords are still in it."""
+    """The configuration as plain dicts, lists and scalars, passwords included."""
     tree = config.model_dump(mode="json")
     tree["search"]["space"] = {
         name: {kind: bounds for kind, bounds in distribution.items() if bounds is not None}
@@ -87,7 +87,7 @@ def from_yaml(text: str) -> Config:
     """The configuration that `to_yaml` wrote, of this version or an earlier one (`risjax.config.deprecated`).
 
     Raises:
-        ConfigError: with everything that is wrong.
+        ConfigError: with every problem.
     """
     try:
         values = read_yaml(text)
@@ -100,7 +100,7 @@ def from_yaml(text: str) -> Config:
 def differences(a: Config, b: Config) -> dict[str, tuple[Any, Any]]:
     """The settings that differ, as {dotted path: (value in a, value in b)}, passwords masked on both sides.
 
-    Lists of plain values count as one setting; a setting that one side lacks has None there.
+    Lists of plain values count as one setting; a setting that one side lacks is None there.
 
     Example:
         >>> differences(load_config("base.yaml"), load_config("base.yaml", ["train.epochs=3"]))
@@ -116,7 +116,7 @@ def _validated(layer: Layer, problems: Sequence[Problem]) -> Config:
         config = Config.model_validate(layer.values)
     except ValidationError as error:
         found = schema_problems(error, Config, layer.values, layer.origins)
-        if problems:  # what a file that could not be read would have set is not missing
+        if problems:  # an unreadable file may have set them
             found = [problem for problem in found if not problem.text.startswith("is required")]
         raise ConfigError([*problems, *found]) from None
     if problems:

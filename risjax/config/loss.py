@@ -1,4 +1,4 @@
-"""``loss.*``: the terms, their weights, and the schedule of these."""
+"""``loss.*``: the terms, their weights and the schedule of the weights."""
 
 from pydantic import model_validator
 

@@ -1,4 +1,4 @@
-"""The metrics that a training or a search can be judged by."""
+"""Metrics that select the best epoch of a training or trial of a search."""
 
 from typing import Literal
 

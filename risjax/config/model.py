@@ -1,4 +1,4 @@
-"""``precision.*``, ``model.*``, ``covariance.*``: the network, its dtypes, and what is made of its covariance."""
+"""``precision.*``, ``model.*``, ``covariance.*``: the network, its dtypes, and the covariance derived from it."""
 
 from typing import Annotated, Literal
 
@@ -25,15 +25,15 @@ class PrecisionConfig(Section):
     compute: Literal["bfloat16", "float16", "float32", "float64"] = "bfloat16"
     """Dtype of the network. float64 is for tests and needs JAX_ENABLE_X64."""
     output: Literal["float32", "float64"] = "float32"
-    """Dtype at the network's exit."""
+    """Dtype of the network's output."""
     loss_matmul: Literal["highest", "high", "default"] = "highest"
     """Matmul precision of the loss; ``default`` is TF32 on recent NVIDIA GPUs and is not full precision."""
     initial_loss_scale: _LossScale = 2.0**15
-    """float16 only: where the dynamic loss scale starts."""
+    """float16 only: first value of the dynamic loss scale."""
     loss_scale_period: PositiveInt = 2000
     """float16 only: finite steps in a row before the scale doubles."""
     min_loss_scale: _LossScale = 1.0
-    """float16 only: the scale's floor."""
+    """float16 only: smallest value of the loss scale."""
 
 
 class ModelConfig(Section):
@@ -42,7 +42,7 @@ class ModelConfig(Section):
     encoder: Literal["backprojection", "minimum_norm", "snapshots"] = "backprojection"
     """``backprojection``: a transformer over patches of the regularised image of the field on the surface.
     ``minimum_norm``: the same transformer over patches of the ``rank`` strongest principal components of the snapshots'
-    own images, which ask for no field common to all snapshots. ``snapshots``: the original pipeline's shape, raw
+    own images, which need no field common to all snapshots. ``snapshots``: the original pipeline's shape, raw
     snapshots with codes and H c pooled apart, for comparison; it reads neither ``patch`` nor
     ``extra_regularisation``."""
     width: PositiveInt = 128
@@ -64,13 +64,13 @@ class ModelConfig(Section):
     """Hidden channels of the posterior head, which judges candidates."""
     refiner_width: NonNegativeInt = 0
     """Channels of the refiner, a U-Net that turns the learned spectrum into a map of sources; peaks and candidates are
-    looked for in the map then. 0 leaves it out."""
+    then searched in the map. 0 leaves it out."""
     posterior_knots: Annotated[int, Field(ge=2)] = 8
     """Ranges at which the posterior head gives its log-prior."""
 
     @property
     def needs_common_field(self) -> bool:
-        """Whether the encoder sees images of one coherent field in all snapshots, as ``constant`` symbols make it."""
+        """Whether the encoder needs one coherent field in all snapshots, as ``constant`` symbols give it."""
         return self.encoder != "minimum_norm"
 
     @model_validator(mode="after")

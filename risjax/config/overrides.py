@@ -49,15 +49,15 @@ def parse_overrides(overrides: Sequence[str]) -> tuple[dict[str, Any], list[Prob
                 values[key] = read_value(text)
             except (yaml.YAMLError, RecursionError) as error:
                 reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-                problems.append(Problem(key, override, f"the value is no valid YAML: {reason}; quote it?"))
+                problems.append(Problem(key, override, f"the value is not valid YAML: {reason}; quote it?"))
     return values, problems
 
 
 def set_values(layer: Layer, values: Mapping[str, Any], origins: Mapping[str, str], reader: Reader) -> list[Problem]:
     """Sets dotted paths in a tree, in order; a profile's name that one sets is expanded by ``reader`` at once.
 
-    A path through a mapping makes what is missing (the schema judges unknown names); a list takes an index
-    that it has. Returns the problems: an index out of range, or a path that leads through a plain value.
+    A path through a mapping creates missing keys (the schema refuses unknown names); a list accepts an index within its
+    length. Returns the problems: an index out of range, or a path that leads through a plain value.
     """
     problems = []
     for name, value in values.items():
@@ -99,7 +99,7 @@ def _set(layer: Layer, path: KeyPath, value: Any, origin: str) -> str | None:
 
 
 def _default_list(path: KeyPath) -> Any:
-    """The list that stands at ``path`` where nobody sets it, so that an index of it can be overridden."""
+    """The default list of ``path``, so that an index of it can be overridden."""
     node: Any = Config(stages=("train",)).model_dump(mode="json")
     for part in path:
         node = node.get(part) if isinstance(node, dict) else None

@@ -1,4 +1,4 @@
-"""``physics.*``: the array, the channel, the codes and the scenes. One section, one manifold."""
+"""``physics.*``: the array, the channel, the codes and the scenes: everything that defines the manifold."""
 
 import math
 from typing import Annotated, Literal
@@ -40,11 +40,11 @@ class ArrayConfig(Section):
     spacing_m: PositiveFloat = 0.15
     """Distance between neighbouring elements in metres."""
     origin: Literal["centre", "element"] = "centre"
-    """Where ranges are measured from: the panel's centre, or (the original pipeline's) element N_H // 2, N_V // 2."""
+    """Origin of ranges: the panel's centre, or (the original pipeline's) element N_H // 2, N_V // 2."""
     wavefront: Literal["spherical", "fresnel", "paraxial"] = "spherical"
     """Exact spherical wavefront, or a named approximation."""
     amplitude: Literal["uniform", "spherical"] = "uniform"
-    """Modulus across the panel: the same everywhere, or r / d_n as spherical spreading has it."""
+    """Modulus across the panel: uniform, or r / d_n of spherical spreading."""
     pattern_exponent: NonNegativeFloat = 0.0
     """q of the elements' amplitude pattern cos(angle off boresight)^q; 0 is isotropic."""
     elements_m: Annotated[tuple[Annotated[tuple[float, float], FromList], ...], FromList] | None = None
@@ -79,8 +79,8 @@ class ChannelConfig(Section):
     arrival_azimuth_deg: Interval | None = (-60.0, 60.0)
     """Azimuth of the surface as the base station sees it; null repeats the surface's angles, as the original does."""
     distance_m: Interval | None = None
-    """Distance from the surface's centre to the base station's, uniform: its line of sight has spherical wavefronts
-    then. null is a base station in the far field, plane waves on both sides."""
+    """Distance from the surface's centre to the base station's, uniform; the line of sight then has spherical
+    wavefronts. null is a base station in the far field: plane waves on both sides."""
     normalisation: Literal["unit", "original"] = "unit"
     """``unit``: both parts of equal power, E|H_mn|^2 = 1 / N. ``original``: the original pipeline's, scattered entries
     of power 1 / M and a line of sight of unit Frobenius norm, 1 / N of the share that the Rician factor claims."""
@@ -110,7 +110,7 @@ class CodebookConfig(Section):
     num_snapshots: PositiveInt = 16
     """L, codes and snapshots a scene."""
     phase_bits: Annotated[int, Field(ge=1, le=16)] | None = 3
-    """Bits of the phase shifters; null leaves the phases unquantised. Codes of a file are taken as they are."""
+    """Bits of the phase shifters; null leaves the phases unquantised. Codes of a file are not quantised."""
     seed: NonNegativeInt | None = 0
     """``random``: the seed of codes that every scene shares; null draws fresh codes in every scene."""
     path: str | None = None
@@ -146,17 +146,17 @@ class NormalSnr(Section):
 
 
 class ChoiceSnr(Section):
-    """One of a few values, as for curves against SNR."""
+    """One of several values, as for curves against SNR."""
 
     kind: Literal["choice"]
     """This law."""
     values_db: Annotated[tuple[float, ...], FromList, Field(min_length=1)]
     """In dB, each within ``snr_db``."""
     weights: Annotated[tuple[PositiveFloat, ...], FromList] | None = None
-    """How often each is drawn, relative to one another; null draws all alike."""
+    """Relative frequency of each value; null draws all equally often."""
 
     @model_validator(mode="after")
-    def _a_weight_each(self) -> "ChoiceSnr":
+    def _one_weight_each(self) -> "ChoiceSnr":
         if self.weights is not None and len(self.weights) != len(self.values_db):
             raise ValueError(f"weights has {len(self.weights)} entries for {len(self.values_db)} of values_db")
         return self
@@ -166,7 +166,7 @@ SnrLaw = Annotated[UniformSnr | NormalSnr | ChoiceSnr, Field(discriminator="kind
 
 
 class SceneConfig(Section):
-    """The law that scenes are drawn from."""
+    """The distribution of scenes."""
 
     max_sources: PositiveInt = 5
     """K_max, slots for sources."""
@@ -181,12 +181,12 @@ class SceneConfig(Section):
     snr_db: Interval = (-5.0, 20.0)
     """[least, most] of the mean |clean snapshot|^2 over the noise variance, in dB."""
     snr_law: SnrLaw = UniformSnr()
-    """How the SNR is distributed within ``snr_db``: ``{kind: uniform}``, ``{kind: normal, mean_db: ..., std_db: ...}``
+    """Distribution of the SNR within ``snr_db``: ``{kind: uniform}``, ``{kind: normal, mean_db: ..., std_db: ...}``
     or ``{kind: choice, values_db: [...]}``."""
     min_separation_deg: Annotated[float, Field(ge=0.0, le=30.0)] = 0.0
     """Least angle between any two sources of a scene; 0 leaves them independent."""
     power_db: Interval = (0.0, 0.0)
-    """Transmit power of each source on its own, uniform in dB, over what the path loss makes of it."""
+    """Transmit power of each source, uniform in dB, relative to equal powers; the path loss adds to it."""
     symbols: Literal["constant", "per_snapshot"] = "constant"
     """``constant``: a known pilot, one coherent field for all snapshots; ``per_snapshot``: a fresh symbol in each."""
     modulus: Literal["rayleigh", "unit"] = "rayleigh"
@@ -222,12 +222,12 @@ class SceneConfig(Section):
             farthest = max(low - law.mean_db, law.mean_db - high)
             if low == high or farthest > 3 * law.std_db:
                 raise ValueError(
-                    f"snr_law: a normal law of mean {law.mean_db} dB and deviation {law.std_db} dB has next to nothing "
+                    f"snr_law: a normal law of mean {law.mean_db} dB and deviation {law.std_db} dB has almost no mass "
                     f"within snr_db = [{low}, {high}]; widen snr_db or move the mean"
                 )
 
     def _check_separable(self) -> None:
-        """Each source rules out at most a cap of the sphere; 64 draws a slot must be sure to find a place outside."""
+        """Each source excludes at most a cap of the sphere; 64 draws a slot must find a direction outside."""
         azimuth, elevation = (tuple(map(math.radians, i)) for i in (self.azimuth_deg, self.elevation_deg))
         view = (azimuth[1] - azimuth[0]) * (math.sin(elevation[1]) - math.sin(elevation[0]))
         caps = (self.max_sources - 1) * 2 * math.pi * (1 - math.cos(math.radians(self.min_separation_deg)))
@@ -239,7 +239,7 @@ class SceneConfig(Section):
 
 
 class PhysicsConfig(Section):
-    """Everything that fixes the measurement model."""
+    """The measurement model."""
 
     array: ArrayConfig = ArrayConfig()
     channel: ChannelConfig = ChannelConfig()

@@ -11,7 +11,7 @@ _Names = str | Annotated[tuple[str, str], FromList]
 
 
 class DataConfig(Section):
-    """Measurements to localise in."""
+    """Measurements in which sources are localised."""
 
     path: str | None = None
     """A ``.mat``, ``.h5`` or ``.npz`` file, or a directory that ``simulate`` wrote; docs/bring-your-file.md describes
@@ -33,7 +33,7 @@ class PredictConfig(Section):
     batch_size: PositiveInt = 32
     """Scenes at a time."""
     part_scenes: PositiveInt = 4096
-    """Scenes after which the answers so far are safe on disk, and the most that are in memory."""
+    """Scenes after which results are written to disk, and the most that are in memory."""
     limit: PositiveInt | None = None
     """Stop after so many scenes; null takes all."""
     min_existence: Fraction = 0.0
@@ -46,4 +46,4 @@ class ExportConfig(Section):
     """The stage ``export``."""
 
     platforms: Annotated[tuple[Literal["cpu", "cuda"], ...], FromList, Field(min_length=1)] = ("cpu", "cuda")
-    """What the artefact runs on."""
+    """Platforms on which the exported program runs."""

@@ -1,4 +1,4 @@
-"""The whole configuration: one section a room."""
+"""The whole configuration, with the rules between its sections."""
 
 from typing import Annotated, Literal
 
@@ -38,21 +38,21 @@ Stage = Literal[
 ]
 
 LEARNING: frozenset[Stage] = frozenset({"search", "train", "ablate", "audit", "verify", "compare"})
-"""Stages that make or try the training step."""
+"""Stages that run the training step."""
 
 TRAINING: frozenset[Stage] = frozenset({"search", "train", "ablate", "verify", "release", "compare"})
-"""Stages that make a network, or look at how it was made."""
+"""Stages that train a network, or need the run that trained it."""
 
 
 class RunConfig(Section):
-    """Where the run lives and what it is seeded with."""
+    """Directory and seed of the run."""
 
     directory: str | None = None
     """null is ``runs/<config name>``."""
     fresh: bool = False
-    """Move an old directory of that name aside (never delete it) and start anew."""
+    """Move an old directory of that name aside (it is never deleted) and start from the beginning."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """Everything random follows from it: parameters, scenes, trials."""
+    """Seed of everything random: parameters, scenes, trials."""
     compile_cache: str = "auto"
     """Folder for compiled programs, which later processes read instead of compiling them again. ``auto`` is
     ``RISJAX_CACHE_DIR`` or the user's cache directory; ``off`` keeps none. JAX's ``JAX_COMPILATION_CACHE_DIR`` wins."""
@@ -62,11 +62,11 @@ class Config(Section):
     """A complete, validated configuration; ``config.yaml`` of a run directory holds exactly one."""
 
     stages: Annotated[tuple[Stage, ...], FromList, Field(min_length=1)]
-    """What runs, in this order."""
+    """Stages to run, in this order."""
     weights: str | None = None
     """A trained network for ``evaluate``, ``predict`` and ``export``: the name of a released one, a folder that the
-    stage ``release`` wrote, or a run directory. Its physics, precision, model, covariance and estimator hold where
-    nothing else is said. null takes what this run trains."""
+    stage ``release`` wrote, or a run directory. Its physics, precision, model, covariance and estimator are the
+    defaults of these sections. null takes the network that this run trains."""
     run: RunConfig = RunConfig()
     data: DataConfig = DataConfig()
     physics: PhysicsConfig = PhysicsConfig()
@@ -91,14 +91,14 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _one_network(self) -> "Config":
-        """Either this run trains a network or it is given one; predicting needs something to predict from."""
+        """A run either trains a network or is given one; the stage predict needs measurements."""
         training = [stage for stage in self.stages if stage in TRAINING]
         if self.weights is not None and training:
             raise _problem(
                 ("weights",),
                 self.weights,
-                f"got {self.weights}, expected null: the stages {', '.join(training)} make a network of their own; "
-                "leave them out, or set weights to null",
+                f"got {self.weights}, expected null: this run trains its network (stages {', '.join(training)}); leave "
+                "these stages out, or set weights to null",
             )
         if "predict" in self.stages and self.data.path is None:
             raise _problem(
@@ -110,8 +110,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _learnable(self) -> "Config":
-        """Without one field in all snapshots there is neither its image nor a likelihood of candidates
-        (`risjax.physics.measurement`)."""
+        """Images and likelihoods of candidates need one field in all snapshots (`risjax.physics.measurement`)."""
         needing = [stage for stage in self.stages if stage in LEARNING]
         got = self.physics.scene.symbols
         if needing and got != "constant" and self.model.needs_common_field:
@@ -134,8 +133,8 @@ class Config(Section):
             raise _problem(
                 ("model", "refiner_width"),
                 self.model.refiner_width,
-                f"got {self.model.refiner_width}, expected 0: candidates and judged peaks are looked for in the "
-                f"refiner's map, and with physics.scene.symbols = {got} there are neither; set it to 0",
+                f"got {self.model.refiner_width}, expected 0: the refiner's map serves candidates and peak "
+                f"probabilities, which physics.scene.symbols = {got} does not have; set it to 0",
             )
         return self
 
@@ -169,7 +168,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _exportable(self) -> "Config":
-        """An exported program has the inputs (y, H, codes) and no other."""
+        """An exported program has the inputs (y, H, codes) alone."""
         if "export" in self.stages and self.physics.impairments.is_geometry_known:
             raise _problem(
                 ("physics", "impairments", "known"),
@@ -181,6 +180,6 @@ class Config(Section):
 
 
 def _problem(place: tuple[str, ...], got: object, text: str) -> ValidationError:
-    """A rule between sections, broken: a plain ValueError would be placed at the whole configuration."""
+    """Error of a rule between sections, placed at one setting; a ValueError would be placed at the configuration."""
     detail = {"type": "value_error", "loc": place, "input": got, "ctx": {"error": ValueError(text)}}
     return ValidationError.from_exception_data("Config", [detail])  # type: ignore[list-item]

@@ -1,10 +1,10 @@
-"""Passwords in URLs: never written, never printed."""
+"""Passwords in URLs, which are masked before anything is written or printed."""
 
 import re
 from typing import Any
 
 MASK = "***"
-"""What stands for a password wherever a configuration is stored or shown."""
+"""Replacement of a password wherever a configuration is stored or shown."""
 
 # Greedy up to the last "@", so that a password which itself holds "@", ":" or "/" is hidden whole.
 _USER_INFO = re.compile(r"(?P<head>[A-Za-z][A-Za-z0-9+.\-]*://[^:/@\s]*:)\S*(?P<tail>@)")

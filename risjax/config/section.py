@@ -1,4 +1,4 @@
-"""What every section of the schema is made of. No module of this package imports jax."""
+"""Base class and types of the schema's sections. No module of this package imports jax."""
 
 from typing import Annotated, Any
 
@@ -21,7 +21,7 @@ def _tuple_from_list(value: Any) -> Any:
 
 
 FromList = BeforeValidator(_tuple_from_list)
-"""YAML has lists, frozen sections hold tuples: strict mode would refuse the one for the other."""
+"""Tuple from a list: YAML has lists, frozen sections hold tuples, and strict mode converts neither."""
 
 Interval = Annotated[tuple[float, float], FromList]
 """[low, high], both included."""
@@ -34,7 +34,7 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 
 
 def check_ordered(name: str, interval: tuple[float, float], *, strictly: bool = False) -> None:
-    """Raises ValueError when an interval runs backwards (or, ``strictly``, is a point)."""
+    """Raises ValueError unless low <= high, or, ``strictly``, low < high."""
     low, high = interval
     if low > high or (strictly and low == high):
         relation = "<" if strictly else "<="

@@ -19,8 +19,8 @@ class PosteriorTrainConfig(Section):
     """The second stage: the posterior head, on candidates that the frozen network proposes."""
 
     scenes: NonNegativeInt = 8192
-    """Fresh scenes whose candidates it learns from; a quarter more are held out. 0 leaves the head out. With more than
-    8192 there is more to learn, and the weight decay of the head that judges candidates falls as their number grows."""
+    """Fresh scenes whose candidates it learns from; a quarter more are held out. 0 leaves the head out. Beyond
+    8192 the weight decay of the head that judges candidates falls as their number grows."""
     peak_scenes: PositiveInt = 8192
     """The most of them that the head that judges a spectrum's peaks learns from; finding the peaks of a scene takes
     longer than fitting its candidates."""
@@ -51,16 +51,16 @@ class TrainConfig(Section):
     warmup_fraction: Fraction = 0.1
     """Share of all steps spent warming up linearly."""
     final_learning_rate_fraction: Fraction = 0.02
-    """Where the cosine ends, as a share of the peak."""
+    """End of the cosine, as a share of the peak."""
     clip_norm: PositiveFloat = 1.0
     """Global norm that gradients are clipped to."""
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
-    """Decay of the exponential moving average of the parameters, which is what is validated and released."""
+    """Decay of the exponential moving average of the parameters, which is validated and released."""
     batch_size: PositiveInt = 64
     """Scenes a step, over all devices."""
     devices: PositiveInt | None = None
     """Devices that share every batch, each with a copy of the parameters and ``batch_size / devices`` scenes, which it
-    draws itself. null takes all that there are, or the largest number of them that divides the batch. Results differ
+    draws itself. null takes all, or the largest number of them that divides the batch. Results differ
     by rounding only. Several processes (``distributed``) always train on all of their devices."""
     accumulation: PositiveInt = 1
     """Equal parts that a device works on its ``batch_size / devices`` scenes in, one after the other, adding up their
@@ -81,7 +81,7 @@ class TrainConfig(Section):
     refiner: RefinerTrainConfig = RefinerTrainConfig()
     posterior: PosteriorTrainConfig = PosteriorTrainConfig()
     dataset_scenes: NonNegativeInt = 0
-    """0 streams fresh scenes for ever; otherwise so many scenes, whole batches of the stream, are repeated."""
+    """0 draws fresh scenes in every step; otherwise this number of scenes, whole batches of the stream, is repeated."""
 
     @field_validator("dataset_scenes")
     @classmethod
@@ -110,7 +110,7 @@ class TrainConfig(Section):
     @classmethod
     def _equal_parts(cls, accumulation: int, info: Any) -> int:
         batch_size, devices = info.data.get("batch_size"), info.data.get("devices") or 1
-        share = (batch_size or 0) // devices  # of a batch that was refused itself there are no parts to speak of
+        share = (batch_size or 0) // devices  # 0 where the batch size was refused
         if share % accumulation:
             fewer = next(parts for parts in range(accumulation, 0, -1) if share % parts == 0)
             more = -(-share // accumulation) * accumulation * devices
@@ -122,7 +122,7 @@ class TrainConfig(Section):
 
 
 class ChecksConfig(Section):
-    """Assertions that run with the work."""
+    """Assertions inside compiled programs."""
 
     finite: bool = True
     """chex assertions inside the jitted step: labels, predictions, loss, terms, new state."""

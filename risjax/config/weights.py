@@ -1,9 +1,8 @@
-"""``weights``: which trained network is meant, and the settings that come with it.
+"""``weights``: the trained network of a configuration, and the settings that come with it.
 
 The name of a shipped network (``risjax/inference/weights/<name>``), a folder that the stage ``release`` wrote, or a run
-directory: its release where it has one, its best checkpoint otherwise. What the network was trained with (physics,
-precision, model, covariance, estimator) stands below the configuration's own files and overrides, so that nobody has to
-repeat it.
+directory: its release where it has one, its best checkpoint otherwise. The network's settings (physics, precision,
+model, covariance, estimator) are defaults below the configuration's files and overrides.
 """
 
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ RELEASED = Path(__file__).resolve().parents[1] / "inference" / "weights"
 WEIGHTS_NAME = "weights.safetensors"
 CONFIG_NAME = "config.yaml"
 
-OWN_SECTIONS = frozenset(
+TRAINING_SECTIONS = frozenset(
     {
         "stages",
         "weights",
@@ -43,17 +42,17 @@ OWN_SECTIONS = frozenset(
         "export",
     }
 )
-"""What a network's training says of itself alone; every other section belongs to the network."""
+"""Sections of the training alone; every other section belongs to the network."""
 
 
 @dataclass(frozen=True)
-class Found:
+class TrainedNetwork:
     """Trained parameters on disk.
 
     Attributes:
         folder: of the release, or the run directory.
-        is_released: a release, otherwise the checkpoints of a run.
-        config_path: the configuration that they were trained with.
+        is_released: a release; otherwise the checkpoints of a run.
+        config_path: configuration of the training.
     """
 
     folder: Path
@@ -66,21 +65,21 @@ def released_names() -> list[str]:
     return sorted(path.parent.name for path in RELEASED.glob(f"*/{WEIGHTS_NAME}"))
 
 
-def find_weights(name: str) -> Found | None:
-    """The parameters that a user means by ``name``, None where there are none."""
+def find_weights(name: str) -> TrainedNetwork | None:
+    """The network that ``name`` means, None where there is none."""
     given = Path(name).expanduser()
     shipped = [RELEASED / name] if name in released_names() else []
     for folder in (*shipped, given, given / "release"):
         if (folder / WEIGHTS_NAME).is_file() and (folder / CONFIG_NAME).is_file():
-            return Found(folder, True, folder / CONFIG_NAME)
+            return TrainedNetwork(folder, True, folder / CONFIG_NAME)
     if (given / CONFIG_NAME).is_file() and any((given / "checkpoints").glob("epoch_*")):
         best = given / "search" / "best.yaml"
-        return Found(given, False, best if best.is_file() else given / CONFIG_NAME)
+        return TrainedNetwork(given, False, best if best.is_file() else given / CONFIG_NAME)
     return None
 
 
 def no_weights_text(name: str) -> str:
-    """What to say where `find_weights` finds nothing."""
+    """Error text where `find_weights` returns None."""
     names = released_names()
     known = f"there are {', '.join(names)}" if names else "this installation has none"
     return (
@@ -102,7 +101,7 @@ def lay_below(layer: Layer) -> tuple[Layer, list[Problem]]:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         text = f"{found.config_path} cannot be read: {' '.join(str(error).split())}"
         return layer, [Problem("weights", place_of(("weights",), layer.origins), text)]
-    sections = {name: value for name, value in trained.items() if name not in OWN_SECTIONS}
+    sections = {name: value for name, value in trained.items() if name not in TRAINING_SECTIONS}
     origins: dict[KeyPath, str] = {(name,): str(found.config_path) for name in sections}
     below = Layer(sections, origins)
     problems = replace_deprecated(below.values, below.origins)

@@ -69,7 +69,7 @@ def test_all_problems_at_once_with_place_got_expected_and_hint(write):
         ("train.epochs", "expected section.key=value"),
         ("=3", "expected section.key=value"),
         ("train..epochs=3", "expected section.key=value"),
-        ("train.epochs=[1,", "the value is no valid YAML"),
+        ("train.epochs=[1,", "the value is not valid YAML"),
         ("train.epochs=${model.width}", "interpolation (${...}) is not supported"),
         ("search.storage=postgresql://ada:***@host/db", "the password was never stored"),
     ],
@@ -103,7 +103,7 @@ def test_a_duplicate_key_is_named_with_its_line(write):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("stages: [train\n", "is no valid YAML"),
+        ("stages: [train\n", "is not valid YAML"),
         ("- train\n", "expected settings of the form"),
         ("hello\n", "expected settings of the form"),
         ("", "stages\n      is required, and nothing sets it"),
@@ -114,10 +114,10 @@ def test_a_duplicate_key_is_named_with_its_line(write):
         ("stages: [train]\nbase: gone.yaml\n", "no such file: 'gone.yaml'; looked in"),
         ("stages: [train]\nbase: [3]\n", "expected a file name or a list of file names"),
         ("stages: [train]\nphysics: gone\n", "no such profile: 'gone'"),
-        ("stages: [train]\nbase: a.yaml\n", "goes round in a circle: a.yaml -> a.yaml"),
-        ("stages: &x [*x]\n", "is no valid YAML"),
-        ("stages: !!python/object/apply:os.getcwd []\n", "is no valid YAML"),
-        ("stages: [\x00]\n", "is no valid YAML"),
+        ("stages: [train]\nbase: a.yaml\n", "circular base: a.yaml -> a.yaml"),
+        ("stages: &x [*x]\n", "is not valid YAML"),
+        ("stages: !!python/object/apply:os.getcwd []\n", "is not valid YAML"),
+        ("stages: [\x00]\n", "is not valid YAML"),
     ],
 )
 def test_one_bad_file(write, content, expected):
@@ -129,7 +129,7 @@ def test_a_longer_circle(write):
     write("a.yaml", MINIMAL + "base: b.yaml\n")
     write("b.yaml", "base: c.yaml\n")
     write("c.yaml", "base: b.yaml\n")
-    assert "goes round in a circle: b.yaml -> c.yaml -> b.yaml" in complaint("a.yaml")
+    assert "circular base: b.yaml -> c.yaml -> b.yaml" in complaint("a.yaml")
 
 
 def test_a_missing_file_says_where_it_was_looked_for(write, tmp_path):
@@ -142,7 +142,7 @@ def test_a_missing_file_says_where_it_was_looked_for(write, tmp_path):
 def test_a_file_that_is_no_text(write, tmp_path):
     write("a.yaml", "")
     (tmp_path / "a.yaml").write_bytes(b"stages: [\xff\xfe]")
-    assert "is no UTF-8 text (byte 9)" in complaint("a.yaml")
+    assert "is not valid UTF-8 (byte 9)" in complaint("a.yaml")
 
 
 def test_problems_of_files_and_of_values_come_together(write):

@@ -68,7 +68,7 @@ def test_snr_laws():
     [
         ({"kind": "choice", "values_db": [25.0]}, "must lie within snr_db"),
         ({"kind": "choice", "values_db": [0.0], "weights": [1.0, 2.0]}, "weights has 2 entries for 1"),
-        ({"kind": "normal", "mean_db": 60.0, "std_db": 2.0}, "has next to nothing within"),
+        ({"kind": "normal", "mean_db": 60.0, "std_db": 2.0}, "has almost no mass within"),
         ({"kind": "cauchy"}, "uniform"),
     ],
 )

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from risjax.config import Config
 from risjax.config.errors import ConfigError
 from risjax.config.io import differences, from_yaml
-from risjax.config.weights import WEIGHTS_NAME, Found, find_weights, no_weights_text
+from risjax.config.weights import WEIGHTS_NAME, TrainedNetwork, find_weights, no_weights_text
 from risjax.detection.candidate_features import num_features
 from risjax.detection.peak_features import NUM_PEAK_FEATURES
 from risjax.model import Params, build
@@ -48,7 +48,7 @@ def load_params(config: Config, directory: RunDirectory | None) -> Params:
     return make_policy(config.precision).cast_to_params(params)
 
 
-def trained_config(found: Found) -> Config:
+def trained_config(found: TrainedNetwork) -> Config:
     """The configuration that parameters were trained with.
 
     Raises:
@@ -60,7 +60,7 @@ def trained_config(found: Found) -> Config:
         raise WeightsError(f"{found.config_path} cannot be read by this version of risjax: {error}") from error
 
 
-def _refuse_mismatch(config: Config, trained: Config, found: Found) -> None:
+def _refuse_mismatch(config: Config, trained: Config, found: TrainedNetwork) -> None:
     wrong = {name: values for name, values in differences(trained, config).items() if name.startswith(_OF_THE_NETWORK)}
     if wrong:
         lines = [f"  {name}: {was} there, {now} here" for name, (was, now) in wrong.items()]
@@ -71,7 +71,7 @@ def _refuse_mismatch(config: Config, trained: Config, found: Found) -> None:
         )
 
 
-def _refuse_other_shapes(config: Config, params: Params, found: Found) -> None:
+def _refuse_other_shapes(config: Config, params: Params, found: TrainedNetwork) -> None:
     """The leaves of the network, and of the heads and the refiner that are there, must be there with their shapes."""
     like = jax.eval_shape(build(config.physics.array, config.model, config.precision).init, jax.random.key(0))
     heads = {

@@ -65,10 +65,10 @@ def test_a_wrong_variant_is_named_with_its_reason(variant, message):
         ([], {}, "nothing to compare"),
         ([BASE], {"ablate.source": "nowhere"}, r"got nowhere, expected one of evaluate.sources \(held_out\)"),
         ([BASE, BASE], {}, "two variants are called base"),
-        ([{"name": "x", "of": "base"}, BASE], {}, "expected a variant above it that is trained itself"),
+        ([{"name": "x", "of": "base"}, BASE], {}, "expected a trained variant above it"),
         ([BASE, {"name": "x", "of": "bass"}], {}, "did you mean base"),
-        ([BASE], {"ablate.methods": ["greedy_ml"]}, "greedy_ml, which no training changes"),
-        ([BASE], {"weights": "original"}, "the stages ablate make a network of their own"),
+        ([BASE], {"ablate.methods": ["greedy_ml"]}, "greedy_ml, expected methods of a trained network"),
+        ([BASE], {"weights": "original"}, r"this run trains its network \(stages ablate\)"),
     ],
 )
 def test_a_wrong_section_is_refused(variants, changes, message):

@@ -187,7 +187,7 @@ def test_unknown_weights_are_a_problem_of_the_configuration(tmp_path: Path, monk
     with pytest.raises(ConfigError, match="no trained network 'nowhere'") as caught:
         load_config("base.yaml", ["weights=nowhere", "stages=[evaluate]"])
     assert "weights=nowhere" in str(caught.value)
-    with pytest.raises(ConfigError, match=r"weights=.*\n.*the stages train make a network of their own"):
+    with pytest.raises(ConfigError, match=r"weights=.*\n.*this run trains its network \(stages train\)"):
         load_config("base.yaml", [f"weights={tiny_release(tmp_path)[0]}"])
     assert find_weights("nowhere") is None
 
