@@ -1,4 +1,4 @@
-"""The command line: ``python run.py`` and ``risjax`` are this one `main`.
+"""The command line: `main`, which ``python run.py`` and ``risjax`` call.
 
 Exit codes: 0 all stages done; 1 a stage failed or a check of ``verify`` did; 2 the command or the
 configuration cannot be used (nothing was written); 130 interrupted by Ctrl-C.
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 Learns near-field covariances of a reconfigurable intelligent surface and localises with them.
 
-A configuration says which stages run (search, train, evaluate, report, ...); everything they make lies in
-one run directory, by default runs/<name of the configuration>. The same command again goes on where the
-last one ended, and repeats nothing that is done.
+A configuration lists the stages to run (search, train, evaluate, report, ...). They write to one run
+directory, by default runs/<name of the configuration>. The same command again resumes an interrupted run
+and does not repeat completed stages.
 """
 
 _EPILOG = """\
 examples:
   %(prog)s --config quick.yaml                        minutes on two CPU cores: search, train, evaluate, report
   %(prog)s --config quick.yaml train.epochs=3         one setting changed
-  %(prog)s --config quick.yaml 'stages=[evaluate, report]' run.directory=runs/mine
-                                                      lists in quotes, for the shell's sake
+  %(prog)s --config quick.yaml 'stages=[evaluate, report]' run.directory=runs/a
+                                                      lists in quotes, because of the shell
   %(prog)s --config quick.yaml physics=original       a profile of configs/physics
   %(prog)s --config quick.yaml 'evaluate.sources[0].scenes=1000'
                                                       one entry of a list
-  %(prog)s --config quick.yaml run.fresh=true         move the old run directory aside, start anew
+  %(prog)s --config quick.yaml run.fresh=true         move the old run directory aside, start again
   %(prog)s --config predict.yaml data.path=measurements.mat
                                                       localise with a released network
   %(prog)s --config wide.yaml --print-config          what would run, every setting resolved
@@ -46,7 +46,7 @@ exit codes: 0 done, 1 a stage or a check failed, 2 unusable command or configura
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse that knows what was probably meant."""
+    """argparse with a suggestion for an unknown flag."""
 
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments: "):
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows a ? and goes on
+    for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows a ?
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     parser = _parser()
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader of --print-config has seen enough
+    except BrokenPipeError:  # the reader of --print-config has closed its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return _run(config, quiet=arguments.quiet, resume=_resume_command(parser.prog, arguments, config))
@@ -110,10 +110,10 @@ def _run(config: "Config", *, quiet: bool, resume: str) -> int:
         print(f"error: {mask(str(error))}", file=sys.stderr)
         return 2
     except StageError as error:
-        print(f"error: {mask(str(error))}\nto go on from here: {resume}", file=sys.stderr)
+        print(f"error: {mask(str(error))}\nto resume: {resume}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\ninterrupted; to go on from here: {resume}", file=sys.stderr)
+        print(f"\ninterrupted; to resume: {resume}", file=sys.stderr)
         return 130
 
 
@@ -149,7 +149,7 @@ def _flag_hint(word: str, known: object) -> str:
 
 
 def _resume_command(program: str, arguments: argparse.Namespace, config: "Config") -> str:
-    """The command that goes on: the same one, but not anew."""
+    """The command that resumes the run: the same arguments without ``run.fresh``."""
     from risjax.config.secrets import mask
 
     overrides = list(arguments.overrides)

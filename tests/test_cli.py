@@ -132,7 +132,7 @@ def test_ctrl_c_exits_130_and_says_how_to_go_on(ran, monkeypatch, capsys):
     arguments = ["--config", "mine.yaml", "search.storage=postgresql://ada:s3cret@host/db", "run.fresh=true"]
     assert cli.main(arguments) == 130
     err = capsys.readouterr().err
-    assert "interrupted; to go on from here: " in err
+    assert "interrupted; to resume: " in err
     assert err.rstrip().endswith("--config mine.yaml 'search.storage=postgresql://ada:***@host/db' run.fresh=false")
 
 
@@ -143,7 +143,7 @@ def test_a_failed_stage_exits_1_and_goes_on_from_there(ran, monkeypatch, capsys)
     working = STAGES["train"]
     monkeypatch.setitem(STAGES, "train", failed)
     assert cli.main(["--config", "mine.yaml"]) == 1
-    assert "error: train: the loss is not finite at step 7\nto go on from here: " in capsys.readouterr().err
+    assert "error: train: the loss is not finite at step 7\nto resume: " in capsys.readouterr().err
     monkeypatch.setitem(STAGES, "train", working)
     assert cli.main(["--config", "mine.yaml"]) == 0
     assert [name for name, _ in ran] == ["train", "evaluate"]
@@ -273,3 +273,10 @@ def test_quick_answers_import_little(arguments, absent, ran, tmp_path):
     imported = done.stdout.splitlines()[-1].split()
     assert imported[0] == "imported"
     assert not {*absent} & {*imported}
+
+
+def test_a_network_is_not_loaded_under_strict_promotion():
+    code = "import risjax; risjax.load('original')"
+    environment = {**os.environ, "JAX_NUMPY_DTYPE_PROMOTION": "strict"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert "JaxSettingsError: JAX_NUMPY_DTYPE_PROMOTION is strict, expected standard" in done.stderr

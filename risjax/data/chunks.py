@@ -24,7 +24,7 @@ class Chunk(NamedTuple):
 
     Attributes:
         first: index of the first one in the whole input, from 0.
-        count: how many.
+        count: number of scenes.
         observation: of all of them, numpy arrays with a leading axis; None where none can be read.
         reasons: why a scene cannot be used, by its index in the whole input.
     """

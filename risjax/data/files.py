@@ -67,12 +67,12 @@ def read_manifest(directory: Path) -> dict:
     """The manifest of a directory of scenes.
 
     Raises:
-        FileNotFoundError: if it has none.
-        SceneFileError: if it cannot be understood.
+        FileNotFoundError: if the directory has none.
+        SceneFileError: if it is not a valid manifest.
     """
     path = directory / MANIFEST
     if not path.is_file():
-        raise FileNotFoundError(f"{directory}: no {MANIFEST}, so no directory of scenes")
+        raise FileNotFoundError(f"{directory}: no {MANIFEST}, which a directory of scenes has")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         shards = [(str(shard["file"]), int(shard["scenes"]), str(shard["sha256"])) for shard in manifest["shards"]]

@@ -6,8 +6,8 @@ manifest.json           format, risjax version, physics, seed, counts, and each 
 ======================= ============================================================================
 
 Scene i of (physics, seed) is the same whatever the shard size, the number of scenes and the machine's batch: it is
-scene i mod 128 of batch i // 128 of the stream SIMULATE. A shard enters the manifest after it lies on disk under its
-own name; a run that was interrupted goes on behind the last one.
+scene i mod 128 of batch i // 128 of the stream SIMULATE. A shard is listed in the manifest after it has been
+written completely; an interrupted run resumes after the last listed one.
 """
 
 import json
@@ -32,21 +32,21 @@ from risjax.types import Scene
 
 
 class SceneDirectoryError(Exception):
-    """Scenes of another kind, or something unreadable, lie where scenes are to be written; nothing was changed."""
+    """The target directory holds scenes of another kind or unreadable files; nothing was changed."""
 
 
 BATCH = 128
-"""Scenes made at a time; part of every scene's address."""
+"""Scenes drawn at a time; part of every scene's index."""
 
 
 def simulate(config: Config, directory: RunDirectory, terminal: Terminal) -> Path:
-    """The stage: writes ``config.simulate.scenes`` scenes of ``config.physics``.
+    """Run the stage: write ``config.simulate.scenes`` scenes of ``config.physics``.
 
     Returns:
         The directory of the scenes.
 
     Raises:
-        SceneDirectoryError: scenes of another physics, seed or shard size lie there already; nothing is changed.
+        SceneDirectoryError: the directory holds scenes of another physics, seed or shard size; nothing is changed.
     """
     target = Path(config.simulate.path).expanduser() if config.simulate.path else directory.path / "scenes"
     write_scenes(target, config.physics, config.run.seed, config.simulate, terminal)
@@ -56,10 +56,10 @@ def simulate(config: Config, directory: RunDirectory, terminal: Terminal) -> Pat
 def write_scenes(
     directory: Path, physics: PhysicsConfig, seed: int, settings: SimulateConfig, terminal: Terminal
 ) -> None:
-    """Writes the missing shards and the manifest.
+    """Write the missing shards and the manifest.
 
     Raises:
-        SceneDirectoryError: scenes of another physics, seed or shard size lie there already; nothing is changed.
+        SceneDirectoryError: the directory holds scenes of another physics, seed or shard size; nothing is changed.
     """
     per_shard = -(-settings.shard_scenes // BATCH) * BATCH
     manifest = {
@@ -87,7 +87,7 @@ def write_scenes(
 
 
 def shard_arrays(physics: PhysicsConfig, seed: int, first_batch: int, count: int) -> dict[str, np.ndarray]:
-    """``count`` scenes from batch ``first_batch`` on, as the arrays of a file."""
+    """The arrays of a file of ``count`` scenes, beginning with batch ``first_batch``."""
     batches = [_batch(physics, np.uint32(seed), first_batch + index) for index in range(-(-count // BATCH))]
     scene: Scene = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *batches)
     codes, geometry = scene.observation.codes, scene.observation.geometry

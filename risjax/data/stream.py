@@ -1,8 +1,8 @@
 """Endless, addressable streams of scenes, made on the device.
 
 Scene j of batch i of a purpose has the key fold_in(fold_in(fold_in(seed, purpose), i), j): purposes are
-disjoint by construction, a batch can be asked for in any order and again, and a resumed run draws what an
-unbroken one would have drawn.
+disjoint by construction, batches can be drawn in any order and repeatedly, and a resumed run draws the scenes of an
+uninterrupted one.
 """
 
 import jax

@@ -3,11 +3,11 @@
 ======================= ==============================================================================
 metadata.json           format, versions, platforms; every input and output with shape, dtype, unit
 pipeline.bin            the serialised program: (y, H, codes), of any number of scenes, to a dict of arrays
-config.yaml, card.md    where it comes from
+config.yaml, card.md    configuration and model card of the network
 ======================= ==============================================================================
 
-It takes jax, numpy and flatbuffers; docs/predict.md has the ten lines that run it. The calling convention is jax's own:
-a program runs under the jax that wrote it and under later ones for at least six months.
+It requires jax, numpy and flatbuffers; docs/predict.md has the ten lines that run it. The calling convention is that of
+jax: a program runs under the jax that wrote it and under later ones for at least six months.
 """
 
 import hashlib
@@ -68,12 +68,12 @@ def export(config: Config, directory: RunDirectory, terminal: Terminal) -> Path:
 
 
 def export_pipeline(model: Model, path: str | Path, *, platforms: Sequence[str] = ("cpu", "cuda")) -> None:
-    """Writes a model's whole pipeline as one file, or nothing.
+    """Write a model's whole pipeline as one file, or no file.
 
     Args:
-        model: what `risjax.load` gave.
+        model: of `risjax.load`.
         path: the file, ``.zip``.
-        platforms: what it shall run on; lowering for one needs no such device.
+        platforms: on which it runs; lowering for one needs no such device.
     """
     exported = lower(model, platforms)
     program = bytes(exported.serialize())
@@ -98,7 +98,7 @@ def lower(model: Model, platforms: Sequence[str]) -> jax_export.Exported:
     """
     if model.config.physics.impairments.is_geometry_known:
         raise ValueError(
-            f"not supported: the network {model.name!r} knows each scene's geometry (physics.impairments.known), and "
+            f"not supported: the network {model.name!r} uses each scene's geometry (physics.impairments.known), and "
             "an exported pipeline takes (y, H, codes) of the nominal surface; use risjax.load(...).localise"
         )
     pipeline = pipeline_of(model.config)

@@ -1,4 +1,4 @@
-"""Using a trained network: from measurements, in memory or in files, to sources with their uncertainty."""
+"""Localisation with a trained network: from measurements, in memory or in files, to sources with uncertainty."""
 
 from risjax.inference.predict.localization import Localization
 from risjax.inference.predict.measurements import MeasurementError

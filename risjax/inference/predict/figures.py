@@ -1,4 +1,4 @@
-"""A scene as it was found: in space, in direction and in range, each source with two standard deviations."""
+"""Figure of an estimated scene: in space, in direction and in range, each source with two standard deviations."""
 
 import numpy as np
 
@@ -14,9 +14,9 @@ def scene_drawing(found: Localization, scene: int, physics: PhysicsConfig) -> Dr
     """The figure of one scene.
 
     Args:
-        found: what was found in it, no leading axis.
+        found: its sources, without a leading axis.
         scene: its index, for the name and the title.
-        physics: field of view and reach.
+        physics: field of view and largest range.
     """
     sources = Points(found.position[found.active], found.std[found.active])
     law = physics.scene
@@ -26,7 +26,7 @@ def scene_drawing(found: Localization, scene: int, physics: PhysicsConfig) -> Dr
         {_METHOD: sources},
         name=f"scene_{scene:06d}",
         title=f"Scene {scene}",
-        caption=f"{int(found.count)} sources found; they exist with probability {likely or 'none'}.",
+        caption=f"{int(found.count)} sources with existence probability {likely or 'none'}.",
         max_range_m=law.range_m[1],
         field_of_view_deg=(law.azimuth_deg, law.elevation_deg),
     )

@@ -1,4 +1,4 @@
-"""Sources as a user reads them: degrees and metres, numpy arrays, one row a source."""
+"""Estimated sources in degrees and metres: numpy arrays, and rows of tables."""
 
 from typing import Any, NamedTuple
 
@@ -24,13 +24,13 @@ COLUMNS = (
     "amplitude_imag",
     "score",
 )
-"""Of every table of sources; docs/predict.md says what each means."""
+"""Columns of every table of sources; docs/predict.md defines them."""
 
 
 class Localization(NamedTuple):
-    """What was found in one scene, or, with a leading axis S, in each of several; K slots, strongest source first.
+    """Estimated sources of one scene, or of several with a leading axis S; K slots, strongest source first.
 
-    Slots that hold no source are NaN in every property; ``active`` says which hold one.
+    Slots that hold no source are NaN in every property; ``active`` marks those that hold one.
 
     Attributes:
         position: azimuth (rad), elevation (rad), range (m), [K, 3]; zeros where there is no source.
@@ -38,7 +38,7 @@ class Localization(NamedTuple):
         active: which slots hold a source, [K].
         std: standard deviations of ``position`` (rad, rad, m), [K, 3]; inf where there is no source.
         score: the logarithm of the likelihood ratio of the source against its absence, [K].
-        existence: probability that the source exists, [K]; NaN where the network states none.
+        existence: probability that the source exists, [K]; NaN where the network estimates none.
     """
 
     position: np.ndarray
@@ -50,27 +50,27 @@ class Localization(NamedTuple):
 
     @property
     def count(self) -> np.ndarray:
-        """Sources found, [] or [S]."""
+        """Number of sources, [] or [S]."""
         return np.asarray(self.active.sum(-1))
 
     @property
     def azimuth_deg(self) -> np.ndarray:
-        """[K]"""
+        """Azimuth in degrees, [K]."""
         return self._shown(np.degrees(self.position[..., 0]))
 
     @property
     def elevation_deg(self) -> np.ndarray:
-        """[K]"""
+        """Elevation in degrees, [K]."""
         return self._shown(np.degrees(self.position[..., 1]))
 
     @property
     def range_m(self) -> np.ndarray:
-        """[K]"""
+        """Range in metres, [K]."""
         return self._shown(self.position[..., 2])
 
     @property
     def xyz_m(self) -> np.ndarray:
-        """Along the surface's horizontal axis, its vertical axis and boresight, [K, 3]."""
+        """Coordinates along the surface's horizontal axis, its vertical axis and boresight, [K, 3]."""
         azimuth, elevation, range_m = np.moveaxis(self.position.astype(np.float64), -1, 0)
         across, up = np.sin(azimuth) * np.cos(elevation), np.sin(elevation)
         places = range_m[..., None] * np.stack([across, up, np.cos(azimuth) * np.cos(elevation)], axis=-1)
@@ -120,7 +120,7 @@ def located(estimates: Estimates, min_existence: float = 0.0) -> Localization:
     found = Localization(*(np.asarray(leaf) for leaf in jax.device_get(tuple(estimates))))
     if min_existence <= 0:
         return found
-    kept = found.active & ~(found.existence < min_existence)  # a network may state none: NaN
+    kept = found.active & ~(found.existence < min_existence)  # NaN where the network estimates none
     row = kept[..., None]
     return Localization(
         position=np.where(row, found.position, 0),

@@ -1,4 +1,4 @@
-"""A trained network in three lines: ``model = risjax.load("original"); model.localise(y, H, codes)``."""
+"""A trained network with its pipeline: ``risjax.load("original").localise(y, H, codes)``."""
 
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -23,25 +23,26 @@ from risjax.model import Params
 from risjax.physics.measurement import require_common_field
 from risjax.physics.received_arrays import geometry_problem
 from risjax.pipeline import Pipeline, compiled_pipeline
+from risjax.runs import jax_settings
 from risjax.runs.compile_cache import enable_with_warning
 from risjax.types import Estimates, Geometry, LowRankCovariance, Observation, Sources
 
 T = TypeVar("T")
 COVARIANCES = ("fit", "network", "effective")
-"""Which there are: of what was fitted, as the network predicts it, as the spectra use it."""
+"""Covariances of a model: of the fit, as the network predicts it, as the spectra use it."""
 
 MOST_SCENES = 64
 """Scenes that go through the pipeline together; more are cut into such batches."""
 
 
 class Model:
-    """A trained network with all that follows it, from measurements to sources.
+    """A trained network with its pipeline, from measurements to sources.
 
     Attributes:
-        name: what it was loaded as.
-        config: the configuration that it was trained with; ``config.physics`` says what it expects.
+        name: the argument of `load`.
+        config: configuration of the training; ``config.physics`` is the measurement model.
         params: its parameters, a nested dict of arrays.
-        card: its model card, Markdown; empty where it was not released.
+        card: its model card, Markdown; empty unless it was released.
 
     Example:
         >>> import numpy as np, risjax
@@ -73,15 +74,15 @@ class Model:
         codes_measured: bool = False,
         min_existence: float = 0.0,
     ) -> Localization:
-        """Finds the sources of one scene, or of several with a leading axis S; blind to their number and the SNR.
+        """Sources of one scene, or of several with a leading axis S; neither their number nor the SNR is needed.
 
         Args:
             y: snapshots, [L, M] or [S, L, M] complex, of any scale. Row l was received under the l-th code.
             H: channel from the surface to the base station, y_l = H diag(c_l) x; [M, N], or [S, M, N].
             codes: reflection coefficients of the elements, [L, N] or [S, L, N]; element n = i_v * N_H + i_h. They are
                 +1 and -1, or complex with modulus 1.
-            geometry: where the elements were measured to be, [N, 2] or [S, N, 2] in metres, and the wavelength; None
-                is the array of ``config.physics``. Candidates and fits use it; the network itself is blind to it.
+            geometry: measured positions of the elements, [N, 2] or [S, N, 2] in metres, and the wavelength; None is
+                the array of ``config.physics``. Candidates and fits use it; the network itself does not.
             codes_measured: the codes are measured coefficients, whose modulus may differ from 1.
             min_existence: leave out sources that exist with less than this probability, in [0, 1].
 
@@ -121,7 +122,7 @@ class Model:
                 sum over all candidates, reported by `localise` or not, of p |alpha|^2 a a^H, p the probability that a
                 candidate is a source (zero without a candidate, or, from a network without a posterior head, where
                 `localise` reports nothing); ``network`` for R_pred; ``effective`` for R_eff, blended, shrunk and
-                loaded: positive definite, what the spectra are made of.
+                loaded: positive definite, the input of the spectra.
 
         Returns:
             [N, N], or [S, N, N], complex64.
@@ -144,7 +145,7 @@ class Model:
         return found if is_batch else found[0]
 
     def estimate(self, observation: Observation, size: int) -> Estimates:
-        """What the pipeline says of at most ``size`` scenes, filled up to ``size`` so that one program serves all."""
+        """Estimates of at most ``size`` scenes, filled up to ``size`` so that one program serves every count."""
         return self._filled(self._sources, observation, size)
 
     def _sources(self, observation: Observation) -> Estimates:
@@ -257,12 +258,15 @@ def load(name: str | Path = "original") -> Model:
     """Load a trained network, and let JAX keep compiled programs (`risjax.runs.compile_cache`).
 
     Args:
-        name: of a released one, a folder that the stage ``release`` wrote, or a run directory.
+        name: of a released network, a folder that the stage ``release`` wrote, or a run directory.
 
     Raises:
-        FileNotFoundError: there is none; the message names those that there are.
-        WeightsError, CheckpointError: it is damaged.
+        FileNotFoundError: no network of this name; the message lists the released ones.
+        JaxSettingsError: an environment variable of JAX asks for an absent device or strict dtype promotion.
+        WeightsError, CheckpointError: a damaged network.
     """
+    if jax_settings.are_set():
+        jax_settings.check_jax_settings()
     enable_with_warning()
     found = find_weights(str(name))
     if found is None:

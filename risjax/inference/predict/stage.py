@@ -43,11 +43,11 @@ _SAMPLE_BYTES = 1 << 20
 
 
 class Part(NamedTuple):
-    """The answers to consecutive scenes.
+    """Results of consecutive scenes.
 
     Attributes:
         first: index of the first one.
-        found: of each; nothing in those that failed.
+        found: sources of each; none in those that failed.
         reasons: why a scene failed, by its index in the whole input.
     """
 
@@ -64,7 +64,7 @@ def predict(config: Config, directory: RunDirectory, terminal: Terminal) -> bool
 
     Raises:
         FileNotFoundError: no measurements, or no network.
-        SceneFileError: what lies at ``data.path`` is no scene file, or damaged.
+        SceneFileError: ``data.path`` is not a scene file, or a damaged one.
         MeasurementError: measurements of another surface than the network's, or too few of them.
         WeightsError, CheckpointError: the network is damaged or does not fit the configuration.
     """
@@ -77,14 +77,16 @@ def predict(config: Config, directory: RunDirectory, terminal: Terminal) -> bool
         _remove_parts(directory)
         directory.write_json(STATE_NAME, state)
     if state["finished"] and _is_whole(directory, state):
-        terminal.say("predict: these measurements are done already")
+        terminal.say("predict: already done for these measurements")
     else:
         state |= {"finished": True, **_run(config, params, path, directory, terminal)}
         state["bytes"] = {name: (directory.path / name).stat().st_size for name in _outputs(directory)}
         directory.write_json(STATE_NAME, state)
         _remove_parts(directory)
     if state["failed"]:
-        terminal.warn(f"{state['failed']} of {state['scenes']} scenes could not be used; bad_scenes.csv says why")
+        terminal.warn(
+            f"{state['failed']} of {state['scenes']} scenes could not be used; bad_scenes.csv gives the reasons"
+        )
     return not state["failed"]
 
 
@@ -112,7 +114,7 @@ def _remove_parts(directory: RunDirectory) -> None:
 
 
 def _run(config: Config, params: Params, path: Path, directory: RunDirectory, terminal: Terminal) -> dict[str, int]:
-    """All scenes, through parts on disk to the tables."""
+    """Counts of all scenes, whose results go through parts on disk to the tables."""
     folder = directory.path / "predictions"
     total = min(count_scenes(path, _reading(config)), config.predict.limit or sys.maxsize)
     model = Model(config.weights or str(directory.path), config, params)
@@ -151,7 +153,7 @@ def _cut(chunk: Chunk, total: int) -> Chunk:
 
 
 def _answer(chunk: Chunk, model: Model, config: Config) -> Part:
-    """The pipeline's answer to a chunk; in the places of bad scenes it is shown a good one, and not believed."""
+    """Results of a chunk. Invalid scenes are replaced by a valid one, and their results are masked."""
     slots, reasons = config.physics.scene.max_sources, dict(chunk.reasons)
     good = np.array([chunk.first + offset not in reasons for offset in range(chunk.count)])
     if chunk.observation is None or not good.any():
@@ -164,7 +166,7 @@ def _answer(chunk: Chunk, model: Model, config: Config) -> Part:
     estimates = model.estimate(shown, config.predict.batch_size)
     sound = np.isfinite(np.where(estimates.active[..., None], estimates.position, 0)).all(axis=(1, 2))
     for offset in np.flatnonzero(good & ~sound):
-        reasons[chunk.first + int(offset)] = "the pipeline's answer is not finite"
+        reasons[chunk.first + int(offset)] = "the estimates are not finite"
     kept = estimates._replace(active=estimates.active & (good & sound)[:, None])
     return Part(chunk.first, located(kept, config.predict.min_existence), reasons)
 
@@ -231,7 +233,7 @@ def _figures_in(wanted: Any, part: Part) -> Iterator[int]:
 
 
 def _fingerprint(path: Path, params: Any) -> str:
-    """Of the measurements (their size, time and ends, or their manifest) and of the network."""
+    """Digest of the measurements (size, time and ends of the file, or the manifest) and of the network."""
     file = path / MANIFEST if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file")

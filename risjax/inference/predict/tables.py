@@ -1,8 +1,8 @@
-"""The files of a prediction, each written front to back while the sources come in, and renamed into place at the end.
+"""Output files of the stage ``predict``, written as results arrive, and renamed when they are complete.
 
 =================== ==================================================================================
 sources.csv         one line a source
-sources.json        one entry a scene, those without sources and those that failed among them
+sources.json        one entry a scene, including scenes without sources and scenes that failed
 sources.parquet     as the CSV; where pyarrow is installed
 bad_scenes.csv      the scenes that could not be used, each with the reason
 =================== ==================================================================================
@@ -43,7 +43,7 @@ class Tables:
 
         Args:
             first: index of the first one.
-            found: what was found in each; nothing in those that failed.
+            found: sources of each; none in those that failed.
             reasons: why a scene failed, by its index in the whole input.
         """
         table = found.table(first)
@@ -71,11 +71,11 @@ class Tables:
 
 @contextlib.contextmanager
 def open_tables(folder: Path, header: Mapping[str, Any]) -> Iterator[Tables]:
-    """Opens all files beside their places; renames them into place if the block ends well, else removes them.
+    """Open all files under temporary names; rename them if the block succeeds, else remove them.
 
     Args:
-        folder: where they go.
-        header: what ``sources.json`` says before its ``scenes``.
+        folder: their folder.
+        header: entries of ``sources.json`` before its ``scenes``.
     """
     names = [CSV_NAME, BAD_NAME, JSON_NAME] + ([PARQUET_NAME] if _pyarrow() else [])
     beside = {name: folder / f".{name}.part" for name in names}
@@ -101,7 +101,7 @@ def open_tables(folder: Path, header: Mapping[str, Any]) -> Iterator[Tables]:
 
 
 class _Parquet:
-    """One row group a call."""
+    """Parquet writer of one row group a call."""
 
     def __init__(self, path: Path):
         pyarrow = _pyarrow()
@@ -143,5 +143,5 @@ def as_arrays(reasons: Mapping[int, str]) -> dict[str, np.ndarray]:
 
 
 def from_arrays(bad: np.ndarray, reasons: np.ndarray) -> dict[int, str]:
-    """What `as_arrays` was given."""
+    """Reasons from the arrays of `as_arrays`."""
     return dict(zip(bad.tolist(), reasons.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Released weights: a folder that says everything of a trained network, and the door through which one is loaded."""
+"""Released weights: a folder with a trained network and its documentation, and the loading of one."""
 
 from risjax.inference.release.load import load_params
 from risjax.inference.release.write import release

@@ -1,4 +1,4 @@
-"""The model card of a release, made of the run's own log, configuration and metrics: nothing in it is typed by hand."""
+"""Model card of a release, generated from the run's log, configuration and metrics."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -28,12 +28,12 @@ def make_card(
     """The card as Markdown.
 
     Args:
-        name: the network's.
+        name: of the network.
         config: of its training.
         log: the run's log.
-        metrics: what ``metrics.json`` holds; no sources where nothing was evaluated.
+        metrics: content of ``metrics.json``; no sources where nothing was evaluated.
         weights: the file of weights.
-        params: what it holds.
+        params: its parameters.
     """
     epochs = [record for record in log if record.get("kind") == "epoch"]
     environment: Mapping[str, Any] = next((record for record in log if record.get("kind") == "environment"), {})
@@ -104,17 +104,18 @@ def _symbols(config: Config) -> str:
 
 
 def _limits(config: Config) -> list[str]:
-    """What the network cannot do, as far as its configuration tells."""
+    """Limits of the network that follow from its configuration."""
     physics, scene, array = config.physics, config.physics.scene, config.physics.array
     shaped = {"spherical": "the exact spherical", "fresnel": "the Fresnel", "paraxial": "the paraxial"}[array.wavefront]
     limits = [
         f"Only for a surface of {array.num_horizontal} by {array.num_vertical} elements, {1000 * array.spacing_m:g} mm "
         f"apart, at a wavelength of {1000 * array.wavelength_m:g} mm, with {shaped} wavefront. Others are refused.",
-        f"At most {scene.max_sources} sources; trained with {scene.num_sources[0]} to {scene.num_sources[1]}, so an "
-        "empty scene was never seen.",
+        f"At most {scene.max_sources} sources; trained with {scene.num_sources[0]} to {scene.num_sources[1]}, never "
+        "with an empty scene.",
         f"Sources outside azimuth {_span(scene.azimuth_deg)}°, elevation {_span(scene.elevation_deg)}° or range "
-        f"{_span(scene.range_m)} m were never seen; estimates are held inside.",
-        f"Signal-to-noise ratios outside {_span(scene.snr_db)} dB were never seen.",
+        f"{_span(scene.range_m)} m were not in the training; estimates are limited to "
+        "this region.",
+        f"Signal-to-noise ratios outside {_span(scene.snr_db)} dB were not in the training.",
         _symbols(config),
         "The channel H and the codes must be known to the receiver"
         + ("; more measurements than elements (L·M > N)." if config.model.needs_common_field else "."),
@@ -125,10 +126,10 @@ def _limits(config: Config) -> list[str]:
         text = ", ".join(
             f"{name} {_span(value) if isinstance(value, tuple) else f'{value:g}'}" for name, value in impaired.items()
         )
-        limits.append(f"Hardware impairments beyond those of its training ({text}) were never seen.")
+        limits.append(f"Hardware impairments beyond those of its training ({text}) were not in the training.")
     else:
-        limits.append("Trained on ideal hardware: jittered elements, phase errors and channel errors were never seen.")
-    limits.append("Simulated scenes only: it has not been tried on recordings of a real surface.")
+        limits.append("Trained on ideal hardware: without jittered elements, phase errors or channel errors.")
+    limits.append("Simulated scenes only: it has not been tested on recordings of a real surface.")
     return limits
 
 

@@ -1,4 +1,4 @@
-"""The one door to trained parameters: of a release, of another run, or of this run's own checkpoints."""
+"""Loading of trained parameters: of a release, of another run, or of this run's checkpoints."""
 
 import jax
 import jax.numpy as jnp
@@ -17,18 +17,18 @@ from risjax.runs.safetensors_io import WeightsError, flat_shapes, read_weights
 from risjax.train import load_best
 
 _OF_THE_NETWORK = ("physics.array.", "physics.scene.max_sources", "model.")
-"""Settings that a network cannot be used with other values of: its shapes, and the manifold that it has learned."""
+"""Settings that must be those of the training: they define the network's shapes and the manifold that it learned."""
 
 
 def load_params(config: Config, directory: RunDirectory | None) -> Params:
-    """The parameters that a configuration means.
+    """Parameters that a configuration names.
 
     Args:
         config: ``weights`` names them; null takes the best checkpoint of ``directory``.
-        directory: the run.
+        directory: of the run.
 
     Raises:
-        FileNotFoundError: there are none.
+        FileNotFoundError: no parameters.
         CheckpointError: the run's checkpoints are damaged.
         WeightsError: the weights are damaged, or were made for another array, manifold or network.
     """
@@ -49,7 +49,7 @@ def load_params(config: Config, directory: RunDirectory | None) -> Params:
 
 
 def trained_config(found: TrainedNetwork) -> Config:
-    """The configuration that parameters were trained with.
+    """Configuration of the training.
 
     Raises:
         WeightsError: it cannot be read.
@@ -72,7 +72,7 @@ def _refuse_mismatch(config: Config, trained: Config, found: TrainedNetwork) -> 
 
 
 def _refuse_other_shapes(config: Config, params: Params, found: TrainedNetwork) -> None:
-    """The leaves of the network, and of the heads and the refiner that are there, must be there with their shapes."""
+    """Refuse parameters whose leaves differ from those of the network, its heads and its refiner."""
     like = jax.eval_shape(build(config.physics.array, config.model, config.precision).init, jax.random.key(0))
     heads = {
         POSTERIOR: (make_posterior(config.physics, config.model), num_features(config.physics.scene.max_sources)),

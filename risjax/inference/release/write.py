@@ -4,7 +4,7 @@
 weights.safetensors    the EMA parameters of the best checkpoint
 config.yaml            the complete configuration of the training
 metrics.json           the run's evaluation, with intervals
-card.md                what it is, how it was made, how good it is, where it ends
+card.md                description, data, training, accuracy and limits
 ====================== ==========================================================
 """
 
@@ -36,7 +36,7 @@ def release(config: Config, directory: RunDirectory, terminal: Terminal) -> Path
         The folder.
 
     Raises:
-        FileNotFoundError: nothing was trained.
+        FileNotFoundError: no trained network.
         CheckpointError: the checkpoints are damaged.
     """
     params = load_best(config, directory)
@@ -45,12 +45,12 @@ def release(config: Config, directory: RunDirectory, terminal: Terminal) -> Path
     size = (folder / WEIGHTS_NAME).stat().st_size
     terminal.say(f"{folder}: {size / 1e6:.2f} MB; use it with weights={folder}, or copy it")
     if not directory.metrics_path.exists():
-        terminal.warn("the network was not evaluated, and its card says so; run evaluate before release")
+        terminal.warn("the network was not evaluated, which its card states; run evaluate before release")
     return folder
 
 
 def write_release(folder: Path, config: Config, params: Params, directory: RunDirectory) -> None:
-    """Writes the four files; weights last, which is what makes a folder a release."""
+    """Write the four files, the weights last: a folder with weights is a release."""
     stored = jax.tree.map(lambda leaf: _narrowed(leaf, config.release.dtype), params)
     name = config.release.name or directory.path.resolve().name
     metrics = directory.read_json("metrics.json", {"sources": {}})

@@ -126,7 +126,7 @@ def test_new_measurements_under_an_old_name_are_not_taken_for_done(
     assert run() == 0
     before = Path("runs/mine/sources.csv").read_text()
     assert run() == 0
-    assert "done already" in capsys.readouterr().out
+    assert "already done" in capsys.readouterr().out
     values = setting.arrays()
     np.savez(work / "y.npz", **{name: array[::-1] for name, array in values.items()})
     assert run() == 0

@@ -28,7 +28,7 @@ def test_a_released_network_is_small_complete_and_loads(name: str) -> None:
     overall = next(iter(metrics["sources"].values()))["methods"]["learned_ml"]["overall"]
     assert overall["f1_3d"]["low"] <= overall["f1_3d"]["value"] <= overall["f1_3d"]["high"]
     card = (folder / "card.md").read_text()
-    for heading in ("What it is", "Data", "Training", "How good it is", "Where it ends"):
+    for heading in ("Network", "Data", "Training", "Accuracy", "Limits"):
         assert f"## {heading}" in card
     assert card.startswith(f"# {name}\n")
     for absent in ("Not evaluated", "not logged", "wall time | 0 s"):
