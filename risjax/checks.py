@@ -7,14 +7,12 @@ the jitted training step, which `chexified` wraps.
 import atexit
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
-from unittest import mock
 
 import chex
 import jax
 import jax.numpy as jnp
-from chex._src import asserts_internal
-from jax.experimental import checkify
 
+from risjax._compat.chex import chexify_compiled, forget_chexified
 from risjax.types import Observation
 
 P = ParamSpec("P")
@@ -82,13 +80,8 @@ def chexified(function: Callable[P, T]) -> Callable[P, T]:
     """``function`` with the chex value assertions inside it enabled, asynchronously.
 
     Call `wait_for_checks` before using a result; a failed assertion raises there.
-
-    chex leaves the function that checkify makes of a jitted one unjitted, and so traces it anew at every call: 9 ms of
-    Python for a training step, more than the step itself takes on a GPU (chex 0.1.92). Here it is jitted too.
     """
-    checkify_once = checkify.checkify
-    with mock.patch.object(checkify, "checkify", lambda *args, **kwargs: jax.jit(checkify_once(*args, **kwargs))):
-        return chex.chexify(function, async_check=True)
+    return chexify_compiled(function)
 
 
 def wait_for_checks() -> None:
@@ -110,7 +103,7 @@ def _finish() -> None:
     try:
         chex.block_until_chexify_assertions_complete()
     finally:
-        asserts_internal.CHEXIFY_STORAGE.wait_fns.clear()
+        forget_chexified()
 
 
 def drop_checks() -> None:

@@ -5,7 +5,6 @@ import math
 import jax
 import jax.numpy as jnp
 import pytest
-from jax._src import checkify as jax_checkify
 
 from risjax.checks import check_finite, chexified, drop_checks, wait_for_checks
 
@@ -31,15 +30,25 @@ def test_a_value_that_is_not_finite_raises_and_names_the_tree(checked, value, dt
     wait_for_checks()
 
 
-def test_a_later_call_is_not_checkified_again(checked, monkeypatch):
-    """chex alone lets checkify trace the whole function anew at every call."""
-    made = []
-    transform = jax_checkify.checkify_jaxpr
-    monkeypatch.setattr(jax_checkify, "checkify_jaxpr", lambda *args: made.append(args) or transform(*args))
-    for _ in range(4):
-        checked({"x": jnp.ones(3)})
-    wait_for_checks()
-    assert len(made) == 1
+def test_a_later_call_is_not_traced_again(checked):
+    """chex alone leaves the checkified function unjitted: no trace of it is reported, and it is traced at every call."""
+    traced = []
+
+    def listen(event: str, _seconds: float, **_named) -> None:
+        traced.extend([event] if "trace" in event else [])
+
+    first, *later = [{"x": jnp.full(3, value)} for value in (0.0, 1.0, 2.0)]
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        checked(first)
+        assert traced, "the checkified function is not compiled (or jax.monitoring no longer reports traces)"
+        traced.clear()
+        for tree in later:
+            checked(tree)
+        wait_for_checks()
+        assert not traced
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 @pytest.mark.parametrize("shape", [(1000,), (4096,), (65537,), (256, 128)])

@@ -68,6 +68,7 @@ NO_JAX = (
 """Parts that start at once or only read files. They import no jax, directly or indirectly."""
 
 REPORT_IMPORTS = (
+    "_compat/matplotlib.py",
     "report/",
     "metrics/matching.py",
     "metrics/detection.py",

@@ -93,6 +93,16 @@ def while_operands(equation: JaxprEqn) -> WhileOperands:
     return WhileOperands(len(_inputs(condition)) - carry, len(_inputs(body)) - carry, condition, body)
 
 
+def coordination_state() -> Any:
+    """Return the state of JAX's coordination service: ``process_id``, ``num_processes`` and ``client``.
+
+    The client is the only access to the key-value store, and `jax.process_index` would start the devices.
+    """
+    from jax._src.distributed import global_state
+
+    return global_state
+
+
 def _rank(variable: Any) -> int:
     return len(variable.aval.shape)
 

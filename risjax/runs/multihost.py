@@ -152,10 +152,9 @@ def _key() -> str:
 def _state() -> Any:
     if "jax" not in sys.modules:  # nothing can have been joined
         return _Alone()
-    # The only way to the key-value store (jax 0.10 to 0.12); jax.process_index() would start the devices.
-    from jax._src.distributed import global_state
+    from risjax._compat.jax import coordination_state
 
-    return global_state
+    return coordination_state()
 
 
 class _Alone(NamedTuple):

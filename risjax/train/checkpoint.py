@@ -17,13 +17,12 @@ import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest import mock
 
 import jax
 import numpy as np
 from orbax.checkpoint import v1 as orbax
-from orbax.checkpoint.experimental.v1._src.saving import execution
 
+from risjax._compat.orbax import without_other_processes
 from risjax.runs.multihost import several
 from risjax.train.state import TrainState
 
@@ -48,20 +47,9 @@ class Checkpoint(NamedTuple):
     metadata: dict[str, Any]
 
 
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """orbax waits for no other process here: by itself it expects all of them to save and to load together.
-
-    One of its meetings ignores ``active_processes`` and would wait for ever (0.12.8): all processes compare the
-    directories that they save to. It is left out.
-    """
-    if not several():
-        yield
-        return
-    context, me = orbax.Context(), jax.process_index()
-    context.multiprocessing.primary_host, context.multiprocessing.active_processes = me, {me}
-    with context, mock.patch.object(execution, "_check_directory_consistency", create=True):
-        yield
+def _alone() -> contextlib.AbstractContextManager[None]:
+    """A block in which orbax waits for no other process; by itself it expects all of them to save and load together."""
+    return without_other_processes(jax.process_index()) if several() else contextlib.nullcontext()
 
 
 def _check_space(directory: Path, state: TrainState) -> None:

@@ -189,10 +189,12 @@ def _body(equation: JaxprEqn) -> ClosedJaxpr | None:
     if len(called) != 1:
         return None
     program = closed(called[0])
-    takes = [variable.aval.shape for variable in program.jaxpr.invars]
-    gives = [atom.aval.shape for atom in program.jaxpr.outvars]
-    is_a_call = takes == [atom.aval.shape for atom in equation.invars]
-    return program if is_a_call and gives == [variable.aval.shape for variable in equation.outvars] else None
+    is_a_call = _shapes(program.jaxpr.invars) == _shapes(equation.invars)
+    return program if is_a_call and _shapes(program.jaxpr.outvars) == _shapes(equation.outvars) else None
+
+
+def _shapes(atoms: Sequence[Any]) -> list[tuple[int, ...]]:
+    return [atom.aval.shape for atom in atoms]
 
 
 def _stack(column: Sequence[_Known]) -> _Known:

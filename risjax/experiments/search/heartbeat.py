@@ -18,6 +18,8 @@ from typing import Any
 import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 
+from risjax._compat.optuna import trial_id
+
 OWNER, BEAT = "owner", "beat"
 """Attributes of a trial: the identity of its worker, and the worker's heartbeat counter."""
 
@@ -89,14 +91,14 @@ def heartbeat(trial: optuna.Trial, heartbeat_s: float) -> Iterator[None]:
     """Sign the trial and send heartbeats from a separate thread while the block runs."""
     trial.set_user_attr(OWNER, identity())
     stop = threading.Event()
-    storage, trial_id = trial.storage, trial._trial_id
+    storage, identifier = trial.storage, trial_id(trial)
 
     def beat() -> None:
         count = 0
         while not stop.wait(heartbeat_s):
             count += 1
             try:
-                storage.set_trial_user_attr(trial_id, BEAT, count)
+                storage.set_trial_user_attr(identifier, BEAT, count)
             except UpdateFinishedTrialError:
                 return
             except (StorageInternalError, OSError):  # a database or disk that fails for a moment; the next beat retries

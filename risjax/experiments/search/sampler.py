@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from risjax._compat.optuna import BracketPruner
 from risjax.config import Config, Distribution, SearchConfig
 from risjax.experiments.search.slots import slot_of
-
-_NO_BRACKET = -1
 
 
 class SlotSampler(BaseSampler):
@@ -52,21 +51,15 @@ class SlotSampler(BaseSampler):
         return self._sampler(study, trial).sample_independent(study, trial, param_name, param_distribution)
 
 
-class SlotHyperband(HyperbandPruner):
+class SlotHyperband(BracketPruner):
     """Hyperband whose brackets depend on the slot, and whose rungs ignore attempts that died.
 
     Optuna draws the bracket from the trial's number, which a retry changes, and lets the unfinished rungs of a dead
-    attempt compete with its own retry. `_get_bracket_id` decides both.
+    attempt compete with its own retry.
     """
 
-    def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
-        if trial.state == TrialState.FAIL:
-            return _NO_BRACKET
-        if not self._pruners:
-            return 0
-        generator = np.random.default_rng(slot_of(study, trial))
-        share = np.array(self._trial_allocation_budgets) / self._total_trial_allocation_budget
-        return int(generator.choice(len(share), p=share))
+    def seed_of(self, study: optuna.Study, trial: FrozenTrial) -> int | None:
+        return None if trial.state == TrialState.FAIL else slot_of(study, trial)
 
 
 def make_pruner(search: SearchConfig) -> BasePruner:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from risjax._compat.optuna import all_trials
+
 RETRY_OF = "retry_of_slot"
 """Attribute of a retry: the number of its slot."""
 END = "end"
@@ -72,5 +74,4 @@ def slot_of(study: optuna.Study, trial: FrozenTrial) -> int:
     number = trial.user_attrs.get(RETRY_OF)
     if number is not None:
         return number
-    trials = study._storage.get_all_trials(study._study_id, deepcopy=False)  # works inside a pruner's view, too
-    return sum(RETRY_OF not in other.user_attrs for other in trials if other.number < trial.number)
+    return sum(RETRY_OF not in other.user_attrs for other in all_trials(study) if other.number < trial.number)

@@ -157,14 +157,6 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         ) from None
 
 
-def close_storage(storage: BaseStorage) -> None:
-    """Close the connections of this process; a storage that is used again opens new ones."""
-    storage.remove_session()
-    engine = getattr(getattr(storage, "_backend", storage), "engine", None)
-    if engine is not None:
-        engine.dispose()
-
-
 def _connect_patiently(url: str) -> BaseStorage:
     """Call `_connect`, again after an error of the database; other errors are a missing driver or scheme."""
     pauses_s, lost_races = iter(_PAUSES_S), 0

@@ -6,6 +6,7 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage
 
+from risjax._compat.optuna import close_storage, storage_of
 from risjax.config import Config
 from risjax.config.io import differences, from_yaml, to_yaml
 from risjax.config.metric import lower_is_better
@@ -15,7 +16,7 @@ from risjax.experiments.search.population import TrainPopulation
 from risjax.experiments.search.record import TrialRecord, best_config
 from risjax.experiments.search.sampler import make_pruner, make_sampler
 from risjax.experiments.search.space import check_space
-from risjax.experiments.search.storage import close_storage, open_storage
+from risjax.experiments.search.storage import open_storage
 from risjax.experiments.search.worker import Worker
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
@@ -98,7 +99,7 @@ def search(
     try:
         records = worker.work()
     finally:
-        close_storage(study._storage)
+        close_storage(storage_of(study))
     best, winner = next((record for record in records if record.is_best), None), best_config(config, records)
     if best is None or best.value is None or winner is None:
         reasons = "\n".join(f"  trial {record.number}: {record.state}: {record.reason}" for record in records[-5:])

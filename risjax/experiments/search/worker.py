@@ -9,6 +9,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
+from risjax._compat.optuna import set_trial_attribute
 from risjax.config import Config
 from risjax.config.errors import ConfigError
 from risjax.config.secrets import mask
@@ -221,7 +222,7 @@ class Worker:
         """Mark an attempt as failed; do nothing if another worker ended it before."""
         try:
             for key, value in ((END, end), (REASON, _stored_reason(reason))):
-                self.study._storage.set_trial_user_attr(trial._trial_id, key, value)
+                set_trial_attribute(self.study, trial, key, value)
             self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         except UpdateFinishedTrialError:
             pass

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from risjax._compat.matplotlib import style_grid
 from risjax.report.drawing import Drawing
 from risjax.report.style import GRID, LINE, MUTED, TEXT, Look, method_looks, tidy
 from risjax.report.words import method_name
@@ -161,7 +162,7 @@ def _space(axes: Any, table: dict[str, np.ndarray], looks: dict[str, Look], reac
     axes.set_zlabel("vertical (m)")
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
         axis.set_pane_color((0, 0, 0, 0))
-        axis._axinfo["grid"] |= {"color": GRID, "linewidth": 0.7}
+        style_grid(axis, color=GRID, linewidth=0.7)
         axis.line.set_color(LINE)
         axis.set_major_locator(MaxNLocator(4))
         axis.labelpad = -1

@@ -11,10 +11,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+from risjax._compat.optuna import close_storage, storage_of
 from risjax.config import Distribution
 from risjax.config.io import apply_overrides, to_yaml
 from risjax.experiments.search.slots import END
-from risjax.experiments.search.storage import close_storage
 from risjax.experiments.search.study import open_study
 from risjax.runs.run_directory import RunDirectory
 from tests.experiments.search.fake import make_config
@@ -65,7 +65,7 @@ def share_a_study_and_kill_two(folder: Path, url: str, capfd) -> None:
     assert [row["state"] for row in records(hosts[3])] == ["complete"] * 24
     study = open_study(make_config(**settings), RunDirectory(hosts[3]))
     finished = [trial for trial in study.get_trials(deepcopy=False) if END not in trial.user_attrs]
-    close_storage(study._storage)
+    close_storage(storage_of(study))
     assert [trial.state.name for trial in finished] == ["COMPLETE"] * 24, "every configuration exactly once"
     assert not leaks(printed + "".join(capfd.readouterr()))  # workers write errors where pytest does
 

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 
 import pytest
 
+from risjax._compat.optuna import close_storage, storage_of
 from risjax.experiments.search.slots import END
-from risjax.experiments.search.storage import close_storage
 from risjax.experiments.search.study import open_study
 from risjax.runs.run_directory import RunDirectory
 from tests.experiments.search.fake import make_config
@@ -63,5 +63,5 @@ def test_two_workers_behind_the_proxy_one_of_them_killed(tmp_path, proxy_url):
     assert [row["state"] for row in records(folders[1])] == ["complete"] * 10
     study = open_study(make_config(**settings), RunDirectory(folders[1]))
     finished = [trial for trial in study.get_trials(deepcopy=False) if END not in trial.user_attrs]
-    close_storage(study._storage)
+    close_storage(storage_of(study))
     assert [trial.state.name for trial in finished] == ["COMPLETE"] * 10, "every configuration exactly once"

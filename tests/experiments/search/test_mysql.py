@@ -15,7 +15,8 @@ import numpy as np
 import optuna
 import pytest
 
-from risjax.experiments.search.storage import StorageError, close_storage, open_storage
+from risjax._compat.optuna import close_storage, storage_of
+from risjax.experiments.search.storage import StorageError, open_storage
 from risjax.experiments.search.study import search
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
@@ -135,7 +136,7 @@ def test_numbers_come_back_bit_by_bit(tmp_path, server_url):
     close_storage(storage)
     again = optuna.load_study(storage=open_storage(server_url, tmp_path), study_name="numbers")
     read = again.get_trials(deepcopy=False)[0]
-    close_storage(again._storage)
+    close_storage(storage_of(again))
     assert [read.intermediate_values[step] for step in range(100)] == values
     assert list(read.params.values()) == drawn
 

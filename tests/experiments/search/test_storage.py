@@ -11,7 +11,8 @@ import optuna
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from risjax.experiments.search.storage import JournalLock, StorageError, close_storage, cut_torn_line, open_storage
+from risjax._compat.optuna import close_storage
+from risjax.experiments.search.storage import JournalLock, StorageError, cut_torn_line, open_storage
 from risjax.experiments.search.study import search
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
