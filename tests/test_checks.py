@@ -31,7 +31,7 @@ def test_a_value_that_is_not_finite_raises_and_names_the_tree(checked, value, dt
 
 
 def test_a_later_call_is_not_traced_again(checked):
-    """chex alone leaves the checkified function unjitted: no trace of it is reported, and it is traced at every call."""
+    """chex alone leaves the checkified function unjitted: no trace is reported, and it is traced at every call."""
     traced = []
 
     def listen(event: str, _seconds: float, **_named) -> None:

@@ -3,8 +3,8 @@
 ``chex.chexify`` leaves the function that checkify makes of a jitted one unjitted, and so traces it again at every call:
 9 ms of Python for a training step, more than the step itself takes on a GPU. It has no option for this.
 
-At exit chex warns that assertions were not inspected whenever any function was chexified, since it never empties its list
-of functions. There is no public way to empty it.
+At exit chex warns that assertions were not inspected whenever any function was chexified, since it never empties its
+list of functions. There is no public way to empty it.
 """
 
 from collections.abc import Callable

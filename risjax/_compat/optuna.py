@@ -1,7 +1,7 @@
 """Optuna: a study's storage, attributes of trials of other processes, and Hyperband's brackets (Optuna 5.0).
 
-A `optuna.Study` has no public access to its storage, and a trial none to its identity there. Attributes can be set by the
-trial's own process alone, but the trial of a killed worker is ended by another one.
+A `optuna.Study` has no public access to its storage, and a trial none to its identity there. Attributes can be set by
+the trial's own process alone, but the trial of a killed worker is ended by another one.
 """
 
 from abc import abstractmethod
