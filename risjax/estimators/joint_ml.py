@@ -40,7 +40,7 @@ class Fit(NamedTuple):
     curvature: Float[Array, "*batch K3 K3"]
 
 
-def _scaled_solve(matrix: Float[Array, "P P"], vector: Float[Array, " P"], damping: Array) -> Float[Array, " P"]:
+def damped_solve(matrix: Float[Array, "P P"], vector: Float[Array, " P"], damping: Array) -> Float[Array, " P"]:
     """(T + damping diag T)^-1 vector, T brought to a unit diagonal first; rows of a zero diagonal give zero."""
     diagonal = jnp.diagonal(matrix)
     used = diagonal > 0
@@ -73,7 +73,7 @@ def maximise(
         outward = jnp.where(here.gradient[:, 2] > 0, x[:, 2] <= field.s[0], x[:, 2] >= field.s[1])
         free = jnp.stack([active, active, active & ~outward], axis=1).reshape(-1)
         curvature = jnp.where(free[:, None] & free[None, :], here.curvature, 0.0)
-        step = _scaled_solve(curvature, jnp.where(free, here.gradient.reshape(-1), 0.0), damping)
+        step = damped_solve(curvature, jnp.where(free, here.gradient.reshape(-1), 0.0), damping)
         limit = jnp.asarray([[0.1, 0.1, 0.5]], x.dtype)
         trial = into_field(x - jnp.clip(step.reshape(x.shape), -limit, limit), field)
         there = evaluate(trial)
