@@ -27,4 +27,4 @@ class CompareConfig(Section):
     nan_map: Literal["none", "small", "full"] = "small"
     """The NaN map of both frameworks: none, its two extreme loadings, or all loadings."""
     memory: bool = True
-    """Measure peak memory; on a CPU each framework then runs a few steps in a process of its own."""
+    """Measure peak memory; on a CPU each framework then runs a few steps in a separate process."""

@@ -18,7 +18,7 @@ KeyPath = tuple[str | int, ...]
 """Keys and list indices from the root of the configuration."""
 
 Origins = Mapping[KeyPath, str]
-"""Where each value was written: ``quick.yaml:12`` or the override itself."""
+"""Place of each value: ``quick.yaml:12`` or the override itself."""
 
 _EXPECTED = {
     "int_type": "an integer",
@@ -174,7 +174,7 @@ def _shown(value: Any) -> str:
 
 
 def _real_path(location: tuple[str | int, ...], values: Any, settings: Collection[tuple[str, ...]]) -> KeyPath:
-    """pydantic's location without the labels of union members, which are no keys of the tree."""
+    """pydantic's location without the labels of union members, which do not exist in the tree."""
     path: list[str | int] = []
     node: Any = values
     for number, part in enumerate(location):

@@ -77,7 +77,7 @@ class PosteriorConfig(Section):
 
 
 class EstimatorConfig(Section):
-    """How a spectrum, or the snapshots, become sources."""
+    """Estimation of sources from a spectrum, or from the snapshots."""
 
     grid: GridConfig = GridConfig()
     threshold_db: PositiveFloat = 12.0

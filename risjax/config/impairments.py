@@ -27,7 +27,7 @@ Strength = Annotated[
     Annotated[_Bounded, Tag("number")] | Annotated[tuple[_Bounded, _Bounded], FromList, Tag("interval")],
     Discriminator(_form),
 ]
-"""The same in every scene, or [low, high]: each scene draws its own, uniform between the two."""
+"""The same in every scene, or [low, high]: each scene draws a value, uniform between the two."""
 
 _BelowHalf = Annotated[float, Field(ge=0.0, lt=0.5)]
 _Amplitude = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -36,7 +36,7 @@ _Amplitude = Annotated[float, Field(gt=0.0, le=1.0)]
 class ImpairmentsConfig(Section):
     """Deviations of the hardware from the nominal model; all off by default.
 
-    Each strength is a number, the same in all scenes, or ``[low, high]``: every scene draws its own then, uniform
+    Each strength is a number, the same in all scenes, or ``[low, high]``: every scene draws a value, uniform
     between the two, so that a network is trained for hardware of unknown quality. The codes and the geometry that the
     receiver is given contain the errors of ``known`` and no others. A surface that is the same in every scene and was
     measured beforehand is ``array.elements_m``.
@@ -57,9 +57,9 @@ class ImpairmentsConfig(Section):
     coupling_min_amplitude: Strength[_Amplitude] = 1.0
     """Least reflection amplitude of a phase shifter over its phase (see `risjax.physics.impairments.coupling`)."""
     channel_error_db: Strength[float] | None = None
-    """Power of the channel estimate's error over the channel's own; null is a perfect estimate."""
+    """Power of the channel estimate's error over that of the channel; null is a perfect estimate."""
     clutter_db: Strength[float] | None = None
-    """Power of a diffuse field on the surface over the sources' own; null is none."""
+    """Power of a diffuse field on the surface over that of the sources; null is none."""
     known: Annotated[tuple[KnownImpairment, ...], FromList] = ()
     """Impairments that the receiver has calibrated, scene by scene. With one of the geometry among them, all
     searches, likelihoods and bounds use the scene's surface; the network's input is the image on the elements alone."""

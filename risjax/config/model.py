@@ -42,7 +42,7 @@ class ModelConfig(Section):
     encoder: Literal["backprojection", "minimum_norm", "snapshots"] = "backprojection"
     """``backprojection``: a transformer over patches of the regularised image of the field on the surface.
     ``minimum_norm``: the same transformer over patches of the ``rank`` strongest principal components of the snapshots'
-    own images, which need no field common to all snapshots. ``snapshots``: the original pipeline's shape, raw
+    images, which need no field common to all snapshots. ``snapshots``: the original pipeline's shape, raw
     snapshots with codes and H c pooled apart, for comparison; it reads neither ``patch`` nor
     ``extra_regularisation``."""
     width: PositiveInt = 128
@@ -58,7 +58,7 @@ class ModelConfig(Section):
     rank: PositiveInt = 8
     """Columns of the predicted factor."""
     extra_regularisation: Annotated[tuple[PositiveFloat, ...], FromList] = (0.1,)
-    """Ridge weights of further images shown beside the first one, as multiples of its own (the data's
+    """Ridge weights of further images shown beside the first one, as multiples of its weight (the data's
     noise-to-signal estimate)."""
     posterior_width: PositiveInt = 64
     """Hidden channels of the posterior head, which judges candidates."""

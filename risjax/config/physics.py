@@ -233,7 +233,7 @@ class SceneConfig(Section):
         caps = (self.max_sources - 1) * 2 * math.pi * (1 - math.cos(math.radians(self.min_separation_deg)))
         if self.min_separation_deg and caps > 0.75 * view:
             raise ValueError(
-                f"min_separation_deg = {self.min_separation_deg} leaves no room for max_sources = {self.max_sources} "
+                f"min_separation_deg = {self.min_separation_deg} is too large for max_sources = {self.max_sources} "
                 f"in a field of view of {view:.2g} sr; lower one or widen azimuth_deg and elevation_deg"
             )
 
@@ -254,7 +254,7 @@ class PhysicsConfig(Section):
         if self.scene.max_sources > most:
             raise ValueError(
                 f"scene.max_sources = {self.scene.max_sources} sources of {PARAMETERS_PER_SOURCE} real parameters each "
-                f"cannot be told apart by num_snapshots * num_antennas = {measurements} complex measurements, which "
+                f"cannot be distinguished by num_snapshots * num_antennas = {measurements} complex measurements, which "
                 f"carry {most} at most; lower max_sources or measure more"
             )
         return self

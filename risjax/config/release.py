@@ -1,4 +1,4 @@
-"""``release.*``: the folder of released weights that a training leaves."""
+"""``release.*``: the folder of released weights of a training."""
 
 from typing import Literal
 
@@ -6,9 +6,9 @@ from risjax.config.section import Section
 
 
 class ReleaseConfig(Section):
-    """What the stage ``release`` writes into ``<run directory>/release``."""
+    """The stage ``release``, which writes into ``<run directory>/release``."""
 
     name: str | None = None
     """The network's name on its card; null is the run directory's."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the parameters on disk; bfloat16 halves the file and rounds them to three digits."""
+    """Dtype of the parameters on disk; bfloat16 halves the file and rounds them to three digits."""

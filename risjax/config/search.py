@@ -1,4 +1,4 @@
-"""``search.*``: what Optuna searches, over what, for how long, and where it remembers it."""
+"""``search.*``: space, sampler, pruner, length and storage of the Optuna search."""
 
 from typing import Annotated, Any, Literal
 
@@ -17,7 +17,7 @@ class Distribution(Section):
     integer: Annotated[tuple[int, int], FromList] | None = None
     """[low, high], both included."""
     choice: Annotated[tuple[Any, ...], FromList, Field(min_length=1)] | None = None
-    """The values themselves."""
+    """List of values."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "Distribution":
@@ -36,33 +36,33 @@ class SearchConfig(Section):
     """The search over any setting of the config, by dotted path."""
 
     trials: PositiveInt = 20
-    """Trials in the whole study, by however many workers."""
+    """Trials in the whole study, of all workers together."""
     epochs: PositiveInt = 4
     """Epochs a trial."""
     steps_per_epoch: PositiveInt | None = None
     """Steps an epoch of a trial; null takes ``train.steps_per_epoch``."""
     metric: Literal["gospa_m", "f1_3d", "f1_angle", "nmse"] = "gospa_m"
-    """What a trial is judged by, on the fixed validation scenes; ``nmse`` is a surrogate, chosen explicitly."""
+    """Objective of a trial, on the fixed validation scenes; ``nmse`` is a surrogate, chosen explicitly."""
     pruner: Literal["median", "hyperband", "none"] = "median"
-    """What stops unpromising trials early."""
+    """Rule that stops unpromising trials early."""
     warmup_epochs: NonNegativeInt = 1
     """Epochs that every trial gets before the pruner may stop it."""
     startup_trials: NonNegativeInt = 5
-    """Random trials before the sampler models anything, and finished ones before the median prunes."""
+    """Random trials before the sampler fits a model, and finished ones before the median pruner stops any."""
     population: PositiveInt = 1
     """Trials a worker trains together, in one vmapped program, where they differ in continuous settings only (learning
     rate, weights, decay, clipping, covariance). Pays on an accelerator."""
     storage: str | None = None
     """Any Optuna storage URL, or grpc://host:port; null keeps the study inside the run's directory. A password
-    in it is never written anywhere."""
+    in it is never written."""
     study: str | None = None
     """The study's name in ``storage``, shared by its workers; null takes the run directory's name."""
     max_retries: NonNegativeInt = 2
-    """How often a trial that died with its process is run again."""
+    """Repetitions of a trial whose process was killed."""
     heartbeat_s: PositiveFloat = 20.0
-    """Seconds between a worker's signs of life; silent for six of them, a worker on another machine counts as dead."""
+    """Seconds between a worker's heartbeats; after six missed ones a worker on another machine counts as dead."""
     seeds: NonNegativeInt = 0
-    """Other seeds under which the best configuration is trained after the search, to say whether the trials'
-    values differ by more than luck; 0 and 1 leave it out, 3 is a good number."""
+    """Other seeds under which the best configuration is trained after the search, to compare the spread over
+    seeds with the differences between trials; 0 and 1 leave it out, 3 is usual."""
     space: dict[str, Distribution] = Field(default_factory=dict)
     """Dotted path of a setting to its distribution."""

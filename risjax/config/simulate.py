@@ -1,4 +1,4 @@
-"""``simulate.*``: how many scenes are written, and where."""
+"""``simulate.*``: number and place of the scenes that are written."""
 
 from risjax.config.section import PositiveInt, Section
 
@@ -7,7 +7,7 @@ class SimulateConfig(Section):
     """The scene files that the ``simulate`` stage writes."""
 
     scenes: PositiveInt = 4096
-    """How many scenes."""
+    """Number of scenes."""
     shard_scenes: PositiveInt = 1024
     """Scenes a file, rounded up to whole batches of 128."""
     path: str | None = None

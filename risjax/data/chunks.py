@@ -1,7 +1,7 @@
 """Measurements a few scenes at a time: flat memory whatever the size of the file.
 
 What the receiver knows is read, nothing else. A scene that cannot be used (values that are not finite, an empty
-channel) is reported with its reason and the others are kept; a file that is no scene file is refused as by
+channel) is reported with its reason and the others are kept; other files are refused as by
 `risjax.data.files.read_scenes`. ``.npz`` members and HDF5 datasets are read slice by slice, shards of a directory one
 after the other. MATLAB v5 files, which hold at most 2 GB a variable, and ``.npz`` arrays whose scenes are not along the
 first axis are read whole.
@@ -59,7 +59,7 @@ def scene_chunks(path: str | Path, size: int, *, start: int = 0, reading: Readin
 
     Raises:
         FileNotFoundError: if there is nothing at ``path``.
-        SceneFileError: if it is no scene file, or damaged. A damaged shard of a directory is reported scene by scene.
+        SceneFileError: other files, and damaged ones. A damaged shard of a directory is reported scene by scene.
     """
     file = _existing(path)
     if not file.is_dir():
@@ -97,7 +97,7 @@ def _shard_chunks(
             yield chunk
             done = chunk.first + chunk.count - first
         if done != count:
-            raise SceneFileError(f"the shard {file.name} holds {done} scenes, the manifest says {count}")
+            raise SceneFileError(f"the shard {file.name} holds {done} scenes, {count} in the manifest")
     except SceneFileError as error:
         for begin in range(done, count, size):
             length = min(size, count - begin)

@@ -82,7 +82,7 @@ def read_manifest(directory: Path) -> dict:
         raise SceneFileError(f"{path}: format is {manifest.get('format')!r}, expected {FORMAT!r}")
     for name, _, _ in shards:
         if Path(name).name != name:
-            raise SceneFileError(f"{path}: names the shard {name!r}, which is not a file of its own directory")
+            raise SceneFileError(f"{path}: names the shard {name!r}, which is not a file of its directory")
     return manifest
 
 
@@ -93,7 +93,7 @@ def sha256(path: Path) -> str:
 
 
 def reading_of_shards(manifest: Mapping[str, Any], reading: Reading) -> Reading:
-    """How the shards of a manifest are read: impaired codes that ``simulate`` wrote count as measured."""
+    """Reading of a manifest's shards: impaired codes that ``simulate`` wrote count as measured."""
     impairments = manifest.get("physics", {}).get("impairments", {})
     if ImpairmentsConfig.model_validate_json(json.dumps(impairments)).are_codes_measured:
         return reading._replace(codes_measured=True)

@@ -141,7 +141,7 @@ def _original(observation: Observation, labels: Mapping[str, np.ndarray], file: 
 def _original_sources(labels: Mapping[str, np.ndarray], file: str, max_range_m: float) -> Sources:
     count, slots = labels["K"], labels["ptr"].shape[1] // 3
     if (count < 0).any() or (count > slots).any():
-        raise SceneFileError(f"{file}: K lies in [{count.min()}, {count.max()}], ptr has room for {slots} sources")
+        raise SceneFileError(f"{file}: K lies in [{count.min()}, {count.max()}], ptr has {slots} slots")
     position = labels["ptr"].reshape(-1, 3, slots).swapaxes(1, 2)
     active = np.arange(slots)[None, :] < count[:, None]
     _check_positions(position[active], "ptr", file, max_range_m)

@@ -85,7 +85,7 @@ OBSERVED: Mapping[str, str] = {
     "elements_m": "SNP",
     "wavelength_m": "S",
 }
-"""What the receiver knows, with a letter for each axis; P is the plane of the surface, of size 2."""
+"""Arrays known to the receiver, with a letter for each axis; P is the plane of the surface, of size 2."""
 
 REQUIRED = ("snapshots", "channel", "codes")
 

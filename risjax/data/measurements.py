@@ -19,7 +19,7 @@ from risjax.types import Geometry, Observation
 
 
 class Reading(NamedTuple):
-    """How a user states that a file is to be read.
+    """Options of reading a file.
 
     Attributes:
         names: the file's variable of an array of `risjax.data.layouts`, dotted into structs and groups; a pair of names
@@ -67,7 +67,7 @@ class Measurements(NamedTuple):
         """Scenes ``start`` to ``stop``, with a leading axis; values that complex64 cannot hold become infinite.
 
         Raises:
-            SceneFileError: a damaged file, codes that are no reflection coefficients, or measurements without an
+            SceneFileError: a damaged file, codes other than reflection coefficients, or measurements without an
                 imaginary part.
         """
         arrays = {name: self._part(name, start, stop) for name in self.found}

@@ -43,10 +43,10 @@ _INPUTS = {
     "codes": "reflection coefficients of the elements, n = i_v * N_H + i_h",
 }
 _OUTPUTS = {
-    "position": ("rad, rad, m", "azimuth, elevation, range; zeros where there is no source"),
+    "position": ("rad, rad, m", "azimuth, elevation, range; zeros in empty slots"),
     "amplitude": ("scale of y over H", "complex weight of the source's unit-norm steering vector in the field"),
     "active": ("", "which slots hold a source, the strongest first"),
-    "std": ("rad, rad, m", "standard deviations of position; inf where there is no source"),
+    "std": ("rad, rad, m", "standard deviations of position; inf in empty slots"),
     "score": ("", "logarithm of the likelihood ratio of the source against its absence"),
     "existence": ("", "probability that the source exists"),
 }
@@ -94,7 +94,7 @@ def lower(model: Model, platforms: Sequence[str]) -> jax_export.Exported:
     """The pipeline of a batch of unknown size, its parameters in it as constants.
 
     Raises:
-        ValueError: a network whose scenes come with a geometry of their own, which the program has no input for.
+        ValueError: a network whose scenes have individual geometries, for which the program has no input.
     """
     if model.config.physics.impairments.is_geometry_known:
         raise ValueError(

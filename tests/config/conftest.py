@@ -1,4 +1,4 @@
-"""A folder of its own for every test of the configuration, as the working directory."""
+"""A working directory for every test of the configuration."""
 
 from collections.abc import Callable
 from pathlib import Path

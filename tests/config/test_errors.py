@@ -1,4 +1,4 @@
-"""What is said of a configuration that cannot be used: everything, at once, with its place."""
+"""Errors of a configuration: all at once, each with its place."""
 
 import pytest
 
@@ -89,12 +89,12 @@ def test_learning_from_images_needs_one_field_in_all_snapshots(write, stage):
     assert f"got per_snapshot, expected constant: model.encoder = backprojection, of the stages {stage}," in text
 
 
-def test_stages_that_learn_nothing_take_per_snapshot_symbols(write):
+def test_stages_without_training_accept_per_snapshot_symbols(write):
     write("a.yaml", "stages: [simulate, evaluate, report]\n")
     assert load_config("a.yaml", ["physics.scene.symbols=per_snapshot"]).physics.scene.symbols == "per_snapshot"
 
 
-def test_a_duplicate_key_is_named_with_its_line(write):
+def test_a_duplicate_key_is_reported_with_its_line(write):
     write("a.yaml", MINIMAL + "train:\n  epochs: 1\n  batch_size: 2\n  epochs: 3\n")
     assert "a.yaml:5" in complaint("a.yaml")
     assert "duplicate key epochs" in complaint("a.yaml")
@@ -125,27 +125,27 @@ def test_one_bad_file(write, content, expected):
     assert expected in complaint("a.yaml")
 
 
-def test_a_longer_circle(write):
+def test_a_circular_base_through_several_files_is_refused(write):
     write("a.yaml", MINIMAL + "base: b.yaml\n")
     write("b.yaml", "base: c.yaml\n")
     write("c.yaml", "base: b.yaml\n")
     assert "circular base: b.yaml -> c.yaml -> b.yaml" in complaint("a.yaml")
 
 
-def test_a_missing_file_says_where_it_was_looked_for(write, tmp_path):
+def test_a_missing_file_is_reported_with_the_places_searched(write, tmp_path):
     write("mine.yaml", MINIMAL)
     text = complaint("gone.yaml")
     assert f"looked for {tmp_path}/gone.yaml and " in text
     assert "configs/gone.yaml" in text
 
 
-def test_a_file_that_is_no_text(write, tmp_path):
+def test_a_binary_file_is_refused(write, tmp_path):
     write("a.yaml", "")
     (tmp_path / "a.yaml").write_bytes(b"stages: [\xff\xfe]")
     assert "is not valid UTF-8 (byte 9)" in complaint("a.yaml")
 
 
-def test_problems_of_files_and_of_values_come_together(write):
+def test_problems_of_files_and_of_values_are_reported_together(write):
     write("a.yaml", "base: gone.yaml\ntrain: {epochs: none}\n")
     text = complaint("a.yaml", ["nonsense"])
     assert "3 problems" in text, "a missing base, a bad override, a bad value; what the base would set is not missing"

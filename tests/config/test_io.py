@@ -26,7 +26,7 @@ def test_a_number_in_exponent_notation_is_a_number(write):
     assert load_config("a.yaml", ["train.learning_rate=2e-4"]).train.learning_rate == 2e-4
 
 
-def test_bases_are_laid_down_in_order_and_the_file_wins(write):
+def test_bases_are_merged_in_order_and_the_file_wins(write):
     write("deep/ground.yaml", MINIMAL + "train: {epochs: 1, batch_size: 2}\nmodel: {layers: 1}\n")
     write("deep/one.yaml", "base: ground.yaml\ntrain: {epochs: 2}\n")
     write("two.yaml", "train: {epochs: 3, steps_per_epoch: 7}\n")
@@ -97,7 +97,7 @@ def test_the_last_of_two_overrides_wins(write):
     assert load_config("a.yaml", ["train.epochs=3", "train.epochs=5"]).train.epochs == 5
 
 
-def test_a_bare_name_is_looked_up_here_then_among_the_shipped(profiles):
+def test_a_bare_name_is_searched_in_the_working_directory_then_among_the_shipped(profiles):
     profiles("configs/known.yaml", MINIMAL + "train: {epochs: 3}\n")
     assert load_config("known.yaml").train.epochs == 3
     profiles("known.yaml", MINIMAL + "train: {epochs: 4}\n")

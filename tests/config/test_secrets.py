@@ -42,7 +42,7 @@ def test_no_password_in_yaml_in_differences_or_in_errors(write):
     assert SECRET not in str(caught.value)
 
 
-def test_another_password_is_no_other_configuration():
+def test_another_password_is_not_a_different_configuration():
     config = Config(stages=("train",))
     one = apply_overrides(config, {"search.storage": "postgresql://ada:one@host/db"})
     two = apply_overrides(config, {"search.storage": "postgresql://ada:two@host/db"})

@@ -1,4 +1,4 @@
-"""Every YAML that is shipped validates, says its command, and says what its name promises."""
+"""Every shipped YAML validates, contains its command, and has the settings that its name promises."""
 
 from pathlib import Path
 
@@ -31,13 +31,13 @@ def test_a_shipped_config_validates_and_survives_its_yaml(path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
-def test_a_header_gives_the_command(path: Path):
+def test_a_header_contains_the_command(path: Path):
     header = "".join(line for line in path.read_text().splitlines(keepends=True) if line.startswith("#"))
     assert f"python run.py --config {path.name}" in header
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
-def test_a_config_says_only_what_differs(path: Path):
+def test_a_config_contains_only_differences(path: Path):
     own = yaml.safe_load(path.read_text())
     base = own.pop("base", None)
     if base is None:
@@ -54,7 +54,7 @@ def test_a_profile_validates(path: Path, monkeypatch, tmp_path):
     assert load_config("base.yaml", [f"physics={path.stem}"]).physics
 
 
-def test_quick_shares_one_manifold_and_eases_nothing():
+def test_quick_uses_one_manifold_at_full_difficulty():
     config = load_config("quick.yaml")
     original = load_config("base.yaml", ["physics=original"]).physics
     assert config.physics == original
@@ -63,7 +63,7 @@ def test_quick_shares_one_manifold_and_eases_nothing():
     assert (config.search.trials, config.precision.compute) == (3, "bfloat16")
 
 
-def test_wide_is_what_it_promises_and_narrow_is_another_space():
+def test_wide_and_narrow_search_their_documented_spaces():
     wide, narrow = load_config("wide.yaml"), load_config("narrow.yaml")
     steps = wide.search.steps_per_epoch or wide.train.steps_per_epoch
     assert (wide.search.trials, wide.search.epochs, steps, wide.train.batch_size) == (50, 12, 250, 64)

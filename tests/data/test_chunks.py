@@ -1,4 +1,4 @@
-"""Measurements in parts: the same scenes from every kind of file, bad ones named, in memory that stays flat."""
+"""Measurements in parts: the same scenes from every kind of file, bad ones reported, in bounded memory."""
 
 import subprocess
 import sys
@@ -109,7 +109,7 @@ def test_a_signalling_nan_is_reported_without_a_warning(tmp_path: Path) -> None:
     assert chunk.reasons == {1: f"channel holds 1 of {M * N} values that are not finite"}
 
 
-def test_a_bad_scene_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+def test_a_bad_scene_is_reported_and_the_others_are_read(tmp_path: Path) -> None:
     values = {name: array.astype(np.complex128) for name, array in arrays(6).items()}
     values["snapshots"][1, 2, 0] = np.nan
     values["channel"][3] = 0
@@ -129,7 +129,7 @@ def test_a_bad_scene_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     assert [chunk.count for chunk in found] == [4, 2]
 
 
-def test_a_damaged_shard_costs_its_own_scenes(tmp_path: Path) -> None:
+def test_a_damaged_shard_loses_only_its_scenes(tmp_path: Path) -> None:
     write_scenes(
         tmp_path / "s", tiny_config().physics, 0, SimulateConfig(scenes=300, shard_scenes=128), Terminal(quiet=True)
     )
@@ -151,7 +151,7 @@ def test_a_damaged_shard_costs_its_own_scenes(tmp_path: Path) -> None:
     assert "missing" in reasons[299]
 
 
-def test_what_is_no_scene_file_is_refused(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     with pytest.raises(FileNotFoundError):
         count_scenes(path)

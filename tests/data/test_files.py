@@ -1,4 +1,4 @@
-"""Scene files: what is read, and what is said of a bad one."""
+"""Scene files: reading, and the errors of bad ones."""
 
 import io
 import json
@@ -53,7 +53,7 @@ def _write(path: Path, arrays: dict[str, np.ndarray], **changes: np.ndarray) -> 
     return path
 
 
-def test_our_files_give_back_what_was_written(arrays, tmp_path):
+def test_written_scenes_are_read_back(arrays, tmp_path):
     scenes = read_scenes(_write(tmp_path / "a.npz", arrays))
     np.testing.assert_array_equal(scenes.observation.snapshots, arrays["snapshots"])
     assert scenes.observation.codes.shape == (6, 4, 4)
@@ -138,7 +138,7 @@ def _nan(array: np.ndarray) -> np.ndarray:
         (lambda a: {"position": a["position"] * 0}, "ranges are positive"),
     ],
 )
-def test_a_wrong_array_is_named_with_what_it_is_and_should_be(arrays, tmp_path, change, message):
+def test_a_wrong_array_is_reported_with_what_it_is_and_what_is_expected(arrays, tmp_path, change, message):
     path = _write(tmp_path / "bad.npz", arrays, **change(arrays))
     with pytest.raises(SceneFileError, match=message) as error:
         read_scenes(path)
@@ -150,12 +150,12 @@ def test_a_wrong_array_is_named_with_what_it_is_and_should_be(arrays, tmp_path, 
     [
         (lambda a: {"H_full": a["H_full"][..., :1]}, r"H_full has shape .* expected \[S, M, N, 2\]"),
         (lambda a: {"ptr": a["ptr"][:, :14]}, r"ptr has shape \[4, 14\].*multiple of three"),
-        (lambda a: {"K": a["K"] + 5}, "ptr has room for 5"),
+        (lambda a: {"K": a["K"] + 5}, "ptr has 5 slots"),
         (lambda a: {"codes": a["codes"][:, :8]}, "L = 16 as in y"),
         (lambda a: {"y": a["y"].astype(str)}, "y has dtype <U32, expected complex numbers"),
     ],
 )
-def test_a_wrong_array_of_the_originals_layout_is_named(original, tmp_path, change, message):
+def test_a_wrong_array_of_the_originals_layout_is_reported(original, tmp_path, change, message):
     with pytest.raises(SceneFileError, match=message):
         read_scenes(_write(tmp_path / "bad.npz", original, **change(original)))
 
@@ -184,7 +184,7 @@ def test_truncated_and_foreign_files(arrays, tmp_path):
         read_scenes(_write(tmp_path / "other.npz", {"weights": np.ones(3)}))
 
 
-def test_flipped_bytes_are_caught_by_the_archives_checksum(arrays, tmp_path):
+def test_flipped_bytes_are_detected_by_the_archives_checksum(arrays, tmp_path):
     path = _write(tmp_path / "a.npz", arrays)
     content = bytearray(path.read_bytes())
     start = content.index(arrays["snapshots"].tobytes()[:16])
@@ -216,7 +216,7 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path):
         read_scenes(path)
 
 
-def test_a_zip_bomb_that_is_honest_about_its_size_is_refused_too(arrays, tmp_path, monkeypatch):
+def test_an_archive_that_unpacks_to_too_many_bytes_is_refused(arrays, tmp_path, monkeypatch):
     monkeypatch.setattr(layouts, "MAX_UNPACKED_BYTES", 1 << 20)
     path = tmp_path / "bomb.npz"
     np.savez_compressed(path, **(arrays | {"noise_variance": np.zeros(4 << 20, np.uint8)}))
@@ -296,7 +296,7 @@ def test_simulated_scenes_are_the_streams_whatever_the_shards(tmp_path):
     np.testing.assert_array_equal(read_scenes(tmp_path / "a", limit=150).snr_db, scenes.snr_db[:150])
 
 
-def test_simulation_goes_on_where_it_was_interrupted(tmp_path):
+def test_an_interrupted_simulation_resumes(tmp_path):
     write_scenes(tmp_path, TINY, 1, SETTINGS, Terminal(quiet=True))
     manifest = (tmp_path / "manifest.json").read_text()
     files = sorted(tmp_path.glob("*.npz"))
@@ -321,7 +321,7 @@ def test_a_manifest_cannot_name_files_elsewhere(tmp_path):
     write_scenes(tmp_path, TINY, 1, SimulateConfig(scenes=5), Terminal(quiet=True))
     path = tmp_path / "manifest.json"
     path.write_text(path.read_text().replace("scenes-00000.npz", "../secret.npz"))
-    with pytest.raises(SceneFileError, match="not a file of its own directory"):
+    with pytest.raises(SceneFileError, match="not a file of its directory"):
         read_scenes(tmp_path)
 
 
@@ -338,7 +338,7 @@ def _on(impairments: ImpairmentsConfig) -> PhysicsConfig:
 
 
 @pytest.mark.parametrize("known", [("wavelength_error",), EVERYWHERE.known], ids="+".join)
-def test_simulated_scenes_come_back_with_the_geometry_that_their_receiver_knows(tmp_path, known):
+def test_simulated_scenes_are_read_with_the_geometry_known_to_their_receiver(tmp_path, known):
     physics = _on(EVERYWHERE.model_copy(update={"known": known}))
     write_scenes(tmp_path, physics, 1, SimulateConfig(scenes=200, shard_scenes=BATCH), Terminal(quiet=True))
     read = read_scenes(tmp_path).observation
@@ -366,7 +366,7 @@ def test_simulated_scenes_come_back_with_the_geometry_that_their_receiver_knows(
         (lambda a: {"wavelength_m": -a["wavelength_m"]}, "wavelength_m holds -0.3.* m; wavelengths are positive"),
     ],
 )
-def test_a_wrong_geometry_is_named(tmp_path, change, message):
+def test_a_wrong_geometry_is_reported(tmp_path, change, message):
     arrays = shard_arrays(_on(EVERYWHERE), 0, 0, 6)
     with pytest.raises(SceneFileError, match=message):
         read_scenes(_write(tmp_path / "bad.npz", arrays, **change(arrays)))

@@ -1,4 +1,4 @@
-"""Streams: addresses, disjointness, resumption."""
+"""Streams of scenes: indices, disjointness, resumption."""
 
 import hashlib
 
@@ -25,7 +25,7 @@ def draw():
     return jax.jit(lambda seed, index: scene_batch(TINY, seed, Purpose.TRAIN_SCENES, index, 8))
 
 
-def test_a_batch_is_the_same_whenever_it_is_asked_for(draw):
+def test_a_batch_is_the_same_at_every_draw(draw):
     later = draw(3, 7)
     draw(3, 2)
     jax.tree.map(np.testing.assert_array_equal, draw(3, 7), later)

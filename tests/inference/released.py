@@ -1,4 +1,4 @@
-"""A tiny network as a release, untrained: what loading, predicting and exporting need, in a second."""
+"""A tiny untrained network as a release, for tests of loading, predicting and exporting."""
 
 import functools
 from pathlib import Path

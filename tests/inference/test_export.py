@@ -1,4 +1,4 @@
-"""The exported pipeline: in a process that cannot import risjax it says what the live model says."""
+"""The exported pipeline: in a process without risjax it gives the results of the model."""
 
 import json
 import re
@@ -106,12 +106,12 @@ def artefact(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_it_runs_where_risjax_is_not_installed(artefact: Path, model: Model, tmp_path: Path) -> None:
+def test_the_artefact_runs_without_risjax(artefact: Path, model: Model, tmp_path: Path) -> None:
     assert "risjax" not in loader()
     check_elsewhere(artefact, model, tmp_path)
 
 
-def test_it_says_what_it_is(artefact: Path) -> None:
+def test_the_metadata_describes_the_artefact(artefact: Path) -> None:
     with zipfile.ZipFile(artefact) as archive:
         assert set(archive.namelist()) == {"metadata.json", "pipeline.bin", "config.yaml", "card.md"}
         metadata = json.loads(archive.read("metadata.json"))

@@ -150,7 +150,7 @@ def test_minimum_separation_holds():
 
 
 def test_separation_that_leaves_no_room_is_refused():
-    with pytest.raises(ValidationError, match="leaves no room"):
+    with pytest.raises(ValidationError, match="is too large for max_sources"):
         SceneConfig(min_separation_deg=30.0, max_sources=5)
 
 

@@ -33,10 +33,10 @@ class Localization(NamedTuple):
     Slots that hold no source are NaN in every property; ``active`` marks those that hold one.
 
     Attributes:
-        position: azimuth (rad), elevation (rad), range (m), [K, 3]; zeros where there is no source.
+        position: azimuth (rad), elevation (rad), range (m), [K, 3]; zeros in empty slots.
         amplitude: complex weight of the source's unit-norm steering vector in the field on the surface, [K].
         active: which slots hold a source, [K].
-        std: standard deviations of ``position`` (rad, rad, m), [K, 3]; inf where there is no source.
+        std: standard deviations of ``position`` (rad, rad, m), [K, 3]; inf in empty slots.
         score: the logarithm of the likelihood ratio of the source against its absence, [K].
         existence: probability that the source exists, [K]; NaN where the network estimates none.
     """

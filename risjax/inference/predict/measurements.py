@@ -11,7 +11,7 @@ _SYMBOLS = {"snapshots": ("y", "L, M"), "channel": ("H", "M, N"), "codes": ("cod
 
 
 class MeasurementError(ValueError):
-    """Measurements that this network cannot use; the message says what was got, what is expected, what to do."""
+    """Measurements that this network cannot use; the message contains what was got, what is expected and what to do."""
 
 
 def as_observation(
@@ -38,7 +38,7 @@ def as_observation(
 
     Raises:
         MeasurementError: wrong shapes or dtypes, masked values, values that are not finite, nothing but zeros, codes
-            that are no reflection coefficients, or a geometry in other units than metres.
+            other than reflection coefficients, or a geometry in other units than metres.
     """
     arrays = {name: _array(value, name) for name, value in zip(_SYMBOLS, (y, H, codes), strict=True)}
     _check_shapes(arrays)

@@ -91,8 +91,8 @@ class Model:
 
         Raises:
             MeasurementError: wrong shapes or dtypes, masked values, values that are not finite, nothing but zeros,
-                codes that are no reflection coefficients, or a geometry in other units than metres.
-            ValueError: ``min_existence`` is no probability.
+                codes other than reflection coefficients, or a geometry in other units than metres.
+            ValueError: ``min_existence`` outside [0, 1].
         """
         if not 0.0 <= min_existence <= 1.0:
             raise ValueError(f"min_existence is {min_existence}, expected a probability from 0 to 1")

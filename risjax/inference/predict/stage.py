@@ -1,9 +1,9 @@
 """The stage ``predict``: measurements in a file or directory of any size to tables of sources.
 
-Batches go through the pipeline one by one. Every ``predict.part_scenes`` scenes the answers so far are put on disk
-whole (``predictions/part-000000.npz``); a killed run goes on behind the last such part, to the same files. When all
-scenes are done the tables are written from the parts, and the parts removed. ``predict.json`` says what it was done
-from: with other measurements or another network under the same names everything is done anew.
+Batches go through the pipeline one by one. After every ``predict.part_scenes`` scenes the results are written to disk
+(``predictions/part-000000.npz``); a killed run resumes after the last such part, with the same files as result. When
+all scenes are done the tables are written from the parts, and the parts are removed. ``predict.json`` identifies the
+measurements and the network; where either differs under the same name, all scenes are predicted again.
 """
 
 import hashlib

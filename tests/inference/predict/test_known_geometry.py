@@ -1,5 +1,5 @@
-"""Scenes whose receiver knows its own surface, end to end: ``simulate`` writes them, ``predict`` and ``evaluate`` read
-them, and what they find is where the sources are; without the geometry it is not."""
+"""Scenes with a geometry known to the receiver, end to end: ``simulate`` writes them, ``predict`` and ``evaluate`` read
+them. Estimates are accurate with the geometry and not without it."""
 
 import csv
 import json
@@ -73,7 +73,7 @@ def predicted_deg(directory: Path) -> tuple[np.ndarray, np.ndarray]:
     return azimuth_deg, elevation_deg
 
 
-def test_the_stage_and_the_api_find_what_is_there_and_need_the_geometry(
+def test_the_stage_and_the_api_find_the_sources_with_the_geometry_alone(
     folder: Path, setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)

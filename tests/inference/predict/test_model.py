@@ -1,4 +1,4 @@
-"""The Python API: what it finds, in which shapes, and what it says of measurements that it cannot use."""
+"""The Python API: sources, shapes, and errors for unusable measurements."""
 
 import pickle
 import subprocess
@@ -37,7 +37,7 @@ def test_one_scene_and_a_batch_agree(setting: Setting) -> None:
         np.testing.assert_allclose(one.range_m, batch.range_m[scene], rtol=1e-2)
 
 
-def test_it_finds_the_sources(setting: Setting) -> None:
+def test_sources_are_found(setting: Setting) -> None:
     """The network is untrained; the sample covariance's share and the likelihood find strong sources all the same."""
     found, truth = setting.model.localise(*setting.scenes.observation), setting.scenes.truth.sources
     hits = 0
@@ -102,7 +102,7 @@ def test_properties_and_rows(setting: Setting) -> None:
         (lambda y, h, c: (y, h.T, c), r"H has shape \[36, 8, 2\].*axes reversed\?"),
     ],
 )
-def test_measurements_that_it_cannot_use(setting: Setting, change, words: str) -> None:
+def test_unusable_measurements_are_refused(setting: Setting, change, words: str) -> None:
     y, channel, codes = (array[:2] for array in setting.scenes.observation[:3])
     with pytest.raises(MeasurementError, match=words):
         setting.model.localise(*change(y, channel.astype(np.complex128), codes))
@@ -121,7 +121,7 @@ def test_measured_codes_of_any_modulus_are_accepted_when_stated(setting: Setting
 
 
 @pytest.mark.parametrize("limit", [50.0, -0.1, float("nan")])
-def test_a_limit_that_is_no_probability_is_refused(setting: Setting, limit: float) -> None:
+def test_a_limit_outside_the_probabilities_is_refused(setting: Setting, limit: float) -> None:
     with pytest.raises(ValueError, match="expected a probability from 0 to 1"):
         setting.model.localise(*setting.scenes.observation[:3], min_existence=limit)
 
@@ -144,7 +144,7 @@ def test_unlikely_sources_can_be_left_out(setting: Setting) -> None:
     assert np.isinf(likely.std[~likely.active]).all()
 
 
-def test_what_is_loaded_says_what_it_is(setting: Setting) -> None:
+def test_a_loaded_model_describes_itself(setting: Setting) -> None:
     assert "6 x 6 elements, wavelength 0.3 m, at most 2 sources" in repr(setting.model)
     assert setting.model.card.startswith("# tiny")
     with pytest.raises(FileNotFoundError, match="no trained network 'nowhere'"):
@@ -179,12 +179,12 @@ def test_measured_elements_are_used(setting: Setting) -> None:
         (Geometry(None, np.float64(0.3) + 0j), "wavelength_m has dtype complex128, expected real numbers"),
     ],
 )
-def test_a_geometry_that_it_cannot_use(setting: Setting, geometry: Geometry, words: str) -> None:
+def test_an_unusable_geometry_is_refused(setting: Setting, geometry: Geometry, words: str) -> None:
     with pytest.raises(MeasurementError, match=words):
         setting.model.localise(*setting.scenes.observation[:3], geometry)
 
 
-def test_covariances_are_hermitian_of_trace_n_and_each_its_own(setting: Setting) -> None:
+def test_covariances_are_hermitian_of_trace_n_and_differ(setting: Setting) -> None:
     model, observation = setting.model, setting.scenes.observation
     found = {of: model.covariance(*observation, of=of) for of in ("fit", "network", "effective")}
     size = observation.codes.shape[-1]
@@ -199,7 +199,7 @@ def test_covariances_are_hermitian_of_trace_n_and_each_its_own(setting: Setting)
     np.testing.assert_allclose(one, found["fit"][5], rtol=0, atol=0.05 * np.abs(one).max())
 
 
-def test_without_a_posterior_head_the_fits_covariance_is_that_of_what_localise_reports(
+def test_without_a_posterior_head_the_fits_covariance_is_that_of_the_reported_sources(
     setting: Setting, tmp_path: Path
 ) -> None:
     """`localise` and `covariance` share the programs of the fits, so that both see the same fits."""

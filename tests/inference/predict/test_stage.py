@@ -1,4 +1,4 @@
-"""The stage ``predict``: what it writes, what it does with bad scenes, and how a killed run ends."""
+"""The stage ``predict``: its files, bad scenes, and resumption of a killed run."""
 
 import csv
 import io
@@ -48,7 +48,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(path.read_text())))
 
 
-def test_tables_hold_what_the_model_finds(work: Path, setting: Setting, capsys: pytest.CaptureFixture) -> None:
+def test_tables_contain_the_models_sources(work: Path, setting: Setting, capsys: pytest.CaptureFixture) -> None:
     assert run() == 0
     out = capsys.readouterr().out
     found = setting.model.localise(*setting.scenes.observation)
@@ -98,7 +98,9 @@ def test_codes_that_are_phases_end_the_stage_with_the_reason(work: Path, setting
     assert "codes holds real numbers" in capsys.readouterr().err
 
 
-def test_bad_scenes_are_reported_and_stop_nobody(work: Path, setting: Setting, capsys: pytest.CaptureFixture) -> None:
+def test_bad_scenes_are_reported_and_the_others_are_predicted(
+    work: Path, setting: Setting, capsys: pytest.CaptureFixture
+) -> None:
     assert run("run.directory=good") == 0
     values = setting.arrays()
     values["snapshots"][2, 1, 1] = np.nan
@@ -120,7 +122,7 @@ def test_bad_scenes_are_reported_and_stop_nobody(work: Path, setting: Setting, c
     assert run("run.directory=bad", "--quiet") == 1, "the same command says the same again"
 
 
-def test_new_measurements_under_an_old_name_are_not_taken_for_done(
+def test_new_measurements_under_an_old_name_are_predicted_again(
     work: Path, setting: Setting, capsys: pytest.CaptureFixture
 ) -> None:
     assert run() == 0
@@ -176,7 +178,9 @@ def test_a_directory_of_shards_limit_and_figures(work: Path, setting: Setting, c
     assert few == entries[:6]
 
 
-def test_what_cannot_be_predicted_from_says_why(work: Path, setting: Setting, capsys: pytest.CaptureFixture) -> None:
+def test_unusable_inputs_are_refused_with_the_reason(
+    work: Path, setting: Setting, capsys: pytest.CaptureFixture
+) -> None:
     assert run("data.path=nothing.mat") == 2
     assert "no such file" in capsys.readouterr().err
     assert run("data.path=null") == 2
@@ -223,7 +227,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_killed_run_ends_with_the_same_files(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_writes_the_same_files(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage_module, "Model", Echo)
     command = [sys.executable, "-c", SLOWLY, "--config", "mine.yaml", "data.path=y.npz", "run.directory=killed"]
     path = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}

@@ -64,7 +64,7 @@ def test_a_release_holds_the_averaged_parameters_of_the_best_epoch(trained: RunD
     chex.assert_trees_all_equal(params, load_best(config, trained))
 
 
-def test_the_card_is_made_of_the_runs_own_figures(trained: RunDirectory) -> None:
+def test_the_card_contains_the_figures_of_the_run(trained: RunDirectory) -> None:
     card = (trained.path / "release" / "card.md").read_text()
     for text in (
         "# mine",
@@ -83,7 +83,7 @@ def test_the_card_is_made_of_the_runs_own_figures(trained: RunDirectory) -> None
         assert text in card, text
 
 
-def test_a_card_without_an_evaluation_says_so(tmp_path: Path) -> None:
+def test_a_card_without_an_evaluation_states_it(tmp_path: Path) -> None:
     assert "Not evaluated." in (tiny_release(tmp_path)[0] / "card.md").read_text()
 
 
@@ -114,7 +114,7 @@ def test_from_training_to_release_to_the_same_evaluation(tmp_path: Path, monkeyp
     assert "12 applied, of 4 scenes (48 scenes)" in Path("mine/release/card.md").read_text()
 
 
-def test_another_run_serves_without_a_release(
+def test_a_run_directory_serves_without_a_release(
     trained: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(trained.path, tmp_path / "run", ignore=shutil.ignore_patterns("release", ".lock"))
@@ -151,7 +151,7 @@ def test_another_array_or_network_is_refused(tmp_path: Path, changes: dict, word
         load_params(config, None)
 
 
-def test_leaves_of_another_shape_are_named(tmp_path: Path) -> None:
+def test_leaves_of_another_shape_are_reported(tmp_path: Path) -> None:
     folder, config = tiny_release(tmp_path)
     config = apply_overrides(config, {"stages": ["evaluate"], "weights": str(folder)})
     params, _ = read_weights(folder / "weights.safetensors")
@@ -192,7 +192,7 @@ def test_unknown_weights_are_a_problem_of_the_configuration(tmp_path: Path, monk
     assert find_weights("nowhere") is None
 
 
-def test_there_is_nothing_to_release_before_training(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_release_before_training_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     command = ["--config", "base.yaml", "--quiet", *SHRUNK, "stages=[release]", f"run.directory={tmp_path / 'run'}"]
     assert cli.main(command) == 1
     assert "run the stage `train` first" in capsys.readouterr().err

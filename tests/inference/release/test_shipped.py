@@ -1,4 +1,4 @@
-"""The networks inside the package: small, complete, and as good as their cards say."""
+"""The networks inside the package: small, complete, and as accurate as their cards state."""
 
 import csv
 import json

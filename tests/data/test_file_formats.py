@@ -1,4 +1,4 @@
-"""Files as other programs and other people write them: their names, structs, axes and complex numbers."""
+"""Files of other programs: names, structs, axes and complex numbers."""
 
 import re
 from collections.abc import Callable
@@ -180,7 +180,9 @@ def test_signs_of_any_real_dtype_are_codes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [npz, mat, hdf5], ids=["npz", "mat", "h5"])
-def test_codes_that_are_something_else_are_refused_unless_stated(write: Callable[..., Path], tmp_path: Path) -> None:
+def test_codes_other_than_reflection_coefficients_are_refused_unless_measured(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
     path = tmp_path / {npz: "a.npz", mat: "a.mat", hdf5: "a.h5"}[write]
     for given, words in ((np.angle(CODES), "phases in radians"), (0.8 * CODES, r"moduli of 0\.8")):
         write(path, y=Y, H=H, codes=given)
@@ -230,7 +232,7 @@ def test_errors_name_the_array_of_the_file(tmp_path: Path) -> None:
         (STRUCT, {"snapshots": "SLX"}, "axes of snapshots are 'SLX', expected the letters SLM"),
     ],
 )
-def test_names_and_axes_that_do_not_fit_are_refused(names: Any, axes: Any, words: str, tmp_path: Path) -> None:
+def test_names_and_axes_absent_from_the_file_are_refused(names: Any, axes: Any, words: str, tmp_path: Path) -> None:
     path = mat(tmp_path / "a.mat", meas=MEAS, C=CODES)
     with pytest.raises(SceneFileError, match=words):
         read_scenes(path, names=names, axes=axes)
@@ -282,5 +284,5 @@ def test_the_lines_of_the_documentation_read_their_files(
     np.testing.assert_array_equal(observation.channel, H[:count])
 
 
-def test_every_documented_file_is_tried() -> None:
+def test_every_documented_file_is_tested() -> None:
     assert {line.split('"')[1] for line in LINES} == {*DOCUMENTED, "scenes"}
