@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 import jax
+import numpy as np
 import pytest
 
 import risjax
@@ -220,6 +221,18 @@ def test_run_py_and_the_console_script_are_the_same(tmp_path):
     bad = subprocess.run([*run, "--config", "quick", "model.heads=3"], cwd=tmp_path, capture_output=True, check=False)
     assert bad.returncode == 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["physics", "evaluate.sources[0].physics"])
+def test_a_codebook_file_of_phases_exits_2_and_writes_nothing(ran, tmp_path, capsys, place):
+    np.save(tmp_path / "codes.npy", np.random.default_rng(0).uniform(0, 6, (16, 144)))
+    overrides = [f"{place}.codebook={{kind: file, path: codes.npy}}"]
+    assert cli.main(["--config", "mine.yaml", *overrides]) == 2
+    error = capsys.readouterr().err
+    assert f"  {place}.codebook.path\n" in error
+    assert "phases in radians?" in error
+    assert ran == []
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(

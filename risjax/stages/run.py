@@ -14,6 +14,7 @@ from risjax.runs.open_run import open_run_directory
 from risjax.runs.run_directory import RunDirectory, RunDirectoryBusy
 from risjax.runs.terminal import Terminal
 from risjax.runs.words import duration_text
+from risjax.stages.codebook_files import check_codebook_files
 from risjax.stages.duration import announce_duration
 from risjax.stages.summary import summarise_run
 from risjax.stages.table import READ_LATER, STAGES, StageError
@@ -34,8 +35,8 @@ def run_stages(config: Config, terminal: Terminal) -> int:
         0, or 1 where ``verify`` or ``audit`` found something wrong.
 
     Raises:
-        ConfigError: the search's space or a variant does not fit the schema, or the devices that are asked for are
-            not there; nothing was changed.
+        ConfigError: the search's space or a variant does not fit the schema, a codebook file cannot be used, or the
+            devices that are asked for are not there; nothing was changed.
         JaxSettingsError: an environment variable of JAX asks for what is absent; nothing was changed.
         RunDirectoryError: the directory cannot be used; nothing was changed.
         StageError: a stage failed for a reason that is no bug.
@@ -49,6 +50,7 @@ def run_stages(config: Config, terminal: Terminal) -> int:
         from risjax.experiments.ablate.variants import read_variants
 
         read_variants(config)
+    check_codebook_files(config)
     multihost.join(config.distributed)
     if jax_settings.are_set():
         jax_settings.check_jax_settings()
