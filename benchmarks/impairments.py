@@ -32,7 +32,7 @@ from risjax.inference.release import load_params
 from risjax.inference.release.load import trained_config
 from risjax.metrics.summary import summarise
 from risjax.report.drawing import Drawing
-from risjax.report.style import series_look, tidy
+from risjax.report.style import series_style, tidy
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from risjax.runs.text_tables import interval_text, markdown_rows
@@ -207,10 +207,10 @@ def drawing(result: dict[str, Any]) -> Drawing:
                     of_panel = (values["impairment"] == name) & (values["metric"] == metric)
                     chosen = of_panel & (values["method"] == method)
                     x, value, low, high = (values[c][chosen].astype(float) for c in ("step", "value", "low", "high"))
-                    look = series_look(index)
+                    series = series_style(index)
                     label = f"{method}, {'3-D' if style == '-' else 'angle'}"
-                    axes.plot(x, value, color=look.color, marker=look.marker, linestyle=style, label=label)
-                    axes.fill_between(x, low, high, color=look.color, alpha=0.15, linewidth=0)
+                    axes.plot(x, value, color=series.color, marker=series.marker, linestyle=style, label=label)
+                    axes.fill_between(x, low, high, color=series.color, alpha=0.15, linewidth=0)
             curve = CURVES[name]
             axes.set_xticks(range(1 + len(curve.strengths)), ["none", *map("{:g}".format, curve.strengths)])
             axes.set_title(curve.label, fontsize=8)

@@ -1,7 +1,7 @@
-"""The report of a run: one page that opens anywhere, and every figure as PNG with its numbers as CSV.
+"""Report of a run: a self-contained HTML page, and every figure as PNG with its numbers as CSV.
 
-Reads the run directory and nothing else, and imports no jax. A part that the run does not have (no search, no
-evaluation, a log cut short) is left out, and the page says so.
+Reads only the run directory and does not import jax. Parts that the run does not have (no search, no evaluation, an
+incomplete log) are omitted, with a note on the page.
 """
 
 from risjax.report.drawing import Drawing

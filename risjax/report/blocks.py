@@ -1,11 +1,11 @@
-"""What a section of the report is made of."""
+"""Building blocks of a report section: text, tables, figures, notes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from risjax.report.baselines import Comparison
 from risjax.report.drawing import Drawing
-from risjax.report.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,10 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Missing:
-    """A paragraph that says what is not there, and why."""
+class Notice:
+    """A note on data that are missing or damaged, and the reason."""
 
-    kind: ClassVar[str] = "missing"
+    kind: ClassVar[str] = "notice"
     text: str
 
 
@@ -34,7 +34,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Cell:
-    """A table's cell: a value, and what stands small behind it (an interval)."""
+    """A table cell: a value, followed by an interval in small print."""
 
     value: str
     small: str = ""
@@ -42,10 +42,10 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Grid:
+class TableBlock:
     """A table; the first column is text, the others are numbers."""
 
-    kind: ClassVar[str] = "grid"
+    kind: ClassVar[str] = "table"
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell | str]]
     caption: str = ""
@@ -53,61 +53,61 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """Names and values, in several columns."""
+class PropertyList:
+    """A titled list of names and values, laid out in several columns."""
 
-    kind: ClassVar[str] = "facts"
+    kind: ClassVar[str] = "properties"
     title: str
     entries: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Details:
-    """Text that is folded away: a configuration, for example."""
+class CollapsedText:
+    """Text that the reader can expand, such as the configuration."""
 
-    kind: ClassVar[str] = "details"
+    kind: ClassVar[str] = "collapsed"
     summary: str
     text: str
 
 
 @dataclass(frozen=True)
-class Picture:
+class FigureBlock:
     """A figure."""
 
-    kind: ClassVar[str] = "picture"
+    kind: ClassVar[str] = "figure"
     drawing: Drawing
 
 
 @dataclass(frozen=True)
-class Verdicts:
-    """Verdicts, one a baseline."""
+class ComparisonList:
+    """One comparison for each baseline."""
 
-    kind: ClassVar[str] = "verdicts"
-    verdicts: Sequence[Verdict]
+    kind: ClassVar[str] = "comparisons"
+    comparisons: Sequence[Comparison]
 
 
-Block = Text | Missing | Heading | Grid | Facts | Details | Picture | Verdicts
+Block = Text | Notice | Heading | TableBlock | PropertyList | CollapsedText | FigureBlock | ComparisonList
 
 
 @dataclass
-class Section:
+class ReportSection:
     """A section of the report.
 
     Attributes:
-        anchor: its id in the page.
-        title: its heading, and its name in the contents.
-        blocks: what it holds, in order.
+        anchor: id in the page.
+        title: heading, also used in the table of contents.
+        blocks: content, in order.
     """
 
     anchor: str
     title: str
     blocks: list[Block] = field(default_factory=list)
 
-    def add(self, *blocks: Block | Drawing | None) -> "Section":
-        """Appends blocks; a drawing becomes a picture, None is passed over."""
+    def add(self, *blocks: Block | Drawing | None) -> "ReportSection":
+        """Append blocks; a drawing is wrapped in a `FigureBlock`, None is ignored."""
         for block in blocks:
             if isinstance(block, Drawing):
-                self.blocks.append(Picture(block))
+                self.blocks.append(FigureBlock(block))
             elif block is not None:
                 self.blocks.append(block)
         return self

@@ -1,11 +1,11 @@
-"""One figure of the report: its numbers first, then how they are painted.
+"""A figure of the report: a table of numbers and a function that draws it.
 
-A figure function takes numbers and returns a `Drawing`: a table, and a ``paint`` that draws *that table* and
-nothing else. So the CSV beside a figure holds what is in the figure, by construction.
+A figure function takes numbers and returns a `Drawing`: a table, and a ``paint`` that draws only that table.
+The CSV of a figure therefore contains exactly the numbers that the figure shows.
 
     drawing = loss_curves(steps)
     drawing.save(Path("figures"))            # loss.png and loss.csv
-    drawing.figure()                         # a matplotlib figure to go on with
+    drawing.figure()                         # a matplotlib figure
 """
 
 import csv
@@ -29,16 +29,16 @@ _EXACT_COLOURS = 160
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure that has not been painted yet.
+    """A figure before it is drawn.
 
     Attributes:
-        name: stem of its files.
-        title: its heading in the report.
+        name: stem of the file names.
+        title: heading in the report.
         caption: what is drawn and how to read it, one or two sentences.
         table: the numbers, columns of equal length; ``paint`` reads nothing else.
-        paint: draws the table on an empty figure, in the style in force.
-        height_in: height of the figure.
-        width_in: width of the figure.
+        paint: draws the table on an empty figure, in the current style.
+        height_in: height of the figure in inches.
+        width_in: width of the figure in inches.
     """
 
     name: str
@@ -52,10 +52,10 @@ class Drawing:
     def __post_init__(self) -> None:
         lengths = {column: len(values) for column, values in self.table.items()}
         if len(set(lengths.values())) > 1:
-            raise ValueError(f"the columns of figure {self.name!r} must be of one length, got {lengths}")
+            raise ValueError(f"figure {self.name!r} has columns of lengths {lengths}; expected columns of equal length")
 
     def figure(self) -> Figure:
-        """The painted figure."""
+        """Return the drawn matplotlib figure."""
         with styled():
             figure = Figure(figsize=(self.width_in, self.height_in))
             FigureCanvasAgg(figure)
@@ -63,7 +63,7 @@ class Drawing:
             return figure
 
     def png(self, *, dpi: int = EMBEDDED_DPI) -> bytes:
-        """The figure as a PNG of at most 256 colours: a third of the size, no colour off by more than a few levels."""
+        """Return the figure as a PNG with a palette of at most 256 colours, a third of the size of true colour."""
         with styled():
             figure = self.figure()
             figure.set_dpi(dpi)
@@ -73,7 +73,7 @@ class Drawing:
             return _compress(np.asarray(canvas.buffer_rgba())[..., :3])
 
     def csv(self) -> str:
-        """The table; numbers in full precision, what is missing or not finite as an empty cell."""
+        """Return the table as CSV, numbers in full precision; a missing or non-finite value is an empty cell."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.table)
@@ -81,7 +81,7 @@ class Drawing:
         return text.getvalue()
 
     def save(self, folder: Path) -> bytes:
-        """Writes ``<name>.png`` and ``<name>.csv``; returns the PNG."""
+        """Write ``<name>.png`` and ``<name>.csv`` and return the PNG."""
         folder.mkdir(parents=True, exist_ok=True)
         png = self.png()
         (folder / f"{self.name}.png").write_bytes(png)
@@ -90,11 +90,11 @@ class Drawing:
 
 
 def _compress(pixels: np.ndarray) -> bytes:
-    """A palette of the commonest colours as they are (lines, text, grid), and 95 that cover the blends between."""
+    """Encode with a palette: the most frequent colours exactly, 95 more for the anti-aliased blends between them."""
     from PIL import Image  # a dependency of matplotlib
 
     packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    painted = packed != packed[0, 0]  # nine tenths of a figure are its surface, whose colour is the corner's
+    painted = packed != packed[0, 0]  # nine tenths of a figure are background, the colour of its corner
     colours, index, counts = np.unique(packed[painted], return_inverse=True, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     rest = colours[order[_EXACT_COLOURS:]]
@@ -102,7 +102,7 @@ def _compress(pixels: np.ndarray) -> bytes:
     if rest.size:
         blends = Image.fromarray(_rgb(rest)[None]).quantize(255 - _EXACT_COLOURS, method=Image.Quantize.MAXCOVERAGE)
         palette = np.concatenate([palette, np.reshape(np.array(blends.getpalette(), np.uint8), (-1, 3))])
-    # Pillow's own mapping to a palette rounds to few bits and turns white into #fcfcfc: the nearest is found here.
+    # Pillow's mapping to a palette rounds to few bits (white becomes #fcfcfc), so the nearest colour is found here.
     distance = np.abs(_rgb(colours).astype(np.int16)[:, None] - palette.astype(np.int16)[None]).sum(-1)
     indices = np.zeros(packed.shape, np.uint8)
     indices[painted] = np.argmin(distance, axis=1).astype(np.uint8)[index]

@@ -1,7 +1,7 @@
-"""Scenes from ``estimates.npz``: the errors of all, and pictures of the best, the middle and the worst.
+"""Scenes from ``estimates.npz``: errors over all scenes, and figures of the best, median and worst scene.
 
-The file holds ``<source>/truth/<field>`` and ``<source>/<method>/<field>``, leading axis the scenes; of the
-fields, ``position``, ``active`` and (estimates) ``std`` are read here, and ``snr_db`` of the truth.
+The file contains ``<source>/truth/<field>`` and ``<source>/<method>/<field>``, with scenes along the leading axis. The
+fields read are ``position``, ``active``, ``std`` of the estimates and ``snr_db`` of the truth.
 """
 
 import math
@@ -15,9 +15,9 @@ from risjax.metrics.detection import gospa
 from risjax.metrics.matching import cartesian, match
 from risjax.report.drawing import Drawing
 from risjax.report.figures.scene import Points, scene_view
-from risjax.report.methods import is_learned, is_reference, makes_errors, principal
+from risjax.report.methods import has_estimation_error, is_learned, is_reference, principal_method
 from risjax.report.reading import Run
-from risjax.report.words import method_name, number
+from risjax.report.words import capitalised, method_name, number
 
 _MOST_METHODS = 3
 _TRUTH = "truth"
@@ -25,12 +25,12 @@ _TRUTH = "truth"
 
 @dataclass(frozen=True)
 class Scenes:
-    """The scenes of one source.
+    """Scenes of one evaluation source, with truth and estimates.
 
     Attributes:
         position: of the true sources, [S, K, 3].
-        active: which of them exist, [S, K].
-        snr_db: of each scene, [S], or None.
+        active: mask of existing sources, [S, K].
+        snr_db: SNR of each scene, [S], or None.
         estimates: {method: (position [S, K', 3], active [S, K'], std [S, K', 3] or None)}.
     """
 
@@ -40,17 +40,17 @@ class Scenes:
     estimates: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]]
 
     def truth(self, scene: int) -> np.ndarray:
-        """The sources of a scene, [n, 3]."""
+        """Positions of the sources of a scene, [n, 3]."""
         return self.position[scene][self.active[scene]]
 
-    def claimed(self, method: str, scene: int) -> Points:
-        """The estimates of a scene."""
+    def estimated(self, method: str, scene: int) -> Points:
+        """Estimates of a method for a scene."""
         position, active, std = self.estimates[method]
         return Points(position[scene][active[scene]], None if std is None else std[scene][active[scene]])
 
 
 def read_scenes(arrays: dict[str, np.ndarray], source: str) -> Scenes | None:
-    """The scenes of one source, None where the file holds none or not what is needed of them."""
+    """Return the scenes of one source, or None if the file does not contain the fields needed."""
     found: dict[str, dict[str, np.ndarray]] = {}
     for key, values in arrays.items():
         parts = key.split("/")
@@ -70,15 +70,15 @@ def read_scenes(arrays: dict[str, np.ndarray], source: str) -> Scenes | None:
 
 
 def matched_errors(run: Run, source: str) -> tuple[dict[str, dict[str, np.ndarray]], int]:
-    """Errors of angle-matched sources by method and quantity, and how many sources there are in all.
+    """Return the errors of angle-matched sources by method and quantity, and the total number of sources.
 
-    Methods that are given the true covariance are left out: they have no noise to err by.
+    Methods that are given the true covariance are omitted: without noise their errors carry no information.
     """
     scenes = read_scenes(run.estimates, source)
     if scenes is None:
         return {}, 0
     errors = {}
-    for method in filter(makes_errors, scenes.estimates):
+    for method in filter(has_estimation_error, scenes.estimates):
         position, active, _ = scenes.estimates[method]
         matches = match(position, active, scenes.position, scenes.active, _tolerance(run), gate_range=False)
         sides = scenes.position[matches.matched], matches.gather(position)[matches.matched]
@@ -95,15 +95,15 @@ def matched_errors(run: Run, source: str) -> tuple[dict[str, dict[str, np.ndarra
 
 
 def example_scenes(run: Run, source: str) -> list[Drawing]:
-    """Pictures of the scenes that the principal method does best, in the middle and worst, by GOSPA.
+    """Return figures of the best, median and worst scene of the principal method by GOSPA.
 
-    Empty scenes are left out. The best is sought where there are at least as many sources as usual, since a lone
-    source placed well shows little; among equals the scene with the most sources is taken.
+    Empty scenes are omitted. The best scene is chosen among those with at least the median number of sources, because
+    an easy scene with one source shows little. Ties go to the scene with more sources.
     """
     scenes = read_scenes(run.estimates, source)
     if scenes is None or not scenes.active.any():
         return []
-    judged = principal(scenes.estimates)
+    judged = principal_method(scenes.estimates)
     assert judged is not None
     others = [method for method in scenes.estimates if method != judged and not is_reference(method)]
     shown = [judged, *sorted(others, key=is_learned)][:_MOST_METHODS]
@@ -123,17 +123,18 @@ def example_scenes(run: Run, source: str) -> list[Drawing]:
         snr = "" if scenes.snr_db is None else f", SNR {number(float(scenes.snr_db[index]))} dB"
         caption = (
             f"Scene {index} of {source}: {count[index]} source{'s' if count[index] > 1 else ''}{snr}, "
-            f"GOSPA of {method_name(judged)} {number(values[index])} m. Rings are the truth, the other marks estimates"
-            + (", bars two standard deviations" if _has_std(scenes, shown, index) else "")
+            f"GOSPA of {method_name(judged)} {number(values[index])} m. Rings mark the true sources, "
+            "other markers the estimates"
+            + (", bars show two standard deviations" if _has_std(scenes, shown, index) else "")
             + "; the square at the origin is the surface."
-            + (f" The best of the scenes with {usual} sources or more." if rank == "best" and usual > 1 else "")
+            + (f" Best among the scenes with at least {usual} sources." if rank == "best" and usual > 1 else "")
         )
         drawings.append(
             scene_view(
                 Points(scenes.truth(index)),
-                {method: scenes.claimed(method, index) for method in shown},
+                {method: scenes.estimated(method, index) for method in shown},
                 name=f"{source}_scene_{rank}",
-                title=f"The {rank} scene for {method_name(judged)}",
+                title=f"{capitalised(rank)} scene for {method_name(judged)}",
                 caption=caption,
                 max_range_m=_reach(run, scenes),
                 field_of_view_deg=_field_of_view(run, scenes),
@@ -143,7 +144,7 @@ def example_scenes(run: Run, source: str) -> list[Drawing]:
 
 
 def _has_std(scenes: Scenes, methods: list[str], index: int) -> bool:
-    stds = [scenes.claimed(method, index).std for method in methods]
+    stds = [scenes.estimated(method, index).std for method in methods]
     return any(std is not None and np.isfinite(std).any() for std in stds)
 
 
@@ -154,7 +155,7 @@ def _reach(run: Run, scenes: Scenes) -> float | None:
 
 
 def _field_of_view(run: Run, scenes: Scenes) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Of the run's scenes, widened where this source's sources lie outside."""
+    """Return bounds of azimuth and elevation in degrees: the configured ones, extended to include every source."""
     directions = np.degrees(scenes.position[scenes.active][:, :2])
     bounds = []
     for column, name in enumerate(("azimuth_deg", "elevation_deg")):

@@ -1,35 +1,35 @@
-"""What a method's name says about it: learned or not, blind or told something of the truth."""
+"""Properties of a method that follow from its name: learned or classical, blind or given part of the truth."""
 
 from collections.abc import Iterable
 
 _FULL = "learned_ml"
-"""The whole pipeline: learned covariance, peaks, joint ML polish."""
+"""The complete pipeline: learned covariance, spectrum peaks, joint ML estimation."""
 
 
 def is_learned(method: str) -> bool:
-    """Whether a method needs a trained network."""
+    """Return True if a method needs a trained network."""
     return method.startswith("learned")
 
 
-def told(method: str) -> str:
-    """What a method is told of the truth, in words; empty for a blind one."""
+def known_truth(method: str) -> str:
+    """Return the part of the truth that a method is given, in words; empty for a blind method."""
     if method.startswith(("oracle", "true_")):
         return "the true covariance and K"
     return "K" if method.endswith("_told_k") else ""
 
 
-def makes_errors(method: str) -> bool:
-    """Whether a method's errors mean something: given the true covariance, there is no noise to err by."""
-    return not told(method).startswith("the true covariance")
+def has_estimation_error(method: str) -> bool:
+    """Return False for methods that are given the true covariance: their estimates contain no noise."""
+    return not known_truth(method).startswith("the true covariance")
 
 
 def is_reference(method: str) -> bool:
-    """Whether a method is told something of the truth: a reference, no competitor."""
-    return bool(told(method))
+    """Return True if a method is given part of the truth and therefore serves as a reference."""
+    return bool(known_truth(method))
 
 
-def principal(methods: Iterable[str]) -> str | None:
-    """The method that a report judges: of the learned ones the whole pipeline; where none is learned, the first."""
+def principal_method(methods: Iterable[str]) -> str | None:
+    """Return the method a report evaluates: the complete pipeline, else the first learned, blind or other method."""
     names = list(methods)
     order = [_FULL, *filter(is_learned, names), *(name for name in names if not is_reference(name)), *names]
     return next((name for name in order if name in names), None)

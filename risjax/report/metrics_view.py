@@ -1,8 +1,8 @@
-"""``metrics.json`` as figures and tables want it: flat rows, found by method, breakdown and metric.
+"""View of ``metrics.json`` for figures and tables, indexed by method, breakdown and metric.
 
 The file is ``sources.<name>.methods.<method>.<breakdown>.<metric> = {value, low, high, count}`` and
 ``sources.<name>.pairs.<a>_minus_<b>.<breakdown>.<metric>`` likewise. A breakdown is ``overall`` or a slice
-such as ``snr_db:-5..0`` or ``k:3``; the report takes its axis and its bounds from its name.
+such as ``snr_db:-5..0`` or ``k:3``; axis and bounds are parsed from the name.
 """
 
 import math
@@ -15,7 +15,7 @@ _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?
 
 
 class Interval(NamedTuple):
-    """An estimate with its 95 % interval; NaN where there is none, ``count`` 0 where it is not known."""
+    """An estimate with its 95 % interval; NaN if there is none, ``count`` 0 if unknown."""
 
     value: float
     low: float = math.nan
@@ -24,9 +24,9 @@ class Interval(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """One breakdown: the axis that it cuts along and its bounds; ``overall`` has none.
+    """One breakdown: its axis and its bounds; ``overall`` has no bounds.
 
-    A slice at one number (K = 3) has equal bounds. An open end is infinite.
+    A slice at a single value (K = 3) has equal bounds. An open end is infinite.
     """
 
     key: str
@@ -36,7 +36,7 @@ class Slice(NamedTuple):
 
     @property
     def centre(self) -> float:
-        """Where the slice stands on its axis; an open end counts as its finite one."""
+        """Position of the slice on its axis: the midpoint, or the finite bound of an open slice."""
         if math.isinf(self.low):
             return self.high
         return self.low if math.isinf(self.high) else (self.low + self.high) / 2
@@ -47,12 +47,12 @@ class SourceMetrics:
     """The evaluation on one scene source.
 
     Attributes:
-        name: of the source.
-        scenes: how many, 0 where not known.
+        name: name of the source.
+        scenes: number of scenes, 0 if unknown.
         methods: {method: {slice: {metric: interval}}}, methods in the file's order.
         pairs: {(a, b): {metric: interval of a minus b}}, over all scenes.
         timing: {method: {quantity: value}}.
-        notes: what the evaluation says of itself.
+        notes: remarks of the evaluation.
     """
 
     name: str
@@ -63,14 +63,14 @@ class SourceMetrics:
     notes: list[str] = field(default_factory=list)
 
     def overall(self, method: str, metric: str) -> Interval | None:
-        """A metric over all scenes, None where it was not measured."""
+        """Return a metric over all scenes, None if it was not measured."""
         for part, metrics in self.methods.get(method, {}).items():
             if part.axis == "overall":
                 return metrics.get(metric)
         return None
 
     def metrics(self) -> list[str]:
-        """All metrics of the ``overall`` breakdowns, in the file's order."""
+        """Return all metrics of the ``overall`` breakdowns, in the order of the file."""
         names: dict[str, None] = {}
         for slices in self.methods.values():
             for part, metrics in slices.items():
@@ -79,7 +79,7 @@ class SourceMetrics:
         return list(names)
 
     def along(self, axis: str, method: str, metric: str) -> list[tuple[Slice, Interval]]:
-        """A metric's slices along an axis, from low to high."""
+        """Return the slices of a metric along an axis, in increasing order."""
         found = [
             (part, metrics[metric])
             for part, metrics in self.methods.get(method, {}).items()
@@ -88,29 +88,29 @@ class SourceMetrics:
         return sorted(found, key=lambda entry: entry[0].centre)
 
     def axes(self) -> list[str]:
-        """The axes that the breakdowns cut along, ``overall`` apart."""
+        """Return the axes of the breakdowns, without ``overall``."""
         found = {part.axis: None for slices in self.methods.values() for part in slices}
         return [axis for axis in found if axis != "overall"]
 
 
 def read_sources(metrics: Mapping[str, Any], note: Callable[[str], None]) -> list[SourceMetrics]:
-    """The sources of a parsed ``metrics.json``; entries that are no metrics are left out, with a note."""
+    """Return the sources of a parsed ``metrics.json``; malformed entries are omitted, with a note."""
     sources = metrics.get("sources")
     if not isinstance(sources, Mapping):
         if metrics:
-            note("metrics.json has no 'sources': the evaluation is left out.")
+            note("metrics.json has no 'sources'; the evaluation is omitted.")
         return []
     found = []
     for name, entry in sources.items():
         if isinstance(entry, Mapping) and isinstance(entry.get("methods"), Mapping):
             found.append(_read_source(str(name), entry))
         else:
-            note(f"metrics.json: source {name!r} has no 'methods' and is left out.")
+            note(f"metrics.json: source {name!r} has no 'methods' and is omitted.")
     return found
 
 
 def parse_slice(key: str) -> Slice:
-    """The slice that a breakdown's name means.
+    """Parse the name of a breakdown.
 
     Example:
         >>> parse_slice("snr_db:-5..0")
@@ -152,7 +152,7 @@ def _pairs(entries: Any) -> Iterator[tuple[tuple[str, str], dict[str, Interval]]
 
 
 def read_intervals(part: Any) -> dict[str, Interval]:
-    """The intervals of a mapping by name; whatever is none is left out."""
+    """Return the intervals of a mapping by name; other entries are ignored."""
     if not isinstance(part, Mapping):
         return {}
     return {str(name): read for name, entry in part.items() if (read := _interval(entry)) is not None}

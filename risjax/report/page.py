@@ -1,4 +1,4 @@
-"""From sections to one self-contained page: figures embedded, within a budget of bytes."""
+"""Render sections as a self-contained HTML page with embedded figures, within a size limit."""
 
 import base64
 import datetime
@@ -9,26 +9,25 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from risjax.report.blocks import Picture, Section
+from risjax.report.blocks import FigureBlock, ReportSection
 from risjax.report.reading import Run
 
-BUDGET_BYTES = 2_800_000
-"""What a page's pictures may take; a page stays under 3 MB."""
+FIGURE_BUDGET_BYTES = 2_800_000
+"""Maximum total size of the embedded figures; keeps a page under 3 MB."""
 
 
-def render_page(run: Run, sections: Sequence[Section], figures: Path) -> str:
-    """Writes every figure as PNG and CSV into ``figures`` and returns the page with them embedded.
+def render_page(run: Run, sections: Sequence[ReportSection], figures: Path) -> str:
+    """Write every figure as PNG and CSV into ``figures`` and return the page with the figures embedded.
 
-    Where the pictures would exceed `BUDGET_BYTES`, those from there to the end of the page become links to their
-    files.
+    The first figure that would exceed `FIGURE_BUDGET_BYTES` and all later ones are linked instead.
     """
-    drawings = [block.drawing for section in sections for block in section.blocks if isinstance(block, Picture)]
+    drawings = [block.drawing for section in sections for block in section.blocks if isinstance(block, FigureBlock)]
     pictures: dict[str, str] = {}
-    room = BUDGET_BYTES
+    remaining_bytes = FIGURE_BUDGET_BYTES
     for drawing in drawings:
         encoded = base64.b64encode(drawing.save(figures)).decode("ascii")
-        room -= len(encoded)
-        if room >= 0:
+        remaining_bytes -= len(encoded)
+        if remaining_bytes >= 0:
             pictures[drawing.name] = encoded
     return _template().render(
         name=run.path.resolve().name,
@@ -53,5 +52,5 @@ def _template() -> jinja2.Template:
 
 
 def _breakable(text: str) -> Markup:
-    """Lets long dotted paths break after their dots."""
+    """Allow line breaks in long dotted paths."""
     return Markup(html.escape(text).replace(".", ".<wbr>").replace("_", "_<wbr>"))

@@ -1,8 +1,7 @@
-"""What a run left behind, read without trust: whatever is missing or damaged becomes a note, never an exception.
+"""Read a run directory for its report; missing or damaged files add a note instead of raising an exception.
 
-A report is often wanted of a run that did not end well, or of one that an older version made. So nothing here
-asks for more than it shows, the configuration is read as plain YAML (a schema that has moved on since is no
-obstacle), and every reader of a file says what it could not read in ``Run.notes``.
+Reports are also needed for runs that failed or that an older version wrote. The configuration is therefore read as
+plain YAML, without validation against the current schema, and problems are collected in ``Run.notes``.
 """
 
 import copy
@@ -26,28 +25,28 @@ Note = Callable[[str], None]
 
 @dataclass
 class Run:
-    """A run directory's content.
+    """Content of a run directory.
 
     Attributes:
         path: the directory.
-        config: the resolved configuration as plain dicts; empty where there is none.
-        config_text: the same as it stands in ``config.yaml``.
-        steps: the training's steps, None where none was logged.
-        epochs: the training's epochs, in order.
+        config: the resolved configuration as plain dicts; empty if there is none.
+        config_text: text of ``config.yaml``.
+        steps: training steps, None if none was logged.
+        epochs: training epochs, in order.
         dtypes: dtype of each prediction and label leaf, {"before": {...}, "after": {...}}.
-        stages: {stage: when it was done}.
-        stage_records: {stage: the log's record of its last run}.
+        stages: {stage: time of completion}.
+        stage_records: {stage: log record of its last run}.
         environment: versions and hardware.
-        sources: the evaluation, a scene source each.
-        estimates: arrays of ``estimates.npz`` by their key.
-        trials: the search's trials.
-        search: the search's summary.
+        sources: evaluation results, one for each scene source.
+        estimates: arrays of ``estimates.npz`` by key.
+        trials: trials of the search.
+        search: summary of the search.
         verify: the checklist of the stage ``verify``.
         audit: the result of the stage ``audit``.
         compare: the result of the stage ``compare``.
         limit: the result of the stage ``limit``.
         ablation: the result of the stage ``ablate``.
-        notes: what is missing or unreadable, in words.
+        notes: remarks on missing or unreadable data.
     """
 
     path: Path
@@ -72,7 +71,7 @@ class Run:
 
     @property
     def winner(self) -> dict[str, Any]:
-        """{dotted path: value} that a search before the training put in place; empty where there was none."""
+        """{dotted path: value} of the best trial if a search ran before training; otherwise empty."""
         stages = self.setting("stages", [])
         if "search" not in stages or ("train" in stages and stages.index("train") < stages.index("search")):
             return {}
@@ -80,7 +79,7 @@ class Run:
         return best["params"] if isinstance(best.get("params"), dict) else {}
 
     def trained_setting(self, path: str, default: Any = None) -> Any:
-        """A setting as the training saw it: the winner's where the run searched first."""
+        """Return a setting as used in training: the value of the best trial if the run searched first."""
         if path in self.winner:
             return self.winner[path]
         value = self.setting(path, default)
@@ -96,7 +95,7 @@ class Run:
         return value
 
     def setting(self, path: str, default: Any = None) -> Any:
-        """A setting by its dotted path, ``default`` where the configuration does not have it."""
+        """Return a setting by its dotted path, or ``default`` if the configuration does not contain it."""
         node: Any = self.config
         for part in path.split("."):
             if not isinstance(node, Mapping) or part not in node:
@@ -106,7 +105,7 @@ class Run:
 
 
 def read_run(directory: RunDirectory) -> Run:
-    """Reads everything that a report shows."""
+    """Read all data that a report shows."""
     run = Run(directory.path)
     note = run.notes.append
     run.config_text, run.config = _read_config(directory.config_path, note)
@@ -135,13 +134,13 @@ def read_run(directory: RunDirectory) -> Run:
 
 def _read_config(path: Path, note: Note) -> tuple[str, dict[str, Any]]:
     if not path.exists():
-        note("There is no config.yaml: what was run is not known.")
+        note("config.yaml is missing; the settings of this run are unknown.")
         return "", {}
     text = path.read_text(encoding="utf-8", errors="replace")
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        note(f"config.yaml is no YAML: {str(error).splitlines()[0]}")
+        note(f"config.yaml is not valid YAML: {str(error).splitlines()[0]}")
         return text, {}
     return text, tree if isinstance(tree, dict) else {}
 
@@ -160,7 +159,7 @@ def _read_log(path: Path, note: Note) -> list[dict[str, Any]]:
             if isinstance(record, dict):
                 records.append(record)
     if damaged:
-        note(f"log.jsonl: {damaged} {'line is' if damaged == 1 else 'lines are'} damaged and left out.")
+        note(f"log.jsonl: {damaged} {'line is' if damaged == 1 else 'lines are'} damaged and ignored.")
     return records
 
 
@@ -170,10 +169,10 @@ def _read_json(path: Path, kind: type, note: Note) -> Any:
     try:
         value = json.loads(path.read_text(encoding="utf-8", errors="replace"))
     except json.JSONDecodeError as error:
-        note(f"{path.name} is damaged ({error.msg}, line {error.lineno}) and left out.")
+        note(f"{path.name} is damaged ({error.msg}, line {error.lineno}) and ignored.")
         return kind()
     if not isinstance(value, kind):
-        note(f"{path.name} holds a {type(value).__name__} where a {kind.__name__} was expected; it is left out.")
+        note(f"{path.name} contains a {type(value).__name__}, expected a {kind.__name__}; it is ignored.")
         return kind()
     return value
 
@@ -182,16 +181,16 @@ def _read_arrays(path: Path, note: Note) -> dict[str, np.ndarray]:
     if not path.exists():
         return {}
     try:
-        # numpy leaves a file open that turns out to be damaged; one that is opened here is closed here.
+        # np.load does not close a damaged file, so the file is opened and closed here.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, BadZipFile, EOFError) as error:
-        note(f"{path.name} is damaged ({error}) and left out.")
+        note(f"{path.name} is damaged ({error}) and ignored.")
         return {}
 
 
 def _unique_epochs(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The epochs in order; of an epoch that was run twice (a resumed run) the last."""
+    """Return the epochs in order; the last record of an epoch that a resumed run repeated."""
     epochs = {record["epoch"]: record for record in log if record.get("kind") == "epoch" and "epoch" in record}
     return [epochs[number] for number in sorted(epochs)]
 
@@ -202,7 +201,7 @@ def _last(log: list[dict[str, Any]], kind: str) -> dict[str, Any]:
 
 
 def _environment(metrics: Mapping[str, Any], log: list[dict[str, Any]]) -> dict[str, str]:
-    """Versions as the run recorded them; where it did not, those installed now, marked as such."""
+    """Return the versions recorded by the run; if there are none, those installed now, marked as such."""
     recorded = metrics.get("environment") or _last(log, "environment")
     if isinstance(recorded, Mapping) and recorded:
         return {str(name): str(value) for name, value in recorded.items()}

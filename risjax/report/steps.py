@@ -1,4 +1,4 @@
-"""The training's steps as columns, and their thinning to what a page can show."""
+"""Training steps as columns, and their reduction to the number of points a figure can show."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 MAX_POINTS = 400
-"""Points of a curve: more would be painted over one another."""
+"""Maximum number of points in a curve; more would overlap."""
 
 _COLUMNS = (
     "loss",
@@ -25,14 +25,14 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class StepTable:
-    """One row a step, in order; NaN where a value was not logged or not finite.
+    """One row for each training step, in order; NaN if a value was not logged or not finite.
 
     Attributes:
-        step: number of each step, from 0.
-        epoch: the epoch that it belongs to.
-        columns: loss, gradient norms and so on by their name in the log.
-        terms: the loss's terms by name, before their weights.
-        finite: whether loss and gradient were finite.
+        step: index of each step, from 0.
+        epoch: epoch of each step.
+        columns: loss, gradient norms and other columns by their name in the log.
+        terms: unweighted loss terms by name.
+        finite: True where loss and gradient were finite.
     """
 
     step: np.ndarray
@@ -42,13 +42,13 @@ class StepTable:
     finite: np.ndarray = field(default_factory=lambda: np.empty(0, bool))
 
     def column(self, name: str) -> np.ndarray | None:
-        """A column, None where it was never logged."""
+        """Return a column, None if it was never logged."""
         values = self.columns.get(name)
         return None if values is None or np.isnan(values).all() else values
 
 
 class Thinned(NamedTuple):
-    """Means and extremes of consecutive steps: what `thin` leaves of a curve."""
+    """Mean, minimum and maximum over groups of consecutive steps; the result of `thin`."""
 
     step: np.ndarray
     mean: np.ndarray
@@ -57,7 +57,7 @@ class Thinned(NamedTuple):
 
 
 def read_steps(records: Sequence[dict[str, Any]]) -> StepTable | None:
-    """The table behind the log's ``step`` lines; of a step that was run twice (a resumed run) the last counts."""
+    """Return the table of the ``step`` records; the last record of a step that a resumed run repeated."""
     by_step = {record["step"]: record for record in records if isinstance(record.get("step"), int)}
     rows = [by_step[step] for step in sorted(by_step)]
     if not rows:
@@ -73,7 +73,7 @@ def read_steps(records: Sequence[dict[str, Any]]) -> StepTable | None:
 
 
 def thin(step: np.ndarray, values: np.ndarray, limit: int = MAX_POINTS) -> Thinned:
-    """At most ``limit`` points: means, least and greatest of runs of consecutive steps, NaN passed over."""
+    """Reduce a curve to at most ``limit`` points: mean, minimum and maximum of consecutive steps, ignoring NaN."""
     size = math.ceil(len(step) / limit) if len(step) > limit else 1
     starts = range(0, len(step), size)
     blocks = [values[start : start + size] for start in starts]

@@ -1,9 +1,9 @@
-"""How every figure looks: restrained, colour-blind-safe, readable in print.
+"""Style of all figures: colour-blind-safe and readable in print.
 
-Colours are roles, never literals in a figure. The series' colours follow Okabe and Ito (2008), darkened so that
-each stands out from white by at least 3:1; wherever colour tells things apart, a marker or a line style does so
-too. Figures are painted on white; on a dark screen the page turns their lightness round and keeps their hues
-(``filter: invert(0.9) hue-rotate(180deg)``), so that one picture serves both and weighs half as much.
+Colours are named by role; figures contain no colour literals. The series colours follow M. Okabe and K. Ito, "Color
+Universal Design" (2008), darkened to a contrast of at least 3:1 on white. Series that differ in colour also differ in
+marker or line style. Figures have a white background; in dark mode the page inverts lightness and keeps the hue
+(``filter: invert(0.9) hue-rotate(180deg)``), so each figure is embedded only once.
 """
 
 import itertools
@@ -18,74 +18,76 @@ from matplotlib.axes import Axes
 from risjax.report.methods import is_reference
 
 WIDTH_IN = 9.2
-"""Width of a figure that spans the page."""
+"""Width in inches of a figure that spans the page."""
 EMBEDDED_DPI = 144
-"""1325 pixels across, one and a half for each of the page's."""
+"""Gives 1325 pixels across, 1.5 for each CSS pixel."""
 
 
 SURFACE = "#ffffff"
-"""Behind the figure."""
+"""Background of a figure."""
 TEXT = "#1c2024"
-"""Titles, values, the truth."""
+"""Titles, values, true sources."""
 MUTED = "#5c6570"
-"""Axis labels and ticks; references that are not to be looked at first."""
+"""Axis labels and ticks; reference methods."""
 LINE = "#b6bcc4"
 """Spines."""
 GRID = "#e9ebee"
-"""Grid lines."""
+"""TableBlock lines."""
 SERIES = ("#0b68ad", "#d1560b", "#0a8a66", "#a8508a", "#9a7400", "#3a9ad9")
-"""One a series, in a fixed order."""
+"""Colours of the series, in a fixed order."""
 ALARM = "#b3261e"
 """Skipped steps, failures."""
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
-class Look(NamedTuple):
-    """How one series is drawn."""
+class SeriesStyle(NamedTuple):
+    """Colour, marker and line style of a series."""
 
     color: str
     marker: str
     linestyle: str
 
     def line(self, **changes: Any) -> dict[str, Any]:
-        """Keyword arguments of ``Axes.plot``."""
+        """Return keyword arguments for ``Axes.plot``."""
         return {"color": self.color, "marker": self.marker, "linestyle": self.linestyle} | changes
 
 
-def series_look(index: int) -> Look:
-    """The look of the ``index``-th series; beyond the palette colours repeat, dashed."""
-    return Look(SERIES[index % len(SERIES)], _MARKERS[index % len(_MARKERS)], "-" if index < len(SERIES) else "--")
+def series_style(index: int) -> SeriesStyle:
+    """Return the style of the ``index``-th series; beyond the palette, colours repeat with dashed lines."""
+    return SeriesStyle(
+        SERIES[index % len(SERIES)], _MARKERS[index % len(_MARKERS)], "-" if index < len(SERIES) else "--"
+    )
 
 
 _KNOWN = {"learned_ml": 0, "sample_mvdr": 1, "greedy_ml": 2, "learned_mvdr": 5}
-"""Methods with a look of their own in every figure, whoever else is in it; the learned ones are the two blues."""
+"""Methods with a fixed palette index in every figure; the learned methods are the two blues."""
 _REFERENCE_LINES = ("--", ":", "-.")
 
 
-def method_looks(methods: Sequence[str]) -> dict[str, Look]:
-    """A look for each method; a method that is told some of the truth is a muted, broken line."""
+def method_styles(methods: Sequence[str]) -> dict[str, SeriesStyle]:
+    """Return a style for each method; reference methods have muted, broken lines."""
     free = itertools.cycle([index for index in range(len(SERIES)) if index not in _KNOWN.values()])
     lines = itertools.cycle(_REFERENCE_LINES)
     marks = itertools.cycle(reversed(_MARKERS))
     return {
-        method: series_look(_KNOWN[method])
+        method: series_style(_KNOWN[method])
         if method in _KNOWN
-        else Look(MUTED, next(marks), next(lines))
+        else SeriesStyle(MUTED, next(marks), next(lines))
         if is_reference(method)
-        else series_look(next(free))
+        else series_style(next(free))
         for method in methods
     }
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Paints everything in the block in the report's style; the user's own settings are left alone."""
+    """Apply the report style within a ``with`` block; the user's settings are restored afterwards."""
     with mpl.rc_context(_SETTINGS):
         yield
 
 
 def tidy(axes: Axes, *, grid: Literal["y", "x", "both"] = "y") -> None:
-    """Recessive axes: a left and a bottom spine, a hairline grid behind the data."""
+    """Reduce the axes to the left and bottom spine with a thin grid behind the data."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, axis=grid)
     axes.set_axisbelow(True)

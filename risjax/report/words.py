@@ -1,19 +1,19 @@
-"""What methods, metrics, axes and settings are called on a page, and how numbers are written."""
+"""Display names of methods, metrics and axes, and formatting of numbers."""
 
 import math
 
 from risjax.config.metric import lower_is_better
 from risjax.report.metrics_view import Interval, Slice
 
-NOTHING = "\N{EN DASH}"
-"""Stands where there is no value."""
+NO_VALUE = "\N{EN DASH}"
+"""Shown for a missing value."""
 _METHODS = {
     "learned_mvdr": "learned MVDR",
     "sample_mvdr": "sample MVDR",
     "oracle_mvdr": "oracle MVDR",
     "learned_ml": "learned ML",
     "greedy_ml": "greedy ML",
-    "greedy_ml_told_k": "greedy ML told K",
+    "greedy_ml_told_k": "greedy ML (K known)",
 }
 _ACRONYMS = {"mvdr": "MVDR", "music": "MUSIC", "ml": "ML", "omp": "OMP", "esprit": "ESPRIT", "sbl": "SBL"}
 _METRICS = {
@@ -28,19 +28,19 @@ _METRICS = {
     "gospa_missed": "GOSPA, missed (m²)",
     "gospa_false": "GOSPA, false (m²)",
     "nmse": "NMSE of R",
-    "subspace_overlap": "Overlap of the signal subspaces",
-    "nmse_of_fit": "NMSE of the fit's covariance",
-    "subspace_overlap_of_fit": "Overlap of the fit's covariance",
+    "subspace_overlap": "Signal-subspace overlap",
+    "nmse_of_fit": "NMSE of the fitted covariance",
+    "subspace_overlap_of_fit": "Signal-subspace overlap of the fit",
     "rmse_azimuth_deg": "RMSE azimuth (°)",
     "rmse_elevation_deg": "RMSE elevation (°)",
     "rmse_range_m": "RMSE range (m)",
     "rmse_position_m": "RMSE position (m)",
-    "k_accuracy": "K right",
-    "k_bias": "K, estimated minus true",
+    "k_accuracy": "K accuracy",
+    "k_bias": "Bias of K",
     "crb_azimuth_deg": "Cramér-Rao bound, azimuth (°)",
     "crb_elevation_deg": "Cramér-Rao bound, elevation (°)",
     "crb_range_m": "Cramér-Rao bound, range (m)",
-    "calibration_unmatched": "Sources left unmatched",
+    "calibration_unmatched": "Unmatched sources",
 }
 _AXES = {
     "snr": "SNR (dB)",
@@ -49,20 +49,20 @@ _AXES = {
     "num_sources": "Sources in the scene, K",
     "range": "Range of the source (m)",
     "range_m": "Range of the source (m)",
-    "separation": "Angle between the closest two (°)",
-    "separation_deg": "Angle between the closest two (°)",
+    "separation": "Smallest angular separation (°)",
+    "separation_deg": "Smallest angular separation (°)",
     "near_far": "Near-far ratio (dB)",
     "near_far_db": "Near-far ratio (dB)",
 }
 
 
 def method_name(method: str) -> str:
-    """``sample_mvdr`` as a person writes it."""
+    """Return the display name of a method, such as "sample MVDR" for ``sample_mvdr``."""
     return _METHODS.get(method) or " ".join(_ACRONYMS.get(word, word) for word in method.split("_"))
 
 
 def metric_name(metric: str) -> str:
-    """``gospa_m`` as a person writes it, unit included."""
+    """Return the display name of a metric with its unit, such as "GOSPA (m)" for ``gospa_m``."""
     if metric in _METRICS:
         return _METRICS[metric]
     for suffix, unit in (("_deg", " (°)"), ("_rad", " (rad)"), ("_m", " (m)"), ("_db", " (dB)")):
@@ -72,17 +72,17 @@ def metric_name(metric: str) -> str:
 
 
 def metric_phrase(metric: str) -> str:
-    """A metric as it stands in a sentence, without its unit."""
+    """Return the name of a metric for use in a sentence, without its unit."""
     return {"f1_3d": "3-D F1", "f1_angle": "angle F1"}.get(metric) or metric_name(metric).partition(" (")[0]
 
 
 def axis_name(axis: str) -> str:
-    """An axis of breakdowns as the label of a plot."""
+    """Return the plot label of a breakdown axis."""
     return _AXES.get(axis) or metric_name(axis)
 
 
 def slice_name(part: Slice) -> str:
-    """A slice in few words: ``-5 to 0``, ``3``."""
+    """Return a short name of a slice, such as ``-5 to 0`` or ``3``."""
     if math.isnan(part.low):
         return part.key
     if part.low == part.high:
@@ -93,9 +93,9 @@ def slice_name(part: Slice) -> str:
 
 
 def number(value: float | None, *, sign: bool = False) -> str:
-    """A number in three significant digits, at most four decimals, with a true minus sign."""
+    """Format a number with three significant digits, at most four decimals and a typographic minus sign."""
     if value is None or math.isnan(value):
-        return NOTHING
+        return NO_VALUE
     size = abs(value)
     if size == 0:
         text = "0"
@@ -108,19 +108,19 @@ def number(value: float | None, *, sign: bool = False) -> str:
 
 
 def bracket(interval: Interval, *, sign: bool = False) -> str:
-    """The interval alone: ``[0.41, 0.47]``; empty where there is none."""
+    """Format the interval as ``[0.41, 0.47]``; empty if there is none."""
     if math.isnan(interval.low) or math.isnan(interval.high):
         return ""
     return f"[{number(interval.low, sign=sign)}, {number(interval.high, sign=sign)}]"
 
 
 def arrow(metric: str) -> str:
-    """Which way is better."""
+    """Return an arrow that points in the direction of better values."""
     return "↓" if lower_is_better(metric) else "↑"
 
 
 def capitalised(text: str) -> str:
-    """The first letter large, the others as they are."""
+    """Return the text with its first letter in upper case, the others unchanged."""
     return text[:1].upper() + text[1:]
 
 

@@ -1,4 +1,4 @@
-"""The stage ``report``."""
+"""Stage ``report``."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from risjax.runs.run_directory import RunDirectory, write_atomically
 
 
 def write_report(directory: RunDirectory) -> Path:
-    """Writes ``report.html`` and ``figures/*.png`` with their ``*.csv`` from what lies in a run directory.
+    """Write ``report.html`` and the figures as PNG and CSV from the content of a run directory.
 
     Args:
-        directory: of the run, finished or not.
+        directory: the run directory; the run may be unfinished.
 
     Returns:
-        The page: self-contained, under 3 MB, no network.
+        Path of the page. It is self-contained, smaller than 3 MB and does not use the network.
     """
     run = read_run(directory)
     page = render_page(run, make_sections(run), directory.figures)

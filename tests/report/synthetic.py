@@ -1,4 +1,4 @@
-"""A run directory of the real layout without a run: numbers drawn at random, metrics made by `risjax.metrics`."""
+"""Synthetic run directory: random numbers in the files that a run writes, metrics from `risjax.metrics`."""
 
 import json
 from pathlib import Path
@@ -40,7 +40,7 @@ _QUALITY = {  # (chance that a source is found, angle error in degrees, relative
 def write_run(
     path: Path, *, sources: tuple[str, ...] = ("held_out", "original_scenes"), scenes: int = 120
 ) -> RunDirectory:
-    """A finished run with a search, a training with one skipped step, and an evaluation on ``sources``."""
+    """Write a finished run with a search, a training with one skipped step, and an evaluation on ``sources``."""
     directory = RunDirectory(path)
     directory.config_path.write_text(_CONFIG, encoding="utf-8")
     directory.config_path.write_text(to_yaml(load_config(str(directory.config_path))), encoding="utf-8")
@@ -56,7 +56,7 @@ def write_run(
 
 
 def write_log(directory: RunDirectory) -> None:
-    """``log.jsonl`` of `EPOCHS` epochs; step 57 was skipped."""
+    """Write ``log.jsonl`` with `EPOCHS` epochs, of which step 57 was skipped."""
     generator = np.random.default_rng(0)
     total, skipped = EPOCHS * STEPS_PER_EPOCH, 0
     leaves = ["labels.factor", "labels.sample_factor", "prediction.factor.imag", "prediction.factor.real"]
@@ -116,7 +116,7 @@ def _epoch(epoch: int, skipped: int, steps: int, generator: np.random.Generator)
 
 
 def write_search(directory: RunDirectory) -> None:
-    """``search/trials.json`` and ``search/summary.json`` of six trials, two of them pruned, one failed."""
+    """Write ``search/trials.json`` and ``search/summary.json`` with six trials, two pruned and one failed."""
     generator = np.random.default_rng(1)
     trials = []
     for number in range(6):
@@ -133,7 +133,7 @@ def write_search(directory: RunDirectory) -> None:
         reason = {
             2: "its value of epoch 2 is above the median of the others",
             4: "heads must divide width",
-            5: "died twice",
+            5: "failed twice",
         }
         value = curve["3"] if state == "complete" else None
         trials.append(
@@ -158,7 +158,7 @@ def write_search(directory: RunDirectory) -> None:
 
 
 def write_evaluation(directory: RunDirectory, names: tuple[str, ...], scenes: int) -> None:
-    """``metrics.json`` and ``estimates.npz``, as `risjax.experiments.evaluate` writes them."""
+    """Write ``metrics.json`` and ``estimates.npz`` in the format of `risjax.experiments.evaluate`."""
     arrays: dict[str, np.ndarray] = {}
     result: dict = {"sources": {}}
     for seed, name in enumerate(names):
@@ -184,7 +184,7 @@ def write_evaluation(directory: RunDirectory, names: tuple[str, ...], scenes: in
 
 
 def draw_truth(generator: np.random.Generator, scenes: int) -> tuple[Sources, np.ndarray]:
-    """Sources [scenes, 5] with 1 to 5 active, and the SNR of each scene."""
+    """Return random sources [scenes, 5] with 1 to 5 active, and the SNR of each scene."""
     low, high = np.array([-np.pi / 3, -np.pi / 6, 0.5]), np.array([np.pi / 3, np.pi / 6, 10.0])
     active = np.arange(NUM_SOURCES)[None] < generator.integers(1, NUM_SOURCES + 1, scenes)[:, None]
     position = generator.uniform(low, high, (scenes, NUM_SOURCES, 3)) * active[..., None]
@@ -193,7 +193,7 @@ def draw_truth(generator: np.random.Generator, scenes: int) -> tuple[Sources, np
 
 
 def draw_estimates(generator: np.random.Generator, truth: Sources, snr_db: np.ndarray, method: str) -> Estimates:
-    """What a method of a given quality might say; it does better at high SNR."""
+    """Return random estimates with the quality of a method; errors decrease with SNR."""
     found, angle_deg, relative, false_alarms, _ = _QUALITY[method]
     scenes = len(snr_db)
     better = 10 ** (-(snr_db - 10) / 30)[:, None]

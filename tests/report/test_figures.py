@@ -1,4 +1,4 @@
-"""Every figure draws the numbers of its table, which is what its CSV holds."""
+"""Figures draw the numbers of their table, which their CSV contains."""
 
 import csv
 import io
@@ -52,14 +52,14 @@ def is_drawn(figure: Figure, x: np.ndarray, y: np.ndarray) -> bool:
         (lambda run: figures.validation_curves(run.epochs), ["nmse", "f1_3d", "gospa_m"]),
     ],
 )
-def test_curves_draw_what_the_csv_holds(run: Run, make, columns: list[str]) -> None:
+def test_curves_match_their_csv(run: Run, make, columns: list[str]) -> None:
     drawing = make(run)
     table, figure = read_csv(drawing), drawing.figure()
     for column in columns:
         assert is_drawn(figure, numbers(table[next(iter(table))]), numbers(table[column])), column
 
 
-def test_breakdowns_draw_what_the_csv_holds_and_what_the_metrics_say(run: Run) -> None:
+def test_breakdowns_match_their_csv_and_the_metrics(run: Run) -> None:
     source = run.sources[0]
     drawing = figures.metrics_along(source, "snr_db", ("f1_3d", "rmse_range_m"), name="snr", title="t", caption="c")
     assert drawing is not None
@@ -71,7 +71,7 @@ def test_breakdowns_draw_what_the_csv_holds_and_what_the_metrics_say(run: Run) -
         np.testing.assert_array_equal(y, [entry.value for _, entry in source.along("snr_db", method, "f1_3d")])
 
 
-def test_whoever_is_given_the_true_covariance_has_no_errors_to_show(run: Run) -> None:
+def test_errors_of_methods_given_the_true_covariance_are_omitted(run: Run) -> None:
     source = run.sources[0]
     drawing = figures.metrics_along(source, "snr_db", ("recall_3d", "rmse_range_m"), name="n", title="t", caption="c")
     assert drawing is not None
@@ -90,12 +90,12 @@ def test_search_history_keeps_the_best_so_far(run: Run) -> None:
     assert drawing is not None
     table = read_csv(drawing)
     np.testing.assert_allclose(numbers(table["best_so_far"]), [2.4, 2.3, 2.3, 2.1, 2.1, 2.1])
-    assert table["value"][5] == ""  # the trial that died without a value
+    assert table["value"][5] == ""  # the failed trial has no value
     assert is_drawn(drawing.figure(), numbers(table["trial"]), numbers(table["best_so_far"]))
 
 
 @pytest.mark.parametrize("minimise", [True, False])
-def test_search_figures_survive_odd_settings(minimise: bool) -> None:
+def test_search_figures_accept_mixed_and_missing_settings(minimise: bool) -> None:
     params = [{"a": True, "b": [1, 2], "c": 1.0}, {"a": False, "b": None, "c": 1.0}, {"c": 100.0}]
     trials = [{"number": i, "state": "complete", "value": float(i), "params": p} for i, p in enumerate(params)]
     for make in (figures.search_history, figures.parallel_coordinates, figures.slices):
@@ -104,15 +104,15 @@ def test_search_figures_survive_odd_settings(minimise: bool) -> None:
         assert drawing.figure().axes
     assert figures.parallel_coordinates(trials[:1], "f1_3d", minimise=minimise) is None
     assert figures.slices(trials[:1], "f1_3d", minimise=minimise) is None
-    assert figures.trial_curves(trials, "f1_3d", minimise=minimise) is None, "nothing was reported"
-    assert figures.trial_costs(trials) is None, "nothing was timed"
+    assert figures.trial_curves(trials, "f1_3d", minimise=minimise) is None, "no trial reported a value"
+    assert figures.trial_costs(trials) is None, "no trial was timed"
 
 
-def test_slices_show_every_trial_along_every_setting(run: Run) -> None:
+def test_slices_show_every_trial_for_every_setting(run: Run) -> None:
     drawing = figures.slices(run.trials, "gospa_m", minimise=True)
     assert drawing is not None
     table = read_csv(drawing)
-    assert table["trial"] == ["0", "1", "2", "3", "4"], "the one without any value is left out"
+    assert table["trial"] == ["0", "1", "2", "3", "4"], "the trial without a value is omitted"
     panels = [axes for axes in drawing.figure().axes if axes.get_visible()]
     assert len(panels) == len(run.trials[0]["params"])
     for axes in panels:
@@ -122,7 +122,7 @@ def test_slices_show_every_trial_along_every_setting(run: Run) -> None:
         assert axes.lines[2].get_ydata() == min(numbers(table["gospa_m"]))
 
 
-def test_what_pruning_cut_and_what_trials_cost(run: Run) -> None:
+def test_learning_curves_and_times_of_trials(run: Run) -> None:
     drawing = figures.trial_curves(run.trials, "gospa_m", minimise=True)
     assert drawing is not None
     table = read_csv(drawing)
@@ -136,7 +136,7 @@ def test_what_pruning_cut_and_what_trials_cost(run: Run) -> None:
     assert table["epochs"] == ["3", "3", "2", "3", "2", "0"]
 
 
-def test_scene_shows_every_source_and_estimate_in_the_plane() -> None:
+def test_scene_shows_every_source_and_estimate() -> None:
     truth = np.radians([[10.0, 5.0, 0.0], [-20.0, 0.0, 0.0]])
     truth[:, 2] = 3.0, 7.0
     std = np.array([[0.01, 0.01, np.inf], [0.01, 0.02, 0.3]])
@@ -145,14 +145,14 @@ def test_scene_shows_every_source_and_estimate_in_the_plane() -> None:
         name="s", title="t", caption="c",
     )  # fmt: skip
     table, figure = read_csv(drawing), drawing.figure()
-    for who in ("truth", "learned_ml"):
-        rows = [i for i, name in enumerate(table["who"]) if name == who]
+    for label in ("truth", "learned_ml"):
+        rows = [i for i, name in enumerate(table["label"]) if name == label]
         x = numbers([table["azimuth_deg"][i] for i in rows])
         for column in ("elevation_deg", "range_m"):
             assert is_drawn(figure, x, numbers([table[column][i] for i in rows]))
     np.testing.assert_allclose(numbers(table["z_m"])[0], 3 * np.cos(np.radians(10)) * np.cos(np.radians(5)))
     space = next(axes for axes in figure.axes if axes.name == "3d")
-    assert len(space.collections) == 1  # an ellipsoid for the one estimate whose deviations are all known
+    assert len(space.collections) == 1  # one ellipsoid: only one estimate has all standard deviations
     columns = {name: np.asarray(values) for name, values in drawing.table.items()}
     assert scene._ellipsoid(columns, 2, 9.0) is None
     mesh = scene._ellipsoid(columns, 3, 9.0)
@@ -163,7 +163,7 @@ def test_scene_shows_every_source_and_estimate_in_the_plane() -> None:
     np.testing.assert_allclose([elevation.min(), elevation.max()], [0.01 - 2 * 0.02, 0.01 + 2 * 0.02], atol=1e-6)
 
 
-def test_error_curves_end_at_the_share_that_was_found() -> None:
+def test_error_curves_end_at_the_share_of_detected_sources() -> None:
     drawing = figures.error_cdf({"learned_ml": {"range_m": np.array([0.5, -0.1, 0.2])}}, name="e", sources=4)
     assert drawing is not None
     table = read_csv(drawing)
@@ -171,7 +171,7 @@ def test_error_curves_end_at_the_share_that_was_found() -> None:
     np.testing.assert_allclose(numbers(table["share"]), [0.25, 0.5, 0.75])
 
 
-def test_paired_differences_turn_so_that_right_is_better() -> None:
+def test_paired_differences_are_positive_if_better() -> None:
     pairs = {
         ("learned_ml", "sample_mvdr"): {"gospa_m": Interval(-0.5, -0.7, -0.4, 9), "f1_3d": Interval(0.1, 0.0, 0.2, 9)}
     }
@@ -200,7 +200,7 @@ def test_figures_without_their_data_are_none() -> None:
     assert figures.error_cdf({}, name="e") is None
 
 
-def test_thinning_keeps_extremes_and_passes_over_what_is_not_finite() -> None:
+def test_thinning_keeps_extremes_and_ignores_nan() -> None:
     values = np.arange(1000.0)
     values[10], values[500] = np.nan, 1e6
     curve = thin(np.arange(1000), values, limit=100)
@@ -210,8 +210,8 @@ def test_thinning_keeps_extremes_and_passes_over_what_is_not_finite() -> None:
     np.testing.assert_array_equal(thin(np.arange(5), values[:5]).mean, values[:5])
 
 
-def test_a_table_with_uneven_columns_is_refused() -> None:
-    with pytest.raises(ValueError, match="of one length"):
+def test_table_with_columns_of_unequal_length_is_rejected() -> None:
+    with pytest.raises(ValueError, match="columns of equal length"):
         Drawing("n", "t", "c", {"a": [1], "b": [1, 2]}, lambda figure: None)
 
 
@@ -225,7 +225,7 @@ def test_a_table_with_uneven_columns_is_refused() -> None:
         ("snr_db:10..inf", "snr_db", 10.0, np.inf),
     ],
 )
-def test_slices_are_read_from_their_names(key: str, axis: str, low: float, high: float) -> None:
+def test_slices_are_parsed_from_their_names(key: str, axis: str, low: float, high: float) -> None:
     part = parse_slice(key)
     assert (part.axis, part.low, part.high) == (axis, low, high)
     assert np.isfinite(part.centre)

@@ -1,4 +1,4 @@
-"""The page as a whole: complete, self-contained, small, and without an error in a browser."""
+"""Rendered page: complete, self-contained, small, and free of browser errors."""
 
 import re
 import shutil
@@ -16,12 +16,12 @@ from risjax.runs.run_directory import RunDirectory
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
-SECTIONS = ("verdict", "run", "training", "search", "evaluation-held_out")
-MOST_BYTES = 3_000_000
+SECTIONS = ("baselines", "run", "training", "search", "evaluation-held_out")
+MAX_BYTES = 3_000_000
 
 
 class Parser(HTMLParser):
-    """Collects what a page refers to, its ids, its text, and whether its tags are balanced."""
+    """Collects references, ids and images of a page and checks that its tags are balanced."""
 
     VOID = frozenset({"meta", "link", "img", "wbr", "br", "source"})
 
@@ -52,10 +52,10 @@ def parse(text: str) -> Parser:
     return parser
 
 
-def test_page_holds_every_section_and_figure_and_is_small(page: Path, run_directory: RunDirectory) -> None:
+def test_page_contains_every_section_and_figure_and_is_small(page: Path, run_directory: RunDirectory) -> None:
     text = page.read_text(encoding="utf-8")
     parser = parse(text)
-    assert page.stat().st_size < MOST_BYTES
+    assert page.stat().st_size < MAX_BYTES
     assert [name for name in SECTIONS if name not in parser.ids] == []
     assert len(parser.ids) == len(set(parser.ids))
     figures = {path.stem for path in run_directory.figures.glob("*.png")}
@@ -69,15 +69,15 @@ def test_page_holds_every_section_and_figure_and_is_small(page: Path, run_direct
         assert name in figures
     assert len(parser.images) == len(figures)
     assert all(image.get("alt") for image in parser.images)
-    for said in (
+    for expected in (
         "Better than sample MVDR",
         "its value of epoch 2",
         "bfloat16",
         "paraxial",
-        "the trials separate",
+        "the trials differ by more than the seeds",
         "loss.projector.weight",
     ):
-        assert re.search(said.replace(".", r"\.(<wbr>)?").replace("_", "_(<wbr>)?"), text), said
+        assert re.search(expected.replace(".", r"\.(<wbr>)?").replace("_", "_(<wbr>)?"), text), expected
 
 
 def test_page_needs_no_network(page: Path, run_directory: RunDirectory) -> None:
@@ -94,7 +94,7 @@ def test_page_needs_no_network(page: Path, run_directory: RunDirectory) -> None:
     assert "<script" not in page.read_text(encoding="utf-8")
 
 
-def test_page_serves_both_schemes_and_print(page: Path) -> None:
+def test_page_has_styles_for_dark_mode_and_print(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "@media screen and (prefers-color-scheme: dark)" in text
     assert "@media print" in text
@@ -109,10 +109,10 @@ def test_names_and_reasons_are_escaped(tmp_path: Path, unpainted: None) -> None:
     parse(text)
 
 
-def test_too_many_pictures_become_links(
+def test_figures_beyond_the_budget_become_links(
     run_directory: RunDirectory, tmp_path: Path, unpainted: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("risjax.report.page.BUDGET_BYTES", 60_000)
+    monkeypatch.setattr("risjax.report.page.FIGURE_BUDGET_BYTES", 60_000)
     run = read_run(run_directory)
     run.sources = []
     text = render_page(run, make_sections(run), tmp_path / "figures")
@@ -146,13 +146,13 @@ def test_page_opens_in_a_browser_without_an_error(page: Path, tmp_path: Path, sc
     assert len(colours) > 200
 
 
-def test_the_stages_say_how_long_they_took_and_what_they_held(page: Path) -> None:
+def test_page_shows_time_and_peak_memory_of_stages(page: Path) -> None:
     text = re.sub(r"<[^>]*>", " ", page.read_text(encoding="utf-8"))
     assert "1 min 1 s" in text
     assert "896 MiB" in text
 
 
-def test_the_limit_is_shown_where_it_was_sampled(page: Path, tmp_path: Path) -> None:
+def test_bayes_limit_is_shown_only_if_it_was_computed(page: Path, tmp_path: Path) -> None:
     assert "limit" not in parse(page.read_text(encoding="utf-8")).ids
     directory = RunDirectory(tmp_path)
     directory.write_json("limit.json", {"tables": {"The title": [{"method": "learned_ml", "f1_3d": "0.806"}]}})

@@ -1,4 +1,4 @@
-"""Runs that are unfinished or damaged still get a report that says so."""
+"""Reports of unfinished or damaged runs contain notes on the missing data."""
 
 import json
 import shutil
@@ -12,38 +12,38 @@ import pytest
 from risjax.config import ToleranceConfig
 from risjax.metrics.matching import match, pairwise_errors
 from risjax.report import read_run, write_report
+from risjax.report.baselines import compare_with_baselines
 from risjax.report.examples import matched_errors
 from risjax.report.metrics_view import Interval, SourceMetrics
 from risjax.report.reading import Run
 from risjax.report.sections import make_sections
-from risjax.report.verdict import verdicts
 from risjax.runs.environment import installed_environment
 from risjax.runs.run_directory import RunDirectory
 from tests.report.synthetic import draw_estimates, draw_truth
 
 
 def copy_without(directory: RunDirectory, target: Path, *names: str) -> RunDirectory:
-    """A copy of a run, its figures and some of its files left out."""
+    """Copy a run without its figures and the named files."""
     shutil.copytree(directory.path, target, ignore=shutil.ignore_patterns("figures", "report.html", *names))
     return RunDirectory(target)
 
 
 @pytest.mark.parametrize(
-    ("removed", "said"),
+    ("removed", "expected"),
     [
-        (("trials.json", "summary.json"), "There was no search"),
-        (("metrics.json", "estimates.npz"), "there is no verdict"),
+        (("trials.json", "summary.json"), "No search was run"),
+        (("metrics.json", "estimates.npz"), "no methods are compared"),
         (("estimates.npz",), "No example scenes"),
         (("log.jsonl",), "No training was logged"),
-        (("config.yaml",), "There is no config.yaml"),
+        (("config.yaml",), "config.yaml is missing"),
         (("*.json*", "*.npz", "*.yaml"), "Nothing was evaluated"),
     ],
 )
-def test_missing_parts_are_said_to_be_missing(
-    run_directory: RunDirectory, tmp_path: Path, unpainted: None, removed: tuple[str, ...], said: str
+def test_missing_files_are_reported(
+    run_directory: RunDirectory, tmp_path: Path, unpainted: None, removed: tuple[str, ...], expected: str
 ) -> None:
     directory = copy_without(run_directory, tmp_path / "run", *removed)
-    assert said in write_report(directory).read_text(encoding="utf-8")
+    assert expected in write_report(directory).read_text(encoding="utf-8")
 
 
 def test_damaged_files_become_notes(run_directory: RunDirectory, tmp_path: Path, unpainted: None) -> None:
@@ -63,7 +63,7 @@ def test_damaged_files_become_notes(run_directory: RunDirectory, tmp_path: Path,
     assert "damaged" in write_report(directory).read_text(encoding="utf-8")
 
 
-def test_of_a_step_that_was_run_twice_the_last_counts(tmp_path: Path) -> None:
+def test_last_record_of_a_repeated_step_is_used(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path / "run")
     for loss in (3.0, 1.0):
         for step in range(2):
@@ -75,7 +75,7 @@ def test_of_a_step_that_was_run_twice_the_last_counts(tmp_path: Path) -> None:
     assert [record["loss"] for record in run.epochs] == [1.0]
 
 
-def test_the_winner_of_a_search_is_what_was_trained(run_directory: RunDirectory) -> None:
+def test_trained_settings_are_those_of_the_best_trial(run_directory: RunDirectory) -> None:
     run = read_run(run_directory)
     best = json.loads((run_directory.search / "trials.json").read_text())[3]["params"]
     assert run.winner == best
@@ -84,7 +84,7 @@ def test_the_winner_of_a_search_is_what_was_trained(run_directory: RunDirectory)
     assert run.trained_setting("train.learning_rate") == best["train.learning_rate"]
 
 
-def test_checks_are_shown_where_they_were_made(tmp_path: Path) -> None:
+def test_checks_are_shown_only_if_they_were_run(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path / "run")
     assert "checks" not in {section.anchor for section in make_sections(read_run(directory))}
     checks = [
@@ -97,8 +97,8 @@ def test_checks_are_shown_where_they_were_made(tmp_path: Path) -> None:
         "audit.json", {"clean": False, "violations": violations, "operations": [{"part": "loss", "count": 3}]}
     )
     text = write_report(directory).read_text(encoding="utf-8")
-    for said in ("1 of 2 failed", "2 bad", "eigh in float16", "loss.py:3"):
-        assert said in text
+    for expected in ("1 of 2 failed", "2 bad", "eigh in float16", "loss.py:3"):
+        assert expected in text
 
 
 @pytest.mark.parametrize(
@@ -111,27 +111,27 @@ def test_checks_are_shown_where_they_were_made(tmp_path: Path) -> None:
         ((0.01, -0.02, 0.03), (0.0, -0.1, 0.1), "undecided"),
     ],
 )
-def test_verdicts_follow_the_intervals_in_either_order(f1: tuple, gospa_: tuple, outcome: str) -> None:
+def test_outcome_follows_the_intervals_for_either_order_of_the_pair(f1: tuple, gospa_: tuple, outcome: str) -> None:
     forward = {"f1_3d": Interval(*f1, 9), "gospa_m": Interval(*gospa_, 9)}
     backward = {name: Interval(-e.value, -e.high, -e.low, 9) for name, e in forward.items()}
     for pairs in ({("learned_ml", "sample_mvdr"): forward}, {("sample_mvdr", "learned_ml"): backward}):
-        (verdict,) = verdicts(SourceMetrics("s", pairs=pairs))
-        assert (verdict.method, verdict.baseline, verdict.outcome) == ("learned_ml", "sample_mvdr", outcome)
+        (comparison,) = compare_with_baselines(SourceMetrics("s", pairs=pairs))
+        assert (comparison.method, comparison.baseline, comparison.outcome) == ("learned_ml", "sample_mvdr", outcome)
 
 
-def test_verdicts_judge_the_whole_pipeline_and_put_references_last() -> None:
+def test_comparisons_use_the_complete_pipeline_and_put_references_last() -> None:
     entry = {"f1_3d": Interval(0.1, 0.05, 0.2, 9)}
     names = ("oracle_mvdr", "learned_mvdr", "greedy_ml", "learned_ml")
     pairs = {(a, b): entry for i, a in enumerate(names) for b in names[i + 1 :]}
-    found = verdicts(SourceMetrics("s", pairs=pairs))
-    assert [(verdict.method, verdict.baseline) for verdict in found] == [
+    found = compare_with_baselines(SourceMetrics("s", pairs=pairs))
+    assert [(comparison.method, comparison.baseline) for comparison in found] == [
         ("learned_ml", "greedy_ml"),
         ("learned_ml", "oracle_mvdr"),
     ]
     assert found[-1].is_reference
 
 
-def test_errors_in_figures_are_those_of_the_matched_pairs(tmp_path: Path) -> None:
+def test_errors_in_figures_match_those_of_matched_pairs(tmp_path: Path) -> None:
     generator = np.random.default_rng(3)
     truth, snr_db = draw_truth(generator, 40)
     estimates = draw_estimates(generator, truth, snr_db, "sample_mvdr")
@@ -150,13 +150,13 @@ def test_errors_in_figures_are_those_of_the_matched_pairs(tmp_path: Path) -> Non
     np.testing.assert_allclose(found["range_m"], expected[:, 2], atol=1e-6)
 
 
-def test_versions_come_from_the_run_where_it_recorded_them(tmp_path: Path) -> None:
+def test_versions_are_read_from_the_run_if_recorded(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path / "run")
     assert read_run(directory).environment["jax"] == installed_environment()["jax"]
     directory.append_log({"kind": "environment", "jax": "0.10.2", "device": "cpu"})
     assert read_run(directory).environment == {"jax": "0.10.2", "device": "cpu"}
 
 
-def test_a_report_is_written_without_jax() -> None:
+def test_report_does_not_import_jax() -> None:
     code = "import sys, risjax.report; sys.exit('jax' in sys.modules or 'matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""The report's figures, each usable alone: numbers in, a `risjax.report.drawing.Drawing` out."""
+"""Figures of the report; each function takes numbers and returns a `risjax.report.drawing.Drawing`."""
 
 from risjax.report.figures.breakdown import metrics_along
 from risjax.report.figures.calibration import coverage

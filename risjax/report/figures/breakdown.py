@@ -1,4 +1,4 @@
-"""Metrics along an axis: SNR, the number of sources, range, separation."""
+"""Metrics against SNR, number of sources, range or separation."""
 
 import math
 from collections.abc import Sequence
@@ -7,15 +7,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from risjax.report.drawing import Drawing
-from risjax.report.methods import makes_errors, principal
+from risjax.report.methods import has_estimation_error, principal_method
 from risjax.report.metrics_view import SourceMetrics
-from risjax.report.style import MUTED, method_looks, tidy
+from risjax.report.style import MUTED, method_styles, tidy
 from risjax.report.words import arrow, axis_name, method_name, metric_name
 
 _BOUND = "crb_"
 _MOST_PANELS = 4
 _FEWEST = 5
-"""Entries behind a point; a root mean square of three errors says nothing."""
+"""Smallest number of entries for a point; a root mean square of fewer errors is too noisy."""
 
 
 def metrics_along(
@@ -27,22 +27,22 @@ def metrics_along(
     title: str,
     caption: str,
 ) -> Drawing | None:
-    """Small multiples of metrics against an axis, a line a method with its 95 % interval.
+    """Plot metrics against an axis, one panel for each metric and one line for each method, with 95 % intervals.
 
-    A metric ``rmse_x`` with a companion ``crb_x`` gets that bound under it, in grey: the principal method's, over the
-    sources that it matched. Methods that are given the true covariance have no errors to show there. Points with
-    fewer than five entries behind them are left out.
+    If ``crb_x`` exists for a metric ``rmse_x``, the bound is drawn in grey, over the sources that the principal method
+    matched. Errors of methods that are given the true covariance are omitted, as are points with fewer than five
+    entries.
 
     Args:
-        source: the evaluation.
-        axis: the breakdowns' axis.
-        metrics: which to show, in order; those that were not measured are left out.
-        name: the figure's name; the source's goes before it.
-        title: its heading.
-        caption: what it shows.
+        source: evaluation of one source.
+        axis: axis of the breakdowns.
+        metrics: metrics to plot, in order; those not measured are omitted.
+        name: name of the figure; the name of the source is prepended.
+        title: heading.
+        caption: description of the figure.
 
     Returns:
-        None where none of the metrics was broken down along this axis.
+        The figure, or None if no metric was broken down along this axis.
     """
     methods = list(source.methods)
     shown = [metric for metric in metrics if any(source.along(axis, method, metric) for method in methods)]
@@ -53,7 +53,7 @@ def metrics_along(
         (metric, method, part, entry)
         for metric in (*shown, *companions.values())
         for method in methods
-        if makes_errors(method) or not metric.startswith(("rmse_", _BOUND))
+        if has_estimation_error(method) or not metric.startswith(("rmse_", _BOUND))
         for part, entry in source.along(axis, method, metric)
         if entry.count == 0 or entry.count >= _FEWEST
     ]
@@ -73,12 +73,12 @@ def metrics_along(
         rows = [i for i in range(len(table["value"])) if (table["metric"][i], table["method"][i]) == (metric, method)]
         return tuple(table[column][rows] for column in (f"{axis}_centre", "value", "low", "high"))
 
-    judged = principal(methods)
+    judged = principal_method(methods)
     columns = min(len(shown), _MOST_PANELS)
     lines = math.ceil(len(shown) / columns)
 
     def paint(figure: Figure) -> None:
-        looks = method_looks(methods)
+        styles = method_styles(methods)
         panels = figure.subplots(lines, columns, sharex=True, squeeze=False)
         for axes, metric in zip(panels.flat, shown, strict=False):
             bound = companions.get(metric)
@@ -86,10 +86,10 @@ def metrics_along(
                 x, value, low, high = curve(metric, method)
                 if not x.size:
                     continue
-                look = looks[method]
+                style = styles[method]
                 known = np.isfinite(low) & np.isfinite(high)
-                axes.fill_between(x[known], low[known], high[known], color=look.color, alpha=0.15, linewidth=0)
-                axes.plot(x, value, **look.line(label=method_name(method)))
+                axes.fill_between(x[known], low[known], high[known], color=style.color, alpha=0.15, linewidth=0)
+                axes.plot(x, value, **style.line(label=method_name(method)))
             if bound and judged:
                 x, value, *_ = curve(bound, judged)
                 axes.plot(x, value, color=MUTED, linestyle=":", label=f"Cramér-Rao bound, {method_name(judged)}")
@@ -125,6 +125,6 @@ def _finish(axes, metric: str) -> None:
 
 
 def _integer_ticks(axes, low: np.ndarray, high: np.ndarray) -> None:
-    """Ticks at the slices themselves where these are single whole numbers, such as K."""
+    """Place ticks at the slices if each is a single integer, such as K."""
     if low.size and np.all(low == high) and np.all(low == np.round(low)):
         axes.set_xticks(np.unique(low))

@@ -1,4 +1,4 @@
-"""Whether stated uncertainties hold: coverage of the intervals, against what they promise."""
+"""Calibration of the estimated standard deviations: empirical against nominal coverage."""
 
 import math
 
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from risjax.report.drawing import Drawing
 from risjax.report.metrics_view import SourceMetrics
-from risjax.report.style import MUTED, method_looks, tidy
+from risjax.report.style import MUTED, method_styles, tidy
 from risjax.report.words import method_name
 
 _SIGMAS = (1, 2, 3)
@@ -15,12 +15,12 @@ _PREFIX = "coverage_"
 
 
 def coverage(source: SourceMetrics) -> Drawing | None:
-    """Share of matched sources within 1, 2 and 3 standard deviations, a panel a coordinate.
+    """Plot the share of matched sources within 1, 2 and 3 standard deviations, one panel for each coordinate.
 
     Reads the metrics ``coverage_<n>sigma_<coordinate>`` of the ``overall`` breakdown.
 
     Returns:
-        None where no method states uncertainties.
+        The figure, or None if no method estimates standard deviations.
     """
     rows = []
     for method in source.methods:
@@ -38,42 +38,42 @@ def coverage(source: SourceMetrics) -> Drawing | None:
         "coverage": np.array([entry.value for *_, entry in rows]),
         "low": np.array([entry.low for *_, entry in rows]),
         "high": np.array([entry.high for *_, entry in rows]),
-        "promised": np.array([math.erf(sigma / math.sqrt(2)) for _, _, sigma, _ in rows]),
+        "nominal": np.array([math.erf(sigma / math.sqrt(2)) for _, _, sigma, _ in rows]),
     }
     coordinates = list(dict.fromkeys(table["coordinate"]))
     methods = list(dict.fromkeys(table["method"]))
 
     def paint(figure: Figure) -> None:
-        looks = method_looks(methods)
+        styles = method_styles(methods)
         panels = figure.subplots(1, len(coordinates), sharey=True, squeeze=False)[0]
         for axes, coordinate in zip(panels, coordinates, strict=True):
-            promised = [math.erf(n / math.sqrt(2)) for n in _SIGMAS]
-            axes.plot(_SIGMAS, promised, color=MUTED, linestyle=":", marker="_", label="promised")
+            nominal = [math.erf(n / math.sqrt(2)) for n in _SIGMAS]
+            axes.plot(_SIGMAS, nominal, color=MUTED, linestyle=":", marker="_", label="nominal")
             for index, method in enumerate(methods):
                 row = [
                     i for i in range(len(rows)) if (table["method"][i], table["coordinate"][i]) == (method, coordinate)
                 ]
                 shift = 0.08 * (index - (len(methods) - 1) / 2)
                 x, value = table["sigma"][row] + shift, table["coverage"][row]
-                axes.vlines(x, table["low"][row], table["high"][row], color=looks[method].color, linewidth=1.2)
+                axes.vlines(x, table["low"][row], table["high"][row], color=styles[method].color, linewidth=1.2)
                 axes.plot(
                     x,
                     value,
                     label=method_name(method),
-                    color=looks[method].color,
-                    marker=looks[method].marker,
+                    color=styles[method].color,
+                    marker=styles[method].marker,
                     linestyle="none",
                 )
             axes.set_title(coordinate.replace("_", " "))
             axes.set_xticks(_SIGMAS, [f"{n}\N{GREEK SMALL LETTER SIGMA}" for n in _SIGMAS])
             axes.set_ylim(0, 1.03)
             tidy(axes)
-        panels[0].set_ylabel("Share within")
+        panels[0].set_ylabel("Coverage")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=5)
 
     caption = (
-        "How often the truth lies within 1, 2 and 3 stated standard deviations, for sources matched on angle alone. "
-        "Below the dots a method is too sure of itself, above them too timid."
+        "Share of sources, matched by angle only, whose error is within 1, 2 and 3 estimated standard deviations. "
+        "Below the nominal coverage a method is overconfident, above it underconfident."
     )
     return Drawing(f"{source.name}_calibration", "Calibration", caption, table, paint, height_in=2.8)

@@ -1,4 +1,4 @@
-"""The losses of two frameworks over each other."""
+"""Training losses of risjax and PyTorch."""
 
 from typing import Any
 
@@ -7,19 +7,19 @@ from matplotlib.figure import Figure
 
 from risjax.report.drawing import Drawing
 from risjax.report.figures.curves import log_if_wide
-from risjax.report.style import series_look, tidy
+from risjax.report.style import series_style, tidy
 
 _NAMES = {"risjax": "risjax", "pytorch": "PyTorch"}
 
 
 def compared_losses(runs: dict[str, Any]) -> Drawing | None:
-    """The loss of every step of both trainings, a panel a compute dtype, and their difference below.
+    """Plot the losses of both trainings against the step and their difference, one column for each compute dtype.
 
     Args:
         runs: ``runs`` of ``compare.json``.
 
     Returns:
-        None where no training was compared.
+        The figure, or None if no training was compared.
     """
     losses = {
         compute: {name: np.array(run[name]["losses"], float) for name in _NAMES}
@@ -40,10 +40,10 @@ def compared_losses(runs: dict[str, Any]) -> Drawing | None:
         for column, compute in enumerate(computes):
             above, below = panels[:, column]
             for index, (name, label) in enumerate(_NAMES.items()):
-                look, width = series_look(index), 3.2 if index == 0 else 1.2
-                above.plot(table["step"], table[f"{compute}_{name}"], color=look.color, linewidth=width, label=label)
+                style, width = series_style(index), 3.2 if index == 0 else 1.2
+                above.plot(table["step"], table[f"{compute}_{name}"], color=style.color, linewidth=width, label=label)
             difference = np.abs(table[f"{compute}_risjax"] - table[f"{compute}_pytorch"])
-            below.plot(table["step"], np.where(difference > 0, difference, np.nan), color=series_look(2).color)
+            below.plot(table["step"], np.where(difference > 0, difference, np.nan), color=series_style(2).color)
             above.set_title(compute)
             below.set_xlabel("Step")
             below.set_yscale("log")
@@ -54,7 +54,5 @@ def compared_losses(runs: dict[str, Any]) -> Drawing | None:
         panels[1, 0].set_ylabel("|Difference|")
         panels[0, -1].legend(loc="upper right")
 
-    caption = (
-        "The same scenes from the same weights: risjax's loss in the thick line, PyTorch's in the thin one over it."
-    )
-    return Drawing("compared_losses", "Loss of both frameworks", caption, table, paint, height_in=4.2)
+    caption = "Loss with the same scenes and initial weights: risjax as a thick line, PyTorch as a thin line on top."
+    return Drawing("compared_losses", "Training loss of both frameworks", caption, table, paint, height_in=4.2)

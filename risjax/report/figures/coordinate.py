@@ -1,4 +1,4 @@
-"""One searched setting as an axis, one trial as a value: what the figures of the search share."""
+"""Axis scales and trial tables shared by the figures of the search."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Coordinate:
-    """One vertical axis: numbers linearly or logarithmically, anything else by rank of its text."""
+    """Axis of one setting: linear or logarithmic for numbers, categorical in alphabetical order otherwise."""
 
     def __init__(self, values: Sequence[Any] | np.ndarray):
         self.numeric = all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values)
@@ -19,7 +19,7 @@ class Coordinate:
             self.words = sorted({str(value) for value in values})
 
     def place(self, value: Any) -> float:
-        """Where a value stands, from 0 to 1."""
+        """Return the position of a value on the axis, from 0 to 1."""
         if not self.numeric:
             return self.words.index(str(value)) / max(len(self.words) - 1, 1) if len(self.words) > 1 else 0.5
         if self.low == self.high:
@@ -29,7 +29,7 @@ class Coordinate:
         return (value - self.low) / (self.high - self.low)
 
     def ticks(self) -> list[tuple[str, float]]:
-        """Labels and their places: every word, or the ends and the middle."""
+        """Return tick labels and positions: every category, or the ends and the middle of a numeric axis."""
         if not self.numeric:
             return [(word, self.place(word)) for word in self.words]
         middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
@@ -38,7 +38,7 @@ class Coordinate:
 
 
 def trial_value(trial: Mapping[str, Any]) -> float:
-    """A trial's value; the last one reported where it ended without; NaN where nothing was."""
+    """Return the value of a trial, else the last value it reported, else NaN."""
     value = trial.get("value")
     if isinstance(value, int | float):
         return float(value)
@@ -48,14 +48,16 @@ def trial_value(trial: Mapping[str, Any]) -> float:
 
 
 def two_lines(path: str) -> str:
-    """A dotted path with its name on a line of its own."""
+    """Put the last part of a dotted path on a separate line."""
     section, _, name = path.rpartition(".")
     return f"{section}.\n{name}" if section else name
 
 
 def trials_by_setting(trials: Sequence[Mapping[str, Any]], metric: str) -> tuple[list[str], dict[str, Any]] | None:
-    """Names of the settings that were searched, and a table of the trials that have a value: number, state, settings
-    and the metric. None where there are fewer than two."""
+    """Return the names of the searched settings, and number, state, settings and metric of each trial with a value.
+
+    Returns None if fewer than two trials have a value.
+    """
     valued = [trial for trial in trials if math.isfinite(trial_value(trial)) and isinstance(trial.get("params"), dict)]
     if len(valued) < 2:
         return None

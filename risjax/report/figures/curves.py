@@ -1,4 +1,4 @@
-"""What the curves against the training's steps have in common."""
+"""Helpers for curves against the training step."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ _MOST_EPOCH_MARKS = 24
 
 
 def band(axes: Axes, table: Table, name: str, *, color: str, label: str | None = None, linestyle: Any = "-") -> None:
-    """A curve ``name`` over ``step`` with its ``_low`` and ``_high`` behind it."""
+    """Plot column ``name`` against ``step``, with a band from ``<name>_low`` to ``<name>_high``."""
     step = np.asarray(table["step"])
     low, high = np.asarray(table[f"{name}_low"]), np.asarray(table[f"{name}_high"])
     if np.any(high > low):
@@ -24,7 +24,7 @@ def band(axes: Axes, table: Table, name: str, *, color: str, label: str | None =
 
 
 def log_if_wide(axes: Axes) -> None:
-    """A logarithmic scale where all values are positive and span more than a decade."""
+    """Use a logarithmic scale if all values are positive and their ratio exceeds `_WIDE`."""
     values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.get_lines()] or [np.empty(0)])
     values = values[np.isfinite(values)]
     if values.size and values.min() > 0 and values.max() / values.min() > _WIDE:
@@ -32,7 +32,7 @@ def log_if_wide(axes: Axes) -> None:
 
 
 def epoch_marks(steps: StepTable) -> Callable[[Axes], None]:
-    """Hairlines where epochs begin; nothing where they would lie too close."""
+    """Return a function that draws a thin line at each start of an epoch, unless there are too many epochs."""
     starts = steps.step[1:][np.diff(steps.epoch) > 0]
 
     def mark(axes: Axes) -> None:
@@ -44,5 +44,5 @@ def epoch_marks(steps: StepTable) -> Callable[[Axes], None]:
 
 
 def columns_present(steps: StepTable, names: Mapping[str, str]) -> dict[str, str]:
-    """Those of ``{column: label}`` that the log holds."""
+    """Return the entries of ``{column: label}`` whose column was logged."""
     return {name: label for name, label in names.items() if steps.column(name) is not None}

@@ -1,4 +1,4 @@
-"""Distributions of the errors of matched sources."""
+"""Cumulative distribution of the errors of matched sources."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from risjax.report.drawing import Drawing
-from risjax.report.style import method_looks, tidy
+from risjax.report.style import method_styles, tidy
 from risjax.report.words import method_name
 
 _LABELS = {
@@ -17,22 +17,22 @@ _LABELS = {
 }
 _POINTS = 200
 _SPAN = 1e-3
-"""Share of the largest error at which the axis begins."""
+"""Left limit of the axis as a fraction of the largest error."""
 
 
 def error_cdf(
     errors: Mapping[str, Mapping[str, np.ndarray]], *, name: str, sources: int | None = None
 ) -> Drawing | None:
-    """Share of sources whose error is at most so much, a panel a quantity.
+    """Plot the empirical cumulative distribution of the error, one panel for each quantity.
 
     Args:
-        errors: ``{method: {quantity: errors of the matched sources}}``; signs are dropped.
-        name: the figure's name.
-        sources: sources in all. With it curves end at the share that was matched, so that a method which finds
-            little cannot look good; without, at 1.
+        errors: ``{method: {quantity: errors of the matched sources}}``; the sign is ignored.
+        name: name of the figure.
+        sources: total number of sources. If given, curves end at the share of matched sources, so that missed
+            sources count; otherwise they end at 1.
 
     Returns:
-        None where nothing was matched.
+        The figure, or None if no source was matched.
     """
     columns: dict[str, list] = {"method": [], "quantity": [], "error": [], "share": []}
     for method, quantities in errors.items():
@@ -49,7 +49,7 @@ def error_cdf(
     methods = list(dict.fromkeys(columns["method"]))
 
     def paint(figure: Figure) -> None:
-        looks = method_looks(methods)
+        styles = method_styles(methods)
         panels = figure.subplots(1, len(quantities), sharey=True, squeeze=False)[0]
         for axes, quantity in zip(panels, quantities, strict=True):
             for method in methods:
@@ -58,8 +58,8 @@ def error_cdf(
                     table["error"][row],
                     table["share"][row],
                     label=method_name(method),
-                    color=looks[method].color,
-                    linestyle=looks[method].linestyle,
+                    color=styles[method].color,
+                    linestyle=styles[method].linestyle,
                 )
             axes.set_xscale("log")
             axes.set_xlim(left=_SPAN * table["error"][table["quantity"] == quantity].max())
@@ -70,10 +70,10 @@ def error_cdf(
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=5)
 
-    caption = "Errors of sources matched within the angular gate; range plays no part in the matching. " + (
-        "A curve ends at the share of sources that the method found." if sources else ""
+    caption = "Errors of sources matched within the angular gate, regardless of range. " + (
+        "Each curve ends at the share of sources that the method detected." if sources else ""
     )
-    return Drawing(name, "How large the errors are", caption.strip(), table, paint, height_in=3.0)
+    return Drawing(name, "Error distribution", caption.strip(), table, paint, height_in=3.0)
 
 
 def _distribution(values: np.ndarray, sources: int | None) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Gradient norms of backbone and head, and the size of the updates that came of them."""
+"""Norms of the gradients, the updates and the parameters."""
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -6,7 +6,7 @@ from matplotlib.ticker import MaxNLocator
 from risjax.report.drawing import Drawing
 from risjax.report.figures.curves import band, columns_present, epoch_marks, log_if_wide
 from risjax.report.steps import StepTable, thin
-from risjax.report.style import ALARM, series_look, tidy
+from risjax.report.style import ALARM, series_style, tidy
 
 _PANELS = {
     "Gradient norms": {"grad_norm_backbone": "backbone", "grad_norm_head": "head"},
@@ -17,12 +17,12 @@ _LINES = ("-", (0, (4, 1.5)))
 
 
 def gradient_norms(steps: StepTable) -> Drawing | None:
-    """Norms of the gradient, of the update and of the parameters against the step.
+    """Plot norms of the gradient, the update and the parameters against the step.
 
-    Steps that were skipped for a gradient that is not finite are marked on the axis.
+    Steps skipped because of a non-finite loss or gradient are marked on the axis.
 
     Returns:
-        None where no norm was logged.
+        The figure, or None if no norm was logged.
     """
     panels = {title: present for title, names in _PANELS.items() if (present := columns_present(steps, names))}
     if not panels:
@@ -39,7 +39,7 @@ def gradient_norms(steps: StepTable) -> Drawing | None:
         drawn = figure.subplots(1, len(panels), sharex=True, squeeze=False, width_ratios=widths)[0]
         for axes, (title, names) in zip(drawn, panels.items(), strict=True):
             for index, (name, label) in enumerate(names.items()):
-                band(axes, table, name, color=series_look(index).color, label=label, linestyle=_LINES[index % 2])
+                band(axes, table, name, color=series_style(index).color, label=label, linestyle=_LINES[index % 2])
             log_if_wide(axes)
             epochs(axes)
             if bad.size:
@@ -52,10 +52,10 @@ def gradient_norms(steps: StepTable) -> Drawing | None:
         drawn[0].legend(loc="best")
 
     caption = (
-        "Norms of the unscaled gradient before clipping, encoder and head apart; of the change that each step made; "
-        "and of the parameters. "
+        "Norms of the unscaled gradient before clipping (backbone and head separately), of the parameter update "
+        "of each step, and of the parameters. "
         + (
-            f"{bad.size} step{'s were' if bad.size > 1 else ' was'} skipped (marks on the axis)."
+            f"{bad.size} step{'s were' if bad.size > 1 else ' was'} skipped (red marks on the axis)."
             if bad.size
             else "No step was skipped."
         )

@@ -1,22 +1,22 @@
-"""The training's loss, total and by term."""
+"""Training loss, total and by term."""
 
 from matplotlib.figure import Figure
 
 from risjax.report.drawing import Drawing
 from risjax.report.figures.curves import band, epoch_marks, log_if_wide
 from risjax.report.steps import StepTable, thin
-from risjax.report.style import TEXT, series_look, tidy
+from risjax.report.style import TEXT, series_style, tidy
 
 
 def loss_curves(steps: StepTable, weights: dict[str, float] | None = None) -> Drawing | None:
-    """The total loss and each term before its weight, against the step.
+    """Plot the total loss and each unweighted term against the step.
 
     Args:
-        steps: the training's steps.
-        weights: weight of each term, named beside it.
+        steps: training steps.
+        weights: weight of each term, shown in the legend.
 
     Returns:
-        None where no loss was logged.
+        The figure, or None if no loss was logged.
     """
     if steps.column("loss") is None:
         return None
@@ -35,8 +35,8 @@ def loss_curves(steps: StepTable, weights: dict[str, float] | None = None) -> Dr
             for index, name in enumerate(steps.terms):
                 weight = (weights or {}).get(name)
                 label = name if weight is None else f"{name} (weight {weight:.3g})"
-                band(panels[1], table, f"term_{name}", color=series_look(index).color, label=label)
-            panels[1].set_title("Terms, before their weights")
+                band(panels[1], table, f"term_{name}", color=series_style(index).color, label=label)
+            panels[1].set_title("Unweighted terms")
             panels[1].legend(loc="upper right")
         for axes in panels:
             log_if_wide(axes)
@@ -44,8 +44,8 @@ def loss_curves(steps: StepTable, weights: dict[str, float] | None = None) -> Dr
             axes.set_xlabel("Step")
             tidy(axes)
 
-    caption = "The loss of the training steps" + (
-        ": the mean of neighbouring steps, with the least and the greatest behind it."
+    caption = "Loss at each training step" + (
+        ": mean of consecutive steps, with a band from minimum to maximum."
         if len(total.step) < len(steps.step)
         else "."
     )

@@ -1,4 +1,4 @@
-"""Learning rate, loss scale, skipped steps and speed against the step."""
+"""Learning rate, loss scale, skipped steps and throughput against the step."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -7,21 +7,21 @@ from matplotlib.ticker import MaxNLocator
 from risjax.report.drawing import Drawing
 from risjax.report.figures.curves import band, columns_present, epoch_marks
 from risjax.report.steps import StepTable, thin
-from risjax.report.style import series_look, tidy
+from risjax.report.style import series_style, tidy
 
 _COLUMNS = {
     "learning_rate": "Learning rate",
     "loss_scale": "Loss scale",
-    "skipped": "Skipped steps so far",
-    "scenes_per_second": "Scenes a second",
+    "skipped": "Skipped steps (total)",
+    "scenes_per_second": "Scenes per second",
 }
 
 
 def optimizer_curves(steps: StepTable) -> Drawing | None:
-    """Small multiples of what the optimizer and the machine were doing.
+    """Plot learning rate, loss scale, skipped steps and throughput, one panel each.
 
     Returns:
-        None where none of it was logged.
+        The figure, or None if none of them was logged.
     """
     names = columns_present(steps, _COLUMNS)
     if not names:
@@ -35,7 +35,7 @@ def optimizer_curves(steps: StepTable) -> Drawing | None:
     def paint(figure: Figure) -> None:
         panels = figure.subplots(1, len(names), sharex=True, squeeze=False)[0]
         for axes, (name, label) in zip(panels, names.items(), strict=True):
-            band(axes, table, name, color=series_look(0).color)
+            band(axes, table, name, color=series_style(0).color)
             axes.set_title(label)
             axes.set_xlabel("Step")
             axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
@@ -43,10 +43,10 @@ def optimizer_curves(steps: StepTable) -> Drawing | None:
             epochs(axes)
             tidy(axes)
 
-    caption = (
-        "The schedule as it was applied, the loss scale of each step, skipped steps, and the speed, scenes included."
+    caption = "Applied learning rate, loss scale, number of skipped steps, and throughput including scene generation."
+    return Drawing(
+        "optimizer", "Learning rate, loss scale, skipped steps, throughput", caption, table, paint, height_in=2.3
     )
-    return Drawing("optimizer", "Schedule, loss scale, skipped steps, speed", caption, table, paint, height_in=2.3)
 
 
 def _scale(axes, name: str, values: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Paired differences: one row a metric and baseline, the interval against zero."""
+"""Paired differences between methods, with intervals."""
 
 from collections.abc import Sequence
 
@@ -8,21 +8,21 @@ from matplotlib.figure import Figure
 from risjax.config.metric import lower_is_better
 from risjax.report.drawing import Drawing
 from risjax.report.metrics_view import SourceMetrics
-from risjax.report.style import MUTED, TEXT, method_looks, tidy
+from risjax.report.style import MUTED, TEXT, method_styles, tidy
 from risjax.report.words import method_name, metric_name
 
 SHOWN = ("f1_3d", "f1_angle", "gospa_m", "nmse")
 
 
 def paired_differences(source: SourceMetrics, pairs: Sequence[tuple[str, str]] | None = None) -> Drawing | None:
-    """Gains of one method over others on the same scenes, a panel a metric; to the right is better.
+    """Plot the gain of method a over method b on the same scenes, one panel for each metric; positive is better.
 
     Args:
-        source: the evaluation.
-        pairs: which (a, b) to show, in order; all of them by default.
+        source: evaluation of one source.
+        pairs: pairs (a, b) to show, in order; all by default.
 
     Returns:
-        None where there are no pairs.
+        The figure, or None if there are no pairs.
     """
     chosen = [pair for pair in pairs or source.pairs if pair in source.pairs]
     metrics = [metric for metric in SHOWN if any(metric in source.pairs[pair] for pair in chosen)]
@@ -48,18 +48,20 @@ def paired_differences(source: SourceMetrics, pairs: Sequence[tuple[str, str]] |
     labels = [f"{method_name(a)} over {method_name(b)}" for a, b in chosen]
 
     def paint(figure: Figure) -> None:
-        looks = method_looks(list(dict.fromkeys(b for _, b in chosen)))
+        styles = method_styles(list(dict.fromkeys(b for _, b in chosen)))
         panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
         for axes, metric in zip(panels, metrics, strict=True):
             axes.axvline(0, color=MUTED, linewidth=1)
             for index, (a, b) in enumerate(chosen):
                 for row in range(len(rows)):
                     if (table["a"][row], table["b"][row], table["metric"][row]) == (a, b, metric):
-                        look = looks[b]
-                        axes.plot([table["low"][row], table["high"][row]], [index] * 2, color=look.color, linewidth=2.2)
-                        axes.plot(table["gain"][row], index, marker=look.marker, color=look.color, markersize=6)
+                        style = styles[b]
+                        axes.plot(
+                            [table["low"][row], table["high"][row]], [index] * 2, color=style.color, linewidth=2.2
+                        )
+                        axes.plot(table["gain"][row], index, marker=style.marker, color=style.color, markersize=6)
             axes.set_title(metric_name(metric))
-            axes.set_xlabel("gain, better →")
+            axes.set_xlabel("gain (better →)")
             axes.margins(x=0.18)
             axes.set_ylim(len(chosen) - 0.4, -0.6)
             tidy(axes, grid="x")
@@ -67,8 +69,9 @@ def paired_differences(source: SourceMetrics, pairs: Sequence[tuple[str, str]] |
         panels[0].tick_params(axis="y", labelcolor=TEXT)
 
     caption = (
-        "Differences on the same scenes with their 95 % intervals (scenes resampled together for both methods), "
-        "signed so that right of zero is better. An interval that holds zero decides nothing."
+        "Differences on the same scenes with 95 % intervals (scenes resampled jointly for both methods), "
+        "with the sign chosen so that positive is better. If the interval contains zero, the difference is not "
+        "significant."
     )
     height = 1.25 + 0.34 * len(chosen)
     return Drawing(f"{source.name}_pairs", "Paired differences", caption, table, paint, height_in=height)

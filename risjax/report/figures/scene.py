@@ -1,4 +1,4 @@
-"""One scene: the surface, where the sources are, and where methods say they are."""
+"""View of one scene: surface, true sources and estimates."""
 
 import itertools
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from risjax._compat.matplotlib import style_grid
 from risjax.report.drawing import Drawing
-from risjax.report.style import GRID, LINE, MUTED, TEXT, Look, method_looks, tidy
+from risjax.report.style import GRID, LINE, MUTED, TEXT, SeriesStyle, method_styles, tidy
 from risjax.report.words import method_name
 
 _SIGMAS = 2.0
@@ -22,7 +22,7 @@ _MARKS = (
     {"marker": "+", "markersize": 8.5, "markeredgewidth": 1.7, "linestyle": "none"},
     {"marker": "D", "markersize": 5.0, "markeredgewidth": 1.3, "markerfacecolor": "none", "linestyle": "none"},
 )
-_VIEW = (20, -62)  # elevation and azimuth of the onlooker, degrees
+_VIEW = (20, -62)  # elevation and azimuth of the camera, degrees
 _MARGIN_DEG = 5.0
 
 
@@ -31,7 +31,7 @@ class Points(NamedTuple):
 
     Attributes:
         position: (azimuth [rad], elevation [rad], range [m]), [n, 3].
-        std: standard deviations in the same units, [n, 3]; not finite where unknown. None for the truth.
+        std: standard deviations in the same units, [n, 3]; not finite if unknown. None for the truth.
     """
 
     position: np.ndarray
@@ -48,34 +48,33 @@ def scene_view(
     max_range_m: float | None = None,
     field_of_view_deg: tuple[tuple[float, float], tuple[float, float]] = ((-60.0, 60.0), (-30.0, 30.0)),
 ) -> Drawing:
-    """A scene in space, in direction (azimuth and elevation) and in range.
+    """Plot a scene in space, in direction (azimuth and elevation) and in range.
 
-    Truth is a ring, an estimate a mark of its method's own, with bars of two standard deviations where the
-    method states them; in space an ellipsoid of two standard deviations, mostly a needle along the line of sight, where
-    nearly all of the uncertainty is.
-    The surface stands at the origin and looks along boresight.
+    True sources are rings; each method has its own marker. Bars show two standard deviations if the method estimates
+    them, and in space an ellipsoid of two standard deviations, usually elongated along the line of sight because
+    range is the least certain coordinate. The surface is at the origin and faces along boresight.
 
     Args:
-        truth: the sources; empty where they are not known.
-        estimates: what each method says, in the order of the legend.
-        name: the figure's name.
-        title: its heading.
-        caption: which scene it is and how it went.
-        max_range_m: how far the plots reach; by default as far as the sources are.
+        truth: true sources; empty if unknown.
+        estimates: estimates of each method, in the order of the legend.
+        name: name of the figure.
+        title: heading.
+        caption: description of the scene and the result.
+        max_range_m: upper limit of the range axis; by default the range of the farthest source.
         field_of_view_deg: bounds of azimuth and of elevation.
     """
     table = _table([(_TRUTH, truth), *estimates.items()])
     reach = max_range_m or float(np.max(truth.position[..., 2], initial=1.0))
 
     def paint(figure: Figure) -> None:
-        looks = method_looks(list(estimates))
+        styles = method_styles(list(estimates))
         grid = figure.add_gridspec(2, 2, width_ratios=(1, 1.02), height_ratios=(1.15, 1))
         space: Any = figure.add_subplot(grid[:, 0], projection="3d", computed_zorder=False)
         direction = figure.add_subplot(grid[0, 1])
         distance = figure.add_subplot(grid[1, 1], sharex=direction)
-        _space(space, table, looks, reach)
-        _plane(direction, table, looks, "elevation")
-        _plane(distance, table, looks, "range")
+        _space(space, table, styles, reach)
+        _plane(direction, table, styles, "elevation")
+        _plane(distance, table, styles, "range")
         azimuth, elevation = field_of_view_deg
         direction.set_xlim(azimuth[0] - _MARGIN_DEG, azimuth[1] + _MARGIN_DEG)
         direction.set_ylim(elevation[0] - _MARGIN_DEG, elevation[1] + _MARGIN_DEG)
@@ -91,7 +90,7 @@ def scene_view(
 
 
 def _table(entries: Sequence[tuple[str, Points]]) -> dict[str, np.ndarray]:
-    who = np.concatenate([[label] * len(points.position) for label, points in entries])
+    label = np.concatenate([[label] * len(points.position) for label, points in entries])
     position = np.concatenate([np.reshape(points.position, (-1, 3)) for _, points in entries]).astype(float)
     std = np.concatenate(
         [np.full((len(p.position), 3), np.nan) if p.std is None else np.reshape(p.std, (-1, 3)) for _, p in entries]
@@ -99,7 +98,7 @@ def _table(entries: Sequence[tuple[str, Points]]) -> dict[str, np.ndarray]:
     azimuth, elevation, range_m = position.T
     x_m, y_m, z_m = _cartesian(azimuth, elevation, range_m)
     return {
-        "who": who,
+        "label": label,
         "azimuth_deg": np.degrees(azimuth),
         "elevation_deg": np.degrees(elevation),
         "range_m": range_m,
@@ -113,15 +112,17 @@ def _table(entries: Sequence[tuple[str, Points]]) -> dict[str, np.ndarray]:
 
 
 def _cartesian(azimuth: np.ndarray, elevation: np.ndarray, range_m: np.ndarray) -> np.ndarray:
-    """Horizontal, vertical and boresight coordinate."""
+    """Return the horizontal, vertical and boresight coordinates."""
     return range_m * np.stack(
         [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]
     )
 
 
 def _ellipsoid(table: dict[str, np.ndarray], row: int, reach: float) -> np.ndarray | None:
-    """Horizontal, vertical and boresight of a mesh, two standard deviations of azimuth, elevation and range around an
-    estimate; None where one of them is not known."""
+    """Return a mesh (horizontal, vertical, boresight) at two standard deviations in azimuth, elevation and range.
+
+    Returns None if one of the standard deviations is unknown.
+    """
     spread = np.array([table[name][row] for name in ("azimuth_std_deg", "elevation_std_deg", "range_std_m")])
     if not np.isfinite(spread).all():
         return None
@@ -133,27 +134,27 @@ def _ellipsoid(table: dict[str, np.ndarray], row: int, reach: float) -> np.ndarr
     return _cartesian(np.radians(azimuth), np.radians(elevation), np.clip(range_m, 0, 1.1 * reach))
 
 
-def _space(axes: Any, table: dict[str, np.ndarray], looks: dict[str, Look], reach: float) -> None:
-    """Boresight to the right, horizontal into the page, vertical up; what lies outside is left out."""
+def _space(axes: Any, table: dict[str, np.ndarray], styles: dict[str, SeriesStyle], reach: float) -> None:
+    """Draw the scene in space: boresight to the right, horizontal into the page, vertical up; clip points outside."""
     half, floor, wide = 0.08 * reach, -0.5 * reach, 0.87 * reach
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]) * half
     axes.plot(np.zeros(5), corners[:, 0], corners[:, 1], color=TEXT, linewidth=1.4)
     axes.plot([0, reach], [0, 0], [0, 0], color=MUTED, linewidth=0.8, linestyle=":")
     ahead, across, up = table["z_m"], table["x_m"], table["y_m"]
     inside = (ahead >= 0) & (ahead <= reach) & (np.abs(across) <= wide) & (np.abs(up) <= -floor)
-    marks = dict(zip(looks, itertools.cycle(_MARKS), strict=False))
-    for who in (_TRUTH, *looks):
-        for i in np.flatnonzero((table["who"] == who) & inside).tolist():
-            if who == _TRUTH:
+    marks = dict(zip(styles, itertools.cycle(_MARKS), strict=False))
+    for label in (_TRUTH, *styles):
+        for i in np.flatnonzero((table["label"] == label) & inside).tolist():
+            if label == _TRUTH:
                 axes.plot([ahead[i]] * 2, [across[i]] * 2, [floor, up[i]], color=LINE, linewidth=0.8)
                 axes.plot([ahead[i]], [across[i]], [floor], marker=".", color=LINE, markersize=3)
                 axes.plot([ahead[i]], [across[i]], [up[i]], **_RING)
                 continue
             mesh = _ellipsoid(table, i, reach)
             if mesh is not None:
-                color = looks[who].color
+                color = styles[label].color
                 axes.plot_surface(mesh[2], mesh[0], mesh[1], color=color, alpha=0.25, edgecolor=color, linewidth=0.4)
-            axes.plot([ahead[i]], [across[i]], [up[i]], color=looks[who].color, **marks[who])
+            axes.plot([ahead[i]], [across[i]], [up[i]], color=styles[label].color, **marks[label])
     axes.set(xlim=(0, reach), ylim=(-wide, wide), zlim=(floor, -floor))
     axes.set_box_aspect((reach, 2 * wide, -2 * floor), zoom=1.2)
     axes.view_init(*_VIEW)
@@ -170,23 +171,23 @@ def _space(axes: Any, table: dict[str, np.ndarray], looks: dict[str, Look], reac
     axes.tick_params(axis="z", pad=3)
 
 
-def _plane(axes: Axes, table: dict[str, np.ndarray], looks: dict[str, Look], upright: str) -> None:
-    """Azimuth across, elevation or range upright, with bars of two standard deviations."""
+def _plane(axes: Axes, table: dict[str, np.ndarray], styles: dict[str, SeriesStyle], upright: str) -> None:
+    """Draw elevation or range against azimuth, with bars of two standard deviations."""
     column, spread = {
         "elevation": ("elevation_deg", "elevation_std_deg"),
         "range": ("range_m", "range_std_m"),
     }[upright]
-    marks = dict(zip(looks, itertools.cycle(_MARKS), strict=False))
-    for who in (_TRUTH, *looks):
-        row = table["who"] == who
+    marks = dict(zip(styles, itertools.cycle(_MARKS), strict=False))
+    for label in (_TRUTH, *styles):
+        row = table["label"] == label
         x, y = table["azimuth_deg"][row], table[column][row]
-        if who == _TRUTH:
+        if label == _TRUTH:
             axes.plot(x, y, linestyle="none", label=_TRUTH if len(x) else "_unknown", **_RING)
             continue
         dx, dy = (
             np.nan_to_num(_SIGMAS * table[name][row], nan=0.0, posinf=0.0) for name in ("azimuth_std_deg", spread)
         )
-        color = looks[who].color
+        color = styles[label].color
         axes.errorbar(x, y, yerr=dy, xerr=dx, fmt="none", ecolor=color, elinewidth=1.2, alpha=0.7)
-        axes.plot(x, y, label=method_name(who), color=color, **marks[who])
+        axes.plot(x, y, label=method_name(label), color=color, **marks[label])
     tidy(axes, grid="both")

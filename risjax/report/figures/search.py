@@ -1,4 +1,4 @@
-"""The search: its history, what it tried, and which settings mattered."""
+"""Search history, parallel coordinates and parameter importances."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,19 +10,19 @@ from matplotlib.ticker import MaxNLocator
 
 from risjax.report.drawing import Drawing
 from risjax.report.figures.coordinate import Coordinate, trial_value, trials_by_setting, two_lines
-from risjax.report.style import ALARM, LINE, MUTED, SURFACE, TEXT, series_look, tidy
+from risjax.report.style import ALARM, LINE, MUTED, SURFACE, TEXT, series_style, tidy
 from risjax.report.words import arrow, metric_name
 
 _FLOOR_IN = 1.1
 
 
 def search_history(trials: Sequence[Mapping[str, Any]], metric: str, *, minimise: bool) -> Drawing | None:
-    """Every trial's value in the order of the trials, and the best so far.
+    """Plot the value of every trial in order, and the best value so far.
 
-    A trial that was pruned stands with its last value before that; one that failed, at the axis.
+    A pruned trial is shown with its last reported value, a trial without a value by a mark on the axis.
 
     Returns:
-        None where there are no trials.
+        The figure, or None if there are no trials.
     """
     if not trials:
         return None
@@ -41,7 +41,7 @@ def search_history(trials: Sequence[Mapping[str, Any]], metric: str, *, minimise
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        blue, other = series_look(0), series_look(1)
+        blue, other = series_style(0), series_style(1)
         axes.step(table["trial"], table["best_so_far"], where="post", color=blue.color, label="best so far")
         axes.plot(table["trial"][complete], table["value"][complete], "o", color=blue.color, label="complete")
         pruned = ~complete & np.isfinite(table["value"])
@@ -68,14 +68,14 @@ def search_history(trials: Sequence[Mapping[str, Any]], metric: str, *, minimise
         tidy(axes)
 
     caption = "The validation metric of every trial on the same scenes, and the best complete one so far."
-    return Drawing("search_history", "History of the search", caption, table, paint, height_in=2.8)
+    return Drawing("search_history", "Search history", caption, table, paint, height_in=2.8)
 
 
 def parallel_coordinates(trials: Sequence[Mapping[str, Any]], metric: str, *, minimise: bool) -> Drawing | None:
-    """Each trial as a line through its settings to its value.
+    """Plot each trial as a line through its settings to its value.
 
     Returns:
-        None where fewer than two trials have a value.
+        The figure, or None if fewer than two trials have a value.
     """
     tabled = trials_by_setting(trials, metric)
     if tabled is None:
@@ -97,7 +97,7 @@ def parallel_coordinates(trials: Sequence[Mapping[str, Any]], metric: str, *, mi
             axes.plot(
                 range(len(scales)),
                 places[row],
-                color=series_look(0).color if is_best else MUTED,
+                color=series_style(0).color if is_best else MUTED,
                 alpha=1.0 if is_best else 0.25 if pruned else 0.55,
                 linewidth=2.4 if is_best else 1.0,
                 linestyle=":" if pruned else "-",
@@ -125,15 +125,17 @@ def parallel_coordinates(trials: Sequence[Mapping[str, Any]], metric: str, *, mi
         axes.tick_params(axis="x", length=0)
         axes.spines[:].set_visible(False)
 
-    caption = "A line a trial, through its settings to its value: the best in colour, pruned ones dotted."
-    return Drawing("search_parallel", "Settings tried", caption, table, paint, height_in=3.4)
+    caption = (
+        "One line for each trial, through its settings to its value: best trial in colour, incomplete trials dotted."
+    )
+    return Drawing("search_parallel", "Searched settings", caption, table, paint, height_in=3.4)
 
 
 def importances(shares: Mapping[str, float]) -> Drawing | None:
-    """How much each setting separates good trials from the rest.
+    """Plot the PED-ANOVA importance of each setting.
 
     Returns:
-        None where there are no importances.
+        The figure, or None if there are no importances.
     """
     if not shares:
         return None
@@ -142,13 +144,13 @@ def importances(shares: Mapping[str, float]) -> Drawing | None:
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        bars = axes.barh(table["setting"], table["importance"], color=series_look(0).color, height=0.55)
+        bars = axes.barh(table["setting"], table["importance"], color=series_style(0).color, height=0.55)
         axes.bar_label(bars, [f"{value:.2f}" for value in table["importance"]], padding=4, fontsize=8.5)
         axes.set_xlim(0, 1.12 * max(table["importance"].max(), 1e-9))
-        axes.set_xlabel("Share (PED-ANOVA)")
+        axes.set_xlabel("Importance (PED-ANOVA)")
         tidy(axes, grid="x")
         axes.tick_params(axis="y", labelcolor=TEXT)
 
-    caption = "Share of each setting in what separates good trials from the rest; with few trials, a hint and no more."
+    caption = "Importance of each setting for the difference between good and other trials; unreliable with few trials."
     height = _FLOOR_IN + 0.3 * len(ordered)
-    return Drawing("search_importances", "Which settings mattered", caption, table, paint, height_in=height)
+    return Drawing("search_importances", "Parameter importances", caption, table, paint, height_in=height)

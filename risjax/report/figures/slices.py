@@ -1,4 +1,4 @@
-"""The search, one setting at a time."""
+"""Values of the trials against each searched setting."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from risjax.report.drawing import Drawing
 from risjax.report.figures.coordinate import Coordinate, trials_by_setting, two_lines
-from risjax.report.style import MUTED, series_look, tidy
+from risjax.report.style import MUTED, series_style, tidy
 from risjax.report.words import arrow, metric_name
 
 _COLUMNS = 4
@@ -16,10 +16,10 @@ _PANEL_IN = 1.7
 
 
 def slices(trials: Sequence[Mapping[str, Any]], metric: str, *, minimise: bool) -> Drawing | None:
-    """Every trial's value against each of its settings.
+    """Plot the value of every trial against each of its settings.
 
     Returns:
-        None where fewer than two trials have a value.
+        The figure, or None if fewer than two trials have a value.
     """
     tabled = trials_by_setting(trials, metric)
     if tabled is None:
@@ -36,7 +36,7 @@ def slices(trials: Sequence[Mapping[str, Any]], metric: str, *, minimise: bool) 
             places = np.array([scale.place(value) for value in table[name]])
             axes.plot(places[~complete], table[metric][~complete], "x", color=MUTED, markersize=4)
             axes.plot(places[complete], table[metric][complete], "o", color=MUTED, markersize=4)
-            axes.plot(places[best], table[metric][best], "o", color=series_look(0).color, markersize=7)
+            axes.plot(places[best], table[metric][best], "o", color=series_style(0).color, markersize=7)
             labels, ticks = zip(*scale.ticks(), strict=True)
             axes.set_xticks(ticks, labels, fontsize=8)
             axes.set_xlim(-0.12, 1.12)
@@ -46,5 +46,5 @@ def slices(trials: Sequence[Mapping[str, Any]], metric: str, *, minimise: bool) 
             axes.set_visible(False)
         figure.supylabel(f"{metric_name(metric)} {arrow(metric)}", fontsize=9)
 
-    caption = "Every trial's value along each setting, the best in colour, pruned ones (their last value) as crosses."
-    return Drawing("search_slices", "One setting at a time", caption, table, paint, height_in=0.4 + _PANEL_IN * rows)
+    caption = "Value of every trial against each setting; best trial in colour, pruned trials (last value) as crosses."
+    return Drawing("search_slices", "Trial values by setting", caption, table, paint, height_in=0.4 + _PANEL_IN * rows)

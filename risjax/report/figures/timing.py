@@ -1,26 +1,26 @@
-"""How long each method takes a scene."""
+"""Run time of each method per scene."""
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from risjax.report.drawing import Drawing
 from risjax.report.metrics_view import SourceMetrics
-from risjax.report.style import TEXT, method_looks, tidy
+from risjax.report.style import TEXT, method_styles, tidy
 from risjax.report.words import method_name
 
 _STEADY = "scene_s"
 
 
 def seconds_per_scene(source: SourceMetrics) -> dict[str, float]:
-    """Steady-state seconds a scene of each method that was timed."""
+    """Return the steady-state run time per scene in seconds of each method that was timed."""
     return {method: values[_STEADY] for method, values in source.timing.items() if values.get(_STEADY, 0.0) > 0}
 
 
 def timing_bars(source: SourceMetrics) -> Drawing | None:
-    """Milliseconds a scene, a bar a method.
+    """Plot the run time per scene, one bar for each method.
 
     Returns:
-        None where no method was timed.
+        The figure, or None if no method was timed.
     """
     seconds = seconds_per_scene(source)
     if not seconds:
@@ -29,16 +29,16 @@ def timing_bars(source: SourceMetrics) -> Drawing | None:
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        looks = method_looks(table["method"])
+        styles = method_styles(table["method"])
         names = [method_name(method) for method in table["method"]]
-        bars = axes.barh(names, table["ms_per_scene"], color=[looks[m].color for m in table["method"]], height=0.5)
+        bars = axes.barh(names, table["ms_per_scene"], color=[styles[m].color for m in table["method"]], height=0.5)
         axes.bar_label(bars, [f"{value:.3g} ms" for value in table["ms_per_scene"]], padding=4, fontsize=8.5)
         axes.set_xlim(0, 1.15 * table["ms_per_scene"].max())
-        axes.set_xlabel("Milliseconds a scene, steady state")
+        axes.set_xlabel("Milliseconds per scene, steady state")
         axes.invert_yaxis()
         tidy(axes, grid="x")
         axes.tick_params(axis="y", labelcolor=TEXT)
 
-    caption = "The same scenes in the same batches on the same machine, compilation apart."
+    caption = "Same scenes, batches and machine for all methods; without compilation."
     height = 0.95 + 0.32 * len(seconds)
-    return Drawing(f"{source.name}_timing", "Time a scene", caption, table, paint, height_in=height)
+    return Drawing(f"{source.name}_timing", "Time per scene", caption, table, paint, height_in=height)

@@ -1,4 +1,4 @@
-"""What the trials of a search did epoch by epoch, what pruning cut, and what each of them cost."""
+"""Learning curves and run times of the trials of a search."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,15 +10,15 @@ from matplotlib.ticker import MaxNLocator
 
 from risjax.report.drawing import Drawing
 from risjax.report.figures.coordinate import trial_value
-from risjax.report.style import MUTED, series_look, tidy
+from risjax.report.style import MUTED, series_style, tidy
 from risjax.report.words import arrow, metric_name
 
 
 def trial_curves(trials: Sequence[Mapping[str, Any]], metric: str, *, minimise: bool) -> Drawing | None:
-    """The metric of every trial after each of its epochs; where a curve ends early, the pruner (or a death) cut it.
+    """Plot the metric of every trial against the epoch; curves of pruned and failed trials end early.
 
     Returns:
-        None where no trial reported anything.
+        The figure, or None if no trial reported a value.
     """
     points = [
         (trial["number"], str(trial.get("state")), int(epoch), float(value))
@@ -40,24 +40,24 @@ def trial_curves(trials: Sequence[Mapping[str, Any]], metric: str, *, minimise: 
             rows = table["trial"] == trial
             pruned, leads = states[rows][0] != "complete", trial == best
             x, y = table["epoch"][rows], table[metric][rows]
-            color, width = (series_look(0).color, 2.2) if leads else (MUTED, 1.0)
+            color, width = (series_style(0).color, 2.2) if leads else (MUTED, 1.0)
             axes.plot(x, y, color=color, linewidth=width, alpha=1.0 if leads else 0.6, zorder=3 if leads else 2)
             if pruned:
-                axes.plot(x[-1], y[-1], "x", color=series_look(1).color, markersize=5, zorder=4)
+                axes.plot(x[-1], y[-1], "x", color=series_style(1).color, markersize=5, zorder=4)
         axes.set_xlabel("Epoch")
         axes.set_ylabel(f"{metric_name(metric)} {arrow(metric)}")
         axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
         tidy(axes)
 
-    caption = "Every trial's metric after each epoch, the best trial in colour; a cross is where one was cut short."
-    return Drawing("search_pruning", "What pruning cut", caption, table, paint, height_in=2.8)
+    caption = "Metric of every trial after each epoch, best trial in colour; a cross marks a pruned or failed trial."
+    return Drawing("search_pruning", "Learning curves of the trials", caption, table, paint, height_in=2.8)
 
 
 def trial_costs(trials: Sequence[Mapping[str, Any]]) -> Drawing | None:
-    """The time of each trial's last attempt, and its epochs.
+    """Plot the time of the last attempt of each trial.
 
     Returns:
-        None where no trial has ended.
+        The figure, or None if no trial has ended.
     """
     ended = [trial for trial in trials if isinstance(trial.get("seconds"), int | float)]
     if not ended:
@@ -74,14 +74,17 @@ def trial_costs(trials: Sequence[Mapping[str, Any]]) -> Drawing | None:
         axes = figure.subplots()
         complete = np.array([state == "complete" for state in table["state"]])
         unit_s, unit = (3600.0, "h") if table["seconds"].max() > 3600 else (60.0, "min")
-        for chosen, look, label in ((complete, series_look(0), "complete"), (~complete, series_look(1), "cut short")):
+        for chosen, style, label in (
+            (complete, series_style(0), "complete"),
+            (~complete, series_style(1), "incomplete"),
+        ):
             if chosen.any():
-                axes.bar(table["trial"][chosen], table["seconds"][chosen] / unit_s, color=look.color, label=label)
+                axes.bar(table["trial"][chosen], table["seconds"][chosen] / unit_s, color=style.color, label=label)
         axes.set_xlabel("Trial")
         axes.set_ylabel(f"Time of a trial [{unit}]")
         axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
         figure.legend(loc="outside upper left", ncols=2)
         tidy(axes, grid="y")
 
-    caption = "How long each trial took, compilation and validation included."
-    return Drawing("search_cost", "What the trials cost", caption, table, paint, height_in=2.4)
+    caption = "Time of each trial, including compilation and validation."
+    return Drawing("search_cost", "Time of the trials", caption, table, paint, height_in=2.4)

@@ -1,4 +1,4 @@
-"""The validation metrics, epoch by epoch."""
+"""Validation metrics by epoch."""
 
 import math
 from collections.abc import Sequence
@@ -9,21 +9,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from risjax.report.drawing import Drawing
-from risjax.report.style import TEXT, series_look, tidy
+from risjax.report.style import TEXT, series_style, tidy
 from risjax.report.words import arrow, metric_name, number
 
 _FIRST = ("nmse", "f1_3d", "f1_angle", "gospa_m", "k_accuracy")
 
 
 def validation_curves(epochs: Sequence[dict[str, Any]], best_metric: str | None = None) -> Drawing | None:
-    """Small multiples of the main validation metrics, the kept epoch marked.
+    """Plot the main validation metrics against the epoch, with the best epoch marked.
 
     Args:
-        epochs: the log's epochs.
-        best_metric: the metric that decided which epoch was kept.
+        epochs: epochs from the log.
+        best_metric: metric that selects the best epoch.
 
     Returns:
-        None where nothing was validated.
+        The figure, or None if there was no validation.
     """
     rows = [(record["epoch"], record["validation"]) for record in epochs if isinstance(record.get("validation"), dict)]
     if not rows:
@@ -40,7 +40,7 @@ def validation_curves(epochs: Sequence[dict[str, Any]], best_metric: str | None 
         panels = figure.subplots(1, len(shown), sharex=True, squeeze=False)[0]
         for axes, name in zip(panels, shown, strict=True):
             epoch, values, kept = table["epoch"], table[name], table["best"]
-            axes.plot(epoch, values, **series_look(0).line(markersize=3.5 if len(epoch) < 40 else 0))
+            axes.plot(epoch, values, **series_style(0).line(markersize=3.5 if len(epoch) < 40 else 0))
             if kept.any():
                 axes.plot(epoch[kept], values[kept], "o", markersize=9, markerfacecolor="none", color=TEXT)
                 axes.annotate(
@@ -58,8 +58,8 @@ def validation_curves(epochs: Sequence[dict[str, Any]], best_metric: str | None 
             axes.yaxis.set_major_locator(MaxNLocator(5))
             tidy(axes)
 
-    caption = "On fixed scenes that training never sees, blind to K and SNR. The ring marks the epoch that was kept" + (
-        f", chosen by {metric_name(best_metric)} (*)." if best_metric else "."
+    caption = "Metrics on fixed scenes not used in training, with K and SNR unknown. The ring marks the best epoch" + (
+        f", selected by {metric_name(best_metric)} (*)." if best_metric else "."
     )
     return Drawing("validation", "Validation by epoch", caption, table, paint, height_in=2.5)
 

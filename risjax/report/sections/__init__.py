@@ -1,20 +1,20 @@
-"""The report's sections, in the order of the page; each is a function from a `Run` to a `Section` or several."""
+"""Sections of the report, in page order; each function returns the sections for a `Run`."""
 
 from collections.abc import Callable, Iterable
 
-from risjax.report.blocks import Section
+from risjax.report.blocks import ReportSection
 from risjax.report.reading import Run
 from risjax.report.sections.ablation import ablation_section
 from risjax.report.sections.checks import checks_section
 from risjax.report.sections.comparison import comparison_section
 from risjax.report.sections.evaluation import evaluation_sections
 from risjax.report.sections.limit import limit_section
-from risjax.report.sections.overview import run_section, verdict_section
+from risjax.report.sections.overview import baselines_section, run_section
 from risjax.report.sections.search import search_section
 from risjax.report.sections.training import training_section
 
-SECTIONS: tuple[Callable[[Run], Iterable[Section]], ...] = (
-    verdict_section,
+SECTIONS: tuple[Callable[[Run], Iterable[ReportSection]], ...] = (
+    baselines_section,
     run_section,
     checks_section,
     comparison_section,
@@ -24,9 +24,9 @@ SECTIONS: tuple[Callable[[Run], Iterable[Section]], ...] = (
     limit_section,
     ablation_section,
 )
-"""A later room's section is added here."""
+"""Functions that make the sections, in page order; a new section is added here."""
 
 
-def make_sections(run: Run) -> list[Section]:
-    """All sections of a run's report; one without data says so."""
+def make_sections(run: Run) -> list[ReportSection]:
+    """Return all sections of the report of a run."""
     return [section for make in SECTIONS for section in make(run)]

@@ -1,23 +1,23 @@
-"""The comparison with the PyTorch baseline, where the stage ``compare`` ran."""
+"""Comparison with the PyTorch baseline, if the stage ``compare`` ran."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from risjax.report.blocks import Facts, Section
+from risjax.report.blocks import PropertyList, ReportSection
 from risjax.report.figures import compared_losses
 from risjax.report.reading import Run
-from risjax.report.sections.tables import grids
+from risjax.report.sections.result_tables import result_tables
 
 
-def comparison_section(run: Run) -> Iterator[Section]:
-    """What ``compare.json`` says; no section where there is none."""
+def comparison_section(run: Run) -> Iterator[ReportSection]:
+    """Yield the section of ``compare.json``, if the file exists."""
     if not run.compare:
         return
-    section = Section("comparison", "risjax and PyTorch")
-    section.add(Facts("What was run", _facts(run.compare)))
+    section = ReportSection("comparison", "risjax and PyTorch")
+    section.add(PropertyList("Settings and versions", _facts(run.compare)))
     runs = run.compare.get("runs")
     section.add(compared_losses(runs) if isinstance(runs, dict) else None)
-    section.add(*grids(run.compare))
+    section.add(*result_tables(run.compare))
     yield section
 
 

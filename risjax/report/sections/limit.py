@@ -1,23 +1,23 @@
-"""What any estimator could reach, where the stage ``limit`` ran."""
+"""Bayes limit of estimation, if the stage ``limit`` ran."""
 
 from collections.abc import Iterator
 
-from risjax.report.blocks import Section, Text
+from risjax.report.blocks import ReportSection, Text
 from risjax.report.reading import Run
-from risjax.report.sections.tables import grids
+from risjax.report.sections.result_tables import result_tables
 
 
-def limit_section(run: Run) -> Iterator[Section]:
-    """What ``limit.json`` says; no section where there is none."""
+def limit_section(run: Run) -> Iterator[ReportSection]:
+    """Yield the section of ``limit.json``, if the file exists."""
     if not run.limit:
         return
-    section = Section("limit", "The Bayes limit")
+    section = ReportSection("limit", "Bayes limit")
     section.add(
         Text(
-            "The posterior of single scenes under the simulator's own laws, sampled by brute force. Each decision is "
-            "the best one for its own metric; a method that is better than that by more than the interval has seen "
-            "what it may not see."
+            "The posterior of single scenes is sampled under the distributions of the simulator. Each decision is "
+            "optimal for its metric. A method that exceeds it by more than the interval uses information that is not "
+            "in the measurements."
         )
     )
-    section.add(*grids(run.limit))
+    section.add(*result_tables(run.limit))
     yield section

@@ -1,56 +1,73 @@
-"""The verdict, and what was run."""
+"""Comparison with the baselines, and overview of the run."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from risjax.report.blocks import Cell, Details, Facts, Grid, Missing, Section, Text, Verdicts
+from risjax.report.baselines import compare_with_baselines
+from risjax.report.blocks import (
+    Cell,
+    CollapsedText,
+    ComparisonList,
+    Notice,
+    PropertyList,
+    ReportSection,
+    TableBlock,
+    Text,
+)
 from risjax.report.figures import paired_differences
 from risjax.report.reading import Run
-from risjax.report.verdict import verdicts
-from risjax.report.words import NOTHING, number
+from risjax.report.words import NO_VALUE, number
 from risjax.runs.words import duration_text
 
 
-def verdict_section(run: Run) -> Iterator[Section]:
-    """One sentence a baseline and source, and the paired differences behind it."""
-    section = Section("verdict", "Verdict")
+def baselines_section(run: Run) -> Iterator[ReportSection]:
+    """Yield the comparison with each baseline for each source, with the paired differences."""
+    section = ReportSection("baselines", "Comparison with the baselines")
     if not run.sources:
-        section.add(Missing("Nothing was evaluated, so there is no verdict. The stage `evaluate` makes metrics.json."))
+        section.add(
+            Notice("Nothing was evaluated, so no methods are compared. Run the stage `evaluate` to write metrics.json.")
+        )
         yield section
         return
     for source in run.sources:
-        found = verdicts(source)
+        found = compare_with_baselines(source)
         if found:
-            section.add(Verdicts(found))
+            section.add(ComparisonList(found))
             section.add(paired_differences(source, [_stored(source.pairs, v.method, v.baseline) for v in found]))
         else:
-            section.add(Missing(f"On {source.name} no two methods were paired: there is no verdict."))
+            section.add(
+                Notice(f"No methods were compared on {source.name}: metrics.json contains no pairs for this source.")
+            )
     section.add(
         Text(
-            "Intervals are 95 % bootstrap intervals over scenes. A method is called better or worse where the interval "
-            "of the difference on the same scenes excludes zero in at least one judged metric (F1 in 3-D and in angle, "
-            "GOSPA), and in none the other way."
+            "Intervals are 95 % bootstrap intervals over scenes. A method is called better if the paired difference is "
+            "significantly better in at least one of F1 in 3-D, F1 in angle and GOSPA, and significantly worse in none "
+            "(and vice versa). A difference is significant if its interval excludes zero."
         )
     )
     yield section
 
 
-def run_section(run: Run) -> Iterator[Section]:
-    """Stages, settings, versions, and everything that was amiss."""
-    section = Section("run", "What was run")
-    section.add(*(Missing(note) for note in run.notes))
+def run_section(run: Run) -> Iterator[ReportSection]:
+    """Yield the overview: notes on missing data, stages, settings and versions."""
+    section = ReportSection("run", "Run")
+    section.add(*(Notice(note) for note in run.notes))
     section.add(_stages(run))
-    section.add(Facts("Scenes", _physics(run)), Facts("Learning", _learning(run)))
+    section.add(PropertyList("Scenes", _physics(run)), PropertyList("Learning", _learning(run)))
     if run.winner:
         rows = [[path, _show(run.setting(path)), _show(value)] for path, value in run.winner.items()]
         section.add(
-            Grid(("Setting", "Configured", "Trained with"), rows, "What the search changed: the best trial's values.")
+            TableBlock(
+                ("Setting", "Configured", "Used in training"),
+                rows,
+                "Settings changed by the search to the values of the best trial.",
+            )
         )
     recorded = run.environment.get("recorded")
-    title = "Versions and machine" + (" (as of this report; the run recorded none)" if recorded else "")
-    section.add(Facts(title, [(name, value) for name, value in run.environment.items() if name != "recorded"]))
+    title = "Versions and hardware" + (" (at the time of this report; the run recorded none)" if recorded else "")
+    section.add(PropertyList(title, [(name, value) for name, value in run.environment.items() if name != "recorded"]))
     if run.config_text:
-        section.add(Details("The complete configuration (config.yaml)", run.config_text))
+        section.add(CollapsedText("Complete configuration (config.yaml)", run.config_text))
     yield section
 
 
@@ -58,7 +75,7 @@ def _stored(pairs: dict, a: str, b: str) -> tuple[str, str]:
     return (a, b) if (a, b) in pairs else (b, a)
 
 
-def _stages(run: Run) -> Grid | Missing:
+def _stages(run: Run) -> TableBlock | Notice:
     wanted = run.setting("stages", [])
     rows = []
     for stage in wanted:
@@ -71,15 +88,17 @@ def _stages(run: Run) -> Grid | Missing:
             [
                 stage,
                 Cell(state),
-                Cell(duration_text(seconds) if isinstance(seconds, int | float) else NOTHING),
-                Cell(f"{peak / 2**20:,.0f} MiB" if isinstance(peak, int | float) else NOTHING),
-                Cell(run.stages.get(stage, NOTHING).replace("T", " ")[:16]),
+                Cell(duration_text(seconds) if isinstance(seconds, int | float) else NO_VALUE),
+                Cell(f"{peak / 2**20:,.0f} MiB" if isinstance(peak, int | float) else NO_VALUE),
+                Cell(run.stages.get(stage, NO_VALUE).replace("T", " ")[:16]),
             ]
         )
     if not rows:
-        return Missing("Which stages ran is not known.")
-    columns = ("Stage", "State", "Time taken", "Peak memory so far", "Finished")
-    return Grid(columns, rows, "Memory is the main process's, without an accelerator's.")
+        return Notice("The stages of this run are unknown.")
+    columns = ("Stage", "State", "Time", "Peak host memory", "Finished")
+    return TableBlock(
+        columns, rows, "Memory is the peak of the main process up to the end of the stage, without accelerator memory."
+    )
 
 
 def _physics(run: Run) -> list[tuple[str, str]]:

@@ -1,10 +1,10 @@
-"""The search: what was tried, what was cut short and why, what mattered."""
+"""Hyperparameter search: history, parameter importance, pruned trials with reasons."""
 
 import math
 from collections.abc import Iterator
 from typing import Any
 
-from risjax.report.blocks import Cell, Facts, Grid, Missing, Section, Text
+from risjax.report.blocks import Cell, Notice, PropertyList, ReportSection, TableBlock, Text
 from risjax.report.figures import (
     importances,
     parallel_coordinates,
@@ -14,30 +14,30 @@ from risjax.report.figures import (
     trial_curves,
 )
 from risjax.report.reading import Run
-from risjax.report.words import NOTHING, metric_name, number
+from risjax.report.words import NO_VALUE, metric_name, number
 from risjax.runs.words import duration_text
 
 _MOST_ROWS = 30
 _SEPARATED = 2.0
-"""The ratio of spreads from which on trials count as separated, as in `risjax.experiments.search`."""
+"""Smallest ratio of spreads at which trials count as separated, as in `risjax.experiments.search`."""
 
 
-def search_section(run: Run) -> Iterator[Section]:
-    """Everything in ``search/``."""
-    section = Section("search", "Search")
+def search_section(run: Run) -> Iterator[ReportSection]:
+    """Yield the section of the files in ``search/``."""
+    section = ReportSection("search", "Search")
     if not run.trials:
-        section.add(Missing("There was no search: the settings above are the configuration's own."))
+        section.add(Notice("No search was run; the settings are those of the configuration."))
         yield section
         return
     metric = str(run.search.get("metric") or run.setting("search.metric", "value"))
     minimise = run.search.get("direction", "minimise") == "minimise"
-    section.add(Facts("In short", _summary(run, metric)))
+    section.add(PropertyList("Summary", _summary(run, metric)))
     section.add(search_history(run.trials, metric, minimise=minimise))
     section.add(parallel_coordinates(run.trials, metric, minimise=minimise))
     shares = run.search.get("importances")
     section.add(importances({n: v for n, v in shares.items() if _number(v)}) if isinstance(shares, dict) else None)
     if not shares:
-        section.add(Text("Too few trials are complete to say which settings mattered."))
+        section.add(Text("Too few trials are complete to compute parameter importances."))
     section.add(slices(run.trials, metric, minimise=minimise))
     section.add(trial_curves(run.trials, metric, minimise=minimise), trial_costs(run.trials))
     section.add(_separation(run), _best(run, metric), _unfinished(run))
@@ -57,26 +57,30 @@ def _summary(run: Run, metric: str) -> list[tuple[str, str]]:
         if _number(run.search.get(name)):
             facts.append((label, str(run.search[name])))
     if _number(run.search.get("seconds")):
-        facts.append(("Time in trials", duration_text(run.search["seconds"])))
+        facts.append(("Total time of the trials", duration_text(run.search["seconds"])))
     return facts
 
 
 def _separation(run: Run) -> Text | None:
-    """Whether the trials differ by more than other seeds of one configuration do."""
+    """Compare the spread of the trials with the spread over seeds of the best configuration."""
     found = run.search.get("separation")
     if not isinstance(found, dict) or not _number(found.get("ratio")):
         return None
     ratio = found["ratio"]
     seeds = len(found.get("seeds") or ())
-    verdict = "the trials separate" if ratio >= _SEPARATED else "the ranking of the trials is mostly luck"
+    conclusion = (
+        "the trials differ by more than the seeds"
+        if ratio >= _SEPARATED
+        else "the ranking of the trials is mostly due to the seeds"
+    )
     return Text(
-        f"The values of the trials scatter {number(ratio)} times as widely as those of the best configuration under "
+        f"The spread of the trials is {number(ratio)} times the spread of the best configuration over "
         f"{seeds} other seeds ({number(found.get('spread_of_trials'))} against "
-        f"{number(found.get('spread_of_seeds'))}): {verdict}."
+        f"{number(found.get('spread_of_seeds'))}): {conclusion}."
     )
 
 
-def _best(run: Run, metric: str) -> Grid | None:
+def _best(run: Run, metric: str) -> TableBlock | None:
     complete = [trial for trial in run.trials if _number(trial.get("value"))]
     if not complete:
         return None
@@ -88,15 +92,15 @@ def _best(run: Run, metric: str) -> Grid | None:
         + [Cell(_show((trial.get("params") or {}).get(name))) for name in names]
         for trial in first
     ]
-    return Grid(("Trial", metric_name(metric), *names), rows, "The best complete trials.")
+    return TableBlock(("Trial", metric_name(metric), *names), rows, "Best complete trials.")
 
 
-def _unfinished(run: Run) -> Grid | None:
+def _unfinished(run: Run) -> TableBlock | None:
     rows = [
         [
             str(trial.get("number")),
             str(trial.get("state")),
-            str(trial.get("reason") or "no reason was recorded"),
+            str(trial.get("reason") or "not recorded"),
             Cell(str(len(trial.get("intermediate") or {}))),
         ]
         for trial in run.trials
@@ -105,8 +109,8 @@ def _unfinished(run: Run) -> Grid | None:
     if not rows:
         return None
     left = f"; the first {_MOST_ROWS} of {len(rows)}" if len(rows) > _MOST_ROWS else ""
-    caption = f"Trials that did not run to their end{left}."
-    return Grid(("Trial", "State", "Reason", "Epochs"), rows[:_MOST_ROWS], caption, text_columns=3)
+    caption = f"Trials that did not complete{left}."
+    return TableBlock(("Trial", "State", "Reason", "Epochs"), rows[:_MOST_ROWS], caption, text_columns=3)
 
 
 def _number(value: Any) -> bool:
@@ -114,4 +118,4 @@ def _number(value: Any) -> bool:
 
 
 def _show(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else NOTHING if value is None else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else NO_VALUE if value is None else str(value)
