@@ -1,4 +1,4 @@
-"""Classical estimators: a covariance or the snapshots in, sources in fixed slots out."""
+"""Classical estimators: from a covariance or snapshots to sources in a fixed number of slots."""
 
 from risjax.estimators.esprit import localise_esprit
 from risjax.estimators.greedy import localise_greedy

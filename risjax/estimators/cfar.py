@@ -1,8 +1,9 @@
-"""A penalty for a stated false-alarm rate, by simulation of what noise alone does to the search.
+"""Penalty of the greedy search for a given false-alarm rate, from simulated scenes with noise only.
 
-The statistic that decides on one more source, 2 L M ln(rho_0 / rho_1), is a ratio of energies: its law under noise
-alone does not depend on the noise level (constant false-alarm rate), only on how many independent places the field of
-view offers to the search. No formula gives that number well for a near field and random channels; the search does.
+The statistic for one more source, 2 L M ln(rho_0 / rho_1), is a ratio of energies. Its distribution under noise does
+not depend on the noise level (constant false-alarm rate, CFAR), only on the number of independent positions in the
+field of view. That number has no accurate formula for a near field and random channels, so the search is
+simulated.
 """
 
 import functools
@@ -21,13 +22,13 @@ from risjax.spectral.grid import grid_for, make_grid
 
 LEAST_SCENES = 1024
 EXCEEDANCES = 50
-"""Noise scenes that pass the threshold where a configuration asks for a rate: it is then known to a seventh."""
+"""Expected number of noise scenes above the threshold; the rate then has a relative standard error of 1/7."""
 
 
 def stopping_penalty(physics: PhysicsConfig, estimator: EstimatorConfig) -> float:
-    """The factor on BIC's penalty that a configuration asks for: ``greedy.penalty``, or ``false_alarm_rate``'s.
+    """Factor on the penalty of BIC: ``greedy.penalty``, or the one for ``greedy.false_alarm_rate`` if that is set.
 
-    The latter is simulated at the first call, also while a caller is being traced, and kept for the process.
+    The latter is simulated at the first call, also while a caller is traced, and cached for the process.
     """
     rate = estimator.greedy.false_alarm_rate
     if rate is None:
@@ -42,9 +43,9 @@ def _calibrated(physics: PhysicsConfig, estimator: EstimatorConfig, rate: float)
 
 
 def null_statistics(physics: PhysicsConfig, estimator: EstimatorConfig, *, num_scenes: int, seed: int) -> np.ndarray:
-    """2 L M ln(rho_0 / rho_1) of the best single source in scenes that hold noise alone, [num_scenes].
+    """2 L M ln(rho_0 / rho_1) of the best single source in scenes that contain noise only, [num_scenes].
 
-    Channels and codes are those of `Purpose.CALIBRATION_SCENES`; the snapshots are replaced by white noise.
+    Channels and codes are those of `Purpose.CALIBRATION_SCENES`; white noise replaces the snapshots.
     """
     single = physics.model_copy(
         update={"scene": physics.scene.model_copy(update={"max_sources": 1, "num_sources": (1, 1)})}
@@ -58,12 +59,12 @@ def null_statistics(physics: PhysicsConfig, estimator: EstimatorConfig, *, num_s
         key = purpose_key(seed + 1, Purpose.CALIBRATION_SCENES, index)
         noise = jax.random.normal(key, observation.snapshots.shape, observation.snapshots.dtype)
 
-        def one(scene: tuple) -> jax.Array:
+        def statistic(scene: tuple) -> jax.Array:
             data = statistics(scene[0]._replace(snapshots=scene[1]), single)
             residuals = greedy_path(data, single, estimator, grid_for(grid, single, data.geometry)).residuals
             return 2 * data.num_measurements * jnp.log(residuals[0] / residuals[1])
 
-        return jax.vmap(one)((observation, noise))
+        return jax.vmap(statistic)((observation, noise))
 
     parts = [np.asarray(batch(jnp.asarray(index))) for index in range(-(-num_scenes // size))]
     return np.concatenate(parts)[:num_scenes]
@@ -77,23 +78,23 @@ def cfar_penalty(
     num_scenes: int = 1024,
     seed: int = 0,
 ) -> float:
-    """``estimator.greedy.penalty`` for which noise alone yields a source in a share ``false_alarm_rate`` of scenes.
+    """``estimator.greedy.penalty`` with which a share ``false_alarm_rate`` of scenes with noise only yields a source.
 
     Args:
-        physics: of the scenes; symbols constant.
+        physics: physics of the scenes, with constant symbols.
         estimator: ``greedy.grid`` and ``greedy.iterations``.
         false_alarm_rate: in (0, 1).
-        num_scenes: noise scenes simulated; at least ten of them should exceed the threshold.
-        seed: of channels and noise.
+        num_scenes: number of simulated scenes, at least 10 / false_alarm_rate.
+        seed: seed of channels and noise.
 
     Raises:
-        ValueError: fewer than ten exceedances are to be expected.
+        ValueError: fewer than ten scenes are expected above the threshold.
     """
     if not 10 / num_scenes <= false_alarm_rate < 1:
         least = int(np.ceil(10 / max(false_alarm_rate, 1e-9)))
         raise ValueError(
-            f"false_alarm_rate must lie below 1, and {false_alarm_rate} needs at least {least} noise scenes, "
-            f"got num_scenes = {num_scenes}"
+            f"got false_alarm_rate = {false_alarm_rate} with num_scenes = {num_scenes}, expected a rate below 1 and at "
+            f"least {least} noise scenes"
         )
     statistic = null_statistics(physics, estimator, num_scenes=num_scenes, seed=seed)
     real_data = 2 * physics.codebook.num_snapshots * physics.channel.num_antennas

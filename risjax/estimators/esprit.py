@@ -1,14 +1,18 @@
-"""Two-dimensional unitary ESPRIT: far-field directions in closed form, the sanity mode of classical toolkits.
+"""Two-dimensional unitary ESPRIT: directions of far-field sources in closed form.
 
-Haardt and Nossek (1995). A far-field source turns the phase by pi u sin from column to column and by pi v from row to
-row; the two shift matrices share eigenvectors, so that the complex eigenvalues of Psi_u + j Psi_v carry (u, v) in
-pairs. The unitary transform makes everything real, which is a forward-backward average: valid for plane waves and
-spacings up to half a wavelength only. In the near field the curvature breaks the shift invariance and the answer is
-biased; it is here to be compared with, not to be used there. Elements off the uniform grid break it too: it takes no
-geometry.
+The phase of a far-field source changes by 2 pi d u / lambda from column to column and by 2 pi d v / lambda from row to
+row, for a spacing d. The two shift matrices have the same eigenvectors, so the complex eigenvalues of Psi_u + j Psi_v
+give (u, v) in pairs. The unitary transform makes all matrices real, which is a forward-backward average and valid only
+for plane waves and spacings up to half a wavelength. In the near field the curvature of the wavefront breaks the shift
+invariance and the estimates are biased: use this method for comparisons. Elements off the uniform grid break the
+invariance too, so the method takes no geometry.
 
-float32 with full matmul precision; the K x K eigenvalue problem is not Hermitian and runs where `jnp.linalg.eig`
-does (the CPU).
+It computes in float32 with full matmul precision. The K x K eigenvalue problem is not Hermitian and needs
+`jnp.linalg.eigvals`, which runs on CPUs only.
+
+References:
+    M. Haardt, J. A. Nossek, "Unitary ESPRIT: how to obtain increased estimation accuracy with a reduced computational
+    burden", IEEE Transactions on Signal Processing 43 (1995), doi:10.1109/78.382406.
 """
 
 import jax
@@ -22,7 +26,7 @@ from risjax.types import Estimates, LowRankCovariance
 
 
 def _unitary(size: int) -> np.ndarray:
-    """The sparse left-real unitary matrix: Q^H maps a centro-symmetric vector to a real one."""
+    """Sparse unitary matrix Q such that Q^H maps a centro-symmetric vector to a real one."""
     half = size // 2
     flip = np.fliplr(np.eye(half))
     matrix = np.zeros((size, size), complex)
@@ -54,28 +58,33 @@ def localise_esprit(covariance: LowRankCovariance, physics: PhysicsConfig, num_s
 
     Args:
         covariance: R = F F^H + delta I with at least K significant columns.
-        physics: array and slots. Ranges are not estimated: all are set to the field's largest.
-        num_sources: K, static, since it is the size of the eigenvalue problem.
+        physics: array and slots. Ranges are not estimated; all are the largest of the field of view.
+        num_sources: K, static because it is the size of the eigenvalue problem.
 
     Returns:
         K_max slots; ``amplitude`` and ``score`` zero, ``std`` inf. Directions outside the visible half-space are
         inactive.
 
     Raises:
-        ValueError: K exceeds the slots, the covariance's rank, or what the shifts can tell apart; the spacing is
-            wider than half a wavelength; elements that are given one by one.
+        ValueError: K exceeds the slots, the covariance's rank or the number that shift invariance can resolve; the
+            spacing exceeds half a wavelength; the elements are given by ``array.elements_m``.
     """
     array, slots = physics.array, physics.scene.max_sources
     if array.elements_m is not None:
-        raise ValueError("not supported: shift invariance needs a uniform grid of elements, got array.elements_m")
+        raise ValueError(
+            "got array.elements_m, expected a uniform grid of elements, which ESPRIT needs; use another method"
+        )
     rows, columns = array.num_vertical, array.num_horizontal
     most = min(slots, covariance.factor.shape[1], rows * (columns - 1), columns * (rows - 1))
     if not 1 <= num_sources <= most:
-        raise ValueError(f"num_sources must lie in [1, {most}] (slots, rank, shift invariance), got {num_sources}")
+        raise ValueError(
+            f"got num_sources = {num_sources}, expected 1 to {most} (limited by slots, rank and shift invariance)"
+        )
     step = 2 * np.pi * array.spacing_m / array.wavelength_m
     if step > np.pi * (1 + 1e-6):
         raise ValueError(
-            f"spacing {array.spacing_m} m exceeds half a wavelength, {array.wavelength_m / 2} m: ambiguous"
+            f"got spacing_m = {array.spacing_m}, expected at most half a wavelength, {array.wavelength_m / 2} m; "
+            "directions are ambiguous beyond it"
         )
     basis, _ = signal_basis(covariance, jnp.asarray(num_sources))
     basis = basis[:, :num_sources]

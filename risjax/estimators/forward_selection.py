@@ -1,16 +1,15 @@
-"""Forward selection: one source at a time from a matched filter, all of them refined together.
+"""Forward selection: sources are added one at a time and refined together.
 
-Source k + 1 starts where it lowers the residual most, on a coarse grid of (u, v, 1/r),
+Source k + 1 starts at the point of a coarse grid of (u, v, 1/r) with the largest decrease of the residual,
 
     gain(a) = |a^H (b - G A alpha)|^2 / (a^H G a - a^H G A S^-1 A^H G a),
 
-the exact decrease of the residual when a is added to the sources already found; then all k + 1 move together
-to the nearest optimum of the likelihood. How many sources there are is decided afterwards, by the fit's residual:
-source k + 1 is kept when
+which is exact for fixed positions of the other sources. Then all k + 1 sources move together to the nearest optimum of
+the likelihood. The number of sources follows from the residuals of the fits: source k + 1 is kept if
 
     2 L M ln(rho_k / rho_(k+1)) > penalty * 5 ln(2 L M),
 
-with 2 L M real data, five real parameters a source, and the noise variance unknown; penalty 1 is BIC.
+with 2 L M real data, five real parameters of each source and unknown noise variance; penalty 1 is BIC.
 """
 
 from typing import NamedTuple
@@ -25,15 +24,15 @@ from risjax.estimators.likelihood import SufficientStatistics, solve_hermitian, 
 from risjax.spectral.grid import Grid, field_of_view
 
 PARAMETERS_PER_SOURCE = 5
-"""Azimuth, elevation, range, and a complex amplitude."""
+"""Azimuth, elevation, range, and the two parts of the amplitude."""
 
 
 class Path(NamedTuple):
     """The greedy fits with 0, 1, ..., K sources.
 
     Attributes:
-        fits: leading axis K: the fit with k + 1 sources.
-        residuals: energy left by 0 ... K sources, [K + 1].
+        fits: fits with 1, ..., K sources, leading axis K.
+        residuals: residual energy with 0, ..., K sources, [K + 1].
     """
 
     fits: Fit
@@ -53,14 +52,14 @@ def joining_gain(
     vectors: Complex[Array, "G N"],
     energy: Float[Array, " G"] | None = None,
 ) -> Float[Array, " G"]:
-    """The decrease of the residual when a source at a steering vector joins those of ``fit``, positions held.
+    """Decrease of the residual if a source at a steering vector is added to ``fit`` with fixed positions.
 
     Args:
-        data: of one scene.
+        data: statistics of one scene.
         physics: array.
-        fit: the sources that are there.
-        vectors: of the places in question.
-        energy: their `search_energy`, where it is at hand.
+        fit: sources already selected.
+        vectors: steering vectors of the candidate positions.
+        energy: their `search_energy`; None computes it.
     """
     energy = search_energy(data, vectors) if energy is None else energy
     held, _ = steering_and_derivatives(physics.array, fit.cosines, data.geometry)
@@ -81,12 +80,12 @@ def joining_gain(
 def gain_on_grid(
     data: SufficientStatistics, physics: PhysicsConfig, fit: Fit, grid: Grid, energy: Array
 ) -> Float[Array, " G"]:
-    """`joining_gain` of every grid point; -inf outside the field."""
+    """`joining_gain` of every grid point; -inf outside the field of view."""
     return jnp.where(grid.inside.reshape(-1), joining_gain(data, physics, fit, grid.steering, energy), -jnp.inf)
 
 
 def empty_fit(data: SufficientStatistics, physics: PhysicsConfig, dtype: jnp.dtype) -> Fit:
-    """The fit without a source: all of the snapshots' energy is residual."""
+    """Fit without sources, whose residual is the energy of the snapshots."""
     slots, field = physics.scene.max_sources, field_of_view(physics)
     return Fit(
         cosines=jnp.full((slots, 3), 0.5 * (field.s[0] + field.s[1]), dtype),
@@ -119,7 +118,7 @@ def greedy_path(data: SufficientStatistics, physics: PhysicsConfig, estimator: E
 def count_by_residual(
     residuals: Float[Array, " K1"], num_measurements: Float[Array, ""], penalty: float
 ) -> Int[Array, ""]:
-    """How many sources the criterion keeps: the minimum of 2LM ln(rho_k) + penalty 5 k ln(2LM) over k."""
+    """Number of sources k that minimises 2 L M ln(rho_k) + penalty 5 k ln(2 L M)."""
     data = 2.0 * num_measurements
     floor = residuals[0] * 10 * jnp.finfo(residuals.dtype).eps + jnp.finfo(residuals.dtype).tiny
     sources = jnp.arange(residuals.shape[0], dtype=residuals.dtype)

@@ -1,4 +1,4 @@
-"""Greedy maximum likelihood: forward selection, and the number of sources by the fit's residual."""
+"""Greedy maximum likelihood: forward selection, with the number of sources from the residuals."""
 
 import jax
 import jax.numpy as jnp
@@ -24,16 +24,16 @@ def localise_greedy(
     """Greedy maximum likelihood on the snapshots of one scene; batch by vmap.
 
     Args:
-        observation: what the receiver knows.
-        physics: array, field of view, slots. Noise level and number of sources are not told.
+        observation: observation of one scene.
+        physics: array, field of view, slots. Noise level and number of sources are not used.
         estimator: ``estimator.greedy``.
-        num_sources: K, where the method is told it; None decides by the residual.
-        grid: the search grid of ``estimator.greedy.grid``; None makes it.
+        num_sources: K if it is known; None estimates it from the residuals.
+        grid: search grid of ``estimator.greedy.grid``; None computes it.
 
     Returns:
         K_max slots, strongest first, with amplitudes and standard deviations; ``score`` as in
-        `risjax.estimators.joint_ml.estimates_from_fit`. A scene with NaN in its snapshots, or nothing but zeros, comes
-        back empty.
+        `risjax.estimators.joint_ml.estimates_from_fit`. A scene whose snapshots contain NaN or only zeros has no
+        active source.
     """
     grid = grid_like(observation.snapshots, physics, estimator.greedy.grid, grid, observation.geometry)
     data = statistics(observation, physics)

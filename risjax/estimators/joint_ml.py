@@ -1,7 +1,7 @@
-"""The joint maximum-likelihood polish: positions from any method, moved to the nearest optimum of the likelihood.
+"""Joint maximum-likelihood refinement of positions that any method found.
 
-Levenberg-Marquardt on all sources of a scene at once, the amplitudes projected out, inside the field of view;
-the Fisher information at the end gives each source's standard deviation.
+Levenberg–Marquardt moves all sources of a scene together to the nearest optimum of the likelihood inside the field of
+view, with the amplitudes projected out. The Fisher information there gives the standard deviations.
 """
 
 from typing import NamedTuple
@@ -25,9 +25,9 @@ class Fit(NamedTuple):
         cosines: (u, v, s), [K, 3].
         active: [K].
         amplitude: [K].
-        contribution: energy that each source's absence would add to the residual, [K].
-        residual: energy that the fit leaves, [].
-        gradient: half the residual's, [K, 3]; not zero where the field of view holds the fit back.
+        contribution: increase of the residual without each source, [K].
+        residual: residual energy, [].
+        gradient: half of that of the residual, [K, 3]; not zero at bounds of the field of view.
         curvature: T of `risjax.estimators.likelihood`, [3K, 3K].
     """
 
@@ -41,7 +41,7 @@ class Fit(NamedTuple):
 
 
 def damped_solve(matrix: Float[Array, "P P"], vector: Float[Array, " P"], damping: Array) -> Float[Array, " P"]:
-    """(T + damping diag T)^-1 vector, T brought to a unit diagonal first; rows of a zero diagonal give zero."""
+    """(T + damping diag T)^-1 vector, solved for T scaled to unit diagonal; zero for rows with a zero diagonal."""
     diagonal = jnp.diagonal(matrix)
     used = diagonal > 0
     scale = jnp.where(used, jax.lax.rsqrt(jnp.where(used, diagonal, 1.0)), 0.0)
@@ -58,10 +58,10 @@ def maximise(
     *,
     iterations: int | Int[Array, ""],
 ) -> Fit:
-    """Levenberg-Marquardt from ``cosines``: a step that does not lower the residual is refused and damped.
+    """Levenberg–Marquardt from ``cosines``. A step that does not lower the residual is rejected, the damping increases.
 
-    A range at an end of the field's interval, whose gradient points outside, is held there for the step: weak
-    far sources end there often, and their directions must go on moving.
+    A range at a bound of the field of view is fixed for the step if its gradient points outside. This happens often for
+    weak distant sources, whose directions continue to move.
     """
     field = field_of_view(physics)
 
@@ -98,7 +98,7 @@ def maximise(
 
 
 def keep_if(fit: Fit, condition: Bool[Array, ""]) -> Fit:
-    """``fit``, or the same without a source."""
+    """``fit`` if the condition holds, else without active sources."""
     return fit._replace(active=fit.active & condition)
 
 
@@ -107,7 +107,7 @@ def standard_deviations(
 ) -> Float[Array, "K 3"]:
     """Standard deviations of (azimuth, elevation, range) from the Fisher information 2 T / noise variance.
 
-    The range's is that of 1/r times r^2 (delta method): the likelihood is nearly Gaussian in 1/r, not in r.
+    That of the range is r^2 times that of 1/r (delta method), because the likelihood is nearly Gaussian in 1/r.
     """
     curvature = fit.curvature
     slots = fit.active.shape[0]
@@ -125,7 +125,7 @@ def standard_deviations(
 
 
 def noise_from_residual(fit: Fit, num_measurements: Float[Array, ""]) -> Float[Array, ""]:
-    """Unbiased noise variance of the fit: its residual over the complex degrees of freedom that are left."""
+    """Noise variance of the fit: its residual over the remaining complex degrees of freedom."""
     used = 2.5 * jnp.sum(fit.active)
     return jnp.maximum(fit.residual, 0.0) / jnp.maximum(num_measurements - used, 1.0)
 
@@ -140,15 +140,15 @@ def estimates_from_fit(
 ) -> Estimates:
     """A fit as `Estimates`, strongest first.
 
-    ``score`` is the energy that a source's absence would add to the residual, over the noise variance: the
-    logarithm of its likelihood ratio, positions held, amplitudes fitted.
+    ``score`` is the increase of the residual without the source over the noise variance, which is the log-likelihood
+    ratio for fixed positions and fitted amplitudes.
 
     Args:
-        fit: of one scene.
-        data: the scene's statistics.
-        position: what to report instead of the fit's own.
-        std: what to report instead of the Fisher information's.
-        existence: probabilities, where there are any.
+        fit: fit of one scene.
+        data: statistics of the scene.
+        position: positions to report in place of those of the fit.
+        std: standard deviations to report in place of those of the Fisher information.
+        existence: probabilities of existence; None reports NaN.
     """
     noise_variance = noise_from_residual(fit, data.num_measurements)
     position = to_position(fit.cosines) if position is None else position
@@ -173,17 +173,17 @@ def estimates_from_fit(
 def polish(
     observation: Observation, estimates: Estimates, physics: PhysicsConfig, *, iterations: int = 10
 ) -> Estimates:
-    """Moves the sources that any method found to the nearest optimum of the likelihood, one scene.
+    """Move sources that any method found to the nearest optimum of the likelihood, one scene.
 
     Args:
-        observation: the raw snapshots and what the receiver knows of their making.
-        estimates: only ``position`` and ``active`` are read.
-        physics: array and field of view; nothing else of the scene's law is used.
-        iterations: Levenberg-Marquardt steps.
+        observation: snapshots, channel and codes.
+        estimates: only ``position`` and ``active`` are used.
+        physics: array and field of view.
+        iterations: number of Levenberg–Marquardt steps.
 
     Returns:
         The same sources, strongest first, with amplitudes and standard deviations; ``score`` as in
-        `estimates_from_fit`. A scene with NaN in its snapshots comes back empty.
+        `estimates_from_fit`. A scene with NaN in its snapshots has no active source.
     """
     data = statistics(observation, physics)
     position = jnp.where(estimates.active[:, None], estimates.position, 1.0).astype(data.energy.dtype)

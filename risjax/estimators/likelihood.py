@@ -1,4 +1,4 @@
-"""The likelihood of source positions given the snapshots, with amplitudes and noise level projected out.
+"""Likelihood of source positions given the snapshots, with amplitudes and noise variance eliminated.
 
 ====== ================================================================ ============
 symbol meaning                                                          shape
@@ -13,13 +13,17 @@ D      derivatives of A with respect to (u, v, s), times alpha          [N, K, 3
 T      Re D^H (G - G A S^-1 A^H G) D, the Gauss-Newton matrix           [3K, 3K]
 ====== ================================================================ ============
 
-For constant symbols y = Phi A alpha + noise, the likelihood is a function of rho alone, and rho depends on y
-only through G, b and ||y||^2: Phi, whose 256 x 144 entries differ in every scene, is never formed. T over half
-the noise variance is the Fisher information of the positions when the amplitudes are unknown (Stoica and
-Nehorai 1989), so that one linearisation serves the search and the uncertainty.
+For constant symbols y = Phi A alpha + noise, the likelihood is a function of rho. rho depends on y only through G, b
+and ||y||^2, so Phi, whose 256 x 144 entries differ in every scene, is never formed. T over half the noise variance is
+the Fisher information of the positions for unknown amplitudes, so one linearisation gives both the search step and the
+uncertainty.
 
-Precision: float32 with full matmul precision. rho is a difference of energies, so its relative error is about
-1e-7 times the SNR: below 1e-4 up to 30 dB. In float64 throughout where the observation is (x64 enabled).
+The functions compute in the observation's dtype with full matmul precision. rho is a difference of energies: in float32
+its relative error is about 1e-7 times the SNR, below 1e-4 up to 30 dB.
+
+References:
+    P. Stoica, A. Nehorai, "MUSIC, maximum likelihood, and Cramér–Rao bound", IEEE Transactions on Acoustics, Speech,
+    and Signal Processing 37 (1989), doi:10.1109/29.17564.
 """
 
 from typing import NamedTuple
@@ -37,14 +41,14 @@ _RIDGE = 1e-6
 
 
 class SufficientStatistics(NamedTuple):
-    """What the likelihood needs of one scene's snapshots.
+    """Statistics of one scene's snapshots that determine the likelihood.
 
     Attributes:
         gram: G, [N, N].
         filtered: b, [N].
         energy: ||y||^2, [].
         num_measurements: L M, as a float.
-        geometry: of the scene's own surface where the receiver knows it.
+        geometry: measured geometry of the scene's surface; None is the nominal one.
     """
 
     gram: Complex[Array, "*batch N N"]
@@ -60,8 +64,8 @@ class Linearisation(NamedTuple):
     Attributes:
         residual: rho, [].
         amplitude: alpha, [K].
-        contribution: energy by which the residual grows when a source is taken away and the amplitudes of the
-            others are fitted again, |alpha_k|^2 / (S^-1)_kk, [K]; zero in inactive slots.
+        contribution: increase of the residual without a source, with the amplitudes of the others fitted again,
+            |alpha_k|^2 / (S^-1)_kk, [K]; zero in inactive slots.
         gradient: half of d rho / d (u, v, s), [K, 3].
         curvature: T, [3K, 3K], zero rows and columns for inactive slots.
     """
@@ -77,13 +81,13 @@ def statistics(observation: Observation, physics: PhysicsConfig) -> SufficientSt
     """G, b and ||y||^2 of one observation.
 
     Raises:
-        ValueError: at trace time, for per-snapshot symbols: there is no common field whose likelihood this would be;
-            for an observation without snapshots.
+        ValueError: at trace time, for per-snapshot symbols, which have no common field, and for an observation
+            without snapshots.
     """
     if physics.scene.symbols != "constant":
         raise ValueError(
-            "the measurement-domain likelihood needs constant symbols (one field for all snapshots), got "
-            f"scene.symbols = {physics.scene.symbols}; use localise_sparse"
+            f"got scene.symbols = {physics.scene.symbols}, expected constant symbols (one field for all snapshots) for "
+            "the measurement-domain likelihood; use localise_sparse"
         )
     snapshots = observation.snapshots
     require_snapshots(observation)
@@ -93,7 +97,7 @@ def statistics(observation: Observation, physics: PhysicsConfig) -> SufficientSt
 
 
 def require_snapshots(observation: Observation) -> None:
-    """Refuses an observation of no snapshots, or of none in which anything was measured.
+    """Raise if an observation has no snapshots or no antennas.
 
     Raises:
         ValueError: at trace time.
@@ -101,7 +105,8 @@ def require_snapshots(observation: Observation) -> None:
     num_snapshots, num_antennas = observation.snapshots.shape
     if not num_snapshots or not num_antennas:
         raise ValueError(
-            f"nothing was measured: snapshots has shape [{num_snapshots}, {num_antennas}], expected [L, M]"
+            f"snapshots has shape [{num_snapshots}, {num_antennas}], expected [L, M] with L, M >= 1: nothing was "
+            "measured"
         )
 
 
@@ -110,7 +115,7 @@ def _adjoint(left: Array, right: Array) -> Array:
 
 
 def solve_hermitian(matrix: Complex[Array, "K K"], right: Complex[Array, "K C"]) -> Complex[Array, "K C"]:
-    """matrix^-1 right through Cholesky, the diagonal raised by a millionth against coincident sources."""
+    """matrix^-1 right by Cholesky, with a relative loading of 1e-6 for coincident sources."""
     diagonal = jnp.diagonal(matrix).real
     loaded = matrix + jnp.diag(_RIDGE * diagonal + jnp.finfo(diagonal.dtype).tiny).astype(matrix.dtype)
     return jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(loaded), True), right)
@@ -130,12 +135,12 @@ def steering_and_derivatives(
 def linearise(
     data: SufficientStatistics, array: ArrayConfig, cosines: Float[Array, "K 3"], active: Bool[Array, " K"]
 ) -> Linearisation:
-    """The projected likelihood, its gradient and its Gauss-Newton matrix at ``cosines``.
+    """Projected likelihood, its gradient and its Gauss–Newton matrix at ``cosines``.
 
     Args:
-        data: of one scene.
+        data: statistics of one scene.
         array: the surface and the wavefront.
-        cosines: (u, v, s) of every slot, finite in inactive ones too.
+        cosines: (u, v, s) of every slot; finite also in inactive slots.
         active: slots that hold a source.
     """
     slots = cosines.shape[0]

@@ -1,17 +1,23 @@
-"""How many sources there are, from eigenvalues.
+"""Estimates of the number of sources from eigenvalues of a covariance.
 
 ====== ===========================================================
 symbol meaning
 ====== ===========================================================
 l_i    eigenvalues of a covariance, largest first, i = 1 ... p
 k      hypothesis: k sources, p - k equal noise eigenvalues
-n      snapshots behind the covariance
+n      number of snapshots in the covariance
 ====== ===========================================================
 
-These hold for per-snapshot symbols, where each snapshot draws the sources anew and the sample covariance has full
-signal rank. For constant symbols it has rank one whatever K: use the residual of the measurement-domain fit,
-`risjax.estimators.greedy.count_by_residual`. All run in the eigenvalues' dtype; float32 suffices, since only
-logarithms of ratios are compared.
+They apply to per-snapshot symbols, for which the sample covariance has full signal rank. For constant symbols its rank
+is one for every K: use the residuals of the measurement-domain fit,
+`risjax.estimators.forward_selection.count_by_residual`. All functions compute in the eigenvalues' dtype. float32 is
+sufficient, because only logarithms of ratios are compared.
+
+References:
+    M. Wax, T. Kailath, "Detection of signals by information theoretic criteria", IEEE Transactions on Acoustics,
+    Speech, and Signal Processing 33 (1985), doi:10.1109/TASSP.1985.1164557.
+    Z. He, A. Cichocki, S. Xie, K. Choi, "Detecting the number of clusters in n-way probabilistic clustering", IEEE
+    Transactions on Pattern Analysis and Machine Intelligence 32 (2010), doi:10.1109/TPAMI.2010.15.
 """
 
 import jax.numpy as jnp
@@ -29,27 +35,27 @@ def _log_sphericity(values: Float[Array, " p"]) -> Float[Array, " p"]:
 
 
 def count_by_mdl(values: Float[Array, " p"], num_snapshots: int) -> Int[Array, ""]:
-    """Minimum description length (Wax and Kailath 1985): -n log-likelihood + k (2p - k) / 2 log n. Consistent."""
+    """Minimum description length, -log-likelihood + k (2p - k) / 2 log n (Wax and Kailath 1985); consistent in n."""
     size = values.shape[0]
     k = jnp.arange(size, dtype=values.dtype)
     return jnp.argmin(-num_snapshots * _log_sphericity(values) + 0.5 * k * (2 * size - k) * jnp.log(num_snapshots))
 
 
 def count_by_aic(values: Float[Array, " p"], num_snapshots: int) -> Int[Array, ""]:
-    """Akaike's criterion: as MDL with k (2p - k); over-estimates with positive probability at any n."""
+    """Akaike's criterion, -log-likelihood + k (2p - k); overestimates with positive probability for every n."""
     size = values.shape[0]
     k = jnp.arange(size, dtype=values.dtype)
     return jnp.argmin(-num_snapshots * _log_sphericity(values) + k * (2 * size - k))
 
 
 def count_by_sorte(values: Float[Array, " p"]) -> Int[Array, ""]:
-    """SORTE (He et al. 2010): the k after which the gaps between eigenvalues have the least relative variance.
+    """SORTE (He et al. 2010): the k that minimises the ratio of the variances of the gaps after k + 1 and after k.
 
-    Needs at least four eigenvalues and finds at most p - 3 sources; knows neither noise level nor snapshots.
+    It needs at least four eigenvalues and finds 1 to p - 3 sources. It uses neither noise level nor snapshots.
     """
     size = values.shape[0]
     if size < 4:
-        raise ValueError(f"SORTE compares gaps between eigenvalues and needs at least 4 of them, got {size}")
+        raise ValueError(f"got {size} eigenvalues, expected at least 4, because SORTE compares the gaps between them")
     gaps = values[:-1] - values[1:]
     count = size - 1 - jnp.arange(size - 1, dtype=values.dtype)
     mean = jnp.cumsum(gaps[::-1])[::-1] / count
@@ -60,5 +66,5 @@ def count_by_sorte(values: Float[Array, " p"]) -> Int[Array, ""]:
 
 
 def count_by_gap(values: Float[Array, " p"], *, floor: float = 1e-3) -> Int[Array, ""]:
-    """Eigenvalues above ``floor`` of the largest: for learned or label covariances, behind which no snapshots stand."""
+    """Number of eigenvalues above ``floor`` times the largest, for covariances that no snapshots determine."""
     return jnp.sum(values > floor * jnp.maximum(values[0], jnp.finfo(values.dtype).tiny))

@@ -1,12 +1,16 @@
-"""MUSIC: nulls of the noise subspace, on the low-rank form of a covariance.
+"""MUSIC: minima of the distance of steering vectors from the signal subspace of a low-rank covariance.
 
 The K leading eigenvectors U_s of R = F F^H + delta I are those of F F^H, which come from the small Gram matrix
 F^H F. The cost 1 - ||U_s^H a||^2, the share of a steering vector outside the signal subspace, is zero at a source.
 
-MUSIC has to know K. Blind, it takes the number of eigenvalues that stand out (`model_order.count_by_gap`). On a
-coherent rank-one covariance (constant symbols, R = x x^H) the signal subspace is the field itself and holds one
-dimension for all sources: with K sources of distinct powers the peaks lie near the strongest ones, biased, and the
-weaker may be lost. Use the measurement-domain methods there.
+MUSIC needs K. Without it, K is the number of large eigenvalues (`model_order.count_by_gap`). For the rank-one
+covariance of constant symbols, R = x x^H, the signal subspace is spanned by the field itself and has one dimension for
+all sources. The peaks are then biased and near the strongest sources, and weaker sources may be missed: use the
+measurement-domain methods there.
+
+References:
+    R. O. Schmidt, "Multiple emitter location and signal parameter estimation", IEEE Transactions on Antennas and
+    Propagation 34 (1986), doi:10.1109/TAP.1986.1143830.
 """
 
 import jax
@@ -23,9 +27,9 @@ from risjax.types import Estimates, Geometry, LowRankCovariance
 def signal_basis(
     covariance: LowRankCovariance, num_sources: Int[Array, ""]
 ) -> tuple[Complex[Array, "N rank"], Float[Array, " rank"]]:
-    """Orthonormal columns that span the signal subspace, zero beyond ``num_sources``, and the eigenvalues of F F^H.
+    """Orthonormal basis of the signal subspace, zero beyond ``num_sources``, and the eigenvalues of F F^H.
 
-    float32: an eigenvalue below 1e-6 of the largest is noise of the computation and its column is zeroed.
+    Columns of eigenvalues below 1e-6 of the largest are zero, because float32 does not resolve them.
     """
     factor = covariance.factor
     small = jnp.matmul(factor.conj().T, factor, precision="highest")
@@ -53,12 +57,12 @@ def localise_music(
         physics: array, field of view, slots.
         estimator: grid and refinement.
         num_sources: K; None estimates it from the eigenvalues.
-        grid: the search grid; None takes the one of the two configs.
-        geometry: ``observation.geometry``, of the scene's own surface where the receiver knows it.
+        grid: search grid; None computes that of the configuration.
+        geometry: ``observation.geometry``; None is the nominal surface.
 
     Returns:
-        K_max slots, deepest null first. ``amplitude`` is zero (MUSIC knows no powers), ``std`` inf, ``score`` the
-        pseudospectrum relative to the scene's highest in dB.
+        K_max slots, deepest null first. ``amplitude`` is zero, because MUSIC estimates no powers, and ``std`` inf.
+        ``score`` is the pseudospectrum relative to the highest peak of the scene in dB.
     """
     grid = grid_like(covariance.factor, physics, estimator.grid, grid, geometry)
     if num_sources is None:
@@ -84,11 +88,11 @@ def localise_music_2_5d(
     grid: Grid | None = None,
     geometry: Geometry | None = None,
 ) -> Estimates:
-    """MUSIC with one source a direction: arguments and answer as `localise_music`.
+    """MUSIC with at most one source in each direction; arguments and result as in `localise_music`.
 
-    Nulls within ``min_separation`` of one another in (u, v) are one source whatever their ranges, the deepest: a
-    weak source whose null is a ridge along its range gives one answer instead of several. Two sources in one
-    direction it cannot tell apart.
+    Of nulls within ``min_separation`` in (u, v) only the deepest is kept, whatever their ranges. A weak source, whose
+    null extends along its range, then gives one estimate instead of several. Two sources in the same direction cannot
+    be separated.
     """
     single = estimator.model_copy(update={"min_range_separation": 1e3})
     return localise_music(covariance, physics, single, num_sources, grid=grid, geometry=geometry)

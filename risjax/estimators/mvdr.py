@@ -1,4 +1,9 @@
-"""MVDR and Bartlett: beamformers' spectra of a covariance, their peaks, refined off the grid."""
+"""MVDR and Bartlett beamformers: peaks of their spectra, refined off the grid.
+
+References:
+    J. Capon, "High-resolution frequency-wavenumber spectrum analysis", Proceedings of the IEEE 57 (1969),
+    doi:10.1109/PROC.1969.7278.
+"""
 
 from collections.abc import Callable
 
@@ -23,22 +28,21 @@ def localise_mvdr(
 ) -> Estimates:
     """Sources at the peaks of 1 / (a^H R^-1 a), one scene; batch by vmap.
 
-    Runs in the covariance's dtype; float32 suffices (see `risjax.spectral.spectrum`).
+    Computes in the covariance's dtype; float32 is sufficient (see `risjax.spectral.spectrum`).
 
     Args:
         covariance: R = F F^H + delta I, delta > 0.
         physics: array, field of view, slots (``scene.max_sources``).
         estimator: grid, threshold, refinement.
-        num_sources: K, where the method is told it; None takes what lies within ``threshold_db`` of the highest.
-        grid: the search grid; None takes the one of the two configs. Pass it as an argument of a jitted caller
-            to keep its steering vectors out of the compiled program.
-        geometry: ``observation.geometry``, of the scene's own surface where the receiver knows it.
+        num_sources: K if it is known; None keeps peaks within ``threshold_db`` of the highest.
+        grid: search grid; None computes that of the configuration. As an argument of a jitted caller, its steering
+            vectors are not constants of the compiled program.
+        geometry: ``observation.geometry``; None is the nominal surface.
 
     Returns:
-        K_max slots, highest first. ``amplitude`` is the root of the power that the beamformer lets through, in
-        units of the covariance, without a phase; ``std`` is inf; ``score`` is the peak's level in dB below the
-        scene's highest (0 is the highest). A covariance that is not finite, or singular for want of loading,
-        gives an empty answer.
+        K_max slots, highest first. ``amplitude`` is the root of the beamformer's output power, in units of the
+        covariance, without a phase; ``std`` is inf; ``score`` is the level of the peak relative to the highest one in
+        dB. A covariance that is not finite, or singular without loading, gives no active source.
     """
     grid = grid_like(covariance.factor, physics, estimator.grid, grid, geometry)
     cost, height = _mvdr(covariance)
@@ -54,22 +58,22 @@ def mvdr_peaks(
     geometry: Geometry | None = None,
     ranking: Float[Array, " G"] | None = None,
 ) -> Peaks:
-    """The peaks that `localise_mvdr` chooses from, ``estimator.candidates`` slots; its arguments.
+    """Peaks from which `localise_mvdr` chooses, in ``estimator.candidates`` slots.
 
     Args:
-        covariance: as there.
-        physics: as there.
-        estimator: as there.
-        grid: as there.
-        geometry: as there.
-        ranking: a map over the grid, such as the refiner's, whose maxima are looked at in place of the spectrum's.
+        covariance: as in `localise_mvdr`, like the following four.
+        physics: array, field of view, slots.
+        estimator: grid, threshold, refinement.
+        grid: search grid.
+        geometry: measured geometry.
+        ranking: map over the grid, such as that of the refiner, whose maxima replace those of the spectrum.
     """
     grid = grid_like(covariance.factor, physics, estimator.grid, grid, geometry)
     return find_peaks(*_mvdr(covariance), physics, estimator, grid, geometry, ranking)
 
 
 def _mvdr(covariance: LowRankCovariance) -> tuple[Cost, Callable[[Float[Array, " J"]], Float[Array, " J"]]]:
-    """The cost of a steering vector, and the height of the spectrum where it has a cost."""
+    """Cost of a steering vector, and height of the spectrum as a function of the cost."""
     whitening = whitener(covariance)
 
     def cost(vectors: Complex[Array, "*shape N"]) -> Float[Array, "*shape"]:
@@ -87,11 +91,11 @@ def localise_bartlett(
     grid: Grid | None = None,
     geometry: Geometry | None = None,
 ) -> Estimates:
-    """Sources at the peaks of a^H R a: arguments and answer as `localise_mvdr`.
+    """Sources at the peaks of a^H R a; arguments and result as in `localise_mvdr`.
 
-    The conventional beamformer resolves nothing within a beam, and a strong source's side lobes (13 dB down) are
-    peaks like any other: blind, raise ``estimator.threshold_db`` at your own risk. Its peaks are biased by the
-    lobes of the other sources.
+    The conventional beamformer cannot resolve sources within a beamwidth. Side lobes of a strong source, 13 dB below
+    it, are peaks too, so a larger ``estimator.threshold_db`` without K gives false sources. The side lobes of other
+    sources bias its peaks.
     """
     grid = grid_like(covariance.factor, physics, estimator.grid, grid, geometry)
     top = jnp.sum(jnp.abs(covariance.factor) ** 2) + covariance.loading

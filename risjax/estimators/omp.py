@@ -1,4 +1,4 @@
-"""Orthogonal matching pursuit in the measurement domain: greedy maximum likelihood without leaving the grid."""
+"""Orthogonal matching pursuit in the measurement domain: greedy maximum likelihood on grid points."""
 
 import jax
 import jax.numpy as jnp
@@ -21,12 +21,11 @@ def localise_omp(
     *,
     grid: Grid | None = None,
 ) -> Estimates:
-    """Sources on the grid, each where it lowers the residual most, amplitudes fitted jointly; one scene.
+    """Sources on grid points with the largest decrease of the residual, amplitudes fitted jointly; one scene.
 
-    Arguments and answer as `risjax.estimators.localise_greedy`, whose grid it uses. A source off the grid leaves a
-    residual that the next one explains, so that blind to K it finds too many at high SNR: follow it with
-    `risjax.estimators.joint_ml` or `select_and_polish`, and take ``std`` as the likelihood's only after that.
-    float32, as the likelihood.
+    Arguments and result as in `risjax.estimators.localise_greedy`, whose grid it uses. A source off the grid leaves a
+    residual, to which the next source is fitted, so without K too many sources are found at high SNR. Refine the result
+    with `risjax.estimators.polish` or `select_and_polish`; ``std`` is meaningful only after that.
     """
     grid = grid_like(observation.snapshots, physics, estimator.greedy.grid, grid, observation.geometry)
     data = statistics(observation, physics)

@@ -1,8 +1,8 @@
-"""How many of a method's candidates the snapshots support: joint fit, backward elimination, one criterion.
+"""Backward elimination: the candidates of another method that the snapshots support.
 
-Forward selection (`risjax.estimators.greedy`) asks the data for each next source; this asks them which of the
-sources that another method proposes are needed. All candidates are fitted together, then the one whose absence
-costs least is dropped and the rest are fitted again, down to none; the criterion of `count_by_residual` chooses.
+All candidates are fitted together. The one whose removal increases the residual least is removed and the rest are
+fitted again, until none is left. `count_by_residual` chooses among these fits. Forward selection
+(`risjax.estimators.greedy`) adds sources instead and needs no candidates.
 """
 
 import jax
@@ -25,17 +25,17 @@ def select_and_polish(
     estimator: EstimatorConfig,
     num_sources: Int[Array, ""] | None = None,
 ) -> Estimates:
-    """The candidates that the likelihood supports, polished jointly on the raw snapshots, one scene.
+    """Candidates that the likelihood supports, refined jointly on the snapshots, one scene.
 
     Args:
         observation: snapshots, channel and codes.
-        candidates: of any method, preferably too many; ``position`` and ``active`` are read.
+        candidates: estimates of any method, preferably too many; ``position`` and ``active`` are used.
         physics: array and field of view.
         estimator: ``greedy.iterations``, ``greedy.penalty``.
-        num_sources: K, where the method is told it (no more than there are candidates); None decides by residual.
+        num_sources: K if it is known, at most the number of candidates; None estimates it from the residuals.
 
     Returns:
-        As `risjax.estimators.joint_ml`.
+        As from `risjax.estimators.polish`.
     """
     data = statistics(observation, physics)
     slots = candidates.active.shape[0]

@@ -1,4 +1,4 @@
-"""Sparse covariance fitting for per-snapshot symbols: the powers of a grid that explain the snapshots.
+"""Sparse covariance fitting for per-snapshot symbols: maximum-likelihood powers of grid points.
 
 ====== ============================================================ =========
 symbol meaning                                                      shape
@@ -8,17 +8,21 @@ p_g    power of grid point g                                        [G]
 C_l    sum_g p_g d_gl d_gl^H + sigma^2 I, covariance of y_l         [M, M]
 ====== ============================================================ =========
 
-With per-snapshot symbols there is no common field and 16 equations a snapshot for 144 unknowns, but the powers are
-common to all snapshots. They and the noise variance minimise sum_l log det C_l + y_l^H C_l^-1 y_l, by the
-majorisation-minimisation steps of Sun, Babu and Palomar (2016), each of which lowers it:
+With per-snapshot symbols there is no common field: each snapshot has 16 equations for 144 unknowns. The powers are
+common to all snapshots. They and the noise variance minimise sum_l log det C_l + y_l^H C_l^-1 y_l. Each
+majorisation-minimisation step lowers this objective:
 
     p_g <- p_g sqrt(sum_l |d_gl^H C_l^-1 y_l|^2 / sum_l d_gl^H C_l^-1 d_gl),  sigma^2 likewise.
 
-The minimum is sparse, as in SPICE and sparse Bayesian learning, without a parameter to tune. Off the grid, the power
-that the final C_l give a steering vector, (sum_l |d^H C_l^-1 y_l|^2) L / (sum_l d^H C_l^-1 d)^2, is maximised; what is
-found is polished by stochastic maximum likelihood (`risjax.estimators.stochastic`).
+The minimum is sparse, as in SPICE and sparse Bayesian learning, and has no regularisation parameter. Off the grid, the
+power of a steering vector under the final C_l, (sum_l |d^H C_l^-1 y_l|^2) L / (sum_l d^H C_l^-1 d)^2, is maximised.
+Stochastic maximum likelihood (`risjax.estimators.stochastic`) refines the result.
 
-float32: C_l is loaded by sigma^2, kept above 1e-4 of the snapshots' mean power.
+float32: C_l contains sigma^2 of at least 1e-4 of the mean power of the snapshots.
+
+References:
+    Y. Sun, P. Babu, D. P. Palomar, "Robust estimation of structured covariance matrix for heavy-tailed elliptical
+    distributions", IEEE Transactions on Signal Processing 64 (2016), doi:10.1109/TSP.2016.2546222.
 """
 
 import jax
@@ -48,12 +52,12 @@ def _precisions(
 def fit_powers(
     observation: Observation, steering: Complex[Array, "G N"], *, iterations: int
 ) -> tuple[Float[Array, " G"], Float[Array, ""]]:
-    """The powers of the grid's points and the noise variance, one scene.
+    """Powers of the grid points and noise variance, one scene.
 
     Args:
         observation: snapshots, channel and codes.
         steering: unit-norm steering vectors of the grid.
-        iterations: majorisation-minimisation steps; the objective falls with each.
+        iterations: number of majorisation-minimisation steps; each lowers the objective.
     """
     snapshots, channel, codes = observation[:3]
     images = jnp.matmul(codes[:, None, :] * steering[None, :, :], channel.T, precision="highest")
@@ -86,21 +90,21 @@ def localise_sparse(
     *,
     grid: Grid | None = None,
 ) -> Estimates:
-    """Sources by sparse covariance fitting, one scene; batch by `jax.lax.map` (it holds L G M numbers a scene).
+    """Sources by sparse covariance fitting, one scene; batch by `jax.lax.map`, because a scene needs L G M numbers.
 
-    Made for ``per_snapshot`` symbols, where the likelihood methods do not apply. With ``constant`` symbols it is
-    valid too, but wastes what is known: the phases between snapshots.
+    The method is for ``per_snapshot`` symbols, to which the likelihood methods do not apply. It is valid for
+    ``constant`` symbols too, but does not use the phases between snapshots.
 
     Args:
         observation: snapshots, channel and codes.
         physics: array, field of view, slots.
         estimator: ``sparse``, the threshold and the refinement.
-        num_sources: K, where the method is told it; None takes powers within ``threshold_db`` of the highest.
-        grid: of ``estimator.sparse.grid``; None makes it.
+        num_sources: K if it is known; None keeps powers within ``threshold_db`` of the highest.
+        grid: grid of ``estimator.sparse.grid``; None computes it.
 
     Returns:
-        K_max slots; ``amplitude`` is the root of the power, without a phase; ``std`` the likelihood's, inf without
-        polish; ``score`` in dB below the scene's highest.
+        K_max slots; ``amplitude`` is the root of the power, without a phase; ``std`` that of the likelihood, inf
+        without refinement; ``score`` the power relative to the highest in dB.
     """
     grid = grid_like(observation.snapshots, physics, estimator.sparse.grid, grid, observation.geometry)
     require_snapshots(observation)

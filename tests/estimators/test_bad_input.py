@@ -43,16 +43,16 @@ def quick_first(methods: dict[str, Callable]) -> list:
 def _batched(method: Callable, data: object, count: int | None) -> Estimates:
     told = None if count is None else jnp.asarray(count)
     grid = make_grid(PHYSICS, GRID)
-    return jax.jit(jax.vmap(lambda one: method(one, PHYSICS, ESTIMATOR, told, grid=grid)))(data)
+    return jax.jit(jax.vmap(lambda scene: method(scene, PHYSICS, ESTIMATOR, told, grid=grid)))(data)
 
 
 def _is_empty(found: Estimates, scene: int) -> bool:
-    one = jax.tree.map(lambda leaf: np.asarray(leaf)[scene], found)
-    return not one.active.any() and not one.position.any() and bool(np.isposinf(one.std).all())
+    single = jax.tree.map(lambda leaf: np.asarray(leaf)[scene], found)
+    return not single.active.any() and not single.position.any() and bool(np.isposinf(single.std).all())
 
 
 @pytest.mark.parametrize("name", quick_first(COVARIANCE))
-def test_bad_covariances_are_empty_and_spare_their_neighbours(name):
+def test_invalid_covariances_give_no_source_and_do_not_change_the_other_scenes(name):
     """Scenes: good; NaN; infinite; zero without and with loading; and, where it is inverted, without loading."""
     good = covariance(PHYSICS, TRUTH, np.array([1.0, 0.8]))
     factors = jnp.stack([good.factor * scale for scale in (1.0, jnp.nan, jnp.inf, 0.0, 0.0, 1.0)])
@@ -66,7 +66,7 @@ def test_bad_covariances_are_empty_and_spare_their_neighbours(name):
 
 
 @pytest.mark.parametrize("name", quick_first(SNAPSHOTS))
-def test_bad_snapshots_are_empty_and_spare_their_neighbours(name):
+def test_invalid_snapshots_give_no_source_and_do_not_change_the_other_scenes(name):
     good = observe(PHYSICS, TRUTH, np.array([1.0, 0.8j]), noise=0.01)
     bad = [
         good._replace(snapshots=good.snapshots.at[1, 1].set(jnp.nan)),
@@ -79,7 +79,7 @@ def test_bad_snapshots_are_empty_and_spare_their_neighbours(name):
     assert [_is_empty(found, scene) for scene in (1, 2, 3, 4)] == [True] * 4
 
 
-def test_more_sources_than_measurements_can_tell_apart_are_refused():
+def test_more_sources_than_measurements_can_resolve_are_refused():
     """10 x 8 complex measurements carry 160 real numbers, 32 sources of five parameters."""
     SceneConfig(max_sources=33, num_sources=(1, 33))
     with pytest.raises(ValidationError, match="carry 32 at most; lower max_sources or measure more"):
@@ -92,11 +92,11 @@ def test_more_sources_than_measurements_can_tell_apart_are_refused():
 def test_no_snapshots_at_all_are_refused(method):
     good = observe(PHYSICS, TRUTH, np.ones(2))
     nothing = good._replace(snapshots=good.snapshots[:0], codes=good.codes[:0])
-    with pytest.raises(ValueError, match=r"nothing was measured: snapshots has shape \[0, 8\]"):
+    with pytest.raises(ValueError, match=r"snapshots has shape \[0, 8\], expected .*: nothing was measured"):
         method(nothing, PHYSICS, ESTIMATOR)
 
 
-def test_polish_of_a_bad_scene_is_empty():
+def test_polish_of_an_invalid_scene_gives_no_source():
     good = observe(PHYSICS, TRUTH, np.ones(2))
     start = Estimates(jnp.asarray(TRUTH), jnp.ones(2, jnp.complex64), jnp.ones(2, bool), *3 * [jnp.zeros(2)])._replace(
         std=jnp.zeros((2, 3))

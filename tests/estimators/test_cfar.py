@@ -23,7 +23,7 @@ def _estimator(**stopping: float) -> EstimatorConfig:
 
 
 @pytest.mark.slow
-def test_a_stated_rate_is_what_noise_gets(monkeypatch) -> None:
+def test_noise_scenes_have_the_stated_false_alarm_rate(monkeypatch) -> None:
     """Calibrated while the caller is traced, on 512 scenes; tried on 400 others, of another channel and noise."""
     monkeypatch.setattr(cfar, "EXCEEDANCES", 1)
     monkeypatch.setattr(cfar, "LEAST_SCENES", 512)
@@ -44,7 +44,7 @@ def test_a_stated_rate_is_what_noise_gets(monkeypatch) -> None:
     assert rate == pytest.approx(RATE, abs=4 * np.sqrt(RATE * (1 - RATE) * (1 / SCENES + 1 / 512)))
 
 
-def test_the_configured_rate_decides_what_greedy_keeps(monkeypatch) -> None:
+def test_the_configured_rate_sets_the_penalty_of_greedy(monkeypatch) -> None:
     """The rate is turned into a penalty while the caller is traced; a source that BIC keeps falls to a huge one."""
     asked = []
 
@@ -64,7 +64,7 @@ def test_the_configured_rate_decides_what_greedy_keeps(monkeypatch) -> None:
     assert stopping_penalty(PHYSICS, _estimator(penalty=1.3)) == 1.3
 
 
-def test_a_rate_beyond_the_simulation_is_refused() -> None:
+def test_a_rate_too_small_for_the_number_of_scenes_is_refused() -> None:
     with pytest.raises(ValueError, match="noise scenes"):
         cfar_penalty(PHYSICS, EstimatorConfig(), 1e-4, num_scenes=100)
 

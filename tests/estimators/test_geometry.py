@@ -93,7 +93,7 @@ METHODS: dict[str, Callable] = {
 
 
 @pytest.mark.parametrize("name", ["greedy", pytest.param("polish", marks=pytest.mark.slow)])
-def test_who_knows_the_surface_reaches_the_bound_and_who_does_not_is_biased(scenes: Scene, name: str) -> None:
+def test_a_known_surface_reaches_the_bound_and_an_unknown_one_is_biased(scenes: Scene, name: str) -> None:
     """192 errors of unit variance: their root mean square is known to 5 %; without the geometry it is ten and more."""
     std = bound_std(deterministic_crb, scenes)
     run = jax.jit(jax.vmap(METHODS[name]))
@@ -124,7 +124,7 @@ def test_omp_searches_the_scenes_surface() -> None:
     assert found.score[0] > 1000 * blind.score[0]
 
 
-def test_stated_widths_are_the_bounds(scenes: Scene) -> None:
+def test_stated_standard_deviations_are_the_bounds(scenes: Scene) -> None:
     polished = jax.jit(jax.vmap(METHODS["polish"]))(scenes.observation, start(scenes))
     ratio = np.asarray(polished.std)[:, 0] / bound_std(deterministic_crb, scenes)
     np.testing.assert_allclose(np.median(ratio), 1, rtol=0.1)
@@ -169,5 +169,5 @@ def test_esprit_takes_uniform_grids_only() -> None:
     array = PHYSICS.array
     moved = array.model_copy(update={"elements_m": tuple(map(tuple, element_positions(array).tolist()))})
     covariance = LowRankCovariance(jnp.ones((48, 1), jnp.complex64), jnp.asarray(1e-3))
-    with pytest.raises(ValueError, match="not supported: shift invariance needs a uniform grid"):
+    with pytest.raises(ValueError, match="expected a uniform grid of elements, which ESPRIT needs"):
         localise_esprit(covariance, PHYSICS.model_copy(update={"array": moved}), 1)

@@ -68,5 +68,5 @@ def test_polish_returns_a_perturbed_start_to_the_truth() -> None:
     ("residuals", "count"),
     [([1.0, 0.1, 0.099, 0.098], 1), ([1.0, 0.99, 0.98, 0.97], 0), ([1.0, 0.5, 0.2, 0.05], 3), ([0.0] * 4, 0)],
 )
-def test_the_criterion_counts_what_lowers_the_residual_enough(residuals: list[float], count: int) -> None:
+def test_the_criterion_counts_sources_that_lower_the_residual_enough(residuals: list[float], count: int) -> None:
     assert int(count_by_residual(jnp.asarray(residuals), jnp.asarray(80.0), 1.0)) == count

@@ -35,7 +35,7 @@ def test_two_sources_on_the_incoherent_covariance(wavefront: str, told: bool) ->
     assert not np.asarray(found.position)[2:].any()
 
 
-def test_a_bad_covariance_is_an_empty_answer_and_spares_its_neighbours() -> None:
+def test_an_invalid_covariance_gives_no_source_and_does_not_change_the_other_scenes() -> None:
     physics = PhysicsConfig()
     good = planted(physics, [[0.3, 0.1, 2.0]], [1.0])
     factors = [good.factor * scale for scale in (1.0, jnp.nan, jnp.inf, 0.0)]

@@ -56,7 +56,7 @@ def test_sparse_fit_finds_sources_whose_symbols_change(sparse, count: int) -> No
     np.testing.assert_allclose(1 / position[:, 2], 1 / TRUTH[:count, 2], atol=1e-3)
 
 
-def test_a_broken_scene_of_changing_symbols_is_empty(sparse) -> None:
+def test_an_invalid_scene_of_changing_symbols_gives_no_source(sparse) -> None:
     observation = per_snapshot(TRUTH, noise=0.02)
     for snapshots in (observation.snapshots.at[3, 2].set(jnp.nan), 0 * observation.snapshots):
         found = sparse(observation._replace(snapshots=snapshots), jnp.asarray(2))
@@ -101,7 +101,7 @@ def test_esprit_on_plane_waves(count: int) -> None:
     np.testing.assert_allclose(position[np.argsort(position[:, 0])][:, :2], truth[:, :2], atol=2.5e-4)
 
 
-def test_esprit_refuses_what_it_cannot_tell_apart() -> None:
+def test_esprit_refuses_more_sources_than_it_can_resolve() -> None:
     with pytest.raises(ValueError, match="num_sources"):
         localise_esprit(covariance(PHYSICS, TRUTH, [1.0, 1.0]), PHYSICS, 3)
 

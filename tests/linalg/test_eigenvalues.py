@@ -16,7 +16,7 @@ SPECTRA = {
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-def test_a_symmetric_function_of_eigenvalues_has_the_right_gradient_however_they_coincide(dtype):
+def test_symmetric_functions_of_repeated_eigenvalues_have_the_right_gradient(dtype):
     batch = np.stack([with_eigenvalues(values, 0, dtype) for values in SPECTRA.values()])
 
     def log_determinant(matrix):
@@ -27,7 +27,7 @@ def test_a_symmetric_function_of_eigenvalues_has_the_right_gradient_however_they
     np.testing.assert_allclose(gradient, np.linalg.inv(batch).conj(), atol=30 * TOLERANCE[dtype])
 
 
-def test_eigenvectors_have_the_built_in_derivative_where_eigenvalues_are_distinct_and_a_finite_one_elsewhere():
+def test_eigenvectors_of_repeated_eigenvalues_have_a_finite_derivative():
     matrix, weight = jnp.asarray(with_eigenvalues(SPECTRA["distinct"])), random_array(2, (6, 6))
 
     def loss(eigh, m):

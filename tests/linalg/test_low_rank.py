@@ -164,6 +164,6 @@ def test_overlap_is_the_trace_of_the_product_under_jit_and_vmap():
     np.testing.assert_allclose(fast, slow, atol=1e-10)
 
 
-def test_half_precision_is_refused_with_the_fix():
+def test_half_precision_is_refused_with_the_correction():
     with pytest.raises(ValueError, match=r"Upcast the whole prediction and label pytrees.*upcast"):
         low_rank_signal_projector(LowRankCovariance(jnp.ones((4, 2), jnp.bfloat16), jnp.float32(0.1)), 1)

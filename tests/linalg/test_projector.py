@@ -51,14 +51,14 @@ def target(dtype):
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-def test_transforms_agree_where_the_cut_is_clear(dtype):
+def test_transforms_agree_for_an_open_gap_across_the_cut(dtype):
     batch = np.stack([with_eigenvalues(values, 0, dtype) for values in SPECTRA.values()])
     goal = target(dtype)
     assert_transforms_agree(lambda matrix: distance(matrix, goal), batch, 3 * TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
-def test_gradients_are_finite_and_bounded_where_the_cut_is_not_clear(dtype):
+def test_gradients_are_finite_and_bounded_for_a_closed_gap_across_the_cut(dtype):
     matrices = np.stack([with_eigenvalues(values, 2, dtype) for values in ACROSS.values()])
     if dtype == "complex64":
         matrices = np.concatenate([matrices, np.eye(SIZE, dtype=dtype)[None], np.zeros_like(matrices[:1])])
@@ -81,7 +81,7 @@ def test_gradient_is_the_finite_difference(name):
     assert derivative == pytest.approx(expected, rel=FINITE_DIFFERENCE_TOLERANCE)
 
 
-def test_the_bias_across_the_cut_is_what_the_docstring_says():
+def test_the_bias_across_the_cut_is_that_of_the_docstring():
     """At trace N."""
     direction = random_array(1, (SIZE, SIZE))
     for gap in (1e-1, 1e-2, 1e-3, TAU):
@@ -103,7 +103,7 @@ def test_projector_and_gradient_obey_the_scaling_law(values, scale):
 
 
 @pytest.mark.parametrize(("cut", "bound"), [(3, 3), (3, 5), *((cut, None) for cut in (0, 1, 3, 4, 5, 7, 8))])
-def test_a_static_bound_of_the_sources_changes_the_cost_alone(cut, bound):
+def test_a_static_bound_of_the_sources_does_not_change_the_result(cut, bound):
     matrix, goal, count = jnp.asarray(with_eigenvalues(SPECTRA["healthy"])), target("complex128"), jnp.asarray(cut)
 
     def loss(m):
@@ -124,7 +124,7 @@ def test_number_of_sources_is_traced_and_differs_from_scene_to_scene():
     np.testing.assert_allclose(projectors @ projectors, projectors, atol=1e-10)
 
 
-def test_a_certain_soft_projector_is_the_hard_one():
+def test_a_soft_projector_with_probability_one_is_the_hard_one():
     matrix, goal = jnp.asarray(with_eigenvalues(SPECTRA["both equal"])), target("complex128")
     certain = jnp.zeros(6).at[CUT].set(1.0)
 
@@ -151,7 +151,7 @@ def test_soft_projector_is_the_mean_of_the_hard_ones_and_differentiable_in_the_p
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-def test_half_precision_is_refused_with_the_fix(dtype):
+def test_half_precision_is_refused_with_the_correction(dtype):
     with pytest.raises(ValueError, match=r"Upcast the whole prediction and label pytrees"):
         signal_projector(jnp.eye(4, dtype=dtype), 1)
 
@@ -163,7 +163,7 @@ def test_wrong_shapes_are_refused():
 
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
 @pytest.mark.parametrize("spacing", [1e-1, 1e-3, 1e-6, 1e-7, 0.0])
-def test_spacing_inside_the_signal_block_costs_nothing(spacing, dtype):
+def test_spacing_inside_the_signal_block_does_not_change_the_accuracy(spacing, dtype):
     """Relative error of the gradient at most 1e-5 in complex64, at any spacing."""
     values = [10.0, 10.0 * (1 - spacing), 10.0 * (1 - 2 * spacing), 1.0, 1.0, 1.0, 1.0, 1.0]
     matrix = with_eigenvalues(values)
@@ -198,7 +198,7 @@ def exact_gradient(unitary, values, goal, cut):
 
 
 @pytest.mark.slow
-def test_the_numbers_to_reach_at_full_size():
+def test_gradient_accuracy_at_full_size():
     """N = 144, rank 5, complex64: 1e-5 at any spacing inside and any loading; 1e-3 to a relative gap of 1e-3 across."""
     size, cut = 144, 5
     unitary, basis = (np.linalg.qr(random_array(seed, (size, size)))[0] for seed in (0, 1))

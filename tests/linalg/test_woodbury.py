@@ -85,7 +85,7 @@ def test_second_derivatives_of_the_quadratic_form_are_right():
 
 
 @pytest.mark.parametrize("loading", [1e-2, 1e-3, 1e-4])
-def test_a_spectrum_peak_keeps_its_digits_in_float32(loading):
+def test_a_spectrum_peak_is_accurate_in_float32(loading):
     """A vector in F's span, where the textbook form subtracts two nearly equal numbers."""
     matrix = factor("healthy", "complex128")
     vector = matrix[:, 0] / np.linalg.norm(matrix[:, 0])
@@ -95,7 +95,7 @@ def test_a_spectrum_peak_keeps_its_digits_in_float32(loading):
     assert got == pytest.approx(exact, rel=1e-5)
 
 
-def test_no_loading_at_all_is_finite():
+def test_zero_loading_is_finite():
     vectors = jnp.ones((2, SIZE), jnp.complex64)
 
     def loss(matrix):

@@ -33,7 +33,7 @@ def test_value(num_sources, loading):
     np.testing.assert_allclose(align(3.0 * predicted, 0.1 * label, loading), expected, rtol=1e-4)
 
 
-def test_the_truth_scores_well_and_nothing_scores_one():
+def test_the_truth_has_a_small_loss_and_zero_a_loss_of_one():
     label = masked(random_factor(1, K), K)
     assert align(label, label, LOADING) < 0.05
     assert float(align(jnp.zeros((N, RANK), jnp.complex64), label, LOADING)) == pytest.approx(1.0, abs=1e-6)
@@ -42,7 +42,7 @@ def test_the_truth_scores_well_and_nothing_scores_one():
 
 
 @pytest.mark.parametrize("direction", ["one source", "their sum", "the strongest eigenvector"])
-def test_rank_one_inside_the_span_scores_badly(direction):
+def test_rank_one_inside_the_span_has_a_large_loss(direction):
     """It leaks nothing: what it does not explain is all that tells it from the truth."""
     label = random_factor(1, K) * jnp.asarray([1.0, 0.5, 0.2])[None, :]
     column = {
@@ -56,7 +56,7 @@ def test_rank_one_inside_the_span_scores_badly(direction):
     assert float(align(collapsed, label, LOADING)) > max(0.5, 5 * truth)
 
 
-def test_the_weakest_source_counts_like_the_strongest():
+def test_weak_and_strong_sources_have_the_same_weight():
     label = random_factor(1, K) * jnp.asarray([1.0, 1.0, 0.1])[None, :]
     without = [float(align(jnp.delete(label, k, axis=1), label, LOADING)) for k in range(K)]
     assert min(without) > 0.2

@@ -27,7 +27,7 @@ def of_scene(gradient: jax.Array) -> np.ndarray:
 
 @pytest.mark.parametrize("physics", PHYSICS)
 @pytest.mark.parametrize("term", TERMS)
-def test_it_moves_the_prediction_of_every_scene(term, physics):
+def test_every_term_has_a_gradient_in_every_scene(term, physics):
     parts, labels = random_parts(0), labels_of(physics)
     (value, terms), gradient = slope(parts, labels, only(term))
     assert set(terms) == set(TERMS)
@@ -40,7 +40,7 @@ def test_it_moves_the_prediction_of_every_scene(term, physics):
 
 
 @pytest.mark.parametrize("term", TERMS)
-def test_its_gradient_is_the_difference_quotient_in_double_precision(term):
+def test_gradients_agree_with_differences_in_float64(term):
     with jax.enable_x64(True):
         parts, direction, labels = (
             random_parts(1, double=True),
@@ -87,7 +87,7 @@ def test_degenerate_predictions_have_finite_values_and_gradients(term):
 
 
 @pytest.mark.parametrize("term", TERMS)
-def test_labels_with_coinciding_sources_are_no_trouble(term):
+def test_labels_with_coinciding_sources_have_finite_gradients(term):
     labels = labels_of("default")
     twice = labels.factor.at[:, :, 1].set(labels.factor[:, :, 0])
     (_, terms), gradient = slope(random_parts(4), labels._replace(factor=twice), only(term))
@@ -96,7 +96,7 @@ def test_labels_with_coinciding_sources_are_no_trouble(term):
 
 
 @pytest.mark.parametrize("term", TERMS)
-def test_a_broken_scene_is_seen_and_spares_its_neighbours(term):
+def test_a_scene_that_is_not_finite_is_reported_and_does_not_change_the_others(term):
     labels = labels_of("default")
     broken = random_parts(5).at[0, 2, 7, 1].set(jnp.nan)
     (_, terms), _ = slope(broken, labels, only(term))
@@ -110,7 +110,7 @@ def program(function, *arguments) -> str:
     return str(jax.make_jaxpr(function)(*arguments))
 
 
-def test_terms_without_weight_are_no_part_of_the_program():
+def test_terms_without_weight_are_not_in_the_program():
     """The default loss is, operation by operation, the sum of two terms that it always was."""
     _, scene, sample = drawn("default")
     labels, parts = make_labels(scene, sample), random_parts(0)
@@ -141,7 +141,7 @@ def test_terms_without_weight_are_no_part_of_the_program():
     assert program(jax.grad(today), parts, labels, weights) == program(jax.grad(two_terms), parts, labels, weights)
 
 
-def test_numbers_of_absent_terms_are_no_settings():
+def test_numbers_of_absent_terms_are_not_in_the_settings():
     absent = LossConfig.model_validate(
         {
             "covariance": {"weight": 0.0, "warmup": 0.0},

@@ -24,7 +24,7 @@ def test_targets_are_one_at_the_nearest_point_of_every_source_and_fall_off_as_a_
     np.testing.assert_array_equal(none, 0.0)
 
 
-def test_values_agree_with_numpy_and_points_outside_are_free():
+def test_values_agree_with_numpy_and_points_outside_have_zero_loss():
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(2, *GRID.shape[:3])).astype(np.float32)
     targets = rng.uniform(0, 0.9, size=logits.shape).astype(np.float32)
@@ -54,6 +54,6 @@ def test_gradients_are_finite_for_any_logit_and_agree_with_differences():
     assert slope == pytest.approx(numeric, rel=2e-3)
 
 
-def test_half_precision_is_upcast_at_the_door():
+def test_half_precision_is_upcast():
     targets = jnp.zeros((1, *GRID.shape[:3]), jnp.bfloat16).at[0, 3, 2, 1].set(1)
     assert heatmap_focal(jnp.zeros(targets.shape, jnp.float16), targets, INSIDE).dtype == jnp.float32

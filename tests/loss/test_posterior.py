@@ -13,7 +13,7 @@ from risjax.spectral.grid import Field
 FIELD = Field((-1.0, 1.0), (-1.0, 1.0), (0.1, 2.0))
 
 
-def test_existence_is_the_binary_cross_entropy_of_what_counts():
+def test_existence_is_the_binary_cross_entropy_of_counted_candidates():
     logit = jnp.asarray([2.0, -1.0, 30.0])
     real = jnp.asarray([True, False, False])
     expected = -np.mean([np.log(1 / (1 + np.exp(-2.0))), np.log(1 - 1 / (1 + np.exp(1.0)))])
@@ -21,7 +21,7 @@ def test_existence_is_the_binary_cross_entropy_of_what_counts():
     assert float(existence_loss(logit, real, jnp.zeros(3, bool))) == 0.0
 
 
-def test_a_narrow_range_posterior_is_charged_as_a_gaussian_of_the_inverse_range():
+def test_the_loss_of_a_narrow_range_posterior_is_that_of_a_gaussian_in_inverse_range():
     std, error = 0.002, 0.003
     likelihood = RangeLikelihood(jnp.asarray([1.0]), jnp.asarray([std]), jnp.asarray([0.0]))
     posterior = range_posterior(likelihood, jnp.zeros((1, 8)), FIELD)
@@ -30,7 +30,7 @@ def test_a_narrow_range_posterior_is_charged_as_a_gaussian_of_the_inverse_range(
     assert float(found) == pytest.approx(expected, abs=0.02)
 
 
-def test_a_truth_out_of_reach_is_charged_the_floor_and_gradients_are_finite():
+def test_a_range_outside_the_posterior_has_the_floor_loss_and_finite_gradients():
     def loss(log_density, slope):
         likelihood = RangeLikelihood(jnp.asarray([0.1, 0.5]), jnp.asarray([1e-6, 0.3]), slope)
         posterior = range_posterior(likelihood, log_density, FIELD)

@@ -57,7 +57,7 @@ def test_phases_that_overlap_are_refused():
         LossConfig.model_validate({"schedule": {"warmup_fraction": 0.6, "final_fraction": 0.5}})
 
 
-def test_a_term_that_is_zero_at_first_is_part_of_the_program_and_one_that_always_is_is_not():
+def test_a_term_whose_weight_is_zero_only_at_first_is_in_the_program():
     keys = [
         program_key(tiny_config(**overrides)).loss
         for overrides in ({}, {"loss__alignment__weight": 0.2, "loss__alignment__warmup": 0.0})
@@ -112,7 +112,7 @@ def test_a_skipped_step_does_not_move_the_schedule(trainer):
 
 
 @pytest.mark.slow
-def test_a_term_that_breaks_is_named(monkeypatch):
+def test_a_term_that_is_not_finite_is_named(monkeypatch):
     trainer = Trainer(tiny_config(loss__projector__weight=0.0, loss__alignment__weight=0.2))
     state, batch = trainer.init(), trainer.draw(jnp.asarray(0))
 

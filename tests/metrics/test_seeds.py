@@ -16,12 +16,12 @@ def _drawn(values: np.ndarray, weights: np.ndarray) -> list[Drawn]:
 
 
 def _world(rng: np.random.Generator, seeds: int, *, seed_std: float, scenes: int = SCENES) -> np.ndarray:
-    """[seeds, scenes]: a scene's own difficulty, what a seed moves everywhere, and noise of its own."""
-    own = rng.normal(size=(seeds, scenes))
-    return rng.normal(size=scenes) + seed_std * rng.normal(size=(seeds, 1)) + 0.5 * own
+    """[seeds, scenes]: difficulty of each scene, plus an offset of each seed, plus independent noise."""
+    noise = rng.normal(size=(seeds, scenes))
+    return rng.normal(size=scenes) + seed_std * rng.normal(size=(seeds, 1)) + 0.5 * noise
 
 
-def test_the_interval_is_the_formula_written_out():
+def test_the_interval_follows_the_formula():
     rng = np.random.default_rng(0)
     values, weights = _world(rng, 3, seed_std=0.1), scene_weights(SCENES, DRAWS, 0)
     found = over_seeds(_drawn(values, weights))
@@ -36,7 +36,7 @@ def test_the_interval_is_the_formula_written_out():
     np.testing.assert_allclose(found["high"] - found["value"], found["value"] - found["low"], rtol=1e-9)
 
 
-def test_its_limits_are_students_over_seeds_and_the_normal_over_scenes():
+def test_the_limits_are_students_interval_over_seeds_and_a_normal_one_over_scenes():
     weights = scene_weights(SCENES, DRAWS, 0)
     by_seed = np.array([0.1, 0.2, 0.6])
     alike = over_seeds(_drawn(by_seed[:, None] * np.ones(SCENES), weights))  # all scenes equal: only seeds matter
@@ -50,7 +50,7 @@ def test_its_limits_are_students_over_seeds_and_the_normal_over_scenes():
         np.testing.assert_allclose(found["high"] - found["value"], half, rtol=0.05)
 
 
-def test_a_paired_difference_forgets_what_both_share():
+def test_a_paired_difference_cancels_common_scenes_and_seeds():
     """Equal scenes and equal seeds: what is left is the difference's own noise."""
     rng = np.random.default_rng(0)
     first = _world(rng, 3, seed_std=0.5)
@@ -66,7 +66,7 @@ def test_a_paired_difference_forgets_what_both_share():
 
 
 @pytest.mark.parametrize(("seeds", "seed_std"), [(3, 0.0), (3, 0.05), (3, 0.5), (2, 0.1), (5, 0.1)])
-def test_it_holds_the_truth_as_often_as_it_says(seeds, seed_std):
+def test_the_interval_has_its_stated_coverage(seeds, seed_std):
     """New scenes and new seeds, again and again; wider is allowed, by what scenes and seeds do together."""
     rng, worlds, scenes = np.random.default_rng(1), 400, 60
     hits = 0

@@ -41,7 +41,7 @@ def disturbed(sources: Sources, sigma: np.ndarray, seed: int, miss: float = 0.0)
     return Estimates(position, sources.amplitude, active, std, np.zeros(active.shape), np.full(active.shape, np.nan))
 
 
-def test_an_efficient_and_a_sloppy_method() -> None:
+def test_metrics_of_an_efficient_and_of_an_inaccurate_method() -> None:
     sources, sigma = scenes(), np.array([0.002, 0.003, 0.05])
     methods = {"good": disturbed(sources, sigma, 1), "bad": disturbed(sources, 4 * sigma, 2, miss=0.3)}
     snr_db = np.random.default_rng(3).uniform(-5, 20, SCENES)
@@ -112,7 +112,7 @@ def test_a_metric_without_entries_has_no_value() -> None:
     assert entry == {"value": None, "low": None, "high": None, "count": 0}
 
 
-def test_calibration_error_of_honest_and_boastful_probabilities() -> None:
+def test_calibration_error_of_calibrated_and_overconfident_probabilities() -> None:
     generator = np.random.default_rng(0)
     probability = generator.uniform(size=20000)
     happened = generator.uniform(size=20000) < probability
@@ -142,7 +142,7 @@ def test_existence_probabilities_reach_the_summary() -> None:
     assert "ece" in summary["methods"]["honest"]["k:2"]
 
 
-def test_slots_without_a_probability_are_no_candidates() -> None:
+def test_slots_without_a_probability_are_not_counted() -> None:
     sources = scenes()
     estimates = disturbed(sources, np.array([1e-3, 1e-3, 1e-2]), 1)
     existence = np.where(sources.active, 1.0, np.nan)

@@ -63,7 +63,7 @@ def test_the_prior_is_the_mean_covariance_of_the_field_of_view() -> None:
     np.testing.assert_allclose(np.trace(found).real, 36, rtol=0.0101)
 
 
-def test_images_are_those_of_minimum_norm_where_nothing_is_known(observation: Observation) -> None:
+def test_images_without_a_prior_are_those_of_minimum_norm(observation: Observation) -> None:
     """With R_0 = I."""
     images = imaged(observation, jnp.eye(36, dtype=jnp.complex64))
     gram = jnp.matmul(observation.channel, observation.channel.conj().T, precision="highest")
@@ -79,7 +79,7 @@ def test_with_the_field_of_view_images_are_the_linear_estimate_of_least_error(ob
     images = imaged(observation, prior())
     mean = np.asarray(covariance(prior()), np.complex128)
     through = [np.asarray(observation.channel) * code for code in np.asarray(observation.codes)]
-    grams = [one @ mean @ one.conj().T for one in through]
+    grams = [matrix @ mean @ matrix.conj().T for matrix in through]
     level = np.mean([np.trace(gram).real / 8 for gram in grams])
     ridge = float(images.noise_to_signal) * level * np.eye(8)
     for snapshot, one, gram, field in zip(observation.snapshots, through, grams, images.fields[0], strict=True):
@@ -87,7 +87,7 @@ def test_with_the_field_of_view_images_are_the_linear_estimate_of_least_error(ob
         np.testing.assert_allclose(field, expected, atol=1e-3 * np.abs(expected).max())
 
 
-def test_an_element_is_seen_in_the_principal_components_of_the_images(observation: Observation) -> None:
+def test_features_are_the_principal_components_of_the_images(observation: Observation) -> None:
     inputs = seen(observation)
     images = imaged(observation, prior())
     rank = CONFIG.model.rank
@@ -112,7 +112,7 @@ def test_an_element_is_seen_in_the_principal_components_of_the_images(observatio
         np.testing.assert_allclose(mean.imag, 0, atol=1e-4)
 
 
-def test_neither_phases_nor_the_order_of_snapshots_are_seen(observation: Observation) -> None:
+def test_features_depend_neither_on_phases_nor_on_the_order_of_snapshots(observation: Observation) -> None:
     """Not by the network, and not by R_pred: the factor itself is the same."""
     network = build(CONFIG.physics.array, CONFIG.model, CONFIG.precision)
     params, apply = jax.jit(network.init)(jax.random.key(0)), jax.jit(network.apply)
@@ -139,7 +139,7 @@ def test_neither_phases_nor_the_order_of_snapshots_are_seen(observation: Observa
 
 
 @pytest.mark.parametrize("ratio_db", [-15.0, 0.0, 10.0])
-def test_of_a_white_field_the_ridge_is_the_noise_level(observation: Observation, ratio_db: float) -> None:
+def test_the_ridge_of_a_white_field_is_the_noise_level(observation: Observation, ratio_db: float) -> None:
     """Within the standard error of 64 scenes; the channel's own spread decides how much a scene says."""
     keys = jax.random.split(jax.random.key(1), 2)
     fields = jax.random.normal(keys[0], (64, 8, 36), jnp.complex64)
@@ -153,13 +153,13 @@ def test_of_a_white_field_the_ridge_is_the_noise_level(observation: Observation,
     assert abs(error) < 3.0 * max(found_db.std(), 1.0) / 8 + 0.5
 
 
-def test_an_empty_scene_is_seen_as_nothing(observation: Observation) -> None:
+def test_features_of_an_empty_scene_are_zero(observation: Observation) -> None:
     inputs = seen(observation._replace(snapshots=jnp.zeros_like(observation.snapshots)))
     chex.assert_tree_all_finite(inputs)
     assert not jnp.any(inputs.features.elements)
 
 
-def test_the_pipeline_reads_peaks_where_there_is_no_likelihood() -> None:
+def test_the_pipeline_uses_peaks_without_a_likelihood() -> None:
     sections = CONFIG.physics, CONFIG.precision, CONFIG.model, CONFIG.estimator
     pipeline = Pipeline(*sections)
     assert not pipeline.has_likelihood
@@ -175,7 +175,7 @@ def test_the_pipeline_reads_peaks_where_there_is_no_likelihood() -> None:
     assert Pipeline(constant.physics, *sections[1:]).has_likelihood, "coherent snapshots have a covariance, too"
 
 
-def test_what_cannot_be_learned_is_refused_by_the_configuration() -> None:
+def test_configurations_that_cannot_be_learned_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"model\.encoder to minimum_norm"):
         tiny_config(physics__scene__symbols="per_snapshot")
     with pytest.raises(ConfigError, match=r"(?s)train\.posterior\.scenes.*expected 0: the posterior head judges fits"):

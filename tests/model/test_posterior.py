@@ -28,7 +28,7 @@ def test_order_does_not_matter(case):
     np.testing.assert_allclose(moved.log_range, judged.log_range[:, order], atol=1e-5)
 
 
-def test_empty_slots_say_nothing(case):
+def test_empty_slots_do_not_change_the_output(case):
     params, features, active = case
     judged = HEAD.apply(params, features, active)
     other = HEAD.apply(params, jnp.where(active[..., None], features, 99.0), active)
@@ -36,14 +36,14 @@ def test_empty_slots_say_nothing(case):
     assert np.isfinite(np.asarray(judged.existence)).all()
 
 
-def test_the_others_of_a_fit_do_matter(case):
+def test_the_other_candidates_of_a_fit_change_the_output(case):
     params, features, active = case
     judged = HEAD.apply(params, features, active)
     other = HEAD.apply(params, features.at[0, 1].add(2.0), active)
     assert abs(float(other.existence[0, 0] - judged.existence[0, 0])) > 1e-3
 
 
-def test_features_are_standardised_and_ranges_start_alike():
+def test_features_are_standardised_and_the_initial_range_prior_is_uniform():
     params = HEAD.init(jax.random.key(1), jnp.full(6, 5.0), jnp.full(6, 2.0))
     features = 5.0 + 2.0 * jax.random.normal(jax.random.key(0), (1, 4, 6))
     active = jnp.ones((1, 4), bool)

@@ -22,7 +22,7 @@ def value_and_gradients(function, weights, *arguments):
 
 @pytest.mark.parametrize("use_bias", [True, False])
 @pytest.mark.parametrize("shape", [(5, 4), (3, 5, 4)])
-def test_the_layer_is_flaxs_in_value_and_gradient(shape, use_bias):
+def test_value_and_gradient_of_the_layer_are_those_of_flax(shape, use_bias):
     ours = linear(4, 6, use_bias=use_bias, rngs=nnx.Rngs(0))
     theirs = nnx.Linear(4, 6, use_bias=use_bias, rngs=nnx.Rngs(0))
     if use_bias:
@@ -39,7 +39,7 @@ def test_the_layer_is_flaxs_in_value_and_gradient(shape, use_bias):
 
 @pytest.mark.parametrize("spread", [(1, 1, 8), (1, 30, 8), (64, 1, 8)])
 @pytest.mark.parametrize("dtype", ROUNDING)
-def test_what_is_spread_gets_a_gradient_that_is_rounded_once(dtype, spread):
+def test_the_gradient_of_a_broadcast_bias_is_rounded_once(dtype, spread):
     wide, small, slope = (jnp.asarray(RNG.normal(size=shape), dtype) for shape in ((64, 30, 8), spread, (64, 30, 8)))
     value, to_wide, to_small = jax.jit(lambda *a: value_and_gradients(plus, slope, *a))(wide, small)
     np.testing.assert_array_equal(value, wide + small)

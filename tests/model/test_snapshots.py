@@ -39,8 +39,8 @@ def test_features_are_the_scaled_snapshots_and_the_channel_behind_each_code(inpu
 
 
 def test_an_empty_scene_has_finite_features(inputs):
-    one = jax.tree.map(lambda leaf: leaf[0], inputs[0])
-    empty = one._replace(snapshots=jnp.zeros_like(one.snapshots))
+    single = jax.tree.map(lambda leaf: leaf[0], inputs[0])
+    empty = single._replace(snapshots=jnp.zeros_like(single.snapshots))
     features = jax.jit(lambda scene: make_inputs(scene, CONFIG.model, CONFIG.physics).features)(empty)
     assert all(np.isfinite(leaf).all() for leaf in features)
 
@@ -62,7 +62,7 @@ def test_shapes_dtypes_and_no_dead_parameter(inputs, compute):
         assert all(bool(jnp.any(leaf != 0)) for leaf in jax.tree.leaves(gradient))
 
 
-def test_codes_and_snapshots_are_pooled_apart(inputs):
+def test_codes_and_snapshots_are_pooled_separately(inputs):
     """Snapshots in one order and their codes in another: the same answer, which is why it cannot learn to invert H."""
     network = build(CONFIG.physics.array, CONFIG.model, CONFIG.precision.model_copy(update={"compute": "float32"}))
     params, features, apply = jax.jit(network.init)(jax.random.key(1)), inputs[1].features, jax.jit(network.apply)

@@ -19,7 +19,7 @@ MODEL = ModelConfig(refiner_width=4)
 
 @pytest.mark.parametrize("compute", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("size", [(9, 5), (8, 6)])
-def test_maps_are_as_large_as_spectra_in_full_precision_and_start_empty(compute: str, size: tuple[int, int]):
+def test_maps_have_the_size_of_spectra_full_precision_and_low_initial_probability(compute: str, size: tuple[int, int]):
     refiner = build_refiner(3, MODEL, PrecisionConfig(compute=compute))
     params = jax.jit(refiner.init)(jax.random.key(0))
     chex.assert_tree_all_finite(params)
@@ -49,7 +49,7 @@ def test_kernels_drawn_flat_are_those_drawn_on_four_axes_up_to_rounding():
     np.testing.assert_allclose(_flat_lecun_normal(key, shape), expected, rtol=0, atol=tolerance)
 
 
-def test_every_parameter_counts_and_a_point_sees_beyond_its_neighbours():
+def test_every_parameter_has_an_effect_and_the_receptive_field_exceeds_the_neighbours():
     refiner = build_refiner(3, MODEL, PrecisionConfig(compute="float32"))
     params = jax.jit(refiner.init)(jax.random.key(0))
     spectrum = jax.random.uniform(jax.random.key(1), (2, 16, 12, 3)) * 5
@@ -67,7 +67,7 @@ def test_no_refiner_without_channels():
         build_refiner(3, ModelConfig(), PrecisionConfig())
 
 
-def test_a_refiner_that_nobody_would_read_is_refused():
+def test_a_refiner_without_a_reader_is_refused():
     settings = {
         "physics.scene.symbols": "per_snapshot",
         "model.encoder": "minimum_norm",

@@ -44,7 +44,7 @@ def test_direction_cosines_and_inverse_range_lead_to_the_same_vector(wavefront):
 
 
 @pytest.mark.parametrize("cosines", [[1.0, 0.0, 0.5], [0.9, 0.9, 0.5]])
-def test_a_direction_in_the_panels_plane_or_beyond_has_a_vector_and_a_derivative(cosines):
+def test_directions_in_or_behind_the_panels_plane_have_finite_vectors_and_derivatives(cosines):
     array = ArrayConfig(amplitude="spherical", pattern_exponent=1.5)
     at = jnp.asarray(cosines, jnp.float32)
     vector, slope = steering_at(array, at), jax.jacfwd(lambda x: steering_at(array, x))(at)
@@ -67,7 +67,7 @@ def test_element_origin_is_the_original_pipelines_indices_minus_six_to_five():
 
 @pytest.mark.parametrize("origin", ["centre", "element"])
 @pytest.mark.parametrize("position", POSITIONS)
-def test_spherical_is_the_distance_in_space_and_a_nearer_element_leads(origin, position):
+def test_spherical_is_the_distance_in_space_and_a_nearer_element_has_a_larger_phase(origin, position):
     array = ArrayConfig(origin=origin)
     expected = _wave(array, position[2] - _paths(array, position))
     np.testing.assert_allclose(
@@ -75,7 +75,7 @@ def test_spherical_is_the_distance_in_space_and_a_nearer_element_leads(origin, p
     )
 
 
-def test_azimuth_leans_to_the_horizontal_axis_and_elevation_to_the_vertical():
+def test_azimuth_is_along_the_horizontal_axis_and_elevation_along_the_vertical():
     np.testing.assert_allclose(direction_cosines(jnp.asarray(jnp.pi / 6), jnp.asarray(0.0)), [0.5, 0.0], atol=1e-6)
     np.testing.assert_allclose(direction_cosines(jnp.asarray(0.0), jnp.asarray(jnp.pi / 6)), [0.0, 0.5], atol=1e-6)
     np.testing.assert_allclose(cartesian(jnp.array([0.0, 0.0, 2.0])), [0.0, 0.0, 2.0], atol=1e-6)
@@ -138,7 +138,7 @@ def test_uniform_amplitude_has_norm_one():
     np.testing.assert_array_equal(amplitude_norm(ArrayConfig(), jnp.ones((4, 3))), np.ones(4))
 
 
-def test_elements_given_one_by_one_replace_the_grid():
+def test_given_element_positions_replace_the_grid():
     grid = ArrayConfig(num_horizontal=2, num_vertical=2)
     given = ArrayConfig(
         num_horizontal=2, num_vertical=2, elements_m=tuple((float(h), float(v)) for h, v in element_positions(grid))
@@ -149,7 +149,7 @@ def test_elements_given_one_by_one_replace_the_grid():
         ArrayConfig(num_horizontal=2, num_vertical=2, elements_m=((0.0, 0.0), (0.1, 0.0), (0.0, 0.1)))
 
 
-def test_phase_does_not_lose_digits_with_range():
+def test_phase_has_full_precision_at_large_range():
     """At 10 km r - d_n by subtraction is wrong by 1e-3 m in float32, a hundredth of a turn."""
     array = ArrayConfig()
     position = np.array([0.4, -0.3, 1e4])
@@ -157,7 +157,7 @@ def test_phase_does_not_lose_digits_with_range():
     np.testing.assert_allclose(steering(array, jnp.asarray(position, jnp.float32)), expected, atol=PHASE_FLOAT32 / 12)
 
 
-def test_batched_positions_give_what_single_ones_give():
+def test_batched_positions_equal_single_ones():
     points = jnp.asarray(POSITIONS, jnp.float32)
     together = steering(ArrayConfig(wavefront="fresnel", pattern_exponent=1.0), points[None])
     single = jnp.stack([steering(ArrayConfig(wavefront="fresnel", pattern_exponent=1.0), point) for point in points])

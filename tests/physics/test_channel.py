@@ -22,7 +22,7 @@ def _channels(channel: ChannelConfig, array: ArrayConfig = ARRAY) -> np.ndarray:
 
 
 @pytest.mark.parametrize("factor", [0.0, 1.0, 10.0])
-def test_the_factor_is_the_ratio_of_powers(factor):
+def test_the_rician_factor_is_the_ratio_of_powers(factor):
     """A point geometry makes the line of sight the mean over draws; its share of the power is kappa / (kappa + 1)."""
     fixed = {"line_of_sight_azimuth_deg": (20.0, 20.0), "line_of_sight_elevation_deg": (-10.0, -10.0)}
     channels = _channels(ChannelConfig(rician_factor=(factor, factor), arrival_azimuth_deg=(5.0, 5.0), **fixed))
@@ -89,6 +89,6 @@ def test_a_near_base_station_gives_the_line_of_sight_more_than_one_dimension():
         assert low < np.median(values[:, 1] / values[:, 0]) < high
 
 
-def test_a_distance_of_nothing_is_refused():
+def test_a_distance_of_zero_is_refused():
     with pytest.raises(ValidationError, match="distance_m must start above 0"):
         ChannelConfig(distance_m=(0.0, 5.0))

@@ -273,7 +273,7 @@ def doubles():
 
 
 @pytest.mark.parametrize("wavefront", ["spherical", pytest.param("fresnel", marks=pytest.mark.slow), "paraxial"])
-def test_misspecified_bound_is_where_maximum_likelihood_goes_and_how_it_scatters(doubles, wavefront):
+def test_misspecified_bound_is_mean_and_spread_of_maximum_likelihood(doubles, wavefront):
     """400 noise draws: a standard deviation is then known to 1/sqrt(800) = 3.5 %."""
     scene, mean, variance = doubles
     array, sources = ArrayConfig(num_horizontal=6, num_vertical=6, wavefront=wavefront), scene.truth.sources

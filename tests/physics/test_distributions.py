@@ -72,7 +72,7 @@ def test_snr_laws():
         ({"kind": "cauchy"}, "uniform"),
     ],
 )
-def test_snr_laws_that_make_no_sense_are_refused(law, message):
+def test_invalid_snr_laws_are_refused(law, message):
     with pytest.raises(ValidationError, match=message):
         SceneConfig.model_validate({"snr_law": law})
 
@@ -97,7 +97,7 @@ def test_a_later_file_replaces_an_snr_law_as_a_whole(tmp_path):
     assert law.model_dump() == {"kind": "normal", "mean_db": 0.0, "std_db": 3.0}
 
 
-def test_over_scenes_is_vmap_whatever_the_chunks(monkeypatch):
+def test_over_scenes_equals_vmap_for_all_chunk_sizes(monkeypatch):
     monkeypatch.setattr(batches, "CHUNK", 1)
     monkeypatch.setattr(batches.os, "cpu_count", lambda: 3)
     random = np.random.default_rng(0)

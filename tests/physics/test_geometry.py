@@ -81,7 +81,7 @@ def test_clean_snapshots_are_those_of_the_surface_that_the_receiver_knows(names)
 
 
 @pytest.mark.parametrize("known", SUBSETS[:3], ids="+".join)
-def test_what_is_known_is_told_and_changes_nothing_else(known):
+def test_known_errors_enter_the_observation_and_change_nothing_else(known):
     """All three errors are on: the scene stays the same, whoever is told of them; what is not named stays hidden."""
     told, blind, all_known = (_scene(_physics(names, **ERRORS)) for names in (known, (), tuple(ERRORS)))
     jax.tree.map(
@@ -105,7 +105,7 @@ def test_what_is_known_is_told_and_changes_nothing_else(known):
         assert np.abs(elements - np.asarray(real.elements_m)).max() > 1e-3
 
 
-def test_to_know_an_error_that_is_off_costs_nothing():
+def test_a_known_error_that_is_off_adds_nothing_to_the_program():
     """The same program as of the default impairments, and no further leaves."""
     programs = [
         str(jax.make_jaxpr(lambda key, p=physics: draw_scene(key, p))(jax.random.key(0)))
@@ -139,18 +139,18 @@ def test_a_geometry_of_other_elements_is_refused():
         steering(SMALL.array, jnp.ones(3), Geometry(jnp.zeros((2, 36, 2))))
 
 
-def test_a_scenes_own_grid_is_right_to_its_end():
+def test_the_grid_of_a_measured_surface_is_right_to_its_end():
     """At full size, batched: 4 scenes x 3,960 points x 144 elements, where jaxlib 0.10.2 errs in another form."""
     physics, points = PhysicsConfig(), GridConfig(num_azimuth=33, num_elevation=15, num_range=8)
     nominal = make_grid(physics, points)
     generator = np.random.default_rng(0)
     elements = element_positions(physics.array) + generator.uniform(-0.04, 0.04, (4, 144, 2))
     geometry = Geometry(jnp.asarray(elements, jnp.float32), jnp.asarray([0.28, 0.29, 0.3, 0.31], jnp.float32))
-    own = jax.jit(jax.vmap(lambda g: grid_for(nominal, physics, g).steering))(geometry)
+    steering = jax.jit(jax.vmap(lambda g: grid_for(nominal, physics, g).steering))(geometry)
     positions = np.asarray(to_position(nominal.cosines.reshape(-1, 3)))
     for scene in (0, 3):
         expected = _vectors(physics.array, jax.tree.map(lambda leaf, at=scene: leaf[at], geometry), positions)
-        np.testing.assert_allclose(own[scene], expected, atol=2e-5)
+        np.testing.assert_allclose(steering[scene], expected, atol=2e-5)
     assert grid_for(nominal, physics, None) is nominal
 
 

@@ -51,7 +51,7 @@ def test_back_projection_solves_the_ridge_problem(scenes, alpha):
     np.testing.assert_allclose(image, expected, atol=10 * RELATIVE_FLOAT32 * np.abs(expected).max())
 
 
-def test_noise_variance_is_unbiased_and_as_sure_as_its_degrees_of_freedom(scenes):
+def test_noise_variance_is_unbiased_with_the_spread_of_its_degrees_of_freedom(scenes):
     """LM - N = 36 complex degrees of freedom: a relative standard deviation of 1/6 a scene, 1.2 % over 200."""
     estimate = jax.jit(jax.vmap(measurement.noise_variance))(scenes.observation)
     ratio = np.asarray(estimate / scenes.truth.noise_variance)
@@ -66,7 +66,7 @@ def test_noise_variance_needs_more_measurements_than_elements(scenes):
         measurement.noise_variance(few)
 
 
-def test_minimum_norm_images_explain_each_snapshot_by_itself(scenes):
+def test_minimum_norm_images_reproduce_each_snapshot(scenes):
     observation, _, _ = _one(scenes, 2)
     images = np.asarray(measurement.minimum_norm_images(observation, 1e-7))
     again = (np.asarray(observation.codes) * images) @ np.asarray(observation.channel).T

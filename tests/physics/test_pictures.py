@@ -36,7 +36,7 @@ def test_a_scene_shows_every_element_and_every_active_source():
     assert "2 sources" in figure.axes[0].get_title()
 
 
-def test_the_codebooks_beams_point_where_the_codes_say():
+def test_the_beams_of_a_codebook_point_in_the_directions_of_its_codes():
     """Code 0 of a DFT codebook is broadside: its panel is brightest in the middle, at 0 dB."""
     figure = _drawn(codebook_figure(PHYSICS, codes(PHYSICS.codebook, PHYSICS.array), points=21))
     images = [axes.images[0].get_array() for axes in figure.axes if axes.images]
@@ -45,7 +45,7 @@ def test_the_codebooks_beams_point_where_the_codes_say():
     np.testing.assert_allclose(images[0].max(), 0, atol=1e-9)
 
 
-def test_the_bound_is_shown_against_snr_a_line_a_range():
+def test_the_bound_is_plotted_against_snr_with_a_line_for_each_range():
     table = np.random.default_rng(0).uniform(0.01, 1, (len(BOUND_RANGES_M), len(BOUND_SNRS_DB), 3))
     figure = _drawn(bound_figure(table))
     for axes, column, unit in ((figure.axes[0], 0, 180 / np.pi), (figure.axes[1], 2, 1.0)):

@@ -27,7 +27,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_what_is_no_reflection_coefficient_is_refused_with_the_likely_correction(kind: str) -> None:
+def test_values_that_are_no_reflection_coefficients_are_refused_with_a_correction(kind: str) -> None:
     given, words = WRONG[kind]
     problem = codes_problem(given)
     assert problem is not None
@@ -69,7 +69,7 @@ def test_measurements_have_an_imaginary_part() -> None:
     assert "no imaginary part" in (complex_problem(CODES.real + 0j) or "")
 
 
-def test_masked_values_are_refused_and_an_empty_mask_is_none() -> None:
+def test_masked_values_are_refused_and_an_empty_mask_is_accepted() -> None:
     assert masked_problem(CODES) is None
     assert masked_problem(np.ma.array(CODES)) is None
     hidden = np.ma.array(CODES)

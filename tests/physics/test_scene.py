@@ -149,7 +149,7 @@ def test_minimum_separation_holds():
     assert np.rad2deg(np.arccos(np.clip(cosines, -1, 1))).min() > 12.0 - 1e-2
 
 
-def test_separation_that_leaves_no_room_is_refused():
+def test_a_separation_too_large_for_the_field_of_view_is_refused():
     with pytest.raises(ValidationError, match="is too large for max_sources"):
         SceneConfig(min_separation_deg=30.0, max_sources=5)
 
@@ -163,7 +163,7 @@ def test_separation_that_leaves_no_room_is_refused():
         ("coupling", {"coupling_min_amplitude": 0.4}),
     ],
 )
-def test_the_receiver_believes_the_nominal_codes_unless_it_has_calibrated_them(name, setting):
+def test_the_receiver_assumes_nominal_codes_unless_they_are_calibrated(name, setting):
     nominal = jnp.asarray(codes(SMALL.codebook, SMALL.array), jnp.complex64)
     applied, believed = impair_codes(jax.random.key(0), ImpairmentsConfig(**setting), nominal)
     np.testing.assert_array_equal(believed, nominal)
@@ -299,7 +299,7 @@ def _measured_strengths(key: jax.Array) -> dict[str, jax.Array]:
     return strengths
 
 
-def test_every_strength_is_uniform_and_of_its_own_in_every_scene():
+def test_every_strength_is_uniform_and_independent_in_every_scene():
     strengths = jax.jit(jax.vmap(_measured_strengths))(jax.random.split(jax.random.key(0), 400))
     for name, (low, high) in EVERY_STRENGTH.items():
         unit = (np.asarray(strengths[name]) - low) / (high - low)
@@ -333,7 +333,7 @@ def test_a_wrong_strength_is_refused(setting, message):
         ImpairmentsConfig(**setting)
 
 
-def test_a_scene_with_every_impairment_keeps_sources_and_noise_level_and_tells_no_one(nominal):
+def test_a_scene_with_every_impairment_has_the_same_sources_noise_and_observation_types(nominal):
     everything = {
         "position_jitter": 0.05,
         "spacing_error": 0.01,

@@ -37,7 +37,7 @@ def _files(room: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("room", BLIND)
-def test_rooms_that_estimate_name_nothing_of_the_truth(room):
+def test_estimating_modules_do_not_name_the_truth(room):
     for path in _files(room):
         assert not _words(path) & SECRETS, f"{path.relative_to(PACKAGE)} reads {_words(path) & SECRETS}"
 
@@ -53,7 +53,7 @@ def test_observation_and_truth_share_no_field():
     assert Scene._fields == ("observation", "truth")
 
 
-def test_no_estimator_can_be_told_the_noise():
+def test_no_estimator_takes_the_noise_variance():
     functions = [getattr(estimators, name) for name in estimators.__all__ if name.startswith("localise_")]
     assert len(functions) > 5
     allowed = {"observation", "covariance", "physics", "estimator", "num_sources", "grid", "geometry"}
