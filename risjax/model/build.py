@@ -1,5 +1,6 @@
 """The network as two pure functions, which cast into and out of the compute dtype."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -29,8 +30,9 @@ class Network(NamedTuple):
     apply: Callable[[Params, Features | SnapshotFeatures], Prediction]
 
 
+@functools.lru_cache(maxsize=64)
 def build(array: ArrayConfig, model: ModelConfig, precision: PrecisionConfig) -> Network:
-    """Build the network. Modules of flax.nnx appear only inside the two returned functions."""
+    """Build the network, once for equal settings. Modules of flax.nnx appear only inside the two returned functions."""
     policy = make_policy(precision)
 
     kind = SnapshotNetwork if model.encoder == "snapshots" else CovarianceNetwork

@@ -50,7 +50,7 @@ def read_weights(path: Path) -> tuple[dict[Any, Any], dict[str, str]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of weights")
     try:
-        with safe_open(path, framework="flax") as file:
+        with safe_open(path, framework="numpy") as file:  # "flax" compiles a program for each shape
             metadata = dict(file.metadata() or {})
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no dict)
     except (SafetensorError, OSError, ValueError) as error:
@@ -64,7 +64,7 @@ def read_weights(path: Path) -> tuple[dict[Any, Any], dict[str, str]]:
         for parent in parents:
             node = node.setdefault(parent, {})
         node[last] = array
-    return params, metadata
+    return jax.device_put(params), metadata
 
 
 def flat_shapes(params: Mapping[Any, Any]) -> dict[str, tuple[int, ...]]:

@@ -21,7 +21,6 @@ from risjax.config import Config
 from risjax.data.chunks import Chunk, count_scenes, scene_chunks
 from risjax.data.files import MANIFEST, sha256
 from risjax.data.measurements import Reading
-from risjax.inference.predict.figures import scene_drawing
 from risjax.inference.predict.localization import Localization, located
 from risjax.inference.predict.model import Model
 from risjax.inference.predict.tables import (
@@ -207,6 +206,8 @@ def _read_part(file: Path) -> Part:
 def _write_tables(
     config: Config, directory: RunDirectory, header: dict[str, Any], terminal: Terminal
 ) -> dict[str, int]:
+    from risjax.inference.predict.figures import scene_drawing  # 0.4 s of matplotlib, which `risjax.load` does not need
+
     counts = {"scenes": 0, "failed": 0, "sources": 0}
     wanted = config.predict.figures
     with open_tables(directory.path, header) as tables:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import risjax
 from risjax.config import Config
@@ -35,6 +34,8 @@ def make_card(
         weights: the file of weights.
         params: its parameters.
     """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     epochs = [record for record in log if record.get("kind") == "epoch"]
     environment: Mapping[str, Any] = next((record for record in log if record.get("kind") == "environment"), {})
     last = epochs[-1] if epochs else {}

@@ -14,7 +14,6 @@ from risjax.pipeline import PEAKS, POSTERIOR, REFINER, make_peak_posterior, make
 from risjax.precision import make_policy
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.safetensors_io import WeightsError, flat_shapes, read_weights
-from risjax.train import load_best
 
 _OF_THE_NETWORK = ("physics.array.", "physics.scene.max_sources", "model.")
 """Settings that must be those of the training: they define the network's shapes and the manifold that it learned."""
@@ -35,17 +34,23 @@ def load_params(config: Config, directory: RunDirectory | None) -> Params:
     if config.weights is None:
         if directory is None:
             raise FileNotFoundError("weights is null and there is no run directory to take them from")
-        return load_best(config, directory)
+        return _best_checkpoint(config, directory)
     found = find_weights(config.weights)
     if found is None:
         raise FileNotFoundError(no_weights_text(config.weights))
     trained = trained_config(found)
     _refuse_mismatch(config, trained, found)
     if not found.is_released:
-        return load_best(trained, RunDirectory(found.folder))
+        return _best_checkpoint(trained, RunDirectory(found.folder))
     params, _ = read_weights(found.folder / WEIGHTS_NAME)
     _refuse_other_shapes(config, params, found)
     return make_policy(config.precision).cast_to_params(params)
+
+
+def _best_checkpoint(config: Config, directory: RunDirectory) -> Params:
+    from risjax.train.loop import load_best  # 0.8 s of orbax and optax, which released networks do not need
+
+    return load_best(config, directory)
 
 
 def trained_config(found: TrainedNetwork) -> Config:

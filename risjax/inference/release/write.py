@@ -23,7 +23,6 @@ from risjax.model import Params
 from risjax.runs.run_directory import RunDirectory, write_atomically
 from risjax.runs.safetensors_io import write_weights
 from risjax.runs.terminal import Terminal
-from risjax.train import load_best
 
 METRICS_NAME = "metrics.json"
 CARD_NAME = "card.md"
@@ -39,6 +38,8 @@ def release(config: Config, directory: RunDirectory, terminal: Terminal) -> Path
         FileNotFoundError: no trained network.
         CheckpointError: the checkpoints are damaged.
     """
+    from risjax.train.loop import load_best  # 0.8 s of orbax and optax, which `risjax.load` does not need
+
     params = load_best(config, directory)
     folder = directory.path / "release"
     write_release(folder, config, params, directory)
