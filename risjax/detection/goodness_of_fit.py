@@ -39,6 +39,8 @@ NO_SIGNAL_LEVEL = 1e-3
 """A field is taken to be present where F_field has a smaller p-value."""
 MISFIT_LEVEL = 1e-4
 """Sources are rejected where F_fit has a smaller p-value."""
+LEAST_CERTAIN = 0.5
+"""Bound of a source's probability of existence in a scene with ``no_signal``."""
 REAL_PARAMETERS = 5
 """Of a source: azimuth, elevation, range and a complex amplitude."""
 
@@ -104,6 +106,12 @@ def diagnose(observation: Observation, estimates: Estimates, physics: PhysicsCon
         misfit=fit_f > rejected,
         rank_deficient=field.rank < num_elements,
     )
+
+
+def temper(estimates: Estimates, diagnostics: Diagnostics) -> Estimates:
+    """Bound the probabilities of existence of one scene by `LEAST_CERTAIN` where it has ``no_signal``."""
+    bound = jnp.where(diagnostics.no_signal, LEAST_CERTAIN, 1.0).astype(estimates.existence.dtype)
+    return estimates._replace(existence=jnp.minimum(estimates.existence, bound))
 
 
 def _energy(values: Complex[Array, "..."]) -> Float[Array, ""]:

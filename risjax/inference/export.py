@@ -30,7 +30,7 @@ from risjax.inference.predict.model import Model, pipeline_of
 from risjax.inference.release import load_params
 from risjax.runs.run_directory import RunDirectory, write_atomically
 from risjax.runs.terminal import Terminal
-from risjax.types import Estimates, Observation
+from risjax.types import Diagnostics, Estimates, Observation
 
 FORMAT = "risjax pipeline 1"
 PROGRAM_NAME, METADATA_NAME = "pipeline.bin", "metadata.json"
@@ -49,6 +49,14 @@ _OUTPUTS = {
     "std": ("rad, rad, m", "standard deviations of position; inf in empty slots"),
     "score": ("", "logarithm of the likelihood ratio of the source against its absence"),
     "existence": ("", "probability that the source exists"),
+    "explained": ("", "share of the snapshots' energy that the sources explain"),
+    "field_f": ("", "F statistic of a field against noise alone"),
+    "fit_f": ("", "F statistic of a field against the sources"),
+    "rank": ("", "numerical rank of the measurement matrix; N if the field is determined"),
+    "degrees_of_freedom": ("", "dimensions of the field that are observed above the noise"),
+    "no_signal": ("", "the snapshots cannot be distinguished from noise"),
+    "misfit": ("", "the sources do not explain the field"),
+    "rank_deficient": ("", "channel and codes do not determine the field"),
 }
 
 
@@ -106,7 +114,8 @@ def lower(model: Model, platforms: Sequence[str]) -> jax_export.Exported:
     def program(
         y: Complex[Array, "b L M"], channel: Complex[Array, "b M N"], codes: Complex[Array, "b L N"]
     ) -> dict[str, Array]:
-        return pipeline(model.params, Observation(y, channel, codes))._asdict()
+        estimates, diagnostics = pipeline(model.params, Observation(y, channel, codes))
+        return {**estimates._asdict(), **diagnostics._asdict()}
 
     (scenes,) = jax_export.symbolic_shape(SCENES)
     inputs = [jax.ShapeDtypeStruct((scenes, *shape), jnp.complex64) for shape in _shapes(model.config)]
@@ -122,7 +131,7 @@ def _shapes(config: Config) -> tuple[tuple[int, int], ...]:
 
 def _metadata(model: Model, exported: jax_export.Exported, program: bytes) -> dict[str, Any]:
     outputs: Mapping[str, Any] = jax.tree.unflatten(exported.out_tree, exported.out_avals)
-    assert set(outputs) == set(_OUTPUTS) == set(Estimates._fields), "every output is described"
+    assert set(outputs) == set(_OUTPUTS) == {*Estimates._fields, *Diagnostics._fields}, "every output is described"
     return {
         "format": FORMAT,
         "name": model.name,

@@ -5,7 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from risjax.types import Estimates
+from risjax.detection.goodness_of_fit import p_values
+from risjax.types import Diagnostics, Estimates, Observation
+
+SCENE_COLUMNS = ("explained", "fit_p_value", "signal_p_value", "degrees_of_freedom", "misfit", "no_signal")
+"""Columns that describe the scene of a source."""
 
 COLUMNS = (
     "scene",
@@ -23,6 +27,7 @@ COLUMNS = (
     "amplitude_real",
     "amplitude_imag",
     "score",
+    *SCENE_COLUMNS,
 )
 """Columns of every table of sources; docs/predict.md defines them."""
 
@@ -38,7 +43,18 @@ class Localization(NamedTuple):
         active: which slots hold a source, [K].
         std: standard deviations of ``position`` (rad, rad, m), [K, 3]; inf in empty slots.
         score: the logarithm of the likelihood ratio of the source against its absence, [K].
-        existence: probability that the source exists, [K]; NaN where the network estimates none.
+        existence: probability that the source exists, [K]; NaN where the network states none; at most 0.5 in a scene
+            with ``no_signal``.
+        explained: share of the snapshots' energy that the sources explain, [].
+        fit_p_value: of the hypothesis that the sources explain all of the field on the surface, [].
+        signal_p_value: of the hypothesis that the snapshots are noise alone, [].
+        degrees_of_freedom: dimensions of the field that are observed above the noise, at most N, [].
+        rank: numerical rank of the measurement matrix, N if all of the field is observed, [].
+        misfit: the sources do not explain the field: ``fit_p_value`` is below 1e-4, [].
+        no_signal: the snapshots cannot be told from noise: ``signal_p_value`` is above 1e-3, [].
+
+    The last seven describe the scene; they are NaN (flags: False) where symbols change from snapshot to snapshot. See
+    `risjax.detection.goodness_of_fit`.
     """
 
     position: np.ndarray
@@ -47,6 +63,13 @@ class Localization(NamedTuple):
     std: np.ndarray
     score: np.ndarray
     existence: np.ndarray
+    explained: np.ndarray
+    fit_p_value: np.ndarray
+    signal_p_value: np.ndarray
+    degrees_of_freedom: np.ndarray
+    rank: np.ndarray
+    misfit: np.ndarray
+    no_signal: np.ndarray
 
     @property
     def count(self) -> np.ndarray:
@@ -108,6 +131,7 @@ class Localization(NamedTuple):
             np.real(amplitude),
             np.imag(amplitude),
             all_scenes.score[scene, slot],
+            *(getattr(all_scenes, name)[scene] for name in SCENE_COLUMNS),
         )
         return dict(zip(COLUMNS, columns, strict=True))
 
@@ -115,12 +139,14 @@ class Localization(NamedTuple):
         return np.where(self.active, values, np.nan)
 
 
-def located(estimates: Estimates, min_existence: float = 0.0) -> Localization:
-    """Estimates on the host, without sources that exist with less than ``min_existence``."""
-    found = Localization(*(np.asarray(leaf) for leaf in jax.device_get(tuple(estimates))))
-    if min_existence <= 0:
-        return found
-    kept = found.active & ~(found.existence < min_existence)  # NaN where the network estimates none
+def located(
+    estimates: Estimates, diagnostics: Diagnostics, observation: Observation, min_existence: float = 0.0
+) -> Localization:
+    """Return estimates and diagnostics on the host, without sources of a probability below ``min_existence``."""
+    found, checks = jax.device_get((estimates, diagnostics))
+    count = found.active.sum(-1)
+    signal, fit = p_values(checks, count, observation.codes.shape[-1], observation.snapshots[0].size)
+    kept = found.active & ~(found.existence < min_existence)  # a network may state none: NaN
     row = kept[..., None]
     return Localization(
         position=np.where(row, found.position, 0),
@@ -128,5 +154,30 @@ def located(estimates: Estimates, min_existence: float = 0.0) -> Localization:
         active=kept,
         std=np.where(row, found.std, np.inf),
         score=np.where(kept, found.score, 0),
-        existence=np.where(kept, found.existence, 0),
+        existence=found.existence if min_existence <= 0 else np.where(kept, found.existence, 0),
+        explained=checks.explained,
+        fit_p_value=fit,
+        signal_p_value=signal,
+        degrees_of_freedom=checks.degrees_of_freedom,
+        rank=checks.rank,
+        misfit=checks.misfit,
+        no_signal=checks.no_signal,
+    )
+
+
+def rank_problem(found: Localization, num_elements: int) -> str | None:
+    """Return why the measurement of a scene does not determine the field, or None if all do."""
+    deficient = np.flatnonzero(np.atleast_1d(found.rank) < num_elements)
+    if not deficient.size:
+        return None
+    text = rank_text(int(np.atleast_1d(found.rank)[deficient[0]]), num_elements)
+    return f"scene {deficient[0]} ({deficient.size} in all): {text}"
+
+
+def rank_text(rank: int, num_elements: int) -> str:
+    """Return the reason that a rank-deficient measurement is refused."""
+    return (
+        f"got a channel and codes that determine {rank} of the {num_elements} dimensions of the field; expected a "
+        "measurement matrix of full rank: use codes that differ from one another, or a channel with "
+        "more independent paths"
     )

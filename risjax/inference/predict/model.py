@@ -14,18 +14,21 @@ from numpy.typing import ArrayLike
 from risjax.config import Config, PhysicsConfig
 from risjax.config.weights import find_weights, no_weights_text
 from risjax.covariance import covariance_settings, dense, factor_of_sources
-from risjax.inference.predict.localization import Localization, located
+from risjax.detection.goodness_of_fit import diagnose, temper
+from risjax.inference.predict.fit_warning import warn_of_misfits
+from risjax.inference.predict.localization import Localization, located, rank_problem
 from risjax.inference.predict.measurements import MeasurementError, as_observation
 from risjax.inference.release import load_params
 from risjax.inference.release.load import trained_config
 from risjax.linalg import normalise_trace
 from risjax.model import Params
+from risjax.physics.chunked_vmap import over_surfaces
 from risjax.physics.measurement import require_common_field
 from risjax.physics.received_arrays import geometry_problem
 from risjax.pipeline import Pipeline, compiled_pipeline
 from risjax.runs import jax_settings
 from risjax.runs.compile_cache import enable_with_warning
-from risjax.types import Estimates, Geometry, LowRankCovariance, Observation, Sources
+from risjax.types import Diagnostics, Estimates, Geometry, LowRankCovariance, Observation, Sources
 
 T = TypeVar("T")
 COVARIANCES = ("fit", "network", "effective")
@@ -91,13 +94,21 @@ class Model:
 
         Raises:
             MeasurementError: wrong shapes or dtypes, masked values, values that are not finite, nothing but zeros,
-                codes other than reflection coefficients, or a geometry in other units than metres.
+                codes other than reflection coefficients, a geometry in other units than metres, or a channel and codes
+                that do not determine the field (Phi of less than full rank).
             ValueError: ``min_existence`` outside [0, 1].
+
+        Warns:
+            FitWarning: the sources of more scenes than expected do not explain the snapshots.
         """
         if not 0.0 <= min_existence <= 1.0:
             raise ValueError(f"min_existence is {min_existence}, expected a probability from 0 to 1")
         observation, is_batch = self._checked(y, H, codes, geometry, codes_measured)
-        found = located(_in_batches(self.estimate, observation), min_existence)
+        found = located(*_in_batches(self.estimate, observation), observation, min_existence)
+        problem = rank_problem(found, observation.codes.shape[-1])
+        if problem:
+            raise MeasurementError(problem)
+        warn_of_misfits(found)
         return found if is_batch else Localization(*(array[0] for array in found))
 
     def covariance(
@@ -144,12 +155,13 @@ class Model:
         found = _in_batches(run, observation)
         return found if is_batch else found[0]
 
-    def estimate(self, observation: Observation, size: int) -> Estimates:
-        """Estimates of at most ``size`` scenes, filled up to ``size`` so that one program serves every count."""
-        return self._filled(self._sources, observation, size)
+    def estimate(self, observation: Observation, size: int) -> tuple[Estimates, Diagnostics]:
+        """Estimates and diagnostics of at most ``size`` scenes, filled up to ``size`` for a single program."""
+        return self._filled(self._checked_sources, observation, size)
 
-    def _sources(self, observation: Observation) -> Estimates:
-        return self._programs.sources(self.params, observation, self._settings)[1]
+    def _checked_sources(self, observation: Observation) -> tuple[Estimates, Diagnostics]:
+        estimates = self._programs.sources(self.params, observation, self._settings)[1]
+        return _checked_by_fit(self.config.physics)(observation, estimates)
 
     def _covariance(self, of: str, observation: Observation) -> Array:
         """Dense covariances of trace N of a batch of scenes, one of `COVARIANCES`."""
@@ -216,10 +228,29 @@ class Model:
         return Model, (self.name, self.config, jax.device_get(self.params), self.card)
 
 
-def pipeline_of(config: Config) -> Callable[[Params, Observation], Estimates]:
-    """The whole pipeline of a configuration: parameters and a batch of observations to sources."""
+def pipeline_of(config: Config) -> Callable[[Params, Observation], tuple[Estimates, Diagnostics]]:
+    """The whole pipeline of a configuration: parameters and a batch of observations to sources and diagnostics."""
     pipeline = Pipeline(config.physics, config.precision, config.model, config.estimator)
-    return lambda params, observation: pipeline.sources(params, observation, config.covariance)[1]
+    check = _checked_by_fit(config.physics)
+
+    def run(params: Params, observation: Observation) -> tuple[Estimates, Diagnostics]:
+        return check(observation, pipeline.sources(params, observation, config.covariance)[1])
+
+    return run
+
+
+@lru_cache(maxsize=8)
+def _checked_by_fit(
+    physics: PhysicsConfig,
+) -> Callable[[Observation, Estimates], tuple[Estimates, Diagnostics]]:
+    """From a batch and its sources to the sources, with bounded probabilities, and their goodness of fit."""
+
+    def run(observation: Observation, estimates: Estimates) -> tuple[Estimates, Diagnostics]:
+        check = partial(diagnose, physics=physics)
+        diagnostics = over_surfaces(check, observation.geometry, observation, estimates)
+        return jax.vmap(temper)(estimates, diagnostics), diagnostics
+
+    return jax.jit(run)
 
 
 _dense = jax.jit(jax.vmap(dense))

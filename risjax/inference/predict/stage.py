@@ -21,7 +21,8 @@ from risjax.config import Config
 from risjax.data.chunks import Chunk, count_scenes, scene_chunks
 from risjax.data.files import MANIFEST, sha256
 from risjax.data.measurements import Reading
-from risjax.inference.predict.localization import Localization, located
+from risjax.inference.predict.fit_warning import misfit_text
+from risjax.inference.predict.localization import Localization, located, rank_text
 from risjax.inference.predict.model import Model
 from risjax.inference.predict.tables import (
     BAD_NAME,
@@ -86,6 +87,9 @@ def predict(config: Config, directory: RunDirectory, terminal: Terminal) -> bool
         terminal.warn(
             f"{state['failed']} of {state['scenes']} scenes could not be used; bad_scenes.csv gives the reasons"
         )
+    text = misfit_text(state.get("misfit", 0), state.get("no_signal", 0), state["scenes"] - state["failed"])
+    if text:
+        terminal.warn(text)
     return not state["failed"]
 
 
@@ -162,18 +166,34 @@ def _answer(chunk: Chunk, model: Model, config: Config) -> Part:
     rows = np.where(good, np.arange(chunk.count), np.argmax(good))
     shown = jax.tree.map(lambda array: array[rows], chunk.observation)
     model.check_geometry(shown.geometry)
-    estimates = model.estimate(shown, config.predict.batch_size)
+    estimates, diagnostics = model.estimate(shown, config.predict.batch_size)
     sound = np.isfinite(np.where(estimates.active[..., None], estimates.position, 0)).all(axis=(1, 2))
     for offset in np.flatnonzero(good & ~sound):
         reasons[chunk.first + int(offset)] = "the estimates are not finite"
-    kept = estimates._replace(active=estimates.active & (good & sound)[:, None])
-    return Part(chunk.first, located(kept, config.predict.min_existence), reasons)
+    num_elements = codes.shape[-1]
+    full = diagnostics.rank >= num_elements
+    for offset in np.flatnonzero(good & ~full):
+        reasons.setdefault(chunk.first + int(offset), rank_text(int(diagnostics.rank[offset]), num_elements))
+    valid = good & sound & full
+    kept = estimates._replace(active=estimates.active & valid[:, None])
+    checks = diagnostics._replace(misfit=diagnostics.misfit & valid, no_signal=diagnostics.no_signal & valid)
+    return Part(chunk.first, located(kept, checks, shown, config.predict.min_existence), reasons)
 
 
 def _nothing(count: int, slots: int) -> Localization:
-    empty = np.zeros((count, slots), np.float32)
+    empty, nan, no = np.zeros((count, slots), np.float32), np.full(count, np.nan), np.zeros(count, bool)
     wide = np.zeros((count, slots, 3), np.float32)
-    return Localization(wide, empty.astype(np.complex64), empty.astype(bool), np.full_like(wide, np.inf), empty, empty)
+    return Localization(
+        wide,
+        empty.astype(np.complex64),
+        empty.astype(bool),
+        np.full_like(wide, np.inf),
+        empty,
+        empty,
+        *(nan, nan, nan, nan),
+        no.astype(int),
+        *(no, no),
+    )
 
 
 def _write_part(file: Path, parts: list[Part]) -> None:
@@ -208,7 +228,7 @@ def _write_tables(
 ) -> dict[str, int]:
     from risjax.inference.predict.figures import scene_drawing  # 0.4 s of matplotlib, which `risjax.load` does not need
 
-    counts = {"scenes": 0, "failed": 0, "sources": 0}
+    counts = {"scenes": 0, "failed": 0, "sources": 0, "misfit": 0, "no_signal": 0}
     wanted = config.predict.figures
     with open_tables(directory.path, header) as tables:
         for part in map(_read_part, _part_files(directory.path / "predictions")):
@@ -216,6 +236,8 @@ def _write_tables(
             counts["scenes"] += len(part.found.active)
             counts["failed"] += len(part.reasons)
             counts["sources"] += int(part.found.active.sum())
+            counts["misfit"] += int((part.found.misfit & ~part.found.no_signal).sum())
+            counts["no_signal"] += int(part.found.no_signal.sum())
             for scene in _figures_in(wanted, part):
                 found = Localization(*(array[scene - part.first] for array in part.found))
                 drawing = scene_drawing(found, scene, config.physics)

@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from risjax.inference.predict.localization import COLUMNS, Localization
+from risjax.inference.predict.localization import COLUMNS, SCENE_COLUMNS, Localization
 
 CSV_NAME, JSON_NAME, PARQUET_NAME, BAD_NAME = "sources.csv", "sources.json", "sources.parquet", "bad_scenes.csv"
 DIGITS = 8
 """Significant digits: more than float32 has."""
 
-_INTEGERS = ("scene", "source")
+_INTEGERS, _FLAGS = ("scene", "source"), ("misfit", "no_signal")
+_OF_SOURCE = tuple(name for name in COLUMNS[2:] if name not in SCENE_COLUMNS)
 
 
 class Tables:
@@ -48,20 +49,23 @@ class Tables:
         """
         table = found.table(first)
         rounded = {
-            name: [int(value) if name in _INTEGERS else _rounded(value) for value in values.tolist()]
+            name: [value if name in (*_INTEGERS, *_FLAGS) else _rounded(value) for value in values.tolist()]
             for name, values in table.items()
         }
         rows = [dict(zip(COLUMNS, values, strict=True)) for values in zip(*rounded.values(), strict=True)]
         by_scene: dict[int, list[dict[str, Any]]] = {}
         for row in rows:
-            self._sources.writerow("" if value is None else value for value in row.values())
-            by_scene.setdefault(row["scene"], []).append({name: row[name] for name in COLUMNS[2:]})
+            self._sources.writerow(map(_text, row.values()))
+            by_scene.setdefault(row["scene"], []).append({name: row[name] for name in _OF_SOURCE})
         for scene in range(first, first + len(found.active)):
             entry: dict[str, Any] = {"scene": scene}
             if scene in reasons:
                 self._bad.writerow((scene, reasons[scene]))
                 entry["error"] = reasons[scene]
             else:
+                for name in SCENE_COLUMNS:
+                    value = getattr(found, name)[scene - first].item()
+                    entry[name] = value if name in _FLAGS else _rounded(value)
                 entry["sources"] = by_scene.get(scene, [])
             self._scenes.write(("\n" if self._is_first else ",\n") + json.dumps(entry, allow_nan=False))
             self._is_first = False
@@ -105,7 +109,7 @@ class _Parquet:
 
     def __init__(self, path: Path):
         pyarrow = _pyarrow()
-        kinds = [(name, pyarrow.int64() if name in _INTEGERS else pyarrow.float64()) for name in COLUMNS]
+        kinds = [(name, _kind(pyarrow, name)) for name in COLUMNS]
         self._schema, self._path = pyarrow.schema(kinds), path
 
     def __enter__(self) -> "_Parquet":
@@ -128,6 +132,20 @@ def _pyarrow() -> Any:
     except ImportError:
         return None
     return pyarrow
+
+
+def _kind(pyarrow: Any, name: str) -> Any:
+    """Return the type of a column."""
+    if name in _INTEGERS:
+        return pyarrow.int64()
+    return pyarrow.bool_() if name in _FLAGS else pyarrow.float64()
+
+
+def _text(value: Any) -> Any:
+    """Return a cell of the CSV: nothing for None, ``true`` and ``false`` for flags."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else value
 
 
 def _rounded(value: float) -> float | None:

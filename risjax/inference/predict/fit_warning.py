@@ -1,0 +1,44 @@
+"""One warning for a batch whose sources explain fewer of its scenes than they should."""
+
+import warnings
+
+import numpy as np
+from scipy import stats
+
+from risjax.inference.predict.localization import Localization
+
+EXPECTED_RATE = 0.02
+"""Share of scenes with a flag that is expected of valid data (measured: docs/predict.md)."""
+LEVEL = 0.02
+"""A batch with so many flags or more has at most this probability on valid data."""
+CHECKS = (
+    "conjugation (y, H and codes must all have the same sign of time)",
+    "the order of the elements (n = i_v * N_H + i_h, in H and codes alike)",
+    "transposition (y is [L, M], H is [M, N], codes are [L, N])",
+    "that each snapshot has its code, and each scene its channel",
+    "the geometry and the wavelength of the surface",
+)
+
+
+class FitWarning(UserWarning):
+    """The reported sources do not explain the snapshots of more scenes than expected."""
+
+
+def misfit_text(num_misfit: int, num_no_signal: int, num_scenes: int) -> str | None:
+    """Return the warning for a batch, or None if so many flags are expected of valid data."""
+    flagged = num_misfit + num_no_signal
+    if not flagged or stats.binom.sf(flagged - 1, num_scenes, EXPECTED_RATE) > LEVEL + 1e-9:
+        return None
+    return (
+        f"in {num_misfit} of {num_scenes} scenes the sources do not explain the snapshots (misfit), in {num_no_signal} "
+        "the snapshots cannot be distinguished from noise with this channel and these codes (no_signal); check "
+        + "; ".join(CHECKS)
+    )
+
+
+def warn_of_misfits(found: Localization) -> None:
+    """Issue a `FitWarning` if more scenes are flagged than expected."""
+    misfit, no_signal = np.atleast_1d(found.misfit), np.atleast_1d(found.no_signal)
+    text = misfit_text(int(np.sum(misfit & ~no_signal)), int(np.sum(no_signal)), misfit.size)
+    if text:
+        warnings.warn(text, FitWarning, stacklevel=3)
