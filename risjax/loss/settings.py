@@ -16,7 +16,6 @@ term whose weight is zero only at first is part of the program and takes its tim
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -53,11 +52,6 @@ class LossSettings(NamedTuple):
     weights: Mapping[str, Number]
     alignment_loading: Number | None = None
     schedule: WeightSchedule | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Paths of the settings in use. Configurations with equal names can share one compiled program."""
-        return tuple(jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(self))
 
 
 def active_weights(config: LossConfig) -> dict[str, float]:

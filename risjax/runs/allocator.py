@@ -1,13 +1,13 @@
-"""Freed memory stays with the process, where the C library is glibc.
+"""Setting of glibc's malloc that keeps freed memory in the process.
 
-A compiled step asks malloc for its temporary memory anew each time it runs. From 32 MiB on glibc maps fresh pages for
-it and gives them back afterwards, and the kernel zeroes tens of thousands of pages a step. On one core that was 50 ms
-of the 208 ms of a training step at width 128, with 24,000 page faults; as set here, it is 164 ms and no faults. A
-process keeps its peak of memory until it ends; the peak itself is the same.
+A compiled step requests its temporary memory from malloc each time it runs. From 32 MiB on, glibc maps new pages for it
+and unmaps them afterwards, and the kernel zeroes tens of thousands of pages in each step. On one core that took 50 of
+the 208 ms of a training step at width 128, with 24,000 page faults; with this setting the step takes 164 ms without
+faults. A process keeps its peak of memory until it ends; the peak itself is the same.
 
-More than two heaps would not help: those of further threads end at 64 MiB, and what is larger is mapped again (113 ms
-of the kernel's time a step at width 512, 18 with two). With a single one the threads wait for one another (40 ms a
-step at width 64, 35 with two or more).
+More than two heaps would not help: those of further threads end at 64 MiB, and larger requests are mapped again (113 ms
+of kernel time in a step at width 512, 18 with two heaps). With a single heap the threads wait for each other (40 ms for
+a step at width 64, 35 with two or more).
 """
 
 import ctypes
@@ -21,10 +21,10 @@ _OVERRIDES = ("GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD
 
 
 def keep_freed_memory() -> bool:
-    """Allocations of up to 1 GiB come from two heaps that are not given back.
+    """Serve allocations of up to 1 GiB from two heaps that are not returned to the system.
 
     Returns:
-        Whether it was done: not without glibc, nor where the environment sets malloc up itself.
+        Whether this was set: not without glibc, nor if the environment configures malloc.
     """
     if platform.libc_ver()[0] != "glibc" or any(name in os.environ for name in _OVERRIDES):
         return False

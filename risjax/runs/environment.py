@@ -1,4 +1,4 @@
-"""Versions and hardware, from package metadata alone: neither a report nor a command's start imports jax for it."""
+"""Versions and hardware, from package metadata, so that neither a report nor a command's start imports jax."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ _PACKAGES = ("risjax", "jax", "jaxlib", "flax", "optax", "chex", "jmp", "optuna"
 
 
 def installed_environment() -> dict[str, str]:
-    """Versions of what is installed here and now, the platform and the processor."""
+    """Return the versions of the installed packages, the platform and the processor."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -27,7 +27,7 @@ def installed_environment() -> dict[str, str]:
 
 
 def peak_memory_bytes() -> int | None:
-    """The most memory that this process has held since it began; None where the system does not say (Windows)."""
+    """Return the peak memory of this process; None on Windows, which does not report it."""
     if resource is None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

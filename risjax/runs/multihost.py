@@ -1,12 +1,12 @@
 """Several processes that train one network together: process 0 leads, the others follow.
 
-The leader does all that a single process does: it opens the run's directory, asks the study, validates, writes.
-The followers know only what it tells them: the configuration of the next training, after every epoch whether it
-goes on, in the end that there is nothing left. They hold their devices' share of every batch and write no files.
+The leader does everything that a single process does: it opens the run's directory, runs the study, validates, writes.
+It sends the followers the configuration of each training, after every epoch whether to continue, and the end of the
+run. The followers train on their devices' share of every batch and write no files.
 
-Messages go through the key-value store of JAX's coordination service, and not through collectives of the devices,
-which must be entered by all within a time limit: between two trainings a leader may evaluate for an hour.
-jax is imported by the functions, so that a process that trains alone starts at once.
+Messages use the key-value store of JAX's coordination service instead of collectives of the devices, which all
+processes must enter within a time limit: between two trainings a leader may evaluate for an hour. The functions import
+jax, so that a single process starts at once.
 """
 
 import itertools
@@ -27,14 +27,14 @@ _ENVIRONMENT = {
 }
 _AUTO = "auto"
 _PATIENCE_MS = 60_000
-"""How long one question to the key-value store waits; the next one follows at once."""
+"""Timeout of one request to the key-value store; the next request follows at once."""
 
 _numbers = itertools.count()
-"""Numbers of the messages told or heard; one process does only one of the two."""
+"""Numbers of the messages sent or received; a process does only one of the two."""
 
 
 class Membership(NamedTuple):
-    """One process's place among several; all None where the scheduler is asked."""
+    """Rank of one process among several; all None if the scheduler provides it."""
 
     coordinator: str | None
     num_processes: int | None
@@ -42,13 +42,13 @@ class Membership(NamedTuple):
 
 
 def membership(config: DistributedConfig, environment: Mapping[str, str] = os.environ) -> Membership | None:
-    """This process's place, from the configuration and, where that is silent, from the environment.
+    """Return this process's rank, from the configuration or, for settings that are null, from the environment.
 
     Returns:
-        None where neither says anything: the process trains alone.
+        None if neither has any of the settings: the process trains alone.
 
     Raises:
-        ConfigError: some of the three settings are missing, or a variable is no number.
+        ConfigError: some of the three settings are missing, or a variable is not a number.
     """
     found, problems = {}, []
     for name, variable in _ENVIRONMENT.items():
@@ -67,12 +67,14 @@ def membership(config: DistributedConfig, environment: Mapping[str, str] = os.en
     for name, variable in _ENVIRONMENT.items():
         if name not in found:
             text = (
-                f"is missing: {', '.join(sorted(found))} alone do not say how several processes train together; give "
-                f"it here or as {variable}, or distributed.coordinator=auto under a scheduler"
+                f"is missing; got {', '.join(sorted(found))}, expected all of {', '.join(_ENVIRONMENT)}: set it here "
+                f"or as {variable}, or set distributed.coordinator=auto under a scheduler"
             )
             problems.append(Problem(f"distributed.{name}", "", text))
     if not problems and found["process_id"] >= found["num_processes"]:
-        text = f"counts from 0 and must be below num_processes = {found['num_processes']}, got {found['process_id']}"
+        text = (
+            f"got {found['process_id']}, expected a number from 0 to num_processes - 1 = {found['num_processes'] - 1}"
+        )
         problems.append(Problem("distributed.process_id", "", text))
     if problems:
         raise ConfigError(problems)
@@ -80,17 +82,17 @@ def membership(config: DistributedConfig, environment: Mapping[str, str] = os.en
 
 
 def join(config: DistributedConfig) -> None:
-    """Joins the other processes, and waits until all are there; does nothing for a process that trains alone.
+    """Connect to the other processes and wait for all of them; do nothing for a process that trains alone.
 
     Raises:
-        ConfigError: only some of the settings were given, or the others were not found.
+        ConfigError: only some of the settings were given, or the other processes were not found.
     """
     place = membership(config)
     if place is None:
         return
     import jax
 
-    # It would catch SIGTERM, with which schedulers ask a process to end, and leave it running.
+    # Otherwise the service catches SIGTERM, with which schedulers end a process, and the process continues to run.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         if place.coordinator is None:
@@ -98,45 +100,45 @@ def join(config: DistributedConfig) -> None:
         else:
             jax.distributed.initialize(*place, cluster_detection_method="deactivate")
     except (RuntimeError, ValueError) as error:
-        where = place.coordinator or "what the scheduler says"
-        text = f"the processes did not find one another at {where}: {str(error).splitlines()[0]}"
+        where = place.coordinator or "the coordinator of the scheduler"
+        text = f"the processes did not find each other at {where}: {str(error).splitlines()[0]}"
         raise ConfigError([Problem("distributed.coordinator", "", text)]) from error
 
 
 def several() -> bool:
-    """Whether this process trains with others."""
+    """Return whether this process trains with others."""
     return _state().num_processes > 1
 
 
 def leads() -> bool:
-    """Whether this process leads, alone or with others."""
+    """Return whether this process leads, alone or with others."""
     return _state().process_id == 0
 
 
 def send(message: Mapping[str, Any]) -> None:
-    """The leader's word to all followers; lost where there are none."""
+    """Send the leader's message to all followers; do nothing without followers."""
     if several():
         _state().client.key_value_set(_key(), json.dumps(message))
 
 
 def receive() -> dict[str, Any]:
-    """A follower's next message, however long it takes.
+    """Wait for a follower's next message, without a time limit.
 
     Raises:
-        RuntimeError: the leader is gone.
+        RuntimeError: the leader has ended.
     """
     key = _key()
     while True:
         try:
             return json.loads(_state().client.blocking_key_value_get(key, _PATIENCE_MS))
-        except RuntimeError as error:  # jaxlib's own subclass, with the kind of failure in its text alone
+        except RuntimeError as error:  # jaxlib's own subclass, with the kind of failure only in its text
             if "DEADLINE_EXCEEDED" not in str(error):
                 raise
 
 
 @contextmanager
 def broadcast_outcome() -> Iterator[None]:
-    """A block after which the followers learn whether to go on: yes, where nothing was raised in it."""
+    """A block after which the followers are sent whether to continue: yes, unless it raises."""
     try:
         yield
     except BaseException:
@@ -150,7 +152,7 @@ def _key() -> str:
 
 
 def _state() -> Any:
-    if "jax" not in sys.modules:  # nothing can have been joined
+    if "jax" not in sys.modules:  # (no connection without jax)
         return _Alone()
     from risjax._compat.jax import coordination_state
 
@@ -158,7 +160,7 @@ def _state() -> Any:
 
 
 class _Alone(NamedTuple):
-    """What JAX's own state says of a process that has joined nothing."""
+    """JAX's state of a process without connections."""
 
     process_id: int = 0
     num_processes: int = 1

@@ -1,4 +1,4 @@
-"""Opening a run's directory: new, to be resumed, moved aside, or refused with the reason."""
+"""Opening a run's directory: a new one, one to resume, one to move aside, or one to refuse with the reason."""
 
 import datetime
 from pathlib import Path

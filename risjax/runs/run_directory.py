@@ -1,21 +1,20 @@
-"""The directory of a run: what lies in it, and how it survives a crash.
+"""The directory of a run: its files, and how they survive a crash.
 
 ======================= ===============================================================================
 config.yaml             the resolved configuration, passwords masked
-log.jsonl               one JSON object a line, each with its ``kind`` (step, epoch, dtypes, stage, ...)
-metrics.json            the evaluation's figures
-estimates.npz           the evaluation's estimates, scene by scene
-checkpoints/            the training's state
-ablation/               a run directory a variant and seed; ablation.json, ablation.csv beside it
+log.jsonl               a JSON object on each line, with its ``kind`` (step, epoch, dtypes, stage, ...)
+metrics.json            metrics of the evaluation
+estimates.npz           estimates of the evaluation, by scene
+checkpoints/            states of the training
+ablation/               a run directory for each variant and seed; ablation.json, ablation.csv next to it
 search/                 the study, trials.json, best.yaml
 figures/, report.html   the report
-state.json              which stages are done
+state.json              finished stages
 ======================= ===============================================================================
 
-Files are written beside their place and renamed into it, so that a crash leaves the old or the new one and
-never half of one; a torn last line of the log is cut off when the directory is opened. One process at a
-time holds a directory (`RunDirectory.lock`); the kernel lets go of the lock when the process dies, however
-it dies. Nothing is pickled.
+Files are written under a temporary name and renamed, so that a crash leaves the old or the new file, never a part of
+one; a torn last line of the log is cut off when the directory is opened. One process at a time locks a directory
+(`RunDirectory.lock`); the kernel releases the lock when the process ends for any reason. Nothing is pickled.
 """
 
 import datetime
@@ -31,25 +30,25 @@ from risjax.runs.faults import named_in_errors
 
 try:
     import fcntl
-except ImportError:  # Windows has no fcntl: there, nobody guards a directory
+except ImportError:  # Windows has no fcntl; there a directory is not locked
     fcntl = None
 
 LOCK_NAME = ".lock"
-"""The file that the process which holds a directory has locked."""
+"""The locked file of a directory in use."""
 
 
 class RunDirectoryError(Exception):
-    """A run directory that cannot be used as asked; the message says why and what to do. Nothing was changed."""
+    """A run directory that cannot be used; the message contains the reason and what to do. Nothing was changed."""
 
 
 class RunDirectoryBusy(RunDirectoryError):
-    """Another process has the directory."""
+    """Another process uses the directory."""
 
 
 class RunDirectory:
     """Names, writes and reads the files of one run.
 
-    Constructing one makes the directory and its sub-directories where they are missing.
+    The constructor makes the directory and its sub-directories if they are missing.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -99,7 +98,7 @@ class RunDirectory:
         return self.path / "report.html"
 
     def append_log(self, record: dict[str, Any]) -> None:
-        """Adds one line to the log. NaN and infinities become null: JSON has no word for them."""
+        """Append one line to the log. NaN and infinities become null, since JSON has neither."""
         line = json.dumps(jsonable(record), allow_nan=False)
         with named_in_errors(self.log_path), self.log_path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
@@ -126,14 +125,14 @@ class RunDirectory:
                     yield record
 
     def truncate_log(self, drop: Callable[[dict[str, Any]], bool]) -> None:
-        """Takes the records for which ``drop`` holds out of the log: those that a resumed run will write again."""
+        """Remove the records for which ``drop`` is true, those that a resumed run writes again."""
         records = list(self.read_log())
         kept = [record for record in records if not drop(record)]
         if len(kept) < len(records):
             write_atomically(self.log_path, "".join(json.dumps(record) + "\n" for record in kept))
 
     def write_json(self, name: str, value: Any) -> None:
-        """Writes ``value`` as the JSON file ``name`` (a path within the directory), whole or not at all."""
+        """Write ``value`` as the JSON file ``name``, a path within the directory, atomically."""
         write_atomically(self.path / name, json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n")
 
     def read_json(self, name: str, default: Any = None) -> Any:
@@ -204,13 +203,13 @@ class RunDirectory:
         self._lock_file = file
 
     def unlock(self) -> None:
-        """Gives the directory up; does nothing where `lock` was not called."""
+        """Unlock the directory; do nothing if `lock` was not called."""
         if self._lock_file is not None:
             self._lock_file.close()
             self._lock_file = None
 
     def cut_torn_line(self) -> None:
-        """Cuts the log back to its last whole line, which a killed process may not have finished."""
+        """Cut off the last line of the log if a killed process has not finished it."""
         if not self.log_path.exists():
             return
         with self.log_path.open("r+b") as file:
@@ -221,7 +220,7 @@ class RunDirectory:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file whole or not at all: beside its place, to the disk, then renamed."""
+    """Write a file atomically: under a temporary name, synchronised to the disk, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     data = content.encode() if isinstance(content, str) else content
@@ -250,7 +249,7 @@ def _damaged(path: Path, fault: str) -> RunDirectoryError:
 
 
 def jsonable(value: Any) -> Any:
-    """Plain JSON values; arrays and their scalars become lists and numbers, NaN and infinities null."""
+    """Return plain JSON values: arrays and their scalars become lists and numbers, NaN and infinities null."""
     if isinstance(value, dict):
         return {str(key): jsonable(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -263,4 +262,4 @@ def jsonable(value: Any) -> Any:
         return jsonable(value.tolist())
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    raise TypeError(f"a {type(value).__name__} is no JSON value: {value!r}")
+    raise TypeError(f"got a {type(value).__name__}, expected a JSON value or an array: {value!r}")

@@ -1,4 +1,4 @@
-"""TensorBoard event files: the log's numbers once more, for those who watch trainings there."""
+"""TensorBoard event files with the numbers of the log."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Any
 
 
 class EventFiles:
-    """Event files of one training, or nothing at all.
+    """Event files of one training, or none.
 
     Args:
-        folder: where they go; None writes nothing.
-        first_step: the first step to come; of a resumed training TensorBoard drops what it has from there on.
+        folder: their folder; None writes nothing.
+        first_step: the next step; TensorBoard drops the later steps that an interrupted training has written.
 
     Raises:
         ModuleNotFoundError: tensorboardX is not installed.
@@ -29,13 +29,13 @@ class EventFiles:
         self._writer = SummaryWriter(str(folder), purge_step=first_step)
 
     def add(self, record: Mapping[str, Any], step: int) -> None:
-        """The numbers of one record of the log as scalars, nested ones with a slash, at ``step``."""
+        """Add the numbers of one record of the log as scalars at ``step``; nested names are joined with a slash."""
         if self._writer is not None:
             for tag, value in _numbers(record, record["kind"]):
                 self._writer.add_scalar(tag, value, step)
 
     def close(self) -> None:
-        """Writes what is still in memory."""
+        """Write the buffered values and close the files."""
         if self._writer is not None:
             self._writer.close()
 

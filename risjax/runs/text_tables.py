@@ -1,14 +1,14 @@
-"""Tables of text: rows as the terminal, the report and Markdown take them."""
+"""Tables of text for the terminal, the report and Markdown."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 Row = dict[str, str]
-"""Columns by name; all rows of a table have the same."""
+"""Cells by column name; all rows of a table have the same columns."""
 
 
 def interval_text(figure: Mapping[str, Any] | None, sign: str = "") -> str:
-    """``0.808 [0.801, 0.815]`` of ``{value, low, high}``; ``-`` where there is none.
+    """Format ``{value, low, high}`` as ``0.808 [0.801, 0.815]``; a missing number is ``-``.
 
     Example:
         >>> interval_text({"value": 0.0148, "low": 0.0112, "high": 0.0199}, sign="+")
@@ -21,7 +21,7 @@ def interval_text(figure: Mapping[str, Any] | None, sign: str = "") -> str:
 
 
 def markdown_rows(rows: Sequence[Row]) -> Iterator[str]:
-    """A Markdown table's lines."""
+    """Yield the lines of a Markdown table."""
     yield "| " + " | ".join(rows[0]) + " |"
     yield "|" + "---|" * len(rows[0])
     for row in rows:

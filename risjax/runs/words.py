@@ -4,7 +4,7 @@ from typing import Any
 
 
 def rate_text(per_second: float | int) -> str:
-    """``20.3/s``, or ``3.2 s each`` where it is slow."""
+    """Return a rate as ``20.3/s``, or as ``3.2 s each`` below one per second."""
     return f"{per_second:.3g}/s" if per_second >= 1 else f"{1 / per_second:.3g} s each"
 
 
@@ -23,7 +23,7 @@ def duration_text(seconds: float | int) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A number in four digits, a dash for nothing, anything else as it is."""
+    """Return a float with four digits, ``-`` for None, and ``str`` of other values."""
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,8 +1,7 @@
-"""The stages of a run, in order, each one resumable: what ``run.py`` does with a valid configuration.
+"""The stages of a run, in order; ``run.py`` runs those of a valid configuration.
 
-A stage that is done is not repeated; one that was interrupted goes on by itself (the study knows its trials,
-the training its checkpoints). Where a run searches, everything after the search is done with the winner: the
-run's configuration with the best trial's values in place.
+A finished stage is not repeated; an interrupted one resumes from its study, its checkpoints or its parts. After a
+search, all later stages use the winner: the run's configuration with the best trial's values in place.
 """
 
 from risjax.stages.run import run_stages

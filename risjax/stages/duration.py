@@ -1,4 +1,4 @@
-"""How long a run will take: the steps ahead of it, and a few of them measured."""
+"""Estimate of a run's duration: its remaining steps, and the measured time of a few of them."""
 
 from collections.abc import Mapping
 
@@ -9,11 +9,11 @@ from risjax.runs.terminal import Terminal
 from risjax.runs.words import duration_text
 
 _LONG_RUN_SCENES = 200_000
-"""Training scenes ahead from which on it is worth measuring how long they will take (seconds of compilation)."""
+"""Number of remaining training scenes from which on the duration is measured, which takes seconds of compilation."""
 
 
 def announce_duration(config: Config, directory: RunDirectory, terminal: Terminal) -> None:
-    """Says before a long run how long it will take on this machine, measured on a few steps."""
+    """Print before a long run how long it will take on this machine, measured on a few steps."""
     work = remaining_steps(config, directory)
     scenes = sum(work.values()) * config.train.batch_size
     if scenes < _LONG_RUN_SCENES or terminal.quiet or multihost.several():
@@ -27,12 +27,12 @@ def announce_duration(config: Config, directory: RunDirectory, terminal: Termina
     total = duration_text(sum(work.values()) * per_step)
     terminal.say(
         f"about {total} at {1000 * per_step:.0f} ms a step of {config.train.batch_size} scenes here, less where trials "
-        "are pruned; Ctrl-C stops it, and the same command goes on"
+        "are pruned; Ctrl-C stops it, and the same command resumes it"
     )
 
 
 def remaining_steps(config: Config, directory: RunDirectory) -> Mapping[str, int]:
-    """Training steps that the stages still have ahead of them, at most, as {stage: steps}."""
+    """Return the largest numbers of training steps that the stages still need, as {stage: steps}."""
     work = {}
     if "search" in config.stages and not directory.is_done("search"):
         finished = ("complete", "pruned")

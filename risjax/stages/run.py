@@ -19,28 +19,28 @@ from risjax.stages.duration import announce_duration
 from risjax.stages.summary import summarise_run
 from risjax.stages.table import READ_LATER, STAGES, StageError
 
-_LOOKS_ITSELF = ("predict", "ablate")
-"""Stages that see for themselves whether their input is still the one they were done with."""
+_CHECKS_ITS_INPUT = ("predict", "ablate")
+"""Stages that run each time and check whether their input has changed since they finished."""
 
 _WITHOUT_JAX = {"report", "verify"}
 """Stages that compile nothing."""
 
 
 def run_stages(config: Config, terminal: Terminal) -> int:
-    """Runs ``config.stages`` in its run directory, going on where an earlier run ended.
+    """Run ``config.stages`` in the run directory; resume where an earlier run ended.
 
-    Of several processes (``distributed``) the first does all this, and the others take part in what it trains.
+    Of several processes (``distributed``) the first one does this, and the others take part in its trainings.
 
     Returns:
         0, or 1 where ``verify`` or ``audit`` found something wrong.
 
     Raises:
-        ConfigError: the search's space or a variant does not fit the schema, a codebook file cannot be used, or the
-            devices that are asked for are not there; nothing was changed.
+        ConfigError: the search's space or a variant does not fit the schema, a codebook file cannot be used, or fewer
+            devices are available than configured; nothing was changed.
         JaxSettingsError: an environment variable of JAX asks for what is absent; nothing was changed.
         RunDirectoryError: the directory cannot be used; nothing was changed.
-        StageError: a stage failed for a reason that is no bug.
-        KeyboardInterrupt: as it came; what is done stays done.
+        StageError: a stage failed for a reason that the user can remove.
+        KeyboardInterrupt: interrupted; completed stages are kept.
     """
     if "search" in config.stages:
         from risjax.experiments.search.space import check_space
@@ -88,7 +88,7 @@ def _lead(config: Config, terminal: Terminal) -> int:
 def _follow(config: Config, terminal: Terminal) -> int:
     from risjax.train.multihost_follower import follow
 
-    terminal.say("this process follows: its devices train with those of process 0, which says the rest")
+    terminal.say("this process is a follower: its devices train with those of process 0, which prints the progress")
     with _compile_cache(config, terminal):
         return follow()
 
@@ -107,20 +107,20 @@ def _compile_cache(config: Config, terminal: Terminal) -> Iterator[None]:
 
 
 def _join_search(config: Config, terminal: Terminal, busy: RunDirectoryBusy) -> int:
-    """Helps the process that has the directory with its search; what follows the search is that process's own."""
+    """Join the search of the process that uses the directory, which runs the later stages alone."""
     directory = RunDirectory(config.run.directory or "")
     if config.run.fresh or "search" not in config.stages or directory.is_done("search"):
         raise busy
-    terminal.say(f"run directory: {directory.path}, which another process has: joining its search as a worker")
+    terminal.say(f"run directory: {directory.path}, in use by another process: joining its search as a worker")
     with _compile_cache(config, terminal):
         STAGES["search"](config, directory, terminal)
-    terminal.say("the search is finished; the other process goes on with the rest", always=True)
+    terminal.say("the search is finished; the other process runs the later stages", always=True)
     return 0
 
 
 def _run_stages(config: Config, directory: RunDirectory, terminal: Terminal) -> int:
     terminal.say(f"run directory: {directory.path}")
-    pending = {stage for stage in config.stages if stage in _LOOKS_ITSELF or not _is_done(stage, directory)}
+    pending = {stage for stage in config.stages if stage in _CHECKS_ITS_INPUT or not _is_done(stage, directory)}
     with nullcontext() if pending <= _WITHOUT_JAX else _compile_cache(config, terminal):
         all_passed = _run_pending(config, directory, terminal)
     for line in summarise_run(config, directory):
@@ -133,7 +133,7 @@ def _run_pending(config: Config, directory: RunDirectory, terminal: Terminal) ->
     announce_duration(config, directory, terminal)
     all_passed = True
     for stage in config.stages:
-        if _is_done(stage, directory) and stage not in _LOOKS_ITSELF:
+        if _is_done(stage, directory) and stage not in _CHECKS_ITS_INPUT:
             terminal.say(f"{stage}: already done")
             continue
         terminal.rule(stage)
@@ -142,10 +142,12 @@ def _run_pending(config: Config, directory: RunDirectory, terminal: Terminal) ->
         seconds = time.monotonic() - started
         record = {"kind": "stage", "stage": stage, "seconds": seconds, "passed": passed}
         directory.append_log({**record, "peak_memory_bytes": peak_memory_bytes()})
-        if passed or stage in _LOOKS_ITSELF:
+        if passed or stage in _CHECKS_ITS_INPUT:
             directory.mark_done(stage)
         all_passed &= passed
-        outcome = "done" if passed else "done, not everywhere" if stage in _LOOKS_ITSELF else "FAILED"
+        outcome = (
+            "done" if passed else "done, except for some scenes or variants" if stage in _CHECKS_ITS_INPUT else "FAILED"
+        )
         terminal.say(f"{stage}: {outcome} in {duration_text(seconds)}")
     return all_passed
 
@@ -157,10 +159,13 @@ def _is_done(stage: str, directory: RunDirectory) -> bool:
 
 
 def _winner(config: Config, directory: RunDirectory, stage: str) -> Config:
-    """The configuration of a stage: the winner's where this run has searched before it."""
+    """Return the configuration of a stage: the winner's if this run has a search before it."""
     if "search" not in config.stages[: config.stages.index(stage)]:
         return config
     best = next((trial for trial in directory.read_json("search/trials.json", []) if trial["is_best"]), None)
     if best is None:
-        raise StageError(f"the search is done, but {directory.search / 'trials.json'} names no best trial")
+        raise StageError(
+            f"{directory.search / 'trials.json'} contains no best trial, expected that of the finished search; delete "
+            "this file and run the same command again, which writes it again"
+        )
     return apply_overrides(config, best["params"])

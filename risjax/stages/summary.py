@@ -1,4 +1,4 @@
-"""The closing words of a run: what was found, and where it lies."""
+"""Summary at the end of a run: its results and files."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,37 +8,37 @@ from risjax.runs.run_directory import RunDirectory
 from risjax.runs.words import value_text
 
 _FILES = (
-    ("sources.csv", "the sources found, a line each"),
-    ("sources.json", "the same, scene by scene"),
+    ("sources.csv", "the sources, one in each line"),
+    ("sources.json", "the same, by scene"),
     ("sources.parquet", "the same as a table"),
-    ("bad_scenes.csv", "the scenes that could not be used, and why"),
+    ("bad_scenes.csv", "the scenes that could not be used, with the reasons"),
     ("report.html", "the report, for a browser"),
-    ("ablation.csv", "what each variant is worth, a line a metric"),
-    ("metrics.json", "every figure with its interval"),
-    ("estimates.npz", "the estimates, scene by scene"),
+    ("ablation.csv", "the metrics of each variant, one in each line"),
+    ("metrics.json", "all metrics with their intervals"),
+    ("estimates.npz", "the estimates, by scene"),
     ("audit.json", "every operation of the training step with its dtype"),
     ("verify.json", "the checklist"),
-    ("log.jsonl", "a line a step and an epoch"),
+    ("log.jsonl", "a line for each step and epoch"),
     ("search/best.yaml", "the winner's configuration"),
-    ("release", "the trained network, to be copied and loaded"),
-    ("export", "the pipeline as one artefact that runs without risjax"),
-    ("checkpoints", "the training's state"),
+    ("release", "the trained network, to copy and load"),
+    ("export", "the pipeline as one file that runs without risjax"),
+    ("checkpoints", "states of the training"),
     ("config.yaml", "the configuration"),
 )
 _SHOWN_METRICS = ("nmse", "f1_3d", "f1_angle", "gospa_m")
 
 
 def summarise_run(config: Config, directory: RunDirectory) -> list[str]:
-    """The closing lines, made of what lies in the directory."""
+    """Return the lines of the summary, from the files of the directory."""
     lines = [
         *_search_lines(config, directory),
         *_train_lines(directory),
         *_evaluate_lines(directory),
         *_predict_lines(directory),
     ]
-    there = [(name, what) for name, what in _FILES if _is_there(directory, name)]
-    width = max((len(str(directory.path / name)) for name, _ in there), default=0)
-    lines += [f"  {str(directory.path / name).ljust(width)}  {what}" for name, what in there]
+    existing = [(name, what) for name, what in _FILES if _exists(directory, name)]
+    width = max((len(str(directory.path / name)) for name, _ in existing), default=0)
+    lines += [f"  {str(directory.path / name).ljust(width)}  {what}" for name, what in existing]
     return ["", f"{directory.path}: {', '.join(_state(config, directory))}", *lines]
 
 
@@ -87,7 +87,7 @@ def _predict_lines(directory: RunDirectory) -> Iterator[str]:
 
 
 def _interval(entry: dict[str, Any]) -> str:
-    """``0.512 [0.480, 0.541]``: a value with its 95 % interval."""
+    """Format a value with its 95 % interval as ``0.512 [0.480, 0.541]``."""
     if entry.get("value") is None:
         return "-"
     if entry.get("low") is None or entry.get("high") is None:
@@ -95,6 +95,6 @@ def _interval(entry: dict[str, Any]) -> str:
     return f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
 
 
-def _is_there(directory: RunDirectory, name: str) -> bool:
+def _exists(directory: RunDirectory, name: str) -> bool:
     path = directory.path / name
     return path.is_file() or (path.is_dir() and any(path.iterdir()))

@@ -1,7 +1,7 @@
-"""The stages, in a table: where the work of each is, and which of its failures are no bugs.
+"""Table of the stages: the functions of each, and the exceptions that are not bugs.
 
-Everything stands here by name, so that a room is imported by the stage that needs it: a run with nothing left to do
-ends at once, and what is not installed is missed only by whoever wants it.
+Functions and exceptions are listed by name, so that a stage imports only its own modules: a run without remaining
+stages ends at once, and a missing optional package concerns only the stages that need it.
 """
 
 import importlib
@@ -16,7 +16,7 @@ from risjax.runs.terminal import Terminal
 
 
 class StageError(Exception):
-    """A stage that could not be finished; the message says why, and what was there before still is."""
+    """A stage that could not be finished; the message contains the reason. Results of earlier stages are kept."""
 
 
 class Stage(NamedTuple):
@@ -24,10 +24,10 @@ class Stage(NamedTuple):
 
     Attributes:
         name: as a configuration has it.
-        work: functions, called in this order. One that judges returns False where something is wrong; all else that
-            they return is passed over.
-        refusals: exceptions whose message says all that a user needs.
-        extras: packages that need not be installed, and what to do where one is not; "" where the exception says it.
+        work: functions, called in this order. A function that checks something returns False if the check fails; other
+            results are ignored.
+        refusals: exceptions whose message is sufficient for a user.
+        extras: optional packages, with the advice if one is missing; "" if the exception contains the advice.
         takes: names of the functions' arguments.
     """
 
@@ -38,10 +38,10 @@ class Stage(NamedTuple):
     takes: tuple[str, ...] = ("config", "directory", "terminal")
 
     def __call__(self, config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
-        """Does the work; returns whether nothing was found wrong.
+        """Run the functions; return whether no check failed.
 
         Raises:
-            StageError: for a reason that is no bug.
+            StageError: one of the refusals, or a missing optional package.
         """
         given = {"config": config, "directory": directory, "terminal": terminal}
         try:
@@ -58,7 +58,7 @@ class Stage(NamedTuple):
 
 
 def find(place: str) -> Any:
-    """What a ``module:attribute`` names."""
+    """Import the object of a ``module:attribute`` name."""
     module, attribute = place.split(":")
     return getattr(importlib.import_module(module), attribute)
 

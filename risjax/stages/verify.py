@@ -1,7 +1,7 @@
-"""The checklist at the end of ``verify.yaml``: did a short run do what every long one relies on?
+"""The checklist at the end of ``verify.yaml``: properties of a short run that every long run needs.
 
-Each line is a check with its number, ✓ or ✗, made from what the run left in its directory. The original
-pipeline printed ``Loss is finite: 3.843`` beside ``backbone=nan``: these are the checks that it lacked.
+Each line is a check with its value, ✓ or ✗, computed from the files of the run. The original pipeline printed
+``Loss is finite: 3.843`` together with ``backbone=nan``; it lacked these checks.
 """
 
 import math
@@ -15,15 +15,15 @@ from risjax.runs.terminal import Terminal
 from risjax.runs.words import value_text
 
 FULL_PRECISION = frozenset({"float32", "float64", "complex64", "complex128"})
-"""What a floating-point leaf may be behind the loss's door."""
+"""Allowed dtypes of floating-point and complex leaves after the upcast at the loss's entry."""
 
 _EXACT = ("int", "uint", "bool", "key")
-"""Dtypes that the upcast leaves alone, by their beginning."""
+"""Prefixes of the dtypes that the upcast does not change."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the list."""
+    """One line of the checklist."""
 
     name: str
     passed: bool
@@ -31,10 +31,10 @@ class Check:
 
 
 def verify(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
-    """Prints the checklist and the table of dtypes, writes ``verify.json``, and says whether all is well."""
+    """Print the checklist and the table of dtypes, write ``verify.json``, and return whether all checks passed."""
     checks = run_checks(config, directory)
     rows = dtype_rows(directory)
-    terminal.table("dtypes of predictions and labels at the loss's door", rows, always=True)
+    terminal.table("dtypes of predictions and labels before and after the upcast", rows, always=True)
     for check in checks:
         terminal.say(f"{'✓' if check.passed else '✗'} {check.name}: {check.found}", always=True)
     directory.write_json("verify.json", {"checks": [asdict(check) for check in checks], "dtypes": rows})
@@ -42,7 +42,7 @@ def verify(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
 
 
 def run_checks(config: Config, directory: RunDirectory) -> list[Check]:
-    """The checklist of a run, in order."""
+    """Return the checklist of a run, in order."""
     steps, epochs = list(directory.read_log("step")), list(directory.read_log("epoch"))
     checks = [*_step_checks(config, steps), *_epoch_checks(config, epochs)]
     if "search" in config.stages:
@@ -52,10 +52,10 @@ def run_checks(config: Config, directory: RunDirectory) -> list[Check]:
 
 
 def dtype_rows(directory: RunDirectory) -> list[dict[str, str]]:
-    """The dtype of every prediction and label leaf before and after the upcast, as the training logged it."""
+    """Return the dtype of every prediction and label leaf before and after the upcast, from the log."""
     record = next(reversed(list(directory.read_log("dtypes"))), {})
     before, after = record.get("before", {}), record.get("after", {})
-    rows = {leaf: _behind(leaf, after) for leaf in before}
+    rows = {leaf: _after_upcast(leaf, after) for leaf in before}
     left = [leaf for leaf in after if leaf not in rows.values()]
     return [
         *({"leaf": leaf, "before": dtype, "after": after.get(rows[leaf] or "", "-")} for leaf, dtype in before.items()),
@@ -63,15 +63,15 @@ def dtype_rows(directory: RunDirectory) -> list[dict[str, str]]:
     ]
 
 
-def _behind(leaf: str, after: Mapping[str, str]) -> str | None:
-    """The leaf that ``leaf`` has become: itself, or the complex one that a packed real or imaginary part went into."""
+def _after_upcast(leaf: str, after: Mapping[str, str]) -> str | None:
+    """Return the leaf after the upcast: the same one, or the complex one that contains its real or imaginary part."""
     return next((name for name in (leaf, leaf.rpartition(".")[0]) if name in after), None)
 
 
 def _step_checks(config: Config, steps: list[dict[str, Any]]) -> Iterator[Check]:
     expected = config.train.epochs * config.train.steps_per_epoch
     losses = [step["loss"] for step in steps]
-    value = value_text(losses[-1]) if losses else "no step was logged"
+    value = value_text(losses[-1]) if losses else "no step in the log"
     bad = [step["step"] for step in steps if not _finite(step["loss"])]
     yield Check("loss finite", bool(steps) and not bad, value + _at(bad))
     for part in ("backbone", "head"):
@@ -86,7 +86,7 @@ def _step_checks(config: Config, steps: list[dict[str, Any]]) -> Iterator[Check]
 
 def _epoch_checks(config: Config, epochs: list[dict[str, Any]]) -> Iterator[Check]:
     if not epochs:
-        yield Check("an epoch finished", False, "none was logged")
+        yield Check("an epoch finished", False, "none in the log")
         return
     last = epochs[-1]
     skipped, applied, count = last["skipped_steps"], last["applied_updates"], last["schedule_count"]
@@ -99,7 +99,7 @@ def _epoch_checks(config: Config, epochs: list[dict[str, Any]]) -> Iterator[Chec
 
 
 def _search_check(config: Config, trials: list[dict[str, Any]]) -> Check:
-    """The best value is finite and is one that its own trial reported after an epoch, so no made-up penalty."""
+    """Check that the best value is finite and that its trial reported it after an epoch: not an invented penalty."""
     name = f"best search {config.search.metric} finite and really evaluated"
     best = next((trial for trial in trials if trial["is_best"]), None)
     if best is None:
@@ -111,7 +111,7 @@ def _search_check(config: Config, trials: list[dict[str, Any]]) -> Check:
 
 
 def _dtype_check(rows: list[dict[str, str]]) -> Check:
-    name = "predictions and labels in full precision behind the upcast"
+    name = "predictions and labels in full precision after the upcast"
     narrow = [row["leaf"] for row in rows if not _is_full(row["after"])]
     found = f"{len(rows) - len(narrow)} of {len(rows)} leaves"
     return Check(name, bool(rows) and not narrow, found + (f"; narrower: {', '.join(narrow)}" if narrow else ""))

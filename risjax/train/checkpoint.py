@@ -1,11 +1,11 @@
-"""Checkpoints: orbax writes them, this module decides which are kept and whether one can be trusted.
+"""Checkpoints: orbax writes them; this module decides which are kept and verifies them.
 
-orbax writes to a temporary name and renames, so a killed process leaves the old checkpoint intact. Two things
-it does not do (tried with 0.12.8): bytes flipped on disk load silently with wrong values, hence the SHA-256 of
-the leaves beside them; and an empty directory counts as a checkpoint, hence the walk back to the last sound one.
+orbax writes to a temporary name and renames, so a killed process leaves the old checkpoint intact. It does not detect
+two faults (tried with 0.12.8): bytes flipped on disk load without an error, therefore a SHA-256 of the leaves is stored
+with them; an empty directory counts as a checkpoint, therefore the last sound one is searched.
 
-A checkpoint holds one copy of the state, whatever the number of devices that trained it, so that another number can
-go on. Of several processes the leader alone writes and reads.
+A checkpoint holds one copy of the state, whatever the number of devices, so that training can resume on another number.
+Of several processes only the leader writes and reads.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ _OWN_PARTIAL_NAME = re.compile(_OWN_NAME.pattern + r"\.orbax-checkpoint-tmp.*")
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be read or does not hold what was written."""
+    """A checkpoint that cannot be read or differs from what was written."""
 
 
 class Checkpoint(NamedTuple):
@@ -40,7 +40,7 @@ class Checkpoint(NamedTuple):
 
     Attributes:
         state: the training state after ``epoch`` epochs.
-        metadata: what was said of it when it was saved: ``epoch``, ``validation``, ...
+        metadata: ``epoch``, ``best_epoch``, ``best`` and ``record``, the epoch's line of the log.
     """
 
     state: TrainState
@@ -86,24 +86,24 @@ def digest(tree: Any) -> str:
 
 
 class Checkpoints:
-    """The checkpoints of one training: the last, for resuming, and the best, for using."""
+    """The checkpoints of one training: the last one, to resume from, and the best one, to use."""
 
     def __init__(self, directory: Path):
         self.directory = directory.resolve()
 
     def epochs(self) -> list[int]:
-        """Epochs with a directory, oldest first; not yet known to be sound."""
+        """Return the epochs that have a directory, oldest first; they need not be sound."""
         if not self.directory.is_dir():
             return []
         names = [_OWN_NAME.fullmatch(path.name) for path in self.directory.iterdir() if path.is_dir()]
         return sorted(int(name[1]) for name in names if name)
 
     def path(self, epoch: int) -> Path:
-        """Where the checkpoint after ``epoch`` epochs lies."""
+        """Return the directory of the checkpoint after ``epoch`` epochs."""
         return self.directory / f"epoch_{epoch:05d}"
 
     def save(self, state: TrainState, metadata: dict[str, Any], *, best_epoch: int) -> None:
-        """Saves the state after ``metadata["epoch"]`` epochs; then deletes all other checkpoints but the best.
+        """Save the state after ``metadata["epoch"]`` epochs; then delete all other checkpoints but the best.
 
         Files and folders under any other name than a checkpoint's are left alone.
 
@@ -120,21 +120,21 @@ class Checkpoints:
         self.delete(keep=(epoch, best_epoch))
 
     def delete(self, *, keep: Collection[int] = ()) -> None:
-        """Deletes the checkpoints of all epochs but those to ``keep``, and unfinished ones."""
+        """Delete the checkpoints of all epochs but those to ``keep``, and unfinished ones."""
         partial = [path for path in self.directory.glob("*") if _OWN_PARTIAL_NAME.fullmatch(path.name)]
         for path in (*(self.path(epoch) for epoch in self.epochs() if epoch not in keep), *partial):
             # On NFS a file that another process still reads stays as .nfs...; the next save deletes the rest.
             shutil.rmtree(path, ignore_errors=True)
 
     def load(self, epoch: int, like: TrainState) -> Checkpoint:
-        """Loads one checkpoint.
+        """Load one checkpoint.
 
         Args:
-            epoch: which.
+            epoch: its epoch.
             like: a state of the same configuration on one device, for shapes and dtypes.
 
         Raises:
-            CheckpointError: it is missing, unreadable, of another shape, or its values are not those written.
+            CheckpointError: it is missing, unreadable, of another shape, or its values differ from those written.
         """
         path = self.path(epoch)
         abstract = jax.device_get(like) if several() else jax.tree.map(_abstract, like)
@@ -145,14 +145,14 @@ class Checkpoints:
         except Exception as error:  # (orbax raises bare Exception for damaged data)
             raise CheckpointError(f"checkpoint {path} cannot be read: {type(error).__name__}: {error}") from error
         if not isinstance(metadata, dict) or metadata.get("sha256") != digest(state):
-            raise CheckpointError(f"checkpoint {path} does not hold what was written: its SHA-256 differs")
+            raise CheckpointError(f"checkpoint {path} differs from what was written: its SHA-256 does not match")
         return Checkpoint(state, {key: value for key, value in metadata.items() if key != "sha256"})
 
     def load_last(self, like: TrainState) -> Checkpoint | None:
-        """The last sound checkpoint, or None where there is none.
+        """Return the last sound checkpoint, or None if there are no checkpoints.
 
         Raises:
-            CheckpointError: there are checkpoints, but none is sound; going on would silently start anew.
+            CheckpointError: there are checkpoints, but none is sound; training would start again without notice.
         """
         failures = []
         for epoch in reversed(self.epochs()):
@@ -162,6 +162,7 @@ class Checkpoints:
                 failures.append(str(error))
         if failures:
             raise CheckpointError(
-                "no sound checkpoint is left; move the directory aside or set run.fresh=true\n" + "\n".join(failures)
+                "no sound checkpoint is left; restore a copy of one, or train again with run.fresh=true\n"
+                + "\n".join(failures)
             )
         return None

@@ -1,7 +1,7 @@
-"""What the second stage does alike for both posterior heads: collect examples once, fit, say how calibrated it is.
+"""Second stage of training, common to both posterior heads: collect examples, fit, measure calibration.
 
-The network's answers do not change any more, so each scene passes through it once; a head, which is small, then sees
-the same examples many times. A fifth of the scenes is held out and says whether its probabilities mean what they say.
+The network is frozen, so each scene passes through it once; a head is small and is then trained on the same examples
+many times. A fifth of the scenes is held out to measure the calibration of its probabilities.
 """
 
 from collections.abc import Callable
@@ -44,15 +44,15 @@ def collect(
     terminal: Terminal,
     title: str,
 ) -> Examples:
-    """Examples of scenes to train on and of those held out, a leading axis of scenes.
+    """Collect examples of the training scenes and of those held out, with a leading axis of scenes.
 
     Args:
         config: of the run.
         params: of the network.
-        scenes: how many to train on.
+        scenes: number of training scenes.
         propose: (parameters, batch of scenes) to arrays with a leading axis of scenes.
-        label: from what was proposed, on the host, to examples.
-        terminal: where progress is shown.
+        label: proposals to examples, on the host.
+        terminal: shows progress.
         title: of the progress bar.
     """
     scenes += _num_held_out(scenes)
@@ -71,7 +71,7 @@ def collect(
 
 
 def split(scenes: int, examples: Examples) -> tuple[Examples, Examples]:
-    """The examples of so many scenes to train on, and those held out."""
+    """Return the examples of ``scenes`` training scenes, and those held out."""
     held_out = _num_held_out(scenes)
     train = jax.tree.map(lambda leaf: jnp.asarray(leaf[held_out:]), examples)
     return train, jax.tree.map(lambda leaf: jnp.asarray(leaf[:held_out]), examples)
@@ -87,15 +87,15 @@ def fit_head(
     *,
     weight_decay: float,
 ) -> tuple[Head, Head]:
-    """The head before and after ``train.posterior.epochs`` passes over the examples.
+    """Return the head before and after ``train.posterior.epochs`` passes over the examples.
 
     Args:
         config: of the run.
-        head: what is fitted.
+        head: the head to fit.
         loss: (parameters, batch of examples) to a scalar.
         train: examples, a leading axis of scenes.
-        standard: their features, and which of them count: those that the standardisation is taken from.
-        terminal: where progress is shown.
+        standard: their features, and the mask of those from which the standardisation is computed.
+        terminal: shows progress.
         weight_decay: AdamW's.
     """
     settings, scenes = config.train.posterior, len(jax.tree.leaves(train)[0])
@@ -134,7 +134,7 @@ def fit_head(
 def calibration(
     logit: Float[Array, "*examples"], real: Bool[Array, "*examples"], held: Bool[Array, "*examples"], noun: str
 ) -> dict[str, float]:
-    """``ece``, the expected calibration error of existence, and under ``noun`` the number that it was taken over."""
+    """Return ``ece``, the expected calibration error of existence, and under ``noun`` the number of examples."""
     probability, counted = np.asarray(jax.nn.sigmoid(logit)), np.asarray(held)
     return {
         "ece": expected_calibration_error(probability[counted], np.asarray(real)[counted]),

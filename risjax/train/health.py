@@ -1,4 +1,4 @@
-"""What to do when a training is not healthy: stop, and say which loss term and which scenes."""
+"""Diagnosis of a non-finite training: the loss terms and scenes that are not finite."""
 
 import operator
 
@@ -19,22 +19,22 @@ from risjax.types import Prediction, Scene
 
 
 class NonFiniteTraining(RuntimeError):
-    """A loss, a gradient or a state that is not finite; the message names the leaf, the term and the scenes."""
+    """A loss, gradient or state is not finite; the message names the leaf, the term and the scenes."""
 
 
 def find_nonfinite_terms(trainer: Trainer, state: TrainState, batch: Scene) -> list[str]:
-    """Which leaves, terms and scenes are not finite, in value or in gradient by the predictions.
+    """Find the leaves, terms and scenes that are not finite, in value or in gradient with respect to the predictions.
 
-    Each term alone, over all scenes of a part of the batch (``train.accumulation``), in a program of its own: for a run
-    that is stopping.
+    Each term is computed separately, over all scenes of a part of the batch (``train.accumulation``), in an additional
+    program; meant for a run that is stopping.
 
     Returns:
-        One line a culprit, such as ``loss term 'projector': gradient of scenes 3, 17``.
+        One line for each, such as ``loss term 'projector': gradient of scenes 3, 17``.
     """
     parts = trainer.config.train.accumulation
     size = batch.truth.snr_db.shape[0] // parts
     cuts = [slice(part * size, (part + 1) * size) for part in range(parts)]
-    found = [_spoilt_scenes(trainer, state, jax.tree.map(operator.itemgetter(cut), batch)) for cut in cuts]
+    found = [_nonfinite_scenes(trainer, state, jax.tree.map(operator.itemgetter(cut), batch)) for cut in cuts]
     lines = [
         f"{name}{jax.tree_util.keystr(path)}"
         for name, tree in (("params", state.params), ("opt_state", state.opt_state), ("ema", state.ema))
@@ -45,23 +45,23 @@ def find_nonfinite_terms(trainer: Trainer, state: TrainState, batch: Scene) -> l
         scenes = np.flatnonzero(np.concatenate([part[what] for part in found]))
         lines += [f"{what} of scenes {', '.join(map(str, scenes))}"] if scenes.size else []
     return lines or [
-        "every term and its gradient by the predictions is finite: the network's own backward pass overflows"
+        "every term and its gradient with respect to the predictions is finite: the network's backward pass overflows"
     ]
 
 
-def _spoilt_scenes(trainer: Trainer, state: TrainState, batch: Scene) -> dict[str, np.ndarray]:
-    """Which scenes are not finite, in every leaf of predictions and labels, and in every term and its gradient."""
+def _nonfinite_scenes(trainer: Trainer, state: TrainState, batch: Scene) -> dict[str, np.ndarray]:
+    """Return masks of non-finite scenes for every leaf of predictions and labels, every term and its gradient."""
     config = trainer.config
 
-    @jax.jit  # operation by operation, each would be compiled by itself, which takes longer
-    def look(params: Params, batch: Scene) -> list[dict[str, Array]]:
+    @jax.jit  # (otherwise each operation would be compiled separately, which takes longer)
+    def scenes_of(params: Params, batch: Scene) -> list[dict[str, Array]]:
         inputs = jax.vmap(lambda observation: make_inputs(observation, config.model, config.physics))(batch.observation)
         prediction = upcast(trainer.program.network.apply(params, inputs.features))
         settings = loss_settings(config.loss)
         labels = make_labels(batch, inputs.sample_factor)
         found = [
             {
-                f"{name}{jax.tree_util.keystr(path)}": _spoilt(leaf)
+                f"{name}{jax.tree_util.keystr(path)}": _is_nonfinite(leaf)
                 for path, leaf in jax.tree.leaves_with_path(tree)
                 if jnp.issubdtype(leaf.dtype, jnp.inexact)
             }
@@ -70,31 +70,31 @@ def _spoilt_scenes(trainer: Trainer, state: TrainState, batch: Scene) -> dict[st
         for name in settings.weights:
             only = settings._replace(weights={name: 1.0})
 
-            def alone(prediction: Prediction, name: str = name, only: LossSettings = only) -> tuple[Array, Array]:
+            def term_sum(prediction: Prediction, name: str = name, only: LossSettings = only) -> tuple[Array, Array]:
                 terms = total_loss(prediction, labels, only, config.covariance, config.precision).terms
                 return jnp.sum(terms[name]), terms[name]
 
-            gradient, values = jax.grad(alone, has_aux=True)(prediction)
-            either = jnp.any(jnp.stack([_spoilt(leaf) for leaf in jax.tree.leaves(gradient)]), axis=0)
-            found.append({f"loss term {name!r}: value": _spoilt(values), f"loss term {name!r}: gradient": either})
+            gradient, values = jax.grad(term_sum, has_aux=True)(prediction)
+            either = jnp.any(jnp.stack([_is_nonfinite(leaf) for leaf in jax.tree.leaves(gradient)]), axis=0)
+            found.append({f"loss term {name!r}: value": _is_nonfinite(values), f"loss term {name!r}: gradient": either})
         return found
 
-    return {what: np.asarray(bad) for found in look(state.params, batch) for what, bad in found.items()}
+    return {what: np.asarray(bad) for found in scenes_of(state.params, batch) for what, bad in found.items()}
 
 
 def locate(trainer: Trainer, state: TrainState, batch: Scene) -> list[str]:
     """Describe the origin of the first non-finite intermediate of a step, found by `first_nonfinite`.
 
     Args:
-        trainer: whose step it is; its assertions are left out.
+        trainer: the training of the step; its assertions are left out.
         state: the state before the step.
         batch: the step's scenes.
     """
     key = program_key(trainer.config)
     step = make_step(key._replace(checks=key.checks.model_copy(update={"finite": False})), trainer.program.network)
     lines = first_nonfinite(step, state=state, batch=batch, settings=trainer.settings)
-    return lines or ["evaluated operation by operation, the step is finite: the compiled program's own rounding did it"]
+    return lines or ["evaluated operation by operation, the step is finite: the compiled program rounds differently"]
 
 
-def _spoilt(values: Array) -> Array:
+def _is_nonfinite(values: Array) -> Array:
     return ~jnp.isfinite(values).reshape(values.shape[0], -1).all(axis=1)

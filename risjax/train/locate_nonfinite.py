@@ -1,10 +1,10 @@
-"""Which operation of a program was the first to make a value that is not finite.
+"""Locating the first operation of a program that produces a non-finite value.
 
-jax's own tools stop short of it: ``jax.debug_nans`` and ``checkify.float_checks`` name the primitive, but not its dtype
-and operands, not the scope it stands in, and no infinity (what an overflowing float16 makes first); checkify passes
-over eigh, cholesky and triangular_solve. Here the program's jaxpr is evaluated once more, one equation after the other,
-and every value that is not finite remembers where it, or the first of those that it was made of, came from. So a NaN
-that `jnp.where` masks away is not blamed, and one that reaches a result is, however many operations lie between.
+JAX's own tools give less: ``jax.debug_nans`` and ``checkify.float_checks`` name the primitive, but neither its dtype
+and operands nor its scope, and no infinity (the first result of an overflowing float16); checkify ignores eigh,
+cholesky and triangular_solve. Here the program's jaxpr is evaluated again, equation by equation, and every non-finite
+value keeps the origin of its earliest non-finite operand. A NaN that `jnp.where` masks is therefore not reported, and
+one that reaches a result is, however many operations are in between.
 """
 
 import itertools
@@ -25,11 +25,11 @@ _PACKAGE = Path(risjax.__file__).parent
 
 
 class Origin(NamedTuple):
-    """Where values that are not finite came from.
+    """Origin of non-finite values.
 
     Attributes:
-        order: how many equations had been evaluated; -1 for an argument of the program.
-        lines: the description, for people.
+        order: number of non-finite origins before it; -1 for an argument of the program.
+        lines: the description.
     """
 
     order: int
@@ -37,16 +37,16 @@ class Origin(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """A value; its origin, None where the value is finite."""
+    """A value with its origin, None if the value is finite."""
 
     value: Any
     origin: Origin | None
 
 
 def first_nonfinite(function: Callable[..., Any], **arguments: Any) -> list[str]:
-    """Evaluates ``function(*arguments)`` operation by operation, and describes the origin of what is not finite in it.
+    """Evaluate ``function(*arguments)`` operation by operation and describe the origin of its non-finite results.
 
-    Each kind of operation is compiled by itself: seconds for a training step, on the device that the arguments live on.
+    Each kind of operation is compiled separately: seconds for a training step, on the device of the arguments.
 
     Args:
         function: any traceable function, jitted or not.

@@ -1,4 +1,4 @@
-"""The training loop: the host's side of training. The numbers are made in `risjax.train.step`."""
+"""Training loop on the host; `risjax.train.step` computes the steps."""
 
 import contextlib
 import time
@@ -39,7 +39,7 @@ from risjax.train.validation import make_validation
 
 
 class Outcome(NamedTuple):
-    """What a training came to.
+    """Result of a training.
 
     Attributes:
         best_epoch: epoch whose EMA parameters scored best on ``train.best_metric``.
@@ -65,20 +65,20 @@ def train(
     *,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> Outcome:
-    """Trains, or goes on training, the configuration in a run directory.
+    """Train a configuration in a run directory, or resume its training.
 
     Args:
         config: what to train.
-        directory: where ``log.jsonl`` and ``checkpoints/`` are; with a sound checkpoint in it training goes on
-            after that epoch, to the numbers of an unbroken run.
-        terminal: where progress is shown.
-        on_epoch: called with each epoch's record; what it raises ends the training.
+        directory: contains ``log.jsonl`` and ``checkpoints/``; with a sound checkpoint training resumes after its
+            epoch and gives the numbers of an uninterrupted run.
+        terminal: shows progress.
+        on_epoch: called with each epoch's record; an exception from it ends the training.
 
     Raises:
         ConfigError: the scenes or the network cannot be built; nothing was trained.
         NonFiniteTraining: a loss, prediction, label, gradient or state is not finite, or
             ``train.max_consecutive_skips`` steps in a row were skipped.
-        CheckpointError: checkpoints are there, but none is sound.
+        CheckpointError: there are checkpoints, but none is sound.
     """
     mesh = make_mesh(config.train)
     trainer = Trainer(config, mesh)
@@ -89,7 +89,7 @@ def train(
     resumed = checkpoints.load_last(one_copy(state))
     if resumed is not None:
         metadata = resumed.metadata
-        terminal.say(f"going on after epoch {metadata['epoch']} of {config.train.epochs}")
+        terminal.say(f"resuming after epoch {metadata['epoch']} of {config.train.epochs}")
     begin(config, metadata["epoch"])
     if resumed is not None:
         state = replicate(share(resumed.state), mesh)
@@ -143,8 +143,8 @@ def train(
 
 
 def load_best(config: Config, directory: RunDirectory) -> Params:
-    """The EMA parameters of the best epoch of a finished or unfinished training, and the refiner's and the posterior
-    heads' where they have been trained.
+    """Return the EMA parameters of the best epoch of a finished or unfinished training, with those of the refiner and
+    the posterior heads if they are trained.
 
     Raises:
         CheckpointError: there is no sound checkpoint.
@@ -164,7 +164,7 @@ def load_best(config: Config, directory: RunDirectory) -> Params:
 def _run_epoch(
     trainer: Trainer, state: TrainState, epoch: int, directory: RunDirectory, events: EventFiles, progress: Bar
 ) -> tuple[TrainState, dict[str, Any]]:
-    """One epoch; its health is the mean of its steps' reports."""
+    """Train one epoch; return the state and the means of its steps' reports."""
     records: list[dict[str, Any]] = []
     for interval in log_intervals(trainer.config.train.steps_per_epoch):
         pending, started = [], time.perf_counter()
@@ -197,12 +197,12 @@ def _run_epoch(
 def _explain(
     trainer: Trainer, before: TrainState | None, state: TrainState, pending: list[StepInfo], reason: str
 ) -> str:
-    """Names step, terms and scenes of the first bad step among those not yet logged; with the state ``before`` them,
-    also the operation that made the first value that is not finite."""
+    """Return step, terms and scenes of the first bad step among those not yet logged; with the state ``before`` them,
+    also the operation that produced the first non-finite value."""
     infos = jax.device_get(pending)
     first = int(state.step) - len(infos)
     bad = next((first + i for i, info in enumerate(infos) if not info.finite or not np.isfinite(info.loss)), first)
-    # On one device, with the whole batch: what several made of it is the same, and the other processes have stopped.
+    # On one device, with the whole batch: several devices give the same, and the other processes have stopped.
     trainer, state, before = Trainer(trainer.config), one_copy(state), None if before is None else one_copy(before)
     nonfinite_terms = find_nonfinite_terms(trainer, state, trainer.draw(jnp.asarray(bad)))
     if before is not None:

@@ -1,9 +1,8 @@
-"""The devices that share the batches of a training: every one draws its scenes, holds a copy of all parameters, and
-adds its part of the gradient.
+"""Data parallelism: each device draws its share of the scenes, holds all parameters and adds its part of the gradient.
 
-What one device computes of its share is the program that a lone device runs of a whole batch, under `jax.shard_map`:
-the partitioner never decides what moves, and batched factorisations, whose loops it would gather, stay where they
-are. One sum of the gradients a step is all that travels.
+Under `jax.shard_map` each device runs, on its share, the same program that a single device runs on a whole batch. The
+partitioner thus makes no decisions, and batched factorisations, whose loops it would gather, stay on their devices. The
+only communication is one sum of the gradients in each step.
 """
 
 from collections.abc import Sequence
@@ -23,13 +22,13 @@ Tree = TypeVar("Tree")
 
 
 def make_mesh(config: TrainConfig) -> Mesh | None:
-    """The devices of a training, or None for a single one.
+    """Return the devices of a training, or None for a single one.
 
-    ``train.devices`` of them; where it is null all that there are, or the largest number of them that divides
-    ``train.batch_size / train.accumulation``. Several processes always train on all devices of all.
+    Their number is ``train.devices``; if that is null, the largest number of available devices that divides
+    ``train.batch_size / train.accumulation``. Several processes always train on all of their devices.
 
     Raises:
-        ConfigError: there are not so many devices, or those of several processes do not divide the batch.
+        ConfigError: fewer devices are available, or those of several processes do not divide the batch.
     """
     devices = jax.devices()
     count = _count(config, devices)
@@ -37,20 +36,20 @@ def make_mesh(config: TrainConfig) -> Mesh | None:
 
 
 def check_devices(config: Config) -> None:
-    """Refuses what these devices cannot do, before a run writes anything.
+    """Check the configuration against the available devices, before a run writes anything.
 
     Raises:
-        ConfigError: there are not so many devices, they do not divide the batch, or a population is to train on several
+        ConfigError: fewer devices are available, they do not divide the batch, or a population would train on several
             processes.
     """
     make_mesh(config.train)
     if config.search.population > 1 and "search" in config.stages and jax.process_count() > 1:
-        text = f"a population trains on one device, got {config.search.population} with several processes; take 1"
+        text = f"got {config.search.population}, expected 1: of several processes, none trains a population"
         raise ConfigError([Problem("search.population", "", text)])
 
 
 def replicate(tree: Tree, mesh: Mesh | None) -> Tree:
-    """A tree with a copy on every device of the mesh, which other processes make of the same values."""
+    """Return a tree with a copy on every device of the mesh; other processes make theirs from the same values."""
     if mesh is None:
         return tree
     sharding = NamedSharding(mesh, PartitionSpec())
@@ -63,7 +62,7 @@ def replicate(tree: Tree, mesh: Mesh | None) -> Tree:
 
 
 def one_copy(tree: Tree) -> Tree:
-    """A replicated tree as the first device of this process has it."""
+    """Return the copy of a replicated tree on the first device of this process."""
     return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
 
 
@@ -71,14 +70,16 @@ def _count(config: TrainConfig, devices: Sequence[Any]) -> int:
     asked, available = config.devices, len(devices)
     if jax.process_count() > 1:
         if asked not in (None, available):
-            text = f"got {asked}, but {jax.process_count()} processes train on all of their {available} devices"
+            text = (
+                f"got {asked}, expected {available} or null: {jax.process_count()} processes train on all their devices"
+            )
             raise ConfigError([Problem("train.devices", "", text)])
         if config.batch_size % (available * config.accumulation):
             parts = f", in {config.accumulation} parts each," if config.accumulation > 1 else ""
             whole = available * config.accumulation
             text = (
-                f"the {available} devices of {jax.process_count()} processes{parts} must divide it, got "
-                f"{config.batch_size}; try {-(-config.batch_size // whole) * whole}"
+                f"got {config.batch_size}, expected a multiple of {whole}: the {available} devices of "
+                f"{jax.process_count()} processes{parts} share it; try {-(-config.batch_size // whole) * whole}"
             )
             raise ConfigError([Problem("train.batch_size", "", text)])
         return available
@@ -86,6 +87,6 @@ def _count(config: TrainConfig, devices: Sequence[Any]) -> int:
         parts = config.batch_size // config.accumulation
         return next(count for count in range(available, 0, -1) if parts % count == 0)
     if asked > available:
-        text = f"got {asked}, but there are {available} here ({devices[0].device_kind})"
+        text = f"got {asked}, expected at most {available}, the devices of this machine ({devices[0].device_kind})"
         raise ConfigError([Problem("train.devices", "", text)])
     return asked

@@ -1,9 +1,8 @@
-"""A training as the followers of several processes run it: the same steps on the same batches, and nothing else.
+"""Training in a follower process: the same steps on the same batches as the leader, and nothing else.
 
-The leader's side is `risjax.train.loop.train`. Both run the same programs in the same order, or they would wait for
-one another for ever: the leader announces a training (`begin`), hands out the state that it resumes (`share`), and
-says after every epoch whether to go on. What goes wrong in a step goes wrong in all processes, since all hold the
-same sums.
+The leader runs `risjax.train.loop.train`. Both must run the same programs in the same order, or they would wait for
+each other for ever: the leader announces a training (`begin`), broadcasts the state that it resumes (`share`) and sends
+after every epoch whether to continue. A failing step fails in all processes, since all hold the same sums.
 """
 
 from typing import TypeVar
@@ -24,24 +23,24 @@ Tree = TypeVar("Tree")
 
 
 def begin(config: Config, epoch: int) -> None:
-    """The leader announces a training of which ``epoch`` epochs are done."""
+    """Announce, as the leader, a training of which ``epoch`` epochs are finished."""
     send({"train": to_yaml(config), "epoch": epoch})
 
 
 def share(state: Tree) -> Tree:
-    """The leader's state, in every process."""
+    """Return the leader's state, in every process."""
     return multihost_utils.broadcast_one_to_all(state) if several() else state
 
 
 def follow() -> int:
-    """Takes part in all that the leader trains, until it ends; returns the exit code that it ends with."""
+    """Take part in all trainings of the leader until it ends; return its exit code."""
     while "exit" not in (message := receive()):
         if "train" in message:
-            _train_along(from_yaml(message["train"]), message["epoch"])
+            _train_with_leader(from_yaml(message["train"]), message["epoch"])
     return message["exit"]
 
 
-def _train_along(config: Config, done: int) -> None:
+def _train_with_leader(config: Config, done: int) -> None:
     mesh = make_mesh(config.train)
     trainer = Trainer(config, mesh)
     state = trainer.init()
@@ -54,7 +53,7 @@ def _train_along(config: Config, done: int) -> None:
 
 
 def _epoch(trainer: Trainer, state: TrainState) -> TrainState:
-    """An epoch's steps, up to the one that stops the leader too."""
+    """Run an epoch's steps, up to one that also stops the leader."""
     infos: list[StepInfo] = []
     for interval in log_intervals(trainer.config.train.steps_per_epoch):
         try:

@@ -13,10 +13,10 @@ from risjax.train.settings import Settings
 
 
 def learning_rate(settings: Settings, count: Int[Array, ""]) -> Float[Array, ""]:
-    """Linear warm-up to the peak, then a cosine down to ``final_learning_rate_fraction`` of it.
+    """Return an update's rate: linear warm-up to the peak, then a cosine to ``final_learning_rate_fraction`` of it.
 
-    optax's own schedules want their length at trace time; here it is traced, so that a search's short trainings and
-    the winner's long one share a program. With W warm-up steps of T, update ``count`` = 0, 1, ... has the rate
+    optax's schedules need their length at trace time; here it is traced, so that a search's short trainings and the
+    winner's long one share a program. With W warm-up steps of T, update ``count`` = 0, 1, ... has the rate
     peak (count + 1) / W below W, and then falls from the peak at W to its end at T.
     """
     total = settings.total_steps
@@ -30,19 +30,20 @@ def learning_rate(settings: Settings, count: Int[Array, ""]) -> Float[Array, ""]
 
 
 def _decayed(params: optax.Params) -> optax.Params:
-    """Weight decay is for matrices: biases, norms' scales and shifts are left alone."""
+    """Return the mask of weight decay: matrices only, neither biases nor scales and shifts of norms."""
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
 MUON_RMS = 0.2
-"""Root mean square of Muon's update at learning rate 1, that of AdamW's (Liu et al. 2025, arXiv:2502.16982, eq. 4):
-one learning rate serves both."""
+"""Root mean square of Muon's update at learning rate 1, equal to that of AdamW, so that both use the same learning rate
+(J. Liu et al., "Muon is Scalable for LLM Training", 2025, arXiv:2502.16982, eq. 4)."""
 
 
 def make_optimizer(name: Literal["adamw", "muon"], settings: Settings) -> optax.GradientTransformation:
-    """Clip by global norm, then the optimizer. Its state's ``count`` moves only with updates that are applied.
+    """Make the optimizer, after clipping by global norm. Its state's ``count`` increases with applied updates only.
 
-    Muon (Jordan et al. 2024) orthogonalises the momentum of every matrix; vectors are AdamW's under both names.
+    Muon (K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024) orthogonalises the momentum
+    of every matrix; AdamW updates the vectors under both names.
     """
 
     def rate(count: ArrayLike) -> Array:
@@ -58,7 +59,7 @@ def make_optimizer(name: Literal["adamw", "muon"], settings: Settings) -> optax.
 
 
 def schedule_count(opt_state: optax.OptState) -> Int[Array, ""]:
-    """Updates that the schedule has counted."""
+    """Return the number of updates that the schedule has counted."""
     counts = [
         leaf
         for path, leaf in jax.tree.leaves_with_path(

@@ -1,4 +1,4 @@
-"""The head that judges the peaks of the learned spectrum: which are sources, and which lobes and ghosts."""
+"""Training of the head that separates the peaks of the learned spectrum into sources and side lobes or ghosts."""
 
 from typing import Any, NamedTuple, cast
 
@@ -37,15 +37,15 @@ class PeakExamples(NamedTuple):
 
 
 def fit_peaks(config: Config, params: Params, terminal: Terminal) -> tuple[dict[str, Any], dict[str, float]]:
-    """Trains the head that judges peaks, for a trained network.
+    """Train the head for the spectrum's peaks, for a trained network.
 
     Args:
         config: ``train.posterior`` and what the network was trained with.
         params: of the network.
-        terminal: where progress is shown.
+        terminal: shows progress.
 
     Returns:
-        The head's parameters, and how it did on the scenes held out: ``existence_nats``, and ``ece`` over ``peaks``
+        The head's parameters, and its scores on the scenes held out: ``existence_nats``, and ``ece`` over ``peaks``
         peaks.
     """
     scenes = min(config.train.posterior.scenes, config.train.posterior.peak_scenes)
@@ -80,7 +80,7 @@ def _collect(config: Config, params: Params, scenes: int, terminal: Terminal) ->
 
 
 def _label(peaks: Peaks, features: Any, sources: Sources, tolerance: ToleranceConfig) -> PeakExamples:
-    """Which peaks are sources: matched with the truth by the metrics' own rule, in angle."""
+    """Label the peaks that are sources: those matched with the truth in angle, by the rule of the metrics."""
     position = np.asarray(to_position(jnp.asarray(peaks.cosines)))
     alive = np.asarray(peaks.alive)
     truth = np.asarray(sources.position), np.asarray(sources.active)

@@ -1,7 +1,7 @@
-"""The second stage of training: the posterior heads, on what the frozen network proposes.
+"""Second stage of training: the posterior heads, on candidates of the frozen network.
 
-This is the head that judges candidates; `risjax.train.peaks` has the one that judges the spectrum's peaks, and
-`risjax.train.heads` what both do alike.
+This module trains the head for candidates; `risjax.train.peaks` trains the one for the spectrum's peaks, and
+`risjax.train.heads` contains what both have in common.
 """
 
 import json
@@ -36,10 +36,11 @@ from risjax.train.settings import make_settings
 from risjax.types import Scene, Sources
 
 _WEIGHT_DECAY, _DECAYED_SCENES = 1.0, 8192
-"""Of so many scenes or fewer: much, for of the range there is little to learn beyond the field of view, and a freer
-head does worse held out. With more scenes there is more to learn, and the decay falls as their number grows."""
+"""Weight decay at up to so many scenes. It is large since few scenes teach little of the range beyond the field of
+view, and a head with less decay scores worse on scenes held out; it falls as the number of scenes grows."""
 _DECIDED_AT_ONCE = 256
-"""Scenes. A range is decided by every pair of points of its posterior: of all scenes held out these fill a memory."""
+"""Scenes. A range is decided from every pair of points of its posterior; for all scenes held out these would fill the
+memory."""
 
 
 class Examples(NamedTuple):
@@ -59,13 +60,13 @@ class Examples(NamedTuple):
 
 
 def train_posterior(config: Config, directory: RunDirectory, terminal: Terminal) -> None:
-    """Trains the posterior heads of a run's network, unless ``train.posterior.scenes`` is 0, and writes them.
+    """Train the posterior heads of a run's network, unless ``train.posterior.scenes`` is 0, and write them.
 
-    Deterministic. An interrupted one starts again with the head that it was at.
+    Deterministic. An interrupted training starts again with the head that was unfinished.
     """
     if config.train.posterior.scenes == 0:
         return
-    directory.posterior_path.unlink(missing_ok=True)  # of an earlier network; `load_best` would take it for this one's
+    directory.posterior_path.unlink(missing_ok=True)  # (an earlier network's, which `load_best` would add to this one)
     network = load_best(config, directory)
     params, report = _first_head(config, directory, network, terminal)
     of_peaks, report_of_peaks = fit_peaks(config, network, terminal)
@@ -83,14 +84,14 @@ def train_posterior(config: Config, directory: RunDirectory, terminal: Terminal)
 
 
 def _kept(directory: RunDirectory) -> Path:
-    """The head that judges candidates, until the other one is trained as well."""
+    """Return the file of the head for candidates, used until the other head is trained as well."""
     return directory.posterior_path.with_suffix(".part.safetensors")
 
 
 def _first_head(
     config: Config, directory: RunDirectory, network: Params, terminal: Terminal
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    """`fit_posterior`, or what it gave for this network before the stage was interrupted."""
+    """Call `fit_posterior`, or return its result for this network from before an interruption."""
     path, mark = _kept(directory), digest(network)
     if path.exists():
         kept, metadata = read_weights(path)
@@ -102,16 +103,16 @@ def _first_head(
 
 
 def fit_posterior(config: Config, params: Params, terminal: Terminal) -> tuple[dict[str, Any], dict[str, float]]:
-    """Trains the head that judges candidates, for a trained network.
+    """Train the head for candidates, for a trained network.
 
     Args:
         config: ``train.posterior`` and what the network was trained with.
         params: of the network.
-        terminal: where progress is shown.
+        terminal: shows progress.
 
     Returns:
-        The head's parameters, and how it did on the scenes held out: ``existence_nats``, ``range_nats`` and, beside
-        it, ``uniform_range_nats`` of a prior that knows only the field of view; ``ece`` of existence over
+        The head's parameters, and its scores on the scenes held out: ``existence_nats``, ``range_nats`` and, for
+        comparison, ``uniform_range_nats`` of a uniform prior over the field of view; ``ece`` of existence over
         ``candidates`` candidates.
     """
     train, test = split(config.train.posterior.scenes, _collect(config, params, terminal))
@@ -152,7 +153,7 @@ def _collect(config: Config, params: Params, terminal: Terminal) -> Examples:
 def _label(
     features: CandidateFeatures, weakest: Any, position: Any, sources: Sources, tolerance: ToleranceConfig
 ) -> Examples:
-    """Which candidates are sources: each fit is matched with the truth by the metrics' own rule, in angle."""
+    """Label the candidates that are sources: each fit is matched with the truth in angle, by the metrics' rule."""
     scenes, slots = sources.active.shape
 
     def each(leaf: Any) -> np.ndarray:
@@ -188,11 +189,11 @@ def _losses(
     logit = jnp.take_along_axis(judged.existence, at, axis=-1)[..., 0]
     real = jnp.take_along_axis(batch.real, at, axis=-1)[..., 0]
     parameters = jax.lax.stop_gradient(posterior if judge is None else judge)
-    said = head.apply(parameters, batch.features.values, batch.features.active)
+    deciding = head.apply(parameters, batch.features.values, batch.features.active)
     decide = partial(decide_by_posterior, field=field, settings=settings)
     count = jax.lax.map(
         lambda scene: decide(*scene).count,
-        (batch.weakest, batch.features, said.existence, said.log_range),
+        (batch.weakest, batch.features, deciding.existence, deciding.log_range),
         batch_size=_DECIDED_AT_ONCE,
     )
     index = jnp.maximum(count - 1, 0)
@@ -200,13 +201,13 @@ def _losses(
     def chosen(leaf: Array) -> Array:
         return jax.vmap(lambda fits, i: fits[i])(leaf, index)
 
-    likelihood, log_range, mine, true_s = jax.tree.map(
+    likelihood, log_range, is_source, true_s = jax.tree.map(
         chosen, (batch.features.likelihood, judged.log_range, batch.real, batch.true_s)
     )
-    posterior_of = jax.vmap(lambda one, prior: range_posterior(one, prior, field))
+    posterior_of = jax.vmap(lambda single, prior: range_posterior(single, prior, field))
     return PosteriorLoss(
         existence_loss(logit, real, held),
-        range_loss(posterior_of(likelihood, log_range), true_s, mine & (count > 0)[:, None]),
+        range_loss(posterior_of(likelihood, log_range), true_s, is_source & (count > 0)[:, None]),
     )
 
 

@@ -1,4 +1,4 @@
-"""What the log says of steps and epochs, and the terminal of an epoch."""
+"""Records of steps and epochs for the log, and their text for the terminal."""
 
 from typing import Any, get_args
 
@@ -12,23 +12,23 @@ from risjax.train.state import StepInfo, TrainState
 
 _HEADINGS = {"nmse": "NMSE", "f1_3d": "F1 3-D", "f1_angle": "F1 angle", "gospa_m": "GOSPA m"}
 ALWAYS_SHOWN = ("epoch", "loss", *_HEADINGS.values(), "skipped")
-"""Columns of `epoch_row` for which every screen is wide enough."""
+"""Columns of `epoch_row` that every screen is wide enough for."""
 
 
 def devices_used(mesh: Mesh | None) -> dict[str, Any]:
-    """The kind and the number of the devices that train."""
+    """Return the kind and number of the devices that train."""
     return {"device": jax.devices()[0].device_kind, "devices": 1 if mesh is None else mesh.size}
 
 
 def counts(state: TrainState) -> dict[str, int]:
-    """Steps skipped, updates applied, updates that the schedule has counted."""
+    """Return the numbers of skipped steps, applied updates, and updates that the schedule has counted."""
     skipped = int(state.skipped)
     applied, scheduled = int(state.step) - skipped, int(schedule_count(state.opt_state))
     return {"skipped_steps": skipped, "applied_updates": applied, "schedule_count": scheduled}
 
 
 def step_record(step: int, epoch: int, info: StepInfo, scenes_per_second: float) -> dict[str, Any]:
-    """The log's line of one step."""
+    """Return the log's record of one step."""
     scalars = {name: value for name, value in info._asdict().items() if name not in ("terms", "weights")}
     return {
         "kind": "step",
@@ -42,7 +42,7 @@ def step_record(step: int, epoch: int, info: StepInfo, scenes_per_second: float)
 
 
 def health_of(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """The health of an epoch: means of its steps' reports."""
+    """Return the means of the reports of an epoch's steps."""
 
     def mean(name: str) -> float:
         return float(np.mean([record[name] for record in records]))
@@ -58,9 +58,9 @@ def health_of(records: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def epoch_row(record: dict[str, Any], epochs: int) -> dict[str, str]:
-    """An epoch for people who watch: a row of a table."""
+    """Return an epoch as a row of the growing table."""
 
-    def text(value: float | None) -> str:  # (the log has no word for what is not finite)
+    def text(value: float | None) -> str:  # (JSON has no non-finite numbers)
         return "-" if value is None else f"{value:.3f}"
 
     return {
@@ -75,7 +75,7 @@ def epoch_row(record: dict[str, Any], epochs: int) -> dict[str, str]:
 
 
 def epoch_lines(record: dict[str, Any], epochs: int) -> str:
-    """An epoch for people who read later: two lines."""
+    """Return an epoch as two lines of text, for output to a file."""
     terms = "  ".join(f"{name} {value:.3f}" for name, value in record["terms"].items())
     metrics = "  ".join(
         f"{name} {value:.3f}" for name, value in record["validation"].items() if name in get_args(Metric)

@@ -1,6 +1,6 @@
-"""Between the network and the posterior heads: the refiner, on spectra of the frozen network.
+"""Training of the refiner on spectra of the frozen network, after the network and before the posterior heads.
 
-Deterministic; minutes at most, so an interrupted training starts again.
+Deterministic. It takes minutes at most, so an interrupted training starts again.
 """
 
 from typing import Any
@@ -33,7 +33,7 @@ _CLIP_NORM = 1.0
 
 
 def train_refiner(config: Config, directory: RunDirectory, terminal: Terminal) -> None:
-    """Trains the refiner of a run's network, unless ``model.refiner_width`` is 0, and writes it.
+    """Train the refiner of a run's network, unless ``model.refiner_width`` is 0, and write it.
 
     Raises:
         NonFiniteTraining: a loss or gradient is not finite.
@@ -41,7 +41,7 @@ def train_refiner(config: Config, directory: RunDirectory, terminal: Terminal) -
     if config.model.refiner_width == 0:
         return
     for path in (directory.refiner_path, directory.posterior_path):
-        path.unlink(missing_ok=True)  # of an earlier network; `load_best` would take them for this one's
+        path.unlink(missing_ok=True)  # (an earlier network's, which `load_best` would add to this one)
     params, losses = fit_refiner(config, load_best(config, directory), terminal)
     write_weights(directory.refiner_path, {REFINER: params})
     first, last = float(np.mean(losses[:LOG_INTERVAL_STEPS])), float(np.mean(losses[-LOG_INTERVAL_STEPS:]))
@@ -50,12 +50,12 @@ def train_refiner(config: Config, directory: RunDirectory, terminal: Terminal) -
 
 
 def fit_refiner(config: Config, network: Params, terminal: Terminal) -> tuple[dict[str, Any], Float[np.ndarray, " T"]]:
-    """Trains the refiner of a network whose parameters stay as they are.
+    """Train the refiner of a network with frozen parameters.
 
     Args:
         config: ``train.refiner``, ``train.batch_size`` and what the network was trained with.
         network: its parameters.
-        terminal: where progress is shown.
+        terminal: shows progress.
 
     Returns:
         The refiner's parameters, and the loss of every step.
@@ -83,19 +83,21 @@ def fit_refiner(config: Config, network: Params, terminal: Terminal) -> tuple[di
         size = config.train.batch_size
         batch = scene_batch(config.physics, config.run.seed, Purpose.REFINER_SCENES, index, size)
         _, effective = pipeline.covariance(network, batch.observation, covariance)
-        shown = pipeline.spectra(effective, batch.observation.geometry)
+        spectra = pipeline.spectra(effective, batch.observation.geometry)
         wanted = jax.vmap(targets)(batch)
 
         params, opt_state, scale = state
 
         def scaled_loss(params: dict[str, Any]) -> tuple[Array, Array]:
-            loss = jnp.mean(heatmap_focal(refiner.apply(params, shown), wanted, grid.inside))
+            loss = jnp.mean(heatmap_focal(refiner.apply(params, spectra), wanted, grid.inside))
             return scale.scale(loss), loss
 
         gradient, value = jax.grad(scaled_loss, has_aux=True)(params)
         gradient = scale.unscale(gradient)
-        seen = {"loss": value} if is_float16 else {"loss": value, "gradient": gradient}  # an overflow is the scale's
-        check_finite(seen, name="refiner")
+        checked = (
+            {"loss": value} if is_float16 else {"loss": value, "gradient": gradient}
+        )  # the scale handles overflows
+        check_finite(checked, name="refiner")
         finite = all_finite(gradient)
         updates, opt_new = optimizer.update(gradient, opt_state, params)
         new = (optax.apply_updates(params, updates), opt_new)

@@ -1,7 +1,7 @@
-"""What differs between trainings that share one compiled program.
+"""Settings that are arguments of a compiled training program, and the key of those that are part of it.
 
-Compiling a step takes longer than many of its runs, and a search trains many configurations that differ in
-continuous settings only. Those are arguments of the program; everything else is part of it.
+Compiling a step takes longer than many steps, and a search trains many configurations that differ in continuous
+settings only. These are arguments of the program; all other settings are part of it.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from risjax.covariance import CovarianceSettings, covariance_settings
 from risjax.loss import LossSettings, loss_settings
 
 LOG_INTERVAL_STEPS = 10
-"""Steps between visits of the host: reports are fetched, assertions waited for, lines written."""
+"""Steps between transfers to the host: reports are fetched, assertions awaited, lines of the log written."""
 
 
 def log_intervals(num_steps: int) -> Iterator[range]:
@@ -34,7 +34,7 @@ def log_intervals(num_steps: int) -> Iterator[range]:
 
 
 class Settings(NamedTuple):
-    """The traced settings of one training, scalars all.
+    """Traced settings of one training, all scalars.
 
     Attributes:
         seed: ``run.seed``.
@@ -62,12 +62,12 @@ class Settings(NamedTuple):
 
 
 def total_steps(config: TrainConfig) -> int:
-    """Steps of the whole training, the schedule's length."""
+    """Return the number of steps of the whole training, the schedule's length."""
     return config.epochs * config.steps_per_epoch
 
 
 def make_settings(config: Config) -> Settings:
-    """The traced settings of a configuration."""
+    """Return the traced settings of a configuration."""
     dtype = jnp.dtype(config.precision.params)
 
     def scalar(value: float) -> Array:
@@ -83,12 +83,15 @@ def make_settings(config: Config) -> Settings:
 
 
 class ProgramKey(NamedTuple):
-    """What a compiled training program depends on: two configurations of one key share it."""
+    """Everything that a compiled training program depends on; configurations with equal keys share a program.
+
+    ``loss`` is the structure of `LossSettings`: its active terms, without their numbers.
+    """
 
     physics: PhysicsConfig
     precision: PrecisionConfig
     model: ModelConfig
-    loss: tuple[str, ...]
+    loss: jax.tree_util.PyTreeDef
     optimizer: Literal["adamw", "muon"]
     batch_size: int
     accumulation: int
@@ -98,12 +101,12 @@ class ProgramKey(NamedTuple):
 
 
 def program_key(config: Config) -> ProgramKey:
-    """The key of a configuration's program, its traced settings blotted out."""
+    """Return the key of a configuration's program, without the traced settings."""
     return ProgramKey(
         physics=config.physics,
         precision=config.precision,
         model=config.model,
-        loss=loss_settings(config.loss).names,
+        loss=jax.tree.structure(loss_settings(config.loss)),
         optimizer=config.train.optimizer,
         batch_size=config.train.batch_size,
         accumulation=config.train.accumulation,

@@ -1,4 +1,4 @@
-"""What a training step reads and writes."""
+"""State and report of a training step."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -16,13 +16,13 @@ from risjax.train.settings import ProgramKey, Settings
 
 
 class TrainState(NamedTuple):
-    """Everything a resumed run needs to go on to the same numbers.
+    """Everything that a resumed run needs to give the numbers of an uninterrupted one.
 
     Attributes:
-        step: steps tried, which is also the index of the next batch of the stream.
+        step: number of attempted steps, also the index of the next batch of the stream.
         params: parameters in the policy's parameter dtype.
-        opt_state: optax's state; its count moves with applied updates only.
-        ema: exponential moving average of ``params``, what is validated and released.
+        opt_state: optax's state; its count increases with applied updates only.
+        ema: exponential moving average of ``params``; these parameters are validated and released.
         loss_scale: float16's dynamic loss scale; a constant one otherwise.
         skipped: steps skipped so far, for a gradient that was not finite.
         skipped_in_a_row: steps skipped since the last applied one.
@@ -38,7 +38,7 @@ class TrainState(NamedTuple):
 
 
 class StepInfo(NamedTuple):
-    """The health report of one step.
+    """Report of one step.
 
     Attributes:
         loss: the weighted sum.
@@ -70,7 +70,7 @@ class StepInfo(NamedTuple):
 
 
 def init_state(key: ProgramKey, network: Network, settings: Settings) -> TrainState:
-    """The state before the first step, a function of the configuration and its seed alone."""
+    """Return the state before the first step, which depends on the configuration and its seed only."""
     params = network.init(purpose_key(settings.seed, Purpose.MODEL_INIT))
     zero = jnp.zeros((), jnp.int32)
     return TrainState(

@@ -1,8 +1,8 @@
 """One training step, pure: (state, batch) to (state, info).
 
-A step whose gradient is not finite changes neither parameters, optimizer state, schedule nor EMA; it is
-counted, and in float16 it halves the loss scale. So that a single degenerate scene cannot cost a float16 training
-its batch, the gradient that enters the network is limited scene by scene (`risjax.precision.limit_cotangents`).
+A step whose gradient is not finite changes neither parameters, optimizer state, schedule nor EMA; it is counted, and in
+float16 it halves the loss scale. In float16 the gradient that enters the network is limited for each scene
+(`risjax.precision.limit_cotangents`), so that a single degenerate scene does not invalidate its batch.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,42 +25,42 @@ from risjax.train.state import StepInfo, TrainState
 
 Step = Callable[[TrainState, Scenes, Settings], tuple[TrainState, StepInfo]]
 
-_SEEN = ("labels", "prediction", "loss")
-"""What is asserted of a batch, causes first: the first that fails is the one named (and a pytree sorts its keys)."""
+_CHECKED = ("labels", "prediction", "loss")
+"""Checked parts of a batch, causes first: the first that fails is named (a pytree would sort its keys)."""
 
 
 def _ema_decay(settings: Settings, applied: Int[Array, ""]) -> Float[Array, ""]:
-    """The EMA's decay, shorter at first so that the initial parameters are forgotten in a short training too."""
+    """Return the EMA's decay, smaller at first so that the initial parameters lose their weight in a short training."""
     return jnp.minimum(settings.ema_decay, (1.0 + applied) / (10.0 + applied))
 
 
 def make_step(key: ProgramKey, network: Network, mesh: Mesh | None = None, *, draws: bool = False) -> Step:
-    """The step of a program, to be jitted by the caller.
+    """Make the step of a program, to be jitted by the caller.
 
-    The ``accumulation`` parts of a batch make one gradient, and whatever follows happens once.
+    The ``accumulation`` parts of a batch make one gradient and one update.
 
-    With ``checks.finite`` it holds chex value assertions and must run under `risjax.checks.chexified`: the
-    upcast labels and predictions, the loss, every term and, after the skip, the new state are finite; so is
-    the gradient, except in float16, where an overflow is the loss scale's business.
+    With ``checks.finite`` it contains chex value assertions and must run under `risjax.checks.chexified`: the upcast
+    labels and predictions, the loss, every term and, after the skip, the new state are finite; so is the gradient,
+    except in float16, where the loss scale handles an overflow.
 
     Args:
         key: the program.
         network: its network.
         mesh: the devices that share the batch; None for one. The state is on all of them.
-        draws: the step takes its index in the stream in place of its scenes, and draws each part's when its turn has
-            come, so that the scenes of one part are in memory at a time.
+        draws: the step takes its index in the stream instead of its scenes and draws each part's scenes just before
+            use, so that memory holds the scenes of one part at a time.
     """
     is_float16 = key.precision.compute == "float16"
-    slope_of = make_loss_and_grad(key, network, mesh, draws=draws)
+    loss_and_grad_of = make_loss_and_grad(key, network, mesh, draws=draws)
 
     def step(state: TrainState, scenes: Scenes, settings: Settings) -> tuple[TrainState, StepInfo]:
         applied = schedule_count(state.opt_state)
         progress = applied.astype(settings.learning_rate.dtype) / settings.total_steps
         loss = at_progress(settings.loss, progress)
-        slope = slope_of(state.params, state.loss_scale, scenes, settings._replace(loss=loss))
-        for name in _SEEN if slope.broken else ():
-            check_finite(slope.broken[name], name=name)
-        gradient = state.loss_scale.unscale(slope.gradient)
+        loss_and_grad = loss_and_grad_of(state.params, state.loss_scale, scenes, settings._replace(loss=loss))
+        for name in _CHECKED if loss_and_grad.nonfinite else ():
+            check_finite(loss_and_grad.nonfinite[name], name=name)
+        gradient = state.loss_scale.unscale(loss_and_grad.gradient)
         finite = all_finite(gradient)
         if key.checks.finite and not is_float16:
             check_finite(gradient, name="gradient")
@@ -84,8 +84,8 @@ def make_step(key: ProgramKey, network: Network, mesh: Mesh | None = None, *, dr
             skipped_in_a_row=(state.skipped_in_a_row + 1) * skip,
         )
         info = StepInfo(
-            loss=slope.loss,
-            terms=slope.terms,
+            loss=loss_and_grad.loss,
+            terms=loss_and_grad.terms,
             weights=cast(Mapping[str, Array], loss.weights),
             grad_norm_backbone=optax.tree.norm(gradient["encoder"]),
             grad_norm_head=optax.tree.norm(gradient["head"]),

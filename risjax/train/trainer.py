@@ -1,4 +1,4 @@
-"""The compiled functions of a training, shared by all configurations of one program, and the state they start from."""
+"""Compiled functions of a training, shared by all configurations of one program, and the initial state."""
 
 import functools
 import time
@@ -31,9 +31,9 @@ class Program(NamedTuple):
         network: the network, not compiled.
         init: settings to the state before the first step.
         draw: (settings, step) to the step's batch.
-        step: (state, batch, settings) to (state, info), with its assertions where the configuration wants them.
-        stream: (state, index of the batch, settings) to the same as ``step``; it draws each part of the batch when its
-            turn has come.
+        step: (state, batch, settings) to (state, info), with assertions if ``checks.finite`` is set.
+        stream: (state, index of the batch, settings) to the same as ``step``; draws each part of the batch just before
+            use.
     """
 
     network: Network
@@ -45,7 +45,7 @@ class Program(NamedTuple):
 
 @functools.lru_cache(maxsize=8)
 def make_program(key: ProgramKey, mesh: Mesh | None = None) -> Program:
-    """The program of a key, for one device or for the devices of a mesh; the last few are kept."""
+    """Return the program of a key, for one device or for the devices of a mesh; the last few are cached."""
     network = build(key.physics.array, key.model, key.precision)
     share = key.batch_size if mesh is None else key.batch_size // mesh.size
 
@@ -62,8 +62,8 @@ def make_program(key: ProgramKey, mesh: Mesh | None = None) -> Program:
     else:
         everywhere, shared = PartitionSpec(), PartitionSpec(AXIS)
         drawn = jax.shard_map(draw, mesh=mesh, in_specs=everywhere, out_specs=shared, check_vma=False)
-        # Results lie where arguments are expected, said in the same words: a step that got its own result back in
-        # others would be compiled twice.
+        # Results have exactly the shardings that arguments are expected to have: a step that received its own result
+        # with another, even an equivalent one, would be compiled twice.
         made = (
             jax.jit(init, out_shardings=NamedSharding(mesh, everywhere)),
             jax.jit(drawn, out_shardings=NamedSharding(mesh, shared)),
@@ -79,8 +79,8 @@ class Trainer:
     """A program with the settings of one configuration in place.
 
     Args:
-        config: what is trained.
-        mesh: the devices that share its batches, of `make_mesh`; None for one.
+        config: the configuration to train.
+        mesh: the devices that share its batches, from `make_mesh`; None for one.
     """
 
     def __init__(self, config: Config, mesh: Mesh | None = None):
@@ -101,8 +101,8 @@ class Trainer:
         return self.program.step(state, batch, self.settings)
 
     def advance(self, state: TrainState) -> tuple[TrainState, StepInfo]:
-        """One training step on the state's own batch of the stream, of whose ``train.accumulation`` parts no more than
-        one is in memory at a time."""
+        """One training step on the state's next batch of the stream, with one of its ``train.accumulation`` parts in
+        memory at a time."""
         if self.config.train.accumulation == 1:
             return self.step(state, self.draw(state.step))
         return self.program.stream(state, state.step, self.settings)
@@ -118,8 +118,8 @@ class Trainer:
         """
 
         def make(state: TrainState, batch: Scene) -> dict[str, Any]:
-            seen = self.config.model, self.config.physics
-            inputs = jax.vmap(lambda observation: make_inputs(observation, *seen))(batch.observation)
+            sections = self.config.model, self.config.physics
+            inputs = jax.vmap(lambda observation: make_inputs(observation, *sections))(batch.observation)
             prediction = self.program.network.apply(state.params, inputs.features)
             labels = make_labels(batch, inputs.sample_factor)
             return {"prediction": prediction, "labels": labels}
@@ -133,7 +133,7 @@ class Trainer:
 
 
 def estimate_step_seconds(config: Config) -> float:
-    """Seconds of one training step on these devices, scenes included, compilation apart; a few steps are run."""
+    """Measure the seconds of one training step with its scenes, without compilation, by running a few steps."""
     trainer = Trainer(config, make_mesh(config.train))
     state = trainer.init()
     seconds = []

@@ -22,10 +22,10 @@ _nmse = jax.jit(jax.vmap(covariance_nmse))
 
 
 def make_validation(config: Config) -> Callable[[Params], dict[str, float]]:
-    """A function from parameters to metrics: ``nmse`` of R_pred, and F1 and GOSPA of the full pipeline, blind: of
-    all that the symbols allow (`risjax.pipeline.Pipeline.sources`).
+    """Make the function from parameters to metrics: ``nmse`` of R_pred, and F1 and GOSPA of the full pipeline, which is
+    given neither K nor SNR (`risjax.pipeline.Pipeline.sources`).
 
-    The last batch is cut where the number of scenes asks for it.
+    The last batch is cut to the number of scenes.
     """
     scenes, covariance = config.train.validation_scenes, make_settings(config).covariance
     programs = compiled_pipeline(config.physics, config.precision, config.model, config.estimator)

@@ -165,7 +165,7 @@ def test_json_takes_arrays_and_refuses_what_it_cannot_say(tmp_path):
     expected = {"a": [0, 1, 2], "b": [1, None], "c": True, "4": str(tmp_path)}
     assert directory.read_json("search/x.json") == expected
     assert directory.read_json("missing.json", 7) == 7
-    with pytest.raises(TypeError, match="complex is no JSON value"):
+    with pytest.raises(TypeError, match="got a complex, expected a JSON value"):
         directory.write_json("search/x.json", 1j)
     assert directory.read_json("search/x.json") == expected, "the old file is whole"
 

@@ -63,7 +63,7 @@ def test_a_healthy_run_passes_every_line(run, tmp_path):
         "✓ best validation nmse finite: 0.9",
         "✓ best validation gospa_m finite: 2",
         "✓ best search gospa_m finite and really evaluated: 2.5, trial 0 of 1, 1 epochs reported",
-        "✓ predictions and labels in full precision behind the upcast: 2 of 2 leaves",
+        "✓ predictions and labels in full precision after the upcast: 2 of 2 leaves",
     ):
         assert line in text
     assert "prediction.factor.real  bfloat16   complex64" in text, "the pair's part goes into the complex leaf"
@@ -94,9 +94,9 @@ def _set(kind, index, key, value):
         (_set("trials", 0, "is_best", False), "best search gospa_m finite and really evaluated"),
         (
             _set("dtypes", 0, "after", {"prediction.factor": "complex64", "labels.covariance": "float16"}),
-            "predictions and labels in full precision behind the upcast",
+            "predictions and labels in full precision after the upcast",
         ),
-        (lambda run: run["dtypes"].pop(), "predictions and labels in full precision behind the upcast"),
+        (lambda run: run["dtypes"].pop(), "predictions and labels in full precision after the upcast"),
     ],
 )
 def test_each_fault_trips_its_own_line(run, tmp_path, fault, name):

@@ -100,7 +100,7 @@ def test_a_batch_that_devices_do_not_divide_is_refused(changes, words):
 
 
 def test_devices_that_are_not_there_are_refused():
-    with pytest.raises(ConfigError, match=r"train\.devices\n.*got 2, but there are 1 here"):
+    with pytest.raises(ConfigError, match=r"train\.devices\n.*got 2, expected at most 1, the devices of this machine"):
         mesh.make_mesh(tiny_config(train__devices=2).train)
 
 

@@ -152,7 +152,7 @@ def trainer() -> Trainer:
 def test_in_the_training_step(trainer, monkeypatch):
     state, batch = trainer.init(), trainer.draw(jnp.asarray(0))
     assert locate(trainer, state, batch) == [
-        "evaluated operation by operation, the step is finite: the compiled program's own rounding did it"
+        "evaluated operation by operation, the step is finite: the compiled program rounds differently"
     ]
 
     label = batch.truth.label_factor.at[1, 0, 0].set(jnp.nan)

@@ -54,7 +54,7 @@ def test_the_place_among_several_comes_from_the_settings_then_from_the_environme
             {},
             r"(?s)distributed\.num_processes.*is missing.*distributed\.process_id.*is missing",
         ),
-        ({"process_id": 0}, {}, r"distributed\.coordinator\n.*is missing: process_id alone"),
+        ({"process_id": 0}, {}, r"distributed\.coordinator\n.*is missing; got process_id, expected all of"),
         ({}, {ADDRESS: "a:1", NUMBER: "2"}, f"distributed.process_id\n.*or as {ID}"),
         ({}, {ADDRESS: "a:1", NUMBER: "two", ID: "0"}, "got 'two', expected an integer"),
         ({"process_id": 2}, {ADDRESS: "a:1", NUMBER: "2"}, "must be below num_processes = 2, got 2"),
@@ -198,5 +198,5 @@ def test_half_a_place_ends_the_command_before_anything_is_written(tmp_path):
     with commands(tmp_path / "half", tiny_config(), [{ADDRESS: "127.0.0.1:1", NUMBER: "2"}]) as processes:
         ((code, output),) = ended(processes)
     assert code == 2
-    assert "distributed.process_id\n      is missing: coordinator, num_processes alone" in output
+    assert "distributed.process_id\n      is missing; got coordinator, num_processes, expected all of" in output
     assert not (tmp_path / "half" / "0").exists()

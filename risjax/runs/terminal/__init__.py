@@ -1,8 +1,8 @@
-"""What a person sees while something runs: the package's only importer of rich.
+"""Terminal output of a run; only this package imports rich.
 
-On a terminal there are progress bars with rate and time left, and a table that grows an epoch at a time. Elsewhere (a
-file, a pipe, CI) every bar becomes one plain line when it ends, and one a minute while it lasts, a table's row is a
-line, and there are no control characters. ``quiet`` says nothing but warnings and what is said ``always``.
+A terminal shows progress bars with rate and remaining time, and a table that grows with each epoch. Otherwise (a file,
+a pipe, CI) every bar becomes a plain line when it ends and once a minute before, a table's row is a line, and there are
+no control characters. With ``quiet`` only warnings and the output with ``always`` are printed.
 """
 
 from risjax.runs.terminal.speaker import Bar, GrowingTable, Terminal

@@ -1,4 +1,4 @@
-"""What is drawn again and again at the bottom of a terminal: bars, and tables that grow above them."""
+"""The live display at the bottom of a terminal: progress bars, and growing tables above them."""
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,19 +17,19 @@ MOST_ROWS = 12
 """Rows of a growing table that are shown while it grows; a screen of few lines shows fewer."""
 
 _PERIOD_S = 0.1
-"""Between two drawings."""
+"""Time between two refreshes."""
 
 _FRAME_LINES = 8
-"""Lines beside a growing table's rows: title, two of headings, rule, division under the marked row, three blank."""
+"""Lines of a growing table besides its rows: title, two of headings, rule, line under the marked row, three blank."""
 
 
 class GrowingRows:
-    """Rows that come one by one, one of them marked.
+    """Rows of a growing table, one of them marked.
 
     Args:
-        title: what they are.
-        mark: what stands beside the marked row.
-        keep: columns that stay however narrow the screen is; of the others the last is left out first.
+        title: title of the table.
+        mark: text next to the marked row.
+        keep: columns that are shown on every screen; on a narrow one the last of the others is left out first.
     """
 
     def __init__(self, title: str, mark: str, keep: Sequence[str] = ()):
@@ -39,15 +39,15 @@ class GrowingRows:
         self._picture: tuple[Any, Segments] | None = None
 
     def append(self, row: Mapping[str, Any], marked: bool) -> None:
-        """A further row; the first one's keys are the columns, a word of theirs a line.
+        """Append a row; the keys of the first row are the columns, with a line for each word of a heading.
 
-        ``marked`` takes the mark from the row that had it.
+        ``marked`` moves the mark to this row.
         """
         self._rows.append({name: value_text(value) for name, value in row.items()})
         self._marked = len(self._rows) - 1 if marked else self._marked
 
     def drawn(self, console: Console, most: int | None = None) -> Table | None:
-        """A table of all rows, or of the last ``most`` with the marked one above them; None while there is none."""
+        """Return a table of all rows, or of the last ``most`` with the marked one above them; None without rows."""
         if not self._rows:
             return None
         columns, endless = list(self._rows[0]), console.options.update_width(10_000)
@@ -60,8 +60,8 @@ class GrowingRows:
         return table
 
     def picture(self, console: Console, most: int) -> Segments:
-        """The table as it is on the screen, made once for what it holds: ten times a second would take a tenth of a
-        core from the work that is watched."""
+        """Return the rendered table, cached until its content changes: rendering it ten times a second would take a
+        tenth of a core from the running work."""
         state = len(self._rows), self._marked, most, console.width
         if self._picture is None or self._picture[0] != state:
             table = self.drawn(console, most)
@@ -91,14 +91,14 @@ class GrowingRows:
 
 
 class Screen(Progress):
-    """Bars under tables: one live display for both, since a terminal has room for one. It leaves nothing behind.
+    """Live display of tables above bars, removed from the terminal at its end. A terminal allows one live display.
 
-    Whoever prints above it holds its ``lock``: where the display changes its height while a print is under way, rich
-    (15.0) moves the cursor by the old height and rubs out what was said before.
+    Printing above it requires its ``lock``: if the display changes its height during a print, rich (15.0) moves the
+    cursor by the old height and erases earlier lines.
     """
 
     def __init__(self, console: Console):
-        # (Progress asks for what there is to draw while it is made)
+        # (the constructor of Progress calls get_renderables)
         self.growing: list[GrowingRows] = []
         self.note = ""
         self._where = console
@@ -116,12 +116,12 @@ class Screen(Progress):
         super().__init__(*columns, console=console, speed_estimate_period=60.0, transient=True, auto_refresh=False)
 
     def start(self) -> None:
-        """Begins to draw."""
+        """Start drawing."""
         super().start()
         self._redrawing.start()
 
     def stop(self) -> None:
-        """Ends drawing; the cursor is visible again."""
+        """Stop drawing and show the cursor again."""
         self._ended.set()
         if self._redrawing.ident is not None:
             self._redrawing.join()
@@ -133,10 +133,10 @@ class Screen(Progress):
                 self.refresh()
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """What is drawn, from top to bottom."""
-        room = self._where.height - _FRAME_LINES - len(self.tasks)
-        for rows in self.growing if room > 0 else ():
-            yield rows.picture(self._where, min(MOST_ROWS, room))
+        """Yield the parts of the display from top to bottom."""
+        free_lines = self._where.height - _FRAME_LINES - len(self.tasks)
+        for rows in self.growing if free_lines > 0 else ():
+            yield rows.picture(self._where, min(MOST_ROWS, free_lines))
         yield self.make_tasks_table(self.tasks)
         if self.note:
             yield Text(self.note)

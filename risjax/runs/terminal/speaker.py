@@ -1,4 +1,4 @@
-"""One object that says things and shows progress, for whoever watches or does not."""
+"""The terminal: text, tables and progress bars, on a screen or in a file."""
 
 import contextlib
 import io
@@ -17,11 +17,11 @@ from risjax.runs.terminal.live import GrowingRows, Screen
 from risjax.runs.words import duration_text, rate_text, value_text
 
 _PLAIN_PERIOD_S = 60.0
-"""How often a bar that nobody sees drawn says how far it is."""
+"""Time between two lines of a bar that is not drawn."""
 
 
 class Bar:
-    """The progress of one piece of work; `Terminal.progress` makes it."""
+    """Progress of one piece of work, made by `Terminal.progress`."""
 
     def __init__(self, terminal: "Terminal", description: str, total: int, completed: int):
         self._terminal = terminal
@@ -33,13 +33,13 @@ class Bar:
         self._task: Any = None
 
     def advance(self, n: int = 1, **fields: Any) -> None:
-        """Counts ``n`` more as done; ``fields`` (loss=0.5, ...) stand beside the bar until they change."""
+        """Add ``n`` finished units; ``fields`` (loss=0.5, ...) are shown next to the bar until they change."""
         self._completed += n
         self._fields.update(fields)
         self._terminal._draw(self)
 
     def line(self) -> str:
-        """How far it is, in one line: ``train  250/250  20.3/s  12 s  loss 0.41``."""
+        """Return the progress as one line: ``train  250/250  20.3/s  12 s  loss 0.41``."""
         elapsed = time.monotonic() - self._started
         done = self._completed - self._begun_at
         parts = [self._description, f"{self._completed}/{self._total}"]
@@ -55,18 +55,18 @@ class Bar:
 
 
 class GrowingTable:
-    """A table that grows while something runs; `Terminal.growing_table` makes it."""
+    """Table that grows during a run, made by `Terminal.growing_table`."""
 
     def __init__(self, terminal: "Terminal", rows: GrowingRows):
         self._terminal, self._rows = terminal, rows
 
     def add(self, row: Mapping[str, Any], line: str | None, *, marked: bool = False) -> None:
-        """A further row.
+        """Append a row.
 
         Args:
-            row: its cells; the first row's keys are the columns.
-            line: what is said of it where nothing is drawn; None says nothing.
-            marked: this row takes the mark.
+            row: its cells; the keys of the first row are the columns.
+            line: text to print instead if nothing is drawn; None prints nothing.
+            marked: move the mark to this row.
         """
         self._rows.append(row, marked)
         if line is not None and not self._terminal.is_drawn:
@@ -74,7 +74,7 @@ class GrowingTable:
 
 
 class Terminal:
-    """Says things, draws progress. One for a process; every room is handed it."""
+    """Prints text and draws progress. A process has one terminal and passes it to its functions."""
 
     def __init__(self, quiet: bool = False, *, stream: io.TextIOBase | None = None):
         self.quiet = quiet
@@ -85,12 +85,12 @@ class Terminal:
         self._users_of_screen = 0
 
     def say(self, text: str = "", *, always: bool = False) -> None:
-        """One line (or several) of plain text; ``always`` says it under ``quiet`` too."""
+        """Print one or several lines of plain text; with ``always`` also under ``quiet``."""
         if always or not self.quiet:
             self._print(text)
 
     def warn(self, text: str) -> None:
-        """A warning, also under ``quiet``."""
+        """Print a warning, also under ``quiet``."""
         self._print(f"warning: {text}")
 
     def show_compilation(self, program: str | None) -> None:
@@ -102,7 +102,7 @@ class Terminal:
             self.say(text)
 
     def rule(self, title: str) -> None:
-        """A heading."""
+        """Print a heading."""
         if self.is_drawn:
             with self._undisturbed():
                 self._console.print(Rule(Text(title, style="bold"), align="left"))
@@ -110,7 +110,7 @@ class Terminal:
             self._print(f"== {title}")
 
     def table(self, title: str, rows: Sequence[dict[str, Any]], *, always: bool = False) -> None:
-        """A table with the keys of the first row as its columns."""
+        """Print a table with the keys of the first row as its columns."""
         if (self.quiet and not always) or not rows:
             return
         columns = list(rows[0])
@@ -132,15 +132,15 @@ class Terminal:
 
     @contextlib.contextmanager
     def growing_table(self, title: str, *, mark: str, keep: Sequence[str] = ()) -> Iterator[GrowingTable]:
-        """A table that grows for the time of a ``with`` block; where nothing is drawn, a line a row.
+        """A table that grows during a ``with`` block; a line for each row if nothing is drawn.
 
-        While it grows its last rows are shown, and the marked one; when the block ends, however it does, the whole
-        table stays on the screen.
+        The last rows and the marked one are shown while it grows; at the end of the block, also after an exception, the
+        whole table stays on the screen.
 
         Args:
-            title: what its rows are.
-            mark: what stands beside the marked row.
-            keep: columns that stay however narrow the screen is; of the others the last is left out first.
+            title: title of the table.
+            mark: text next to the marked row.
+            keep: columns that are shown on every screen; on a narrow one the last of the others is left out first.
         """
         rows = GrowingRows(title, mark, keep)
         with contextlib.ExitStack() as stack:
@@ -159,12 +159,12 @@ class Terminal:
 
     @contextlib.contextmanager
     def progress(self, description: str, total: int, *, completed: int = 0) -> Iterator[Bar]:
-        """A bar for the time of a ``with`` block; bars may be nested.
+        """A progress bar during a ``with`` block; bars may be nested.
 
         Args:
-            description: what is being done.
-            total: how many steps there are.
-            completed: how many were done before (a resumed run); they do not count towards the rate.
+            description: name of the work.
+            total: number of steps.
+            completed: number of steps finished before (a resumed run); they do not count towards the rate.
         """
         bar = Bar(self, description, total, completed)
         try:
@@ -180,7 +180,7 @@ class Terminal:
 
     @contextlib.contextmanager
     def _live(self) -> Iterator[Screen]:
-        """The live display: begun by the first who draws on it, ended by the last."""
+        """The live display, started by its first user and stopped by its last one."""
         if self._screen is None:
             self._screen = Screen(self._console)
             self._screen.start()
@@ -194,11 +194,11 @@ class Terminal:
                 screen.stop()
 
     def _undisturbed(self) -> contextlib.AbstractContextManager[Any]:
-        """Nothing is drawn again meanwhile."""
+        """A block without a refresh of the live display."""
         return contextlib.nullcontext() if self._screen is None else self._screen.lock
 
     def _print(self, text: str) -> None:
-        # Console.print would break long lines at 80 columns where it cannot see the width.
+        # Console.print would break long lines at 80 columns if it does not know the width.
         if self._screen is not None:
             with self._undisturbed():
                 self._console.print(Text(text), soft_wrap=True)

@@ -23,7 +23,7 @@ def config(tmp_path, monkeypatch):
 def test_a_second_command_works_on_the_search_and_leaves_the_rest(config, capsys):
     first = open_run_directory(config)
     assert run_stages(config, Terminal(quiet=True)) == 0
-    assert "the other process goes on" in capsys.readouterr().out
+    assert "the other process runs the later stages" in capsys.readouterr().out
     assert [trial["state"] for trial in first.read_json("search/trials.json")] == ["complete"] * 3
     assert not first.is_done("search"), "what is done is for the first command to say"
     assert not first.is_done("train")
