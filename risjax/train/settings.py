@@ -4,7 +4,7 @@ Compiling a step takes longer than many steps, and a search trains many configur
 settings only. These are arguments of the program; all other settings are part of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Literal, NamedTuple
 
 import jax
@@ -91,7 +91,7 @@ class ProgramKey(NamedTuple):
     physics: PhysicsConfig
     precision: PrecisionConfig
     model: ModelConfig
-    loss: jax.tree_util.PyTreeDef
+    loss: Hashable
     optimizer: Literal["adamw", "muon"]
     batch_size: int
     accumulation: int

@@ -29,7 +29,7 @@ def test_a_fault_without_a_path_names_the_directory():
     assert (file_fault(OSError(errno.ENOSPC, "No space left"), "/data/run") or "").startswith("/data/run: the disk is")
 
 
-def test_other_errors_are_no_faults_of_the_file_system(tmp_path):
+def test_other_errors_are_not_faults_of_the_file_system(tmp_path):
     assert file_fault(ConnectionRefusedError(errno.ECONNREFUSED, "refused"), tmp_path) is None
     assert file_fault(FileNotFoundError(errno.ENOENT, "missing", str(tmp_path / "a")), tmp_path) is None
 
@@ -71,7 +71,7 @@ def test_a_read_only_directory_is_refused(tmp_path, monkeypatch):
         open_run_directory(config_at(tmp_path / "run"))
 
 
-def test_a_failed_write_names_its_file_and_leaves_nothing_behind(tmp_path, monkeypatch):
+def test_a_failed_write_names_its_file_and_keeps_the_old_one(tmp_path, monkeypatch):
     write_atomically(tmp_path / "metrics.json", "old")
 
     def full(_):

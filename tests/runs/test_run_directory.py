@@ -96,32 +96,32 @@ def test_fresh_moves_the_old_one_aside_and_deletes_nothing(config):
     assert len(list(new.path.parent.iterdir())) == 3, "twice within a second takes another name"
 
 
-def test_fresh_on_a_new_directory_is_nothing_special(config):
+def test_fresh_on_a_new_directory_creates_it(config):
     assert reopened(config, run__fresh=True).config_path.exists()
 
 
 @pytest.mark.parametrize("fresh", [True, False])
-def test_a_directory_that_no_run_wrote_is_left_alone(config, tmp_path, fresh):
+def test_a_directory_of_another_program_is_refused_and_unchanged(config, tmp_path, fresh):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(RunDirectoryError, match=r"files that no run wrote \(thesis.tex\)"):
         reopened(config, run__directory=str(tmp_path), run__fresh=fresh)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_a_file_is_no_directory(config, tmp_path):
+def test_a_file_is_refused_as_a_run_directory(config, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunDirectoryError, match="is a file"):
         reopened(config, run__directory=str(tmp_path / "file"))
 
 
-def test_a_damaged_config_says_what_to_do(config):
+def test_a_damaged_config_is_refused_unless_fresh(config):
     reopened(config).config_path.write_text("stages: [train")
     with pytest.raises(RunDirectoryError, match="cannot be read"):
         reopened(config)
     assert reopened(config, run__fresh=True).config_path.exists()
 
 
-def test_one_process_at_a_time_and_the_lock_dies_with_its_process(config):
+def test_one_process_locks_a_directory_until_it_ends(config):
     directory = reopened(config)
     code = (
         "import sys, time; from risjax.runs.run_directory import RunDirectory; "
@@ -148,7 +148,7 @@ def test_the_log_keeps_order_and_kinds(tmp_path):
     assert [record["kind"] for record in directory.read_log()] == ["step", "epoch"]
 
 
-def test_a_torn_last_line_is_passed_over_and_cut_when_the_run_goes_on(config):
+def test_a_torn_last_line_is_skipped_and_cut_on_resumption(config):
     directory = reopened(config)
     directory.append_log({"kind": "step", "step": 0})
     with directory.log_path.open("a") as file:
@@ -159,7 +159,7 @@ def test_a_torn_last_line_is_passed_over_and_cut_when_the_run_goes_on(config):
     assert [record["step"] for record in directory.read_log()] == [0, 1]
 
 
-def test_json_takes_arrays_and_refuses_what_it_cannot_say(tmp_path):
+def test_json_accepts_arrays_and_refuses_complex_numbers(tmp_path):
     directory = RunDirectory(tmp_path)
     directory.write_json("search/x.json", {"a": np.arange(3), "b": (1, None), "c": np.bool_(True), 4: tmp_path})
     expected = {"a": [0, 1, 2], "b": [1, None], "c": True, "4": str(tmp_path)}
@@ -170,7 +170,7 @@ def test_json_takes_arrays_and_refuses_what_it_cannot_say(tmp_path):
     assert directory.read_json("search/x.json") == expected, "the old file is whole"
 
 
-def test_killed_while_writing_leaves_the_old_file_or_the_new_one(tmp_path):
+def test_a_kill_during_a_write_leaves_the_old_or_the_new_file(tmp_path):
     directory = RunDirectory(tmp_path)
     directory.write_json("m.json", {"n": -1})
     code = (

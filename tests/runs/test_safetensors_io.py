@@ -16,7 +16,7 @@ NESTED = {
 }
 
 
-def test_any_nested_dict_comes_back_the_same(tmp_path: Path) -> None:
+def test_nested_dicts_round_trip(tmp_path: Path) -> None:
     write_weights(tmp_path / "w.safetensors", NESTED, {"name": "x"})
     found, metadata = read_weights(tmp_path / "w.safetensors")
     chex.assert_trees_all_equal(found, NESTED)
@@ -42,7 +42,7 @@ def test_other_libraries_read_the_file(tmp_path: Path) -> None:
         ({"a": {}}, "no arrays"),
     ],
 )
-def test_what_would_not_come_back_is_refused(tmp_path: Path, params: dict, words: str) -> None:
+def test_ambiguous_keys_and_empty_trees_are_refused(tmp_path: Path, params: dict, words: str) -> None:
     with pytest.raises(WeightsError, match=words):
         write_weights(tmp_path / "w.safetensors", params)
     assert not list(tmp_path.iterdir())

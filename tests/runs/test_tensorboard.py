@@ -29,7 +29,7 @@ def scalars(folder) -> dict[str, list[tuple[int, float]]]:
     return found
 
 
-def test_a_training_writes_its_log_a_second_time(tmp_path):
+def test_event_files_contain_the_numbers_of_the_log(tmp_path):
     config = tiny_config(train__tensorboard=True, train__epochs=1)
     directory = RunDirectory(tmp_path)
     train(config, directory, Terminal(quiet=True))
@@ -40,7 +40,7 @@ def test_a_training_writes_its_log_a_second_time(tmp_path):
     assert "step/terms/covariance" in found
 
 
-def test_off_is_off_and_needs_nothing(tmp_path, monkeypatch):
+def test_without_a_folder_no_event_files_are_written(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     events = EventFiles(None, 0)
     events.add({"kind": "step", "loss": 1.0}, 0)

@@ -41,7 +41,7 @@ def test_remaining_steps_count_down(directory):
     }
 
 
-def test_a_long_run_says_how_long_it_will_take(directory, monkeypatch):
+def test_a_long_run_prints_its_estimated_duration(directory, monkeypatch):
     import risjax.train
 
     monkeypatch.setattr(risjax.train, "estimate_step_seconds", lambda config: 0.2)
@@ -53,14 +53,14 @@ def test_a_long_run_says_how_long_it_will_take(directory, monkeypatch):
     assert "about 9 h 43 min at 200 ms a step of 64 scenes here" in text
 
 
-def test_a_short_run_does_not_stop_to_measure(directory):
+def test_a_short_run_measures_nothing(directory):
     stream = io.StringIO()
     short = searching(**{"search.trials": 1, "search.epochs": 1, "train.epochs": 1})
     announce_duration(short, directory, Terminal(stream=stream))
     assert stream.getvalue() == ""
 
 
-def test_the_closing_words_say_what_was_found_and_where_it_lies(directory):
+def test_the_summary_lists_results_and_existing_files(directory):
     directory.write_json(
         "search/trials.json",
         [{"number": 0, "value": 0.51234, "params": {"train.learning_rate": 0.00123456}, "is_best": True}],
@@ -81,12 +81,12 @@ def test_the_closing_words_say_what_was_found_and_where_it_lies(directory):
     assert "report.html" not in text, "only what is there is named"
 
 
-def test_an_empty_directory_has_closing_words_too(directory):
+def test_an_empty_directory_has_a_summary(directory):
     assert "search NOT done, train NOT done" in "\n".join(summarise_run(searching(), directory))
 
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)
-def test_what_the_table_names_is_there(stage: Stage):
+def test_functions_and_exceptions_of_the_table_exist(stage: Stage):
     for package in stage.extras:
         if package == "torch":
             pytest.importorskip(package)
@@ -119,12 +119,12 @@ def call(directory: RunDirectory, *work: str, **rest: Any) -> bool:
 
 
 @pytest.mark.parametrize(("work", "passed"), [(("fine", "fine"), True), (("refused", "fine"), False)])
-def test_a_stage_does_all_its_work_and_fails_only_where_it_says_false(directory, work, passed):
+def test_a_stage_runs_all_functions_and_fails_if_one_returns_false(directory, work, passed):
     assert call(directory, *work) is passed
     assert tuple(record["what"] for record in directory.read_log("work")) == work
 
 
-def test_a_stage_says_what_is_no_bug_and_lets_bugs_through(directory):
+def test_refusals_become_stage_errors_and_other_exceptions_propagate(directory):
     with pytest.raises(StageError, match=r"^predict: no such file$"):
         call(directory, "unreadable", refusals=("builtins:KeyError", "builtins:FileNotFoundError"))
     with pytest.raises(FileNotFoundError):

@@ -99,12 +99,12 @@ def _set(kind, index, key, value):
         (lambda run: run["dtypes"].pop(), "predictions and labels in full precision after the upcast"),
     ],
 )
-def test_each_fault_trips_its_own_line(run, tmp_path, fault, name):
+def test_each_fault_fails_its_own_check(run, tmp_path, fault, name):
     fault(run)
     assert [check.name for check in run_checks(CONFIG, written(run, tmp_path)) if not check.passed] == [name]
 
 
-def test_a_run_that_did_nothing_passes_nothing(tmp_path):
+def test_a_run_without_results_fails_every_check(tmp_path):
     stream = io.StringIO()
     assert not verify(CONFIG, RunDirectory(tmp_path), Terminal(quiet=True, stream=stream))
     assert "✓" not in stream.getvalue()

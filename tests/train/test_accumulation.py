@@ -87,7 +87,7 @@ def test_one_scene_that_is_not_finite_skips_the_whole_step_once():
     assert int(first.skipped) == 0
 
 
-def test_culprits_are_numbered_through_all_parts(monkeypatch):
+def test_nonfinite_scenes_are_numbered_across_all_parts(monkeypatch):
     trainer = Trainer(tiny_config(train__accumulation=2))
     state, batch = trainer.init(), trainer.draw(jnp.asarray(0))
     asked = []
@@ -101,7 +101,7 @@ def test_culprits_are_numbered_through_all_parts(monkeypatch):
     np.testing.assert_array_equal(np.concatenate(asked), batch.truth.snr_db)
 
 
-def test_a_batch_of_one_part_is_no_loop():
+def test_a_batch_of_one_part_has_no_loop():
     def loops(parts: int) -> int:
         program = trace_step(tiny_config(train__accumulation=parts))
         return sum(equation.primitive.name == "scan" for equation in program.jaxpr.eqns)

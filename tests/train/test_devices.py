@@ -64,7 +64,7 @@ def test_four_devices_train_as_one(compute):
     assert sum(four["compiled"][1:]) == 0, "a later step compiled something again"
 
 
-def test_a_share_of_a_batch_is_what_it_is_in_the_whole():
+def test_a_share_of_a_batch_equals_its_scenes_in_the_whole():
     config = tiny_config()
     draw = jax.jit(lambda first, size: scene_batch(config.physics, 0, Purpose.TRAIN_SCENES, 3, size, first=first),
                    static_argnums=1)  # fmt: skip
@@ -74,7 +74,7 @@ def test_a_share_of_a_batch_is_what_it_is_in_the_whole():
 
 
 @pytest.mark.slow
-def test_a_training_goes_on_on_another_number_of_devices(tmp_path):
+def test_a_training_resumes_on_another_number_of_devices(tmp_path):
     found = on_four_devices("resume", str(tmp_path))
     assert [step for step, _ in found["broken"]] == list(range(18)) == [step for step, _ in found["whole"]]
     losses = {name: [loss for _, loss in lines] for name, lines in found.items()}
@@ -99,7 +99,7 @@ def test_a_batch_that_devices_do_not_divide_is_refused(changes, words):
         apply_overrides(tiny_config(), changes)
 
 
-def test_devices_that_are_not_there_are_refused():
+def test_more_devices_than_available_are_refused():
     with pytest.raises(ConfigError, match=r"train\.devices\n.*got 2, expected at most 1, the devices of this machine"):
         mesh.make_mesh(tiny_config(train__devices=2).train)
 

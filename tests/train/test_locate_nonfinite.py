@@ -132,7 +132,7 @@ def test_dtype_scope_and_overflow_are_named(dtype):
     assert found[0].endswith("backward")
 
 
-def test_what_a_mask_hides_is_not_blamed():
+def test_a_masked_nan_is_not_reported():
     def masked(x):
         return jnp.sum(jnp.where(x > 0, jnp.log(x), 0.0))  # masked
 
@@ -188,7 +188,7 @@ def spoiled_at_step_three(batch: Scene, step: jax.Array) -> Scene:
 
 
 @pytest.mark.parametrize("is_on", [pytest.param(True, marks=pytest.mark.slow), False])
-def test_a_stopped_training_tells_where_when_asked(tmp_path, monkeypatch, is_on):
+def test_a_stopped_training_names_the_operation_if_requested(tmp_path, monkeypatch, is_on):
     seen = []
 
     def recording(trainer, state, batch):

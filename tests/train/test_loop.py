@@ -125,7 +125,7 @@ def test_a_finished_training_is_not_repeated(tmp_path):
     assert directory.log_path.read_text() == before
 
 
-def test_skipping_for_ever_stops_the_run_and_names_term_and_scene(tmp_path, monkeypatch):
+def test_too_many_skipped_steps_stop_the_run_and_name_term_and_scene(tmp_path, monkeypatch):
     config = tiny_config(checks__finite=False, train__max_consecutive_skips=3)
     spoil_draws(monkeypatch)
     monkeypatch.setattr("risjax.train.settings.LOG_INTERVAL_STEPS", 3)

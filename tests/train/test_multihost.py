@@ -41,7 +41,7 @@ ADDRESS, NUMBER, ID = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCE
         ({}, {"SLURM_JOB_ID": "1", "SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, None),
     ],
 )
-def test_the_place_among_several_comes_from_the_settings_then_from_the_environment(settings, environment, expected):
+def test_the_rank_comes_from_the_settings_then_from_the_environment(settings, environment, expected):
     place = membership(DistributedConfig(**settings), environment)
     assert place == (None if expected is None else Membership(*expected))
 
@@ -57,21 +57,21 @@ def test_the_place_among_several_comes_from_the_settings_then_from_the_environme
         ({"process_id": 0}, {}, r"distributed\.coordinator\n.*is missing; got process_id, expected all of"),
         ({}, {ADDRESS: "a:1", NUMBER: "2"}, f"distributed.process_id\n.*or as {ID}"),
         ({}, {ADDRESS: "a:1", NUMBER: "two", ID: "0"}, "got 'two', expected an integer"),
-        ({"process_id": 2}, {ADDRESS: "a:1", NUMBER: "2"}, "must be below num_processes = 2, got 2"),
+        ({"process_id": 2}, {ADDRESS: "a:1", NUMBER: "2"}, "got 2, expected a number from 0 to num_processes - 1 = 1"),
     ],
 )
-def test_half_a_place_is_an_error_that_names_the_other_half(settings, environment, words):
+def test_an_incomplete_rank_is_refused_with_the_missing_settings(settings, environment, words):
     with pytest.raises(ConfigError, match=words):
         membership(DistributedConfig(**settings), environment)
 
 
 @pytest.mark.parametrize("changes", [{"coordinator": "no port"}, {"num_processes": 2, "process_id": 2}])
-def test_a_place_that_cannot_be_is_refused_by_the_schema(changes):
+def test_an_impossible_rank_is_refused_by_the_schema(changes):
     with pytest.raises(ConfigError, match="distributed"):
         apply_overrides(tiny_config(), {f"distributed.{name}": value for name, value in changes.items()})
 
 
-def test_a_process_that_joined_nothing_leads_itself():
+def test_a_single_process_leads():
     assert leads()
     assert not several()
 
@@ -178,7 +178,7 @@ def test_two_processes_search_and_survive_a_kill_of_both(tmp_path):
 
 
 @pytest.mark.slow
-def test_what_a_scheduler_says_is_enough(tmp_path):
+def test_the_settings_of_a_scheduler_suffice(tmp_path):
     """Slurm's variables, as ``srun`` sets them for two tasks on one node."""
     slurm = {
         "SLURM_JOB_ID": str(free_port()),  # JAX takes the port from it
@@ -194,7 +194,7 @@ def test_what_a_scheduler_says_is_enough(tmp_path):
     assert "2 devices share each batch" in codes[0][1]
 
 
-def test_half_a_place_ends_the_command_before_anything_is_written(tmp_path):
+def test_an_incomplete_rank_ends_the_command_before_anything_is_written(tmp_path):
     with commands(tmp_path / "half", tiny_config(), [{ADDRESS: "127.0.0.1:1", NUMBER: "2"}]) as processes:
         ((code, output),) = ended(processes)
     assert code == 2

@@ -33,7 +33,7 @@ def run(tmp_path_factory):
     return directory
 
 
-def test_the_heads_are_stored_beside_the_network_and_loaded_with_it(run):
+def test_the_heads_are_stored_and_loaded_with_the_network(run):
     params = load_best(CONFIG, run)
     assert set(params) == {"encoder", "head", POSTERIOR, PEAKS}
     chex.assert_tree_all_finite(params)
@@ -63,7 +63,7 @@ def test_sources_come_with_probabilities_of_existence(run):
         assert np.isnan(np.asarray(without.existence)).all()
 
 
-def test_it_is_the_same_head_every_time_and_it_learns():
+def test_the_head_of_candidates_is_deterministic_and_learns():
     params = Trainer(CONFIG).init().params
     first, report = fit_posterior(CONFIG, params, Terminal(quiet=True))
     second, _ = fit_posterior(CONFIG, params, Terminal(quiet=True))
@@ -100,7 +100,7 @@ def test_the_head_of_peaks_learns_from_no_more_scenes_than_are_asked_for():
     chex.assert_trees_all_equal(*heads)
 
 
-def test_an_interrupted_stage_goes_on_with_the_head_that_it_was_at(run, monkeypatch, tmp_path):
+def test_an_interrupted_stage_resumes_with_the_unfinished_head(run, monkeypatch, tmp_path):
     shutil.copytree(run.path, tmp_path / "copy")
     directory = RunDirectory(tmp_path / "copy")
     expected = load_best(CONFIG, directory)
@@ -139,7 +139,7 @@ def test_no_scenes_no_head(tmp_path):
     assert not list(directory.read_log("posterior"))
 
 
-def test_what_is_held_out_is_judged_in_little_memory():
+def test_held_out_scenes_are_evaluated_in_little_memory():
     """A range is decided by 66 x 65 numbers a candidate: of 4,096 scenes' 8,192 weakest candidates these are 141 MB."""
     scenes, slots = 4096, CONFIG.physics.scene.max_sources
     head = make_posterior(CONFIG.physics, CONFIG.model)

@@ -35,7 +35,7 @@ def test_it_learns_and_is_loaded_with_the_network(run):
     chex.assert_tree_all_finite(params[REFINER])
 
 
-def test_peaks_and_candidates_are_looked_for_in_its_map(run):
+def test_peaks_and_candidates_come_from_its_map(run):
     params = load_best(CONFIG, run)
     blind = {group: leaves for group, leaves in params.items() if group != REFINER}
     pipeline = Pipeline(CONFIG.physics, CONFIG.precision, CONFIG.model, CONFIG.estimator)

@@ -87,7 +87,7 @@ def test_a_non_finite_gradient_changes_nothing_but_the_count_and_the_scale(compu
     assert (int(recovered.skipped), int(recovered.skipped_in_a_row)) == (1, 0)
 
 
-def test_planted_nans_raise_where_they_are():
+def test_planted_nans_are_reported_at_their_leaf():
     trainer = Trainer(tiny_config())
     state, batch = trainer.init(), trainer.draw(jnp.asarray(0))
     poisoned = jax.tree.map(lambda leaf: leaf.at[(0,) * leaf.ndim].set(jnp.nan), state.params["head"])
@@ -126,7 +126,7 @@ def test_configurations_that_differ_in_continuous_settings_share_a_program():
         ("run__seed", 1),
     ],
 )
-def test_every_traced_setting_is_felt(path, value):
+def test_every_traced_setting_changes_the_step(path, value):
     def outcome(config):
         trainer = Trainer(config)
         state = trainer.init()
@@ -138,7 +138,7 @@ def test_every_traced_setting_is_felt(path, value):
     assert not np.array_equal(outcome(tiny_config()), outcome(tiny_config(**{path: value})))
 
 
-def test_the_schedule_warms_up_to_the_peak_and_ends_where_it_says():
+def test_the_schedule_warms_up_to_the_peak_and_ends_at_its_final_rate():
     trainer = Trainer(tiny_config(train__warmup_fraction=0.25, train__final_learning_rate_fraction=0.1))
     state, rates = trainer.init(), []
     for _ in range(12):

@@ -18,7 +18,7 @@ def running(number: int = 0, **attributes) -> optuna.trial.FrozenTrial:
     return trial
 
 
-def test_a_process_is_told_from_its_successor_with_the_same_id():
+def test_a_process_differs_from_its_successor_with_the_same_id():
     me = identity()
     assert not HeartbeatMonitor(1.0).is_dead(running(**{OWNER: me}))
     assert HeartbeatMonitor(1.0).is_dead(running(**{OWNER: {**me, "start": "1"}}))
@@ -37,7 +37,7 @@ def test_a_killed_process_is_dead_at_once_even_as_a_zombie():
     assert HeartbeatMonitor(3600.0).is_dead(running(**{OWNER: owner}))
 
 
-def test_a_worker_elsewhere_is_dead_when_it_has_been_silent_for_six_beats(monkeypatch):
+def test_a_worker_on_another_machine_is_dead_after_six_missed_heartbeats(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("risjax.experiments.search.heartbeat.time.monotonic", lambda: now[0])
     owner = {"machine": "elsewhere", "pid": os.getpid(), "start": "1"}
@@ -50,7 +50,7 @@ def test_a_worker_elsewhere_is_dead_when_it_has_been_silent_for_six_beats(monkey
     assert watch.is_dead(running(**{OWNER: owner, BEAT: 2}))
 
 
-def test_a_trial_that_nobody_signs_is_dead_after_ten_seconds(monkeypatch):
+def test_an_unsigned_trial_is_dead_after_ten_seconds(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("risjax.experiments.search.heartbeat.time.monotonic", lambda: now[0])
     watch = HeartbeatMonitor(heartbeat_s=10.0)
@@ -60,7 +60,7 @@ def test_a_trial_that_nobody_signs_is_dead_after_ten_seconds(monkeypatch):
     assert watch.is_dead(running())
 
 
-def test_a_worker_signs_and_beats(tmp_path):
+def test_a_worker_signs_and_sends_heartbeats(tmp_path):
     study = optuna.create_study()
     trial = study.ask()
     with heartbeat(trial, heartbeat_s=0.01):
@@ -75,5 +75,5 @@ def test_a_worker_signs_and_beats(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
-def test_no_process_has_no_start():
+def test_a_missing_process_has_no_start_time():
     assert process_start(2**22 + 1) is None

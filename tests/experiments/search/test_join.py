@@ -20,7 +20,7 @@ def config(tmp_path, monkeypatch):
     return apply_overrides(make_config(trials=3), {"run.directory": str(tmp_path / "run")})
 
 
-def test_a_second_command_works_on_the_search_and_leaves_the_rest(config, capsys):
+def test_a_second_command_joins_the_search_only(config, capsys):
     first = open_run_directory(config)
     assert run_stages(config, Terminal(quiet=True)) == 0
     assert "the other process runs the later stages" in capsys.readouterr().out
@@ -30,7 +30,7 @@ def test_a_second_command_works_on_the_search_and_leaves_the_rest(config, capsys
     first.unlock()
 
 
-def test_once_the_search_is_done_there_is_nothing_to_join(config):
+def test_a_finished_search_cannot_be_joined(config):
     first = open_run_directory(config)
     first.mark_done("search")
     with pytest.raises(RunDirectoryBusy, match="is in use by process"):

@@ -141,7 +141,7 @@ def test_numbers_come_back_bit_by_bit(tmp_path, server_url):
     assert list(read.params.values()) == drawn
 
 
-def test_an_error_longer_than_a_column_is_told(tmp_path, server_url):
+def test_an_error_longer_than_a_column_is_cut(tmp_path, server_url):
     """Such as a compiler's, with a program in it; a column takes 65,535 bytes and six for an accented letter."""
 
     def fails(config, directory, terminal, *, on_epoch):
@@ -153,7 +153,7 @@ def test_an_error_longer_than_a_column_is_told(tmp_path, server_url):
     assert "RuntimeError: ééé" in records(tmp_path)[0]["reason"]
 
 
-def test_the_password_may_lie_in_an_option_file(tmp_path, server_url):
+def test_the_password_may_be_in_an_option_file(tmp_path, server_url):
     options = tmp_path / "my.cnf"
     options.write_text(f'[client]\npassword="{PASSWORD}"\n')
     url = server_url.replace(f":{QUOTED}", "") + f"?read_default_file={options}"

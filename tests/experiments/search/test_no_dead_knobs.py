@@ -96,7 +96,7 @@ def moved(config: Config, path: str) -> Config:
 
 
 @pytest.mark.parametrize("path", KNOBS)
-def test_the_objective_notices_every_searched_setting(reference, path):
+def test_every_searched_setting_changes_the_program(reference, path):
     config, program = reference
     assert traced(moved(config, path)) != program, f"{path} is a dead knob"
 
@@ -139,7 +139,7 @@ def test_a_number_of_the_loss_that_no_trial_reads_is_refused(path, why):
     assert check_space(apply_overrides(tiny(), {"search.space": both})) == ()
 
 
-def test_the_test_notices_a_dead_knob(reference):
+def test_a_setting_that_no_trial_reads_is_detected(reference):
     config, program = reference
     assert traced(apply_overrides(config, {"evaluate.bootstrap_draws": 3, "run.directory": "elsewhere"})) == program
 

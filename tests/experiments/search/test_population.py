@@ -31,7 +31,7 @@ def test_what_trains_together_differs_in_continuous_settings_only():
     assert groups([apply_overrides(base, change) for change in changes]) == [[0, 2], [1, 3], [4], [5]]
 
 
-def test_a_population_is_asked_told_and_pruned_one_by_one(tmp_path):
+def test_members_of_a_population_are_pruned_separately(tmp_path):
     sizes = []
 
     def train_population(configs, monitors, directories):
@@ -48,7 +48,7 @@ def test_a_population_is_asked_told_and_pruned_one_by_one(tmp_path):
     assert len({tuple(record.params.values()) for record in outcome.trials}) == 18
 
 
-def test_members_of_other_architectures_train_apart(tmp_path):
+def test_members_of_other_architectures_train_separately(tmp_path):
     space = CONTINUOUS | {"model.width": Distribution(choice=(64, 128))}
     sizes, alone = [], FakeTrain()
 
@@ -103,7 +103,7 @@ def test_a_population_gives_what_separate_trainings_give(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_member_that_goes_non_finite_leaves_and_the_others_go_on(tmp_path):
+def test_a_non_finite_member_leaves_and_the_others_continue(tmp_path):
     space = {"train.learning_rate": Distribution(choice=(1.0e-3, 1.0e30, 2.0e-3))}
     config = tiny(**{"search.population": 3, "search.trials": 6, "train.clip_norm": 1e30})
     config = config.model_copy(update={"search": config.search.model_copy(update={"space": space})})

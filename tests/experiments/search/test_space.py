@@ -37,14 +37,14 @@ def config_of(space: dict[str, dict], **settings) -> Config:
         ({"model.heads": {"choice": (5,)}, "run.seed": {"choice": (1,)}}, {}, ["heads must divide", "run.seed"]),
     ],
 )
-def test_what_is_wrong_is_said_before_the_first_trial(space, settings, words):
+def test_problems_of_a_space_are_reported_before_the_first_trial(space, settings, words):
     with pytest.raises(ConfigError) as caught:
         check_space(config_of(space, **settings))
     for word in words:
         assert word in str(caught.value)
 
 
-def test_values_valid_only_in_company_are_reported_and_kept():
+def test_invalid_combinations_of_valid_values_are_reported():
     pairs = check_space(config_of({"model.heads": {"choice": (4, 6)}, "model.width": {"choice": (96, 128)}}))
     assert len(pairs) == 1
     assert "model.heads = 6 with model.width = 128: heads must divide width" in pairs[0]

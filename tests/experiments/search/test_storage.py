@@ -37,7 +37,7 @@ def test_a_torn_line_is_cut(tmp_path, before, after):
     assert journal.read_bytes() == after
 
 
-def test_a_study_with_a_torn_last_line_goes_on(tmp_path):
+def test_a_study_with_a_torn_last_line_resumes(tmp_path):
     config, directory = make_config(trials=4), RunDirectory(tmp_path / "a")
     whole = search(config, RunDirectory(tmp_path / "b"), Terminal(quiet=True), train=FakeTrain())
     search(config.model_copy(update={"search": config.search.model_copy(update={"trials": 2})}), directory,
@@ -71,7 +71,7 @@ time.sleep(60)
 """
 
 
-def test_the_lock_dies_with_its_holder(tmp_path):
+def test_the_lock_is_released_when_its_holder_is_killed(tmp_path):
     journal = tmp_path / "study.journal"
     holder = subprocess.Popen([sys.executable, "-c", _HOLD_THE_LOCK, str(journal)], stdout=subprocess.PIPE, text=True)
     with holder:
@@ -102,7 +102,7 @@ def test_sqlite_keeps_a_write_ahead_log(tmp_path):
     "url",
     ["postgresql://ada:s3cret@localhost:1/none", "nosuchdialect://ada:s3cret@host/db", "mysql://u@h/d?password=s3cret"],
 )
-def test_a_storage_that_cannot_be_opened_says_so_without_the_password(tmp_path, url):
+def test_a_storage_that_cannot_be_opened_is_reported_without_the_password(tmp_path, url):
     with pytest.raises(StorageError) as caught:
         open_storage(url, tmp_path)
     assert "cannot be opened" in str(caught.value)
@@ -111,7 +111,7 @@ def test_a_storage_that_cannot_be_opened_says_so_without_the_password(tmp_path, 
     assert caught.value.__suppress_context__
 
 
-def test_a_race_for_an_empty_database_is_no_failed_try(tmp_path, monkeypatch):
+def test_a_lost_race_for_an_empty_database_is_not_a_failure(tmp_path, monkeypatch):
     """Every table may be lost to another worker once, which on a slow server takes longer than all tries."""
     races, failures = iter(range(10)), iter(range(2))
 
@@ -128,7 +128,7 @@ def test_a_race_for_an_empty_database_is_no_failed_try(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("failures", [2, 9])
-def test_what_optuna_wraps_is_looked_through(tmp_path, monkeypatch, failures):
+def test_the_cause_of_optunas_error_decides(tmp_path, monkeypatch, failures):
     """A connection that is lost within one of its transactions comes as an error without a reason."""
     left = iter(range(failures))
 
@@ -144,7 +144,7 @@ def test_what_optuna_wraps_is_looked_through(tmp_path, monkeypatch, failures):
         open_storage("mysql+pymysql://host/db", tmp_path)
 
 
-def test_what_always_exists_already_is_given_up(tmp_path, monkeypatch):
+def test_too_many_lost_races_are_an_error(tmp_path, monkeypatch):
     def connect(url):
         raise OperationalError("CREATE TABLE", None, Exception("Table 'studies' already exists"))
 

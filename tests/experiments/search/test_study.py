@@ -48,7 +48,7 @@ def test_best_yaml_is_a_complete_configuration(tmp_path):
         assert getattr(best, section) == getattr(outcome.config, section)
 
 
-def test_trials_json_tells_every_trial(tmp_path):
+def test_trials_json_contains_every_trial(tmp_path):
     outcome = run(make_config(trials=5), tmp_path)
     rows = json.loads((tmp_path / "search" / "trials.json").read_text())
     assert [row["number"] for row in rows] == list(range(5))
@@ -76,7 +76,7 @@ def test_warmup_epochs_are_given_to_every_trial(tmp_path):
     assert min(lengths) >= 3
 
 
-def test_searching_again_runs_nothing_and_says_the_same(tmp_path):
+def test_a_finished_search_runs_no_trial_and_returns_the_same(tmp_path):
     first, again = run(make_config(), tmp_path), FakeTrain()
     assert outline(run(make_config(), tmp_path, again)) == outline(first)
     assert again.configs == []
@@ -110,12 +110,12 @@ def test_a_non_finite_trial_is_pruned_with_its_reason_and_has_no_value(tmp_path,
     assert outcome.config.model.layers not in (2, 3)
 
 
-def test_a_search_without_any_value_says_so(tmp_path):
+def test_a_search_without_any_value_is_an_error_with_the_reasons(tmp_path):
     with pytest.raises(SearchError, match=r"no trial of the search is complete(.|\n)*gradient of scenes 3"):
         run(make_config(trials=3, space=LAYERS), tmp_path, FakeTrain(poison=dict.fromkeys(range(1, 7), "raise")))
 
 
-def test_values_that_do_not_go_together_are_pruned_with_the_schemas_reason(tmp_path):
+def test_invalid_combinations_are_pruned_with_the_schemas_reason(tmp_path):
     space = {"model.heads": Distribution(choice=(4, 6)), "model.width": Distribution(choice=(96, 128))}
     outcome = run(make_config(trials=12, space=space), tmp_path)
     clash = [r for r in outcome.trials if (r.params["model.heads"], r.params["model.width"]) == (6, 128)]
@@ -123,7 +123,7 @@ def test_values_that_do_not_go_together_are_pruned_with_the_schemas_reason(tmp_p
     assert all("heads must divide width" in (record.reason or "") for record in clash)
 
 
-def test_a_bug_ends_the_search_and_the_trial_is_repeated_once_it_is_mended(tmp_path):
+def test_a_bug_ends_the_search_and_the_trial_is_repeated_after_its_fix(tmp_path):
     config = make_config(trials=6, space=LAYERS, pruner="none")
     whole = run(config, tmp_path / "whole")
     bad = whole.trials[2].params["model.layers"]
@@ -249,14 +249,14 @@ def test_whether_trials_separate_is_measured_once(tmp_path, capsys):
     assert again.configs == []
 
 
-def test_trials_that_do_not_separate_are_called_so(tmp_path, capsys):
+def test_trials_that_do_not_separate_are_reported(tmp_path, capsys):
     space = {"covariance.blend": Distribution(uniform=(0.0, 1.0))}  # the fake metric does not read it
     config = make_config(space=space, seeds=3, pruner="none")
     search(config, RunDirectory(tmp_path), Terminal(), train=FakeTrain())
     assert "do NOT separate" in capsys.readouterr().out
 
 
-def test_optuna_sees_an_ordinary_study(tmp_path):
+def test_optuna_opens_the_journal(tmp_path):
     run(make_config(trials=4), tmp_path)
     journal = optuna.storages.journal.JournalFileBackend(str(tmp_path / "search" / "study.journal"))
     study = optuna.load_study(study_name=None, storage=optuna.storages.JournalStorage(journal))

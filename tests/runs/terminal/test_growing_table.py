@@ -94,7 +94,7 @@ def test_the_whole_table_stays_and_fits(screen, width: int, headings: str) -> No
 
 
 @pytest.mark.parametrize(("height", "rows"), [(50, MOST_ROWS), (13, 4), (9, 0)])
-def test_while_it_grows_a_screen_shows_the_last_rows_and_the_best(screen, height: int, rows: int) -> None:
+def test_a_growing_table_shows_its_last_rows_and_the_best(screen, height: int, rows: int) -> None:
     terminal, stream = screen(height=height)
 
     def look(epoch: int) -> None:
@@ -156,7 +156,7 @@ def test_before_the_first_row_there_is_no_table(screen) -> None:
     assert "epochs" not in Shown(stream.getvalue()).text
 
 
-def test_plain_lines_elsewhere_and_nothing_under_quiet() -> None:
+def test_without_a_screen_rows_are_lines_and_quiet_prints_none() -> None:
     plain, silent = io.StringIO(), Tty()
     train(Terminal(stream=plain))
     lines = plain.getvalue().splitlines()
@@ -168,6 +168,6 @@ def test_plain_lines_elsewhere_and_nothing_under_quiet() -> None:
     assert silent.getvalue() == ""
 
 
-def test_what_is_not_finite_has_no_figure() -> None:
+def test_non_finite_values_are_dashes() -> None:
     row = epoch_row(record(1) | {"loss": None}, EPOCHS)
     assert row["loss"] == "-"

@@ -25,7 +25,7 @@ def work(terminal):
     terminal.table("methods", [{"name": "mvdr", "f1": 0.5}, {"name": "x"}])
 
 
-def test_plain_lines_where_nobody_watches():
+def test_without_a_screen_bars_are_plain_lines():
     stream = io.StringIO()
     work(Terminal(stream=stream))
     text = stream.getvalue()
@@ -49,7 +49,7 @@ def test_bars_with_rate_and_time_left_on_a_terminal():
     assert "in [between]" in text
 
 
-def test_quiet_says_only_what_is_said_always():
+def test_quiet_prints_only_warnings_and_lines_marked_always():
     stream = Tty()
     terminal = Terminal(quiet=True, stream=stream)
     work(terminal)
@@ -72,7 +72,7 @@ def test_a_program_that_compiles_is_named_below_the_bars():
 
 
 @pytest.mark.parametrize(("quiet", "text"), [(False, "compiling the training step ...\n"), (True, "")])
-def test_elsewhere_it_is_named_in_a_line(quiet, text):
+def test_without_a_screen_the_program_is_named_in_a_line(quiet, text):
     stream = io.StringIO()
     terminal = Terminal(quiet, stream=stream)
     terminal.show_compilation("the training step")
@@ -80,7 +80,7 @@ def test_elsewhere_it_is_named_in_a_line(quiet, text):
     assert stream.getvalue() == text
 
 
-def test_a_bar_ends_when_its_work_raises():
+def test_a_bar_ends_after_an_exception():
     stream = io.StringIO()
     terminal = Terminal(stream=stream)
 
