@@ -35,9 +35,9 @@ def test_other_libraries_read_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"a.b": jnp.ones(1)}, "no name without dots"),
-        ({"a": {"7": jnp.ones(1)}}, "no name without dots"),
-        ({-1: jnp.ones(1)}, "no name without dots"),
+        ({"a.b": jnp.ones(1)}, "expected a name without dots"),
+        ({"a": {"7": jnp.ones(1)}}, "expected a name without dots"),
+        ({-1: jnp.ones(1)}, "expected a name without dots"),
         ({"a": [1.0]}, "a is a list, expected an array"),
         ({"a": {}}, "no arrays"),
     ],
