@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
-from scipy import stats
+from scipy import special
 
 from risjax.config import PhysicsConfig
 from risjax.estimators.likelihood import solve_hermitian
@@ -64,8 +64,8 @@ def p_values(diagnostics: Diagnostics, num_sources: np.ndarray, num_elements: in
     """
     fitted, remaining = degrees(num_elements, num_measurements, np.asarray(num_sources))
     return (
-        stats.f.sf(np.asarray(diagnostics.field_f, np.float64), 2 * num_elements, remaining),
-        stats.f.sf(np.asarray(diagnostics.fit_f, np.float64), fitted, remaining),
+        special.fdtrc(2 * num_elements, remaining, np.asarray(diagnostics.field_f, np.float64)),
+        special.fdtrc(fitted, remaining, np.maximum(np.asarray(diagnostics.fit_f, np.float64), 0)),
     )
 
 
@@ -94,8 +94,8 @@ def diagnose(observation: Observation, estimates: Estimates, physics: PhysicsCon
     noise = _positive(field.residual) / surplus
     field_f = (energy - field.residual) / num_elements / noise
     fit_f = (left - field.residual) / (jnp.asarray(fitted, energy.dtype)[count] / 2) / noise
-    present = stats.f.isf(NO_SIGNAL_LEVEL, 2 * num_elements, remaining)
-    rejected = jnp.asarray(stats.f.isf(MISFIT_LEVEL, fitted, remaining), energy.dtype)[count]
+    present = special.fdtri(2 * num_elements, remaining, 1 - NO_SIGNAL_LEVEL)
+    rejected = jnp.asarray(special.fdtri(fitted, remaining, 1 - MISFIT_LEVEL), energy.dtype)[count]
     return Diagnostics(
         explained=1 - left / _positive(energy),
         field_f=field_f,

@@ -3,7 +3,7 @@
 import warnings
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from risjax.inference.predict.localization import Localization
 
@@ -27,7 +27,7 @@ class FitWarning(UserWarning):
 def misfit_text(num_misfit: int, num_no_signal: int, num_scenes: int) -> str | None:
     """Return the warning for a batch, or None if so many flags are expected of valid data."""
     flagged = num_misfit + num_no_signal
-    if not flagged or stats.binom.sf(flagged - 1, num_scenes, EXPECTED_RATE) > LEVEL + 1e-9:
+    if not flagged or special.bdtrc(flagged - 1, num_scenes, EXPECTED_RATE) > LEVEL + 1e-9:
         return None
     return (
         f"in {num_misfit} of {num_scenes} scenes the sources do not explain the snapshots (misfit), in {num_no_signal} "

@@ -20,7 +20,7 @@ from risjax.inference.predict import Model
 from risjax.inference.predict import stage as stage_module
 from risjax.inference.predict.localization import COLUMNS
 from risjax.runs.terminal import Terminal
-from risjax.types import Estimates, Observation
+from risjax.types import Diagnostics, Estimates, Observation
 from tests.inference.predict.conftest import Setting
 
 pytestmark = pytest.mark.filterwarnings("ignore::risjax.inference.predict.fit_warning.FitWarning")
@@ -212,11 +212,14 @@ class Echo(Model):
     def check_sizes(self, *sizes: int) -> None:
         pass
 
-    def estimate(self, observation: Observation, size: int) -> Estimates:
+    def estimate(self, observation: Observation, size: int) -> tuple[Estimates, Diagnostics]:
         first = np.abs(np.asarray(observation.snapshots)[:, 0, :2])
         position = np.concatenate([first, first[:, :1]], axis=1)[:, None]
         one = np.ones_like(position[..., 0])
-        return Estimates._make((position, one + 0j, one > 0, position, one, one))
+        number, no = one[:, 0], one[:, 0] < 0
+        rank = np.full(len(one), observation.codes.shape[-1])
+        diagnostics = Diagnostics(number, number, number, rank, number, no, no, no)
+        return Estimates._make((position, one + 0j, one > 0, position, one, one)), diagnostics
 
 
 SLOWLY = """
