@@ -1,12 +1,12 @@
-"""Writes the tables of docs/ablation.md from JSON: ``ablation_page.py [RUN_DIRECTORY ...]``.
+"""Write the tables of docs/ablation.md from JSON: ``ablation_page.py [RUN_DIRECTORY ...]``.
 
     python run.py --config ablation.yaml            # runs/ablation/ablation.json
     python benchmarks/ablation_page.py runs/ablation
 
-What the run directories measured is put into the ablation.json beside this file first, so that the page and what it
-quotes are committed together: a variant that it has already is replaced, except the base, and others are added;
-variants that ablation.yaml no longer has stay, at the end. Each is compared with the base of its own run; a base that
-differs from the stored one by more than its interval is refused.
+The results of the run directories are first merged into ablation.json beside this file, so that the page and its data
+are committed together. Existing variants except the base are replaced, new ones are added, and variants that
+ablation.yaml no longer contains are kept at the end. Variants are compared with the base of their run. A run whose
+base differs from the stored one by more than its interval is rejected.
 """
 
 import json
@@ -23,22 +23,24 @@ STORED = Path(__file__).with_name("ablation.json")
 
 
 def put(stored: dict[str, Any], found: dict[str, Any]) -> None:
-    """Adds what one run found to what is stored.
+    """Merge the results of a run into the stored results.
 
     Raises:
-        SystemExit: it was measured otherwise.
+        SystemExit: the run used other settings or its base differs.
     """
     for setting in ("scenes", "source", "seeds", "reference"):
         if stored[setting] != found[setting]:
-            raise SystemExit(f"{setting}: {found[setting]}, but {stored[setting]} in {STORED.name}: not to be compared")
+            raise SystemExit(
+                f"{setting}: {found[setting]}, but {stored[setting]} in {STORED.name}: the results are not comparable"
+            )
     base, *others = found["variants"]
     for method, metrics in stored["variants"][0]["metrics"].items():
         for metric, entry in metrics.items():
-            own = base["metrics"][method][metric]["value"]
-            if not entry["low"] <= own <= entry["high"]:
+            value = base["metrics"][method][metric]["value"]
+            if not entry["low"] <= value <= entry["high"]:
                 raise SystemExit(
-                    f"the base's {metric} of {method} is {own:.4f}, stored {entry['value']:.4f}: not the same; "
-                    f"to begin anew, move {STORED.name} away"
+                    f"the base's {metric} of {method} is {value:.4f}, stored {entry['value']:.4f}; "
+                    f"to start from empty results, move {STORED.name} away"
                 )
     rows = {row["name"]: row for row in (*stored["variants"], *others)}
     order = [variant.name for variant in load_config("ablation").ablate.variants]
@@ -46,7 +48,7 @@ def put(stored: dict[str, Any], found: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Puts the runs into the stored file, then rewrites the page."""
+    """Merge the runs into the stored file, then rewrite the page."""
     runs = [json.loads((Path(run) / "ablation.json").read_text(encoding="utf-8")) for run in sys.argv[1:]]
     stored = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else runs[0]
     stored.pop("tables", None)

@@ -1,7 +1,7 @@
-"""What gradient accumulation saves: memory of the compiled training step, for 1 to 8 parts of a batch.
+"""Memory of the compiled training step with gradient accumulation over 1 to 8 parts of a batch.
 
-XLA's own plan for the step, exact and the same on an idle and on a busy machine: bytes of temporaries, and of the
-arguments (the state, and the batch where it is not drawn within). Nothing is run.
+Reads the memory plan of XLA, which does not depend on the load of the machine: bytes of temporaries and of arguments
+(the state, and the batch unless the step draws it). Nothing is executed.
 
     python benchmarks/accumulation.py [CONFIG.yaml] [section.key=value ...]       (default: base.yaml)
 """
@@ -28,7 +28,7 @@ def planned_bytes(config: Config) -> tuple[int, int]:
 
 
 def main(arguments: list[str]) -> None:
-    """Prints a line a number of parts."""
+    """Print one line for each number of parts."""
     name = arguments.pop(0) if arguments and "=" not in arguments[0] else "base.yaml"
     config = load_config(name, [*arguments, "checks.finite=false"])
     print(f"{name}: batch {config.train.batch_size}, {config.precision.compute}, {jax.devices()[0].device_kind}")

@@ -1,10 +1,10 @@
-"""How far two coherent sources pull each other's peaks: ``python benchmarks/coherent_bias.py [--pairs 3000]``.
+"""Peak displacement by the interference of two coherent sources: ``python benchmarks/coherent_bias.py [--pairs 3000]``.
 
 Noiseless fields x of two sources of random relative phase, powers within 3 dB, on the default surface. On R = x x^H +
 delta I the spectra of MVDR, MUSIC and Bartlett are increasing functions of the same |a^H x|^2, so their peaks are the
-same; measured on MVDR's, told K = 2. Errors in beamwidths (half the null-to-null width, 2 / N_H in direction cosines)
-and in 1/r (1/m, the depth of a beam). Prints a row a class of separation, the larger one of the two axes', all ranges
-and ranges above 1 m. Writes coherent_bias.json beside this file. Half a minute.
+same; measured on MVDR's, with K = 2 known. Errors are in beamwidths (half the null-to-null width, 2 / N_H in direction
+cosines) and in 1/r (1/m, the depth of a beam). Prints one row for each class of separation (the larger of the two
+axes), for all ranges and for ranges above 1 m. Writes coherent_bias.json beside this file. Half a minute.
 """
 
 import risjax  # noqa: F401  isort: skip  (before jax: it sets the environment)
@@ -56,7 +56,7 @@ def errors(pairs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def main() -> None:
-    """Measures and writes the table."""
+    """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=3000)
     error, separation, nearest_m = errors(parser.parse_args().pairs)

@@ -1,13 +1,13 @@
-"""Writes the tables of docs/comparison.md from JSON: ``comparison_page.py [RUN_DIRECTORY [--no-trainings]]``.
+"""Write the tables of docs/comparison.md from JSON: ``comparison_page.py [RUN_DIRECTORY [--no-trainings]]``.
 
     python run.py --config compare.yaml             # runs/compare/compare.json
     python benchmarks/training_step.py              # benchmarks/training_step.json
     python benchmarks/comparison_page.py runs/compare
 
 Given a run directory, its compare.json is copied beside this file first (without the losses and times of single
-steps, which stay in the run), so that the page and what it quotes are committed together. Only what stands between
-``<!-- begin NAME -->`` and ``<!-- end NAME -->`` is rewritten. ``--no-trainings`` leaves the trainings out, where the
-machine was too busy for their times to mean anything.
+steps, which stay in the run), so that the page and its data are committed together. Only the text between
+``<!-- begin NAME -->`` and ``<!-- end NAME -->`` is rewritten. ``--no-trainings`` omits the trainings, for a machine
+whose load makes their times unreliable.
 """
 
 import json
@@ -27,7 +27,7 @@ PER_STEP = ("losses", "grad_norms", "seconds")
 
 
 def copy_result(source: Path, *, trainings: bool) -> None:
-    """compare.json of a run, without what is there for every step."""
+    """Return compare.json of a run without the entries of single steps."""
     result = json.loads((source / "compare.json").read_text())
     if not trainings:
         result["runs"] = {}
@@ -67,7 +67,7 @@ def step_rows(result: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def part_rows(result: dict[str, Any]) -> list[dict[str, str]]:
-    """Where the time of a step goes."""
+    """Return the table of the time of each part of a step."""
     return [
         {"case": case["case"], "compute": case["compute"], "framework": name}
         | {f"{part}, s": f"{seconds:.4f}" for part, seconds in case["parts"][name].items()}
@@ -78,7 +78,7 @@ def part_rows(result: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def blocks() -> dict[str, str]:
-    """What stands between each pair of marks."""
+    """Return the text for each pair of marks."""
     found = {}
     if COMPARE.exists():
         found["compare"] = markdown(json.loads(COMPARE.read_text())).rstrip()
@@ -95,7 +95,7 @@ def blocks() -> dict[str, str]:
 
 
 def main() -> None:
-    """Copies, then rewrites the page."""
+    """Copy the results, then rewrite the page."""
     if len(sys.argv) > 1:
         copy_result(Path(sys.argv[1]), trainings="--no-trainings" not in sys.argv)
     rewrite(PAGE, blocks())

@@ -1,4 +1,4 @@
-"""How hard a physics is: ``python benchmarks/conditioning.py [--scenes 120] [physics=original ...]``.
+"""Conditioning of the measurement model: ``python benchmarks/conditioning.py [--scenes 120] [physics=original ...]``.
 
 Medians over scenes at 10 dB: the condition number of the measurement matrix Phi, and the overlap |<x_hat, x>|^2 of the
 field's ridge image (ridge weight from the data alone) with the field, both of unit norm. Without arguments the default
@@ -39,7 +39,7 @@ def figures(physics: PhysicsConfig, scenes: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=int, default=120)
     parser.add_argument("overrides", nargs="*", help="of base.yaml, e.g. physics=original")

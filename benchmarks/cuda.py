@@ -1,4 +1,4 @@
-"""Everything that only a GPU can tell, in one command: ``python benchmarks/cuda.py``. At most 8 minutes on an H100.
+"""All measurements that need a GPU, in one command: ``python benchmarks/cuda.py``. At most 8 minutes on an H100.
 
 Each part runs in a separate process with a time limit, so that a failure or a hang does not affect the others.
 cuda.json beside this file is written after each part, and a second call measures the missing ones. A part stopped by

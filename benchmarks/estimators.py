@@ -1,4 +1,4 @@
-"""How fast the estimators are: seconds a scene, compilation apart, and how much of it is what.
+"""Run time of the estimators per scene, without compilation, and of their parts.
 
     taskset -c 0 python benchmarks/estimators.py          # one core, a few minutes
     python benchmarks/estimators.py --grid 49 25 16       # the pipeline's own grid alone
@@ -63,7 +63,7 @@ def seconds_a_scene(function: Callable, *arguments: object, scenes: int, runs: i
 
 
 def main() -> None:
-    """Measures and writes the table."""
+    """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--grid", type=int, nargs=3, default=(361, 181, 7), help="azimuth, elevation, range points")
     full = GridConfig(**dict(zip(("num_azimuth", "num_elevation", "num_range"), parser.parse_args().grid, strict=True)))

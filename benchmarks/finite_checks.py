@@ -1,17 +1,17 @@
-"""What the safety of a training step costs: chex's finiteness assertions, the upcast and the check at the loss's door.
+"""Cost of the checks in a training step: finiteness assertions, and the upcast and dtype check at the loss input.
 
     python benchmarks/finite_checks.py                                   # quick.yaml's own step, some minutes
     python benchmarks/finite_checks.py --config wide.yaml --rounds 40 train.batch_size=32
 
 Variants of one step, interleaved: each round times every variant over ten steps and one wait for its assertions, as
-between two log lines of a training, in an order that is drawn anew. A variant's ratio is the median over the rounds of
+between two log lines of a training, in a new random order. A variant's ratio is the median over the rounds of
 its time over the plain step's in the same round, with a 95 % bootstrap interval; the plain step is in twice, and the
-ratio of the two is the noise. Processor time is what counts on a machine that is not idle.
+ratio of the two is the noise. Compare processor time if the machine is not idle.
 
 * plain: no assertions;
 * plain again: the same program once more;
 * assertions: `checks.finite`, what trainings run by default;
-* no door: neither upcast nor door check, the network's packed prediction joined to complex by hand.
+* no door: neither upcast nor dtype check, the network's packed prediction joined to complex by hand.
 
 Writes finite_checks.json: ratios, and whether "no door" compiles to the very program of "plain".
 """
@@ -45,7 +45,7 @@ STEPS = 10
 
 
 def join(tree: Any) -> Any:
-    """What has to happen to a prediction in any case."""
+    """Join a packed prediction to complex, without upcast or check."""
     return jax.tree.map(
         lambda node: jax.lax.complex(node.real, node.imag) if isinstance(node, PackedComplex) else node,
         tree,
@@ -54,7 +54,7 @@ def join(tree: Any) -> Any:
 
 
 def without_door(step: Callable) -> Callable:
-    """The step, traced with the loss's door taken out."""
+    """Return the step traced without upcast and dtype check."""
 
     @functools.wraps(step)
     def traced(*arguments: Any) -> Any:
@@ -85,7 +85,7 @@ def ratio(times: np.ndarray, reference: np.ndarray) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measures, prints, writes."""
+    """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default="quick.yaml")
     parser.add_argument("--rounds", type=int, default=20)

@@ -1,4 +1,4 @@
-"""Fuzz of the training loss's gradient: is it finite for every finite prediction?
+"""Fuzz test of the training loss: the gradient must be finite for every finite prediction.
 
     nice -n 19 python benchmarks/fuzz_gradients.py [scenes]      # 100,000 by default, minutes to an hour
 
@@ -72,7 +72,7 @@ def one_entry(rng, label):
 
 
 def bit_patterns(rng, label):
-    """Any finite bfloat16 whatsoever."""
+    """Arbitrary finite bfloat16 values."""
     bits = rng.integers(0, 2**16, (2, SIZE, RANK)).astype(np.uint16)
     exponents = (bits >> 7) & 0xFF
     parts = np.where(exponents < 0xFF, bits, 0).astype(np.uint16).view(ml_dtypes.bfloat16).astype(np.float64)

@@ -1,8 +1,8 @@
-"""Fuzz of the gradient by the network's parameters: finite for every finite prediction that the network can make?
+"""Fuzz test of the gradient with respect to the network parameters, for finite predictions of the network.
 
     nice -n 19 python benchmarks/fuzz_parameters.py [scenes]      # 20,000 by default; 100000 for the full run
 
-The families of fuzz_gradients.py once more, but through the network: real scenes of a 6 x 6 surface enter a small
+Uses the families of fuzz_gradients.py through the network: real scenes of a 6 x 6 surface enter a small
 transformer, whose last layer is then solved for, scene by scene, so that it emits the family's prediction (to the
 compute dtype's rounding; equal columns stay equal, zeros stay zero). The gradient of the whole loss by all parameters
 is taken of each scene alone, as a share of a batch of 64, in float32, bfloat16 and float16 (as a training does, and

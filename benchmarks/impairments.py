@@ -7,7 +7,7 @@ Every NAME=WEIGHTS is a released network, a folder of the stage `release` or a r
 maximum likelihood localise the same fresh scenes of the first network's physics, impaired in one way at a time; all
 believe the nominal surface. The scenes of one number differ in the impairment alone, whatever its strength
 (`risjax.physics.impairments`), so the curves are smooth and the differences paired. Estimates are kept in the folder
---work, so that an interrupted measurement goes on. Writes impairments.json, impairments.png and impairments.csv
+--work, so that an interrupted measurement can resume. Writes impairments.json, impairments.png and impairments.csv
 beside this file, and the tables of docs/impairments.md. `--page` rewrites these from the JSON alone.
 """
 
@@ -139,7 +139,7 @@ def measure(networks: list[Network], names: list[str], scenes: int, work: Path) 
             physics = nominal.model_copy(update={"impairments": ImpairmentsConfig(**change)})
             key = name if strength is None else f"{name}_{strength:g}"
             drawn = load_scenes(first, SourceConfig(name="scenes", physics=physics, scenes=scenes))
-            drawn = drawn._replace(physics=nominal)  # what the receiver believes
+            drawn = drawn._replace(physics=nominal)  # the model that the receiver assumes
             estimates = {}
             for method in methods:
                 fields, _ = run_methods(
@@ -164,7 +164,7 @@ def _kept(summary: dict[str, Any]) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any], metric: str) -> list[dict[str, str]]:
-    """A row a condition: every method, and the learned ones minus greedy."""
+    """Return one row for each condition: every method, and the learned ones minus greedy."""
     rows = []
     learned = [name for name in result["methods"] if name != GREEDY]
     for entry in result["conditions"]:
@@ -183,7 +183,7 @@ def table(result: dict[str, Any], metric: str) -> list[dict[str, str]]:
 
 
 def drawing(result: dict[str, Any]) -> Drawing:
-    """F1 in 3-D and in angle against every strength, a panel an impairment."""
+    """Plot F1 in 3-D and in angle against the strength, one panel for each impairment."""
     none = next(entry for entry in result["conditions"] if entry["impairment"] == "none")
     rows = []
     for name in dict.fromkeys(e["impairment"] for e in result["conditions"] if e is not none):
@@ -237,7 +237,7 @@ def write(result: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Measures, prints and writes."""
+    """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", metavar="NAME=WEIGHTS", default=["released=original"])
     parser.add_argument("--scenes", type=int, default=1000)

@@ -1,4 +1,4 @@
-"""What each further term of the loss costs: the loss with its gradient, and the training step, over the default's.
+"""Cost of each optional loss term: time of loss and gradient, and of the training step, relative to the default.
 
     python benchmarks/loss_terms.py [section.key=value ...]      # minutes on a CPU
 
@@ -79,7 +79,7 @@ def ratios(calls: dict[str, Callable[[], Any]]) -> dict[str, dict[str, float]]:
 
 
 def main(overrides: list[str]) -> None:
-    """Measures, prints, writes."""
+    """Measure, print and write."""
     base = load_config("base.yaml", ["checks.finite=false", *overrides])
     configs = {name: apply_overrides(base, changes) for name, changes in VARIANTS.items()}
     trainers = {name: Trainer(config) for name, config in configs.items()}

@@ -1,6 +1,6 @@
 """The NaN map of both frameworks, drawn: ``python benchmarks/nan_map.py``, about two minutes on two cores.
 
-What is mapped and how stands in `risjax.experiments.compare.nan_map`. Without PyTorch the map has JAX's half alone.
+`risjax.experiments.compare.nan_map` describes the map. Without PyTorch it contains the results of JAX only.
 Writes nan_map.json and nan_map.png beside this file.
 """
 

@@ -1,4 +1,4 @@
-"""Tables of a documentation page that are made from JSON: only what stands between two marks is rewritten."""
+"""Rewrite the generated tables of a documentation page: only the text between two marks changes."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 
 def rewrite(page: str, blocks: Mapping[str, str]) -> None:
-    """Puts each text between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` of a page of ``docs/``.
+    """Put each text between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` of a page of ``docs/``.
 
     Raises:
         SystemExit: a name does not have exactly one pair of marks; nothing was changed.

@@ -1,6 +1,6 @@
-"""The learned pipeline's time a scene beside greedy maximum likelihood's, on the same batches in turns, and its parts.
+"""Run time per scene of the learned pipeline, its parts, and greedy maximum likelihood on the same batches.
 
-    taskset -c 0 python benchmarks/pipeline.py          # one core, two minutes; --batches 16 for a surer median
+    taskset -c 0 python benchmarks/pipeline.py          # one core, two minutes; --batches 16 for a more precise median
 
 Both released networks, each on batches of 64 fresh scenes of its own physics, compilation apart. Every figure is the
 median over batches of the processor time, which on one core of an idle machine is what the clock shows. Writes
@@ -71,7 +71,7 @@ def measure(name: str, batches: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measures and writes the file."""
+    """Measure and write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, default=8, help="measured, each of 64 scenes")
     batches = parser.parse_args().batches

@@ -1,7 +1,7 @@
 """Products of matrices in the network, in two comparisons: ``python benchmarks/products.py``.
 
-*Network*: what copying X^T from memory is worth to the network with its backward pass. `risjax.model.products` in turns
-with the same products whose transpose XLA fuses with whatever made X.
+*Network*: effect of copying X^T from memory on the time of the network with its backward pass. `risjax.model.products`
+is interleaved with the same products with a transpose that XLA may fuse with the operation that produces X.
 
 *Alone*: the products of a block of the transformer, forward and backward, each a program by itself, beside PyTorch's
 (extra ``torch``). A training step cannot be faster than its products: their sum is the floor under its ratio.
@@ -118,7 +118,7 @@ def jax_products(name: str, tokens: jax.Array, kernel: jax.Array, slope: jax.Arr
 
 
 def main() -> None:
-    """Measures, prints, and writes products.json."""
+    """Measure, print and write products.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--widths", nargs="+", type=int, default=[128, 512])
     parser.add_argument("--compute", nargs="+", default=["float32"])

@@ -1,4 +1,4 @@
-"""How wrong is the gradient of a projector loss? JAX's and PyTorch's built-in eigh against risjax's rule.
+"""Error of the gradient of a projector loss: built-in eigh of JAX and PyTorch against the rule of risjax.
 
     python benchmarks/projector_gradient.py            # about two minutes on two cores
     python benchmarks/projector_gradient.py times      # the times alone, the rest of the JSON kept

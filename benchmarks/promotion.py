@@ -1,4 +1,4 @@
-"""What really happens when precisions meet: prints the Markdown table of docs/why-nan.md.
+"""Dtype promotion of mixed-precision expressions in JAX and PyTorch: prints the Markdown table of docs/why-nan.md.
 
 python benchmarks/promotion.py
 """

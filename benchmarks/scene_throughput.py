@@ -1,4 +1,4 @@
-"""How fast scenes are made: ``python benchmarks/scene_throughput.py [--batch 256] [--rounds 7] [--out FILE]``.
+"""Throughput of scene generation: ``python benchmarks/scene_throughput.py [--batch 256] [--rounds 7] [--out FILE]``.
 
 On a CPU the process binds itself to one core first, so that the figures are per core. Measured: scenes of (y, H,
 c, label factor), the same with the back-projection x_hat, what generation takes of a training step of the default
@@ -30,7 +30,7 @@ def median_rates(
 ) -> dict[str, float]:
     """Scenes a second of each variant, a function of the batch's index.
 
-    With ``time.process_time`` the seconds are those that the core worked for us, whoever else it worked for.
+    With ``time.process_time`` only the processor time of this process counts.
     """
     import jax
 

@@ -1,9 +1,9 @@
-"""What the search's storage costs: ``python benchmarks/search_storage.py [--trials 30] [--epochs 12] [--out FILE]``.
+"""Cost of the search storages: ``python benchmarks/search_storage.py [--trials 30] [--epochs 12] [--out FILE]``.
 
-Every storage runs the same studies of trials that train nothing: what is left is the sampler and the storage.
-Storages take turns, so that a busy machine is unfair to all alike; medians of the rounds, times over the
-journal's. The second table is four workers on one study, the third what a ``kill -9`` of the lock's holder costs
-the next writer.
+Every storage runs the same studies of trials without training, so that only the sampler and the storage take time.
+Storages are interleaved, so that machine load affects all equally. Results are medians of the rounds and ratios to the
+journal. The second table is for four workers on one study, the third for the delay of the next writer after a
+``kill -9`` of the process that holds the lock.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def make_storage(name: str, folder: Path) -> BaseStorage:
 
 
 def objective(trial: optuna.Trial, epochs: int) -> float:
-    """Six settings, a report and a look at the pruner every epoch."""
+    """Trial with six settings that reports to the pruner after every epoch."""
     value = sum((trial.suggest_float(f"x{index}", 0.0, 1.0) - 0.5) ** 2 for index in range(6))
     for epoch in range(1, epochs + 1):
         trial.report(value + 1 / epoch, epoch)
@@ -77,7 +77,7 @@ def _die_with_the_lock(name: str, folder: Path) -> None:
 
 
 def seconds_after_a_kill(name: str, folder: Path) -> float:
-    """How long the next writer waits after the holder of the lock was killed."""
+    """Return the delay of the next writer after the process that holds the lock was killed."""
     process = multiprocessing.get_context("spawn").Process(target=_die_with_the_lock, args=(name, folder))
     process.start()
     process.join()

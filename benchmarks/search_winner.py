@@ -1,11 +1,11 @@
-"""Is a search's winner better, on scenes that it never saw? ``python benchmarks/search_winner.py [--out FILE]``.
+"""Best trial of a search against the default, on new scenes: ``python benchmarks/search_winner.py [--out FILE]``.
 
 A small search (8 x 8 elements, a network of width 32; every trial a few hundred steps) over how the network learns, how
 its covariance is used and where sources stop. Candidates come from the learned spectrum alone
 (``residual_rounds: 0``): with the search of the residual, whatever a network of this size learns in a minute makes no
 difference to the GOSPA of the whole pipeline that 1024 scenes could show.
 
-Then the winner, the study's median trial and the configuration as it comes localise the same fresh scenes; their GOSPA
+Then the best trial, the median trial and the default configuration localise the same fresh scenes; their GOSPA
 is compared scene by scene, with 95 % intervals of the mean difference. Search and evaluation use the pipeline's own
 functions; all three are trained as long as a trial.
 """
@@ -73,7 +73,7 @@ SMALL = {
 
 
 def make_config(arguments: argparse.Namespace) -> Config:
-    """The configuration as it comes, but for its size."""
+    """Return the default configuration at a reduced size."""
     lengths = {"search.trials": arguments.trials, "search.epochs": arguments.epochs}
     values = SMALL | lengths | {"train.steps_per_epoch": arguments.steps, "train.epochs": arguments.epochs}
     config = apply_overrides(load_config("base"), values | {"stages": ["search"]})

@@ -1,8 +1,8 @@
-"""What sharing costs: four workers on one study against four studies, ``python benchmarks/search_workers.py``.
+"""Cost of sharing a study: four workers on one study against four studies, ``python benchmarks/search_workers.py``.
 
 A trial trains nothing but lasts as long as one would that takes ``--trial-s`` seconds, in 12 epochs, each of them
-reported. What is lost against four separate studies is the storage's locks and the waiting at the end; a real
-trial lasts minutes, so a real search loses less.
+reported. The loss against four separate studies comes from locks of the storage and waiting at the end. It is
+smaller in a real search, whose trials last minutes.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Which threshold a blind spectrum deserves: ``python benchmarks/threshold.py [--method sample_mvdr] [overrides]``.
+"""Detection threshold of a blind spectrum: ``python benchmarks/threshold.py [--method sample_mvdr] [overrides]``.
 
 Scenes of `Purpose.CALIBRATION_SCENES`, which no training, validation or evaluation draws. The method runs once with a
 threshold of 60 dB; its scores, dB below the scene's highest peak, are then cut at every threshold. Prints F1,
 precision, recall and the mean error of K against the threshold, marks the best of each F1, and writes threshold.json
-beside this file, an entry a method and configuration. A minute or two for 512 scenes.
+beside this file, one entry for each method and configuration. A minute or two for 512 scenes.
 
     python benchmarks/threshold.py                                        # MVDR on the sample covariance, quick.yaml
     python benchmarks/threshold.py --method learned_mvdr --run runs/quick # with the network that a run has trained
@@ -65,7 +65,7 @@ def sweep(estimates: Estimates, sources: Sources) -> list[dict[str, float]]:
 
 
 def main() -> None:
-    """Measures, prints and writes."""
+    """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--method", default="sample_mvdr")
     parser.add_argument("--run", type=Path, help="a run directory with a trained network")

@@ -1,4 +1,4 @@
-"""The whole training step as a user gets it, risjax against compiled PyTorch: ``python benchmarks/training_step.py``.
+"""Time of the complete training step, risjax against compiled PyTorch: ``python benchmarks/training_step.py``.
 
 risjax draws fresh scenes within its step; PyTorch takes them from a DataLoader over scenes made before (untimed), and
 once more with the network's inputs made before, too, which is generous. The same weights, scenes, optimizer and
@@ -92,7 +92,7 @@ def measure(name: str, compute: str, batch: int, steps: int) -> dict[str, Any]:
 
 
 def repeat(step: Callable[[], None], count: int, what: str) -> None:
-    """Steps with a line of progress where somebody is looking."""
+    """Iterate over the steps, with a progress line on a terminal."""
     for done in range(1, count + 1):
         step()
         if sys.stderr.isatty():
@@ -144,7 +144,7 @@ def parts_risjax(paired: Any) -> dict[str, float]:
 
 
 def parts_pytorch(paired: Any) -> dict[str, float]:
-    """The same of the baseline; its scenes are a gather."""
+    """Seconds of the same parts of the PyTorch baseline, whose scenes are a gather."""
     import torch
 
     from risjax.experiments import torch_baseline as baseline
@@ -193,13 +193,13 @@ def in_a_process_of_its_own(arguments: argparse.Namespace, name: str) -> list[di
 
 
 def main() -> None:
-    """Measures, prints, and writes the JSON."""
+    """Measure, print and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--compute", nargs="+", default=["float32"])
     parser.add_argument("--batch", nargs="+", type=int, default=[64])
     parser.add_argument("--steps", type=int, default=20, help="steady steps of each")
-    parser.add_argument("--bound", action="store_true", help="bind to one core, print JSON (what it calls itself with)")
+    parser.add_argument("--bound", action="store_true", help="bind to one core, print JSON (used internally)")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     arguments = parser.parse_args()
     if arguments.bound:

@@ -17,7 +17,7 @@ from tests import emitters
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 MOST_GROWTH = 3 * 2**29
-"""Bytes by which a worker may grow before its compiled programs, all of which are kept, are given back."""
+"""Memory growth of a worker in bytes at which its compiled programs are released."""
 _level = 0
 _left_out = programs.MAY_LEAVE_OUT
 
@@ -44,14 +44,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _older_emitters() -> None:
-    """In the processes that run tests and those that tests start, not in the one that starts the former."""
+    """Use the older emitters in test workers and their subprocesses, not in the process that starts the workers."""
     if programs.MAY_LEAVE_OUT:
         emitters.use_older()
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _optimisations(request: pytest.FixtureRequest) -> None:
-    """Those of LLVM on or off, as the file's room asks, on for a GPU; what was compiled the other way is forgotten."""
+    """Set LLVM optimisations as the test file requires (always on for a GPU); clear caches on a change."""
     global _left_out
     if (jax.default_backend() == "cpu" and programs.left_out(request.path)) != _left_out:
         _left_out = not _left_out
@@ -60,7 +60,7 @@ def _optimisations(request: pytest.FixtureRequest) -> None:
 
 
 def _resident_bytes() -> int:
-    """Of this process; 0 where the system does not say."""
+    """Return the resident memory of this process; 0 if the system does not report it."""
     statm = Path("/proc/self/statm")
     return int(statm.read_text().split()[1]) * 4096 if statm.exists() else 0
 

@@ -1,8 +1,8 @@
-"""What the tests' programs are compiled with. To be imported before anything that loads jaxlib, which reads it.
+"""Compiler settings of the tests; import before any module that loads jaxlib, which reads them.
 
-Nearly all of the suite's time is XLA's compiler. The rooms in `OPTIMISED` run what a user's machine would run; the
-others' programs, and those of the processes that tests start, are compiled with LLVM's optimisations left out and by
-XLA's older emitters (`tests.emitters`), and all processes of a run share what they have compiled.
+Nearly all of the suite's time is XLA's compiler. Tests in `OPTIMISED` are compiled as for a user. All
+other programs, including those of subprocesses, are compiled without LLVM optimisations and by the older emitters
+of XLA (`tests.emitters`). All processes of a run share their compiled programs.
 ``JAX_DISABLE_MOST_OPTIMIZATIONS=0 pytest`` optimises everything.
 """
 
@@ -23,15 +23,15 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # in the first process: worke
 
 OPTIMISED = {"torch_baseline", "linalg", "loss", "metrics", "model", "physics"}
 OPTIMISED |= {"test_checks", "test_covariance", "test_precision"}
-"""Rooms, and files beside them, whose tests are of rounding, NaN and derivatives: compiled as they are for a user."""
+"""Test folders and files on rounding, NaN and derivatives, which are compiled as for a user."""
 
 
 def flags_of_devices(count: int) -> str:
-    """``XLA_FLAGS`` of a process with so many CPU devices, beside what they are here."""
+    """Return the current ``XLA_FLAGS`` extended by a number of CPU devices."""
     return f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"
 
 
 def left_out(test: Path) -> bool:
-    """Whether LLVM's optimisations are left out in the programs of a file of tests."""
+    """Return True if programs of a test file are compiled without LLVM optimisations."""
     where = test.relative_to(Path(__file__).parent)
     return MAY_LEAVE_OUT and not OPTIMISED & {*where.parts[:-1], where.stem}

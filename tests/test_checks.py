@@ -1,4 +1,4 @@
-"""The assertions inside jitted functions: they raise, and they cost no tracing."""
+"""Assertions inside jitted functions raise, without additional tracing."""
 
 import math
 

@@ -119,13 +119,13 @@ def test_a_misspelt_flag_exits_2_and_is_never_taken_for_an_abbreviation(ran, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
 
 
-def test_a_missing_config_says_where_it_looked(ran, tmp_path, capsys):
+def test_a_missing_config_lists_the_searched_paths(ran, tmp_path, capsys):
     assert cli.main(["--config", "quikc.yaml"]) == 2
     err = capsys.readouterr().err
     assert f"looked for {tmp_path}/quikc.yaml and {ROOT}/configs/quikc.yaml; did you mean quick.yaml?" in err
 
 
-def test_ctrl_c_exits_130_and_says_how_to_go_on(ran, monkeypatch, capsys):
+def test_ctrl_c_exits_130_and_prints_the_resume_command(ran, monkeypatch, capsys):
     def interrupted(config, directory, terminal):
         raise KeyboardInterrupt
 
@@ -137,7 +137,7 @@ def test_ctrl_c_exits_130_and_says_how_to_go_on(ran, monkeypatch, capsys):
     assert err.rstrip().endswith("--config mine.yaml 'search.storage=postgresql://ada:***@host/db' run.fresh=false")
 
 
-def test_a_failed_stage_exits_1_and_goes_on_from_there(ran, monkeypatch, capsys):
+def test_a_failed_stage_exits_1_and_can_be_resumed(ran, monkeypatch, capsys):
     def failed(config, directory, terminal):
         raise StageError("train: the loss is not finite at step 7")
 

@@ -1,4 +1,4 @@
-"""benchmarks/compilation.py: what it counts, and its ratios."""
+"""Counts and ratios of benchmarks/compilation.py."""
 
 from pathlib import Path
 

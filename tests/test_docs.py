@@ -1,4 +1,4 @@
-"""The documentation says what is there: generated pages, links, and the tests that it names."""
+"""Documentation: generated pages, links, and names of tests and scripts."""
 
 import ast
 import importlib.util
@@ -25,18 +25,18 @@ def generator() -> ModuleType:
     return module
 
 
-def test_the_configuration_page_is_the_schemas() -> None:
+def test_configuration_page_matches_the_schema() -> None:
     module = generator()
     assert module.PAGE.read_text() == module.page(), "run python docs/generate_configuration.py"
 
 
-def test_every_setting_says_what_it_means() -> None:
+def test_every_setting_has_a_description() -> None:
     undocumented = [line for line in generator().page().splitlines() if line.endswith("|  |")]
     assert not undocumented
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_relative_links_lead_somewhere(page: Path) -> None:
+def test_relative_links_exist(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / target).exists(), target
 

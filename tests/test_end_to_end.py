@@ -1,4 +1,4 @@
-"""``quick.yaml`` and ``verify.yaml``, shrunk to seconds, from the command line to what lies in the directory."""
+"""``quick.yaml`` and ``verify.yaml``, shrunk to seconds, from the command line to the files in the run directory."""
 
 import json
 
@@ -78,7 +78,7 @@ def test_quick_from_search_to_report_and_checklist(tmp_path, monkeypatch, capsys
 
 
 @pytest.mark.slow
-def test_verify_as_it_is_shipped(tmp_path, monkeypatch, capsys):
+def test_released_verify_configuration(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["--config", "verify.yaml"]) == 0
     assert "✗" not in capsys.readouterr().out

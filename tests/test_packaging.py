@@ -1,4 +1,4 @@
-"""An installed package finds what the repository has at its top: the configurations and the data that they name."""
+"""An installed package finds the configurations and data of the repository."""
 
 import os
 import shutil
@@ -44,7 +44,7 @@ def test_the_layout_of_a_wheel_finds_its_configurations(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_wheel_holds_everything(tmp_path: Path) -> None:
+def test_wheel_contains_all_files(tmp_path: Path) -> None:
     where = tmp_path / "elsewhere"
     where.mkdir()
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]

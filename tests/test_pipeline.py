@@ -1,4 +1,4 @@
-"""Training, validation and evaluation look at one and the same effective covariance."""
+"""Training, validation and evaluation use the same effective covariance."""
 
 import chex
 import jax
@@ -30,7 +30,7 @@ def trained():
     return params, jax.jit(lambda: scene_batch(CONFIG.physics, 0, Purpose.TEST_SCENES, 0, 4))()
 
 
-def test_the_loss_judges_the_covariance_that_inference_uses(trained, monkeypatch):
+def test_loss_uses_the_covariance_of_inference(trained, monkeypatch):
     params, batch = trained
     probe = jax.random.normal(jax.random.key(5), (36, 36))
 

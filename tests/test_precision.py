@@ -1,4 +1,4 @@
-"""The policy, the upcast and the loss scale."""
+"""Dtype policy, upcast and loss scale."""
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +49,7 @@ def test_upcast_brings_whole_trees_to_full_precision_and_touches_nothing_else(ha
 @pytest.mark.parametrize(
     "leaf", [jnp.ones(2, jnp.bfloat16), jnp.ones(2, jnp.float16), PackedComplex(jnp.ones(2), jnp.ones(2))]
 )
-def test_the_door_names_what_is_narrower(leaf):
+def test_dtype_check_names_narrow_leaves(leaf):
     with pytest.raises(AssertionError, match="labels"):
         check_upcast({"factor": leaf}, "labels")
 
@@ -173,4 +173,4 @@ def test_limited_cotangents_are_shortened_scene_by_scene_and_keep_their_directio
     np.testing.assert_allclose(gradient.real[1], weights[1] / 20, rtol=1e-6)  # 200, in the imaginary part, becomes 10
     np.testing.assert_allclose(gradient.imag[1], weights[1] / 10, rtol=1e-6)
     assert jnp.isfinite(gradient.real[:3]).all()
-    assert not jnp.isfinite(gradient.real[3]).all()  # an infinity is not made to look healthy
+    assert not jnp.isfinite(gradient.real[3]).all()  # an infinite gradient stays non-finite

@@ -1,4 +1,4 @@
-"""docs/tutorial.md, followed: by default every command is checked without its work, with ``-m slow`` all is done."""
+"""Commands of docs/tutorial.md: validated by default, executed with ``-m slow``."""
 
 import os
 import re

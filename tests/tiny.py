@@ -1,4 +1,4 @@
-"""The smallest configuration that is still the real thing: 6 x 6 elements, one narrow block, batches of four."""
+"""Smallest configuration of the complete pipeline: 6 x 6 elements, one narrow block, batches of four."""
 
 from typing import Any
 
