@@ -18,7 +18,7 @@ inside a program that is traced without x64, and return the observation's precis
 an azimuth with a standard deviation of 93 rad, for which float32 gives 0.1 rad. A value is right to 1 % or infinite.
 
 Both have a reverse-mode derivative by every argument (no forward mode). A bound that is infinite has gradient zero.
-Active sources in exactly the same place cannot be told apart and have infinite bounds; the other sources of their scene
+Active sources in exactly the same place cannot be separated and have infinite bounds; the other sources of their scene
 then have the bounds of a scene that holds one of them. `crb_in_float64` evaluates a batch of scenes for a report.
 
 References:
@@ -78,20 +78,25 @@ def _widened(tree: _Tree) -> _Tree:
     return jax.tree.map(widen, tree)
 
 
-def _computed_in_float64(crb: Crb) -> Crb:
+def _computed_in_float64(crb: Callable[[ArrayConfig, Observation, Sources, Array], CramerRaoBound]) -> Crb:
     """``crb`` in float64 whatever the precision of its arguments, and its result in theirs.
 
     The reverse-mode rule is stated here because JAX transposes a traced program outside the context that enables x64.
     """
 
     @partial(jax.custom_vjp, nondiff_argnums=(0,))
-    def computed(array: ArrayConfig, *scene: Observation | Sources | Array) -> CramerRaoBound:
-        dtype = scene[1].position.dtype
+    def computed(
+        array: ArrayConfig, observation: Observation, sources: Sources, noise_variance: Array
+    ) -> CramerRaoBound:
+        dtype = sources.position.dtype
         with jax.enable_x64(True):
-            return jax.tree.map(lambda leaf: leaf.astype(dtype), crb(array, *_widened(scene)))
+            bound = crb(array, *_widened((observation, sources, noise_variance)))
+            return jax.tree.map(lambda leaf: leaf.astype(dtype), bound)
 
-    def forward_pass(array: ArrayConfig, *scene: Observation | Sources | Array) -> tuple[CramerRaoBound, tuple]:
-        return computed(array, *scene), scene
+    def forward_pass(
+        array: ArrayConfig, observation: Observation, sources: Sources, noise_variance: Array
+    ) -> tuple[CramerRaoBound, tuple[Observation, Sources, Array]]:
+        return computed(array, observation, sources, noise_variance), (observation, sources, noise_variance)
 
     def backward_pass(array: ArrayConfig, scene: tuple, cotangent: CramerRaoBound) -> tuple:
         with jax.enable_x64(True):

@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -101,7 +102,8 @@ def bound_table(physics: PhysicsConfig, seed: int) -> np.ndarray:
 
     def median_std(range_m: float, snr_db: float) -> np.ndarray:
         position = np.tile([np.deg2rad(20.0), np.deg2rad(10.0), range_m], (NUM_CHANNELS, 1, 1))
-        sources = Sources(position, np.ones((NUM_CHANNELS, 1), complex), np.ones((NUM_CHANNELS, 1), bool))
+        active = jnp.ones((NUM_CHANNELS, 1), bool)
+        sources = Sources(jnp.asarray(position), active.astype(jnp.complex64), active)
         noise = np.full(NUM_CHANNELS, channel_power * 10 ** (-snr_db / 10))
         bound = crb_in_float64(deterministic_crb, physics.array, scenes.observation, sources, noise)
         return np.median(bound.std[:, 0], axis=0)
