@@ -139,7 +139,7 @@ def find(name: str, opened: OpenFile, reading: Reading, file: str) -> Variable |
             )
         variables.append(variable)
     if len(variables) == 2:
-        return complex_of_two(*variables, file)
+        return complex_of_two(variables[0], variables[1], file)
     if len(variables) != 1:
         raise SceneFileError(f"{file}: names of {name} are {parts}, expected one variable, or real and imaginary part")
     return variables[0]

@@ -41,7 +41,7 @@ def codes_problem(codes: np.ndarray, *, measured: bool = False) -> str | None:
     if not values.size:
         return None
     if not is_complex(values):
-        real = values.real
+        real = np.real(values)
         if (np.abs(real) == 1).all():
             return None
         return f"holds real numbers, {_span(real)}, expected complex numbers of modulus 1{_hint(real)}; {_STATE_IT}"
@@ -55,7 +55,7 @@ def codes_problem(codes: np.ndarray, *, measured: bool = False) -> str | None:
 
 def is_complex(array: np.ndarray) -> bool:
     """Whether an array is complex and has an imaginary part anywhere."""
-    return array.dtype.kind == "c" and bool(array.imag.any())
+    return array.dtype.kind == "c" and bool(np.imag(array).any())
 
 
 def complex_problem(array: np.ndarray) -> str | None:
