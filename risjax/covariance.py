@@ -19,7 +19,7 @@ from risjax.types import Geometry, LowRankCovariance, Sources
 
 
 class CovarianceSettings(NamedTuple):
-    """The numbers of `CovarianceConfig` where they are traced, so that one program serves many configurations.
+    """The numbers of `CovarianceConfig` as traced values, so that one program serves many configurations.
 
     Attributes:
         blend: beta, the share of the sample covariance.
@@ -42,7 +42,7 @@ def effective_covariance(
     sample: Complex[Array, "N snapshots"],
     settings: CovarianceConfig | CovarianceSettings,
 ) -> LowRankCovariance:
-    """Blends the predicted with the sample covariance, shrinks towards the identity and loads.
+    """Return R_eff: predicted and sample covariance blended, shrunk towards the identity and loaded.
 
     Args:
         predicted: factor of R_pred, of any scale; [N, rank].
@@ -65,7 +65,7 @@ def effective_covariance(
 def factor_of_sources(
     sources: Sources, physics: PhysicsConfig, geometry: Geometry | None = None
 ) -> Complex[Array, "N K"]:
-    """The factor of sum_k |amplitude_k|^2 a_k a_k^H over one scene's sources, at trace N; zero for none.
+    """Return the factor of sum_k |amplitude_k|^2 a_k a_k^H over one scene's sources, at trace N; zero for none.
 
     Args:
         sources: whose amplitudes are known.
@@ -76,14 +76,14 @@ def factor_of_sources(
 
 
 def dense(covariance: LowRankCovariance) -> Complex[Array, "N N"]:
-    """F F^H + delta I as a matrix."""
+    """Return F F^H + delta I as a matrix."""
     factor = covariance.factor
     identity = jnp.eye(factor.shape[0], dtype=factor.dtype)
     return jnp.matmul(factor, factor.conj().T, precision="highest") + covariance.loading * identity
 
 
 def from_dense(matrix: Complex[Array, "N N"], loading: Float[Array, ""] | float) -> LowRankCovariance:
-    """A full covariance R + delta I as a factor of N columns, for the estimators, which take nothing else.
+    """Return a full covariance R + delta I as a factor of N columns, the form that the estimators take.
 
     Args:
         matrix: R, Hermitian; eigenvalues below zero (rounding) count as zero.

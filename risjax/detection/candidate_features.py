@@ -1,9 +1,9 @@
-"""What the fits of candidates say, as numbers that a small network can weigh.
+"""Features of the candidates of every fit, the inputs of the posterior head.
 
-For every fit of the elimination and every candidate in it: how much it explains, how strong it is beside the
-others once the path loss is taken out, where it is and how surely, how the learned spectrum sees it, and how much
-worse the data are explained with one candidate fewer. All of it is scale-free: neither the noise level nor the
-power of the scene is known.
+For every fit of the elimination and every candidate in it: the energy that it explains, its strength relative to the
+others with the path loss removed, its position and standard deviations, the learned spectrum at it, and the increase of
+the residual with one candidate fewer. No feature depends on the units of a scene, since neither its noise level nor its
+power is known.
 """
 
 from typing import NamedTuple
@@ -19,12 +19,12 @@ from risjax.spectral.grid import field_of_view, to_position
 
 
 class RangeLikelihood(NamedTuple):
-    """log-likelihood of each candidate's inverse range, everything else at its best: a quadratic.
+    """Log-likelihood of each candidate's inverse range with all other parameters at their best, as a quadratic.
 
     Attributes:
-        peak: where the fit ended, 1/r [1/m].
+        peak: 1/r at the end of the fit [1/m].
         std: of 1/r, from the Fisher information [1/m].
-        slope: of the log-likelihood at the peak [m]; not zero where the field of view held the fit back.
+        slope: of the log-likelihood at the peak [m]; not zero where the fit ended on the edge of the field of view.
     """
 
     peak: Float[Array, "*batch K"]
@@ -33,7 +33,7 @@ class RangeLikelihood(NamedTuple):
 
 
 class CandidateFeatures(NamedTuple):
-    """Of one fit.
+    """Features of the candidates of one fit.
 
     Attributes:
         values: features of each candidate, [K, F]; zero in inactive slots.
@@ -49,7 +49,7 @@ class CandidateFeatures(NamedTuple):
 
 
 def num_features(slots: int) -> int:
-    """F."""
+    """Return F, the number of features of a candidate among so many slots."""
     return 15 + slots
 
 
@@ -58,7 +58,7 @@ def _log(x: Array) -> Array:
 
 
 def drops(elimination: Elimination, data: SufficientStatistics) -> Float[Array, " K"]:
-    """2 L M ln(rho_k / rho_(k+1)): how much better k + 1 candidates explain the data than k; zero in empty fits."""
+    """Return 2 L M ln(rho_k / rho_(k+1)), the gain of k + 1 candidates over k; zero in empty fits."""
     floor = data.energy * 10 * jnp.finfo(data.energy.dtype).eps + jnp.finfo(data.energy.dtype).tiny
     logs = jnp.log(jnp.maximum(elimination.residuals, floor))
     held = jnp.any(elimination.fits.active, axis=1)
@@ -68,7 +68,7 @@ def drops(elimination: Elimination, data: SufficientStatistics) -> Float[Array, 
 def candidate_features(
     fit: Fit, level: Float[Array, " K"], drop: Float[Array, " K"], data: SufficientStatistics, physics: PhysicsConfig
 ) -> CandidateFeatures:
-    """The features of one fit.
+    """Return the features of the candidates of one fit.
 
     Args:
         fit: of one scene.

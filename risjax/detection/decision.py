@@ -1,8 +1,8 @@
-"""From probabilities to sources: how many, and at which range.
+"""Decisions from probabilities: the number of sources, and their ranges.
 
-The range of a weak far source is hardly in the data, so its posterior is wide, skewed and cut off by the field of
-view; the likelihood's maximum often lies on the edge. What is reported is the range that serves a tolerance and a
-distance in metres best in expectation.
+The data contain little information about the range of a weak far source, so its posterior is wide, skewed and cut off
+by the field of view, and the likelihood often has its maximum on the edge. The reported range maximises the expectation
+of a utility that combines a tolerance with a distance in metres.
 """
 
 from typing import NamedTuple
@@ -34,12 +34,12 @@ class RangePosterior(NamedTuple):
 
 
 def knots(field: Field, num_knots: int, dtype: DTypeLike = jnp.float32) -> Float[Array, " B"]:
-    """Ranges at which a log-prior is given, uniform over the field of view [m]."""
+    """Return the ranges at which a log-prior is given, uniform over the field of view [m]."""
     return jnp.linspace(1.0 / field.s[1], 1.0 / field.s[0], num_knots, dtype=dtype)
 
 
 def log_prior(log_density: Float[Array, "K B"], range_m: Float[Array, "K Q"], field: Field) -> Float[Array, "K Q"]:
-    """The log-density over range, given at `knots`, at other ranges: linear in between."""
+    """Return a log-density over range, given at `knots`, at other ranges by linear interpolation."""
     least, most = 1.0 / field.s[1], 1.0 / field.s[0]
     last = log_density.shape[-1] - 1
     place = jnp.clip((range_m - least) / (most - least), 0.0, 1.0) * last
@@ -51,7 +51,7 @@ def log_prior(log_density: Float[Array, "K B"], range_m: Float[Array, "K Q"], fi
 
 
 def range_posterior(likelihood: RangeLikelihood, log_density: Float[Array, "K B"], field: Field) -> RangePosterior:
-    """Likelihood times prior over the inverse range, inside the field of view and within four standard deviations.
+    """Return likelihood times prior over the inverse range, within the field of view and four standard deviations.
 
     Args:
         likelihood: of each candidate.
@@ -59,7 +59,7 @@ def range_posterior(likelihood: RangeLikelihood, log_density: Float[Array, "K B"
         field: bounds of 1/r.
     """
     least, most = field.s
-    tilt = likelihood.slope * likelihood.std**2  # the quadratic's own peak lies beyond the field where it is held back
+    tilt = likelihood.slope * likelihood.std**2  # at an edge the quadratic has its peak outside the field
     reach = _REACH * likelihood.std + jnp.abs(tilt)
     start = jnp.clip(likelihood.peak - reach, least, most)
     end = jnp.clip(likelihood.peak + reach, least, most)
@@ -78,7 +78,7 @@ def range_posterior(likelihood: RangeLikelihood, log_density: Float[Array, "K B"
 
 
 class RangeDecision(NamedTuple):
-    """What is reported of a range.
+    """The reported ranges of the candidates of a fit.
 
     Attributes:
         range_m: [K].
@@ -92,10 +92,10 @@ class RangeDecision(NamedTuple):
 
 
 def decide_range(posterior: RangePosterior, window_m: float) -> RangeDecision:
-    """The range of the largest expected utility 1[d <= w] - min(d, 2w) / 2w, d the distance to the true one.
+    """Return the range of the largest expected utility 1[d <= w] - min(d, 2w) / 2w, d the distance to the true range.
 
-    Its first part counts what a tolerance of w metres accepts, its second what a metric that is cut off at 2w
-    charges. The posterior's mean competes with its points, and wins where the posterior is narrow.
+    The first term counts the ranges within a tolerance of w metres. The second is the cost in a metric that is cut off
+    at 2w. The candidates for the maximum are the quadrature points and the mean, which wins for narrow posteriors.
     """
     range_m = 1.0 / posterior.s
     mean = jnp.sum(posterior.weight * range_m, axis=-1, keepdims=True)
@@ -119,18 +119,19 @@ def decide_count(
     threshold: float,
     range_share: float,
 ) -> Int[Array, ""]:
-    """How many candidates of an elimination to report: the number with the largest sum of (utility - threshold).
+    """Return the number of candidates of an elimination to report, the one with the largest sum of utility - threshold.
 
-    A candidate's utility is a weighted mean of the probabilities that it is a source, and that it is one whose reported
-    range is right: of two metrics, one that asks for the angles and one that asks for the range too, each would have
-    it reported from half of its attainable F1 on (Dinkelbach, Management Science 13, 1967).
+    A candidate's utility is a weighted mean of two probabilities: that it is a source, and that it is a source whose
+    reported range is right. F1 in angle needs the first, F1 in 3-D the second. Each is maximised by reporting
+    candidates from half the attainable F1 on (Dinkelbach, "On nonlinear fractional programming", Management Science
+    13, 1967, doi:10.1287/mnsc.13.7.492).
 
     Args:
         existence: probability of the candidate that makes k out of k - 1, for k = 1 ... K.
         within: probability that its range lies within the window if it is a source.
-        held: which of these fits there are.
-        threshold: utility from which on a candidate is worth reporting.
-        range_share: the weight, between 0 and 1, of the metric that asks for the range.
+        held: which of these fits exist.
+        threshold: smallest utility of a reported candidate.
+        range_share: weight of the second probability, between 0 and 1.
     """
     utility = existence * (1.0 - range_share + range_share * within)
     gain = jnp.cumsum(jnp.where(held, utility - threshold, -jnp.inf))

@@ -1,8 +1,8 @@
-"""What a spectrum's peaks say, as numbers that a small network can weigh: is a peak a source?
+"""Features of a spectrum's peaks, from which a small network decides which peaks are sources.
 
-A threshold below the highest peak cannot tell a weak source from a lobe. What can: how far the peak stands above the
-noise once it has gone through the measurement, how it compares with its neighbours in height and place, and where in
-the field of view it lies. All of it is scale-free and known to the receiver.
+A threshold relative to the highest peak does not separate weak sources from side lobes. These features do: the power of
+the peak after the measurement relative to the noise, its height and position relative to its neighbours, and its
+position in the field of view. They do not depend on units, and the receiver knows all of them.
 """
 
 import jax.numpy as jnp
@@ -29,13 +29,13 @@ def peak_features(
     noise_to_signal: Float[Array, ""],
     physics: PhysicsConfig,
 ) -> Float[Array, "J F"]:
-    """The features of every peak, F = `NUM_PEAK_FEATURES` numbers; zero in slots that hold none.
+    """Return the features of every peak, F = `NUM_PEAK_FEATURES` numbers; zero in slots without a peak.
 
     Args:
         peaks: of `risjax.estimators.mvdr.mvdr_peaks`.
         vectors: steering vectors of the peaks.
-        covariance: R_eff, whose spectrum they are peaks of.
-        data: of the scene; G tells how much of a source arrives.
+        covariance: R_eff, whose spectrum has these peaks.
+        data: of the scene; G gives the received energy of a source.
         noise_to_signal: of `risjax.physics.images.FieldImages`.
         physics: field of view.
     """
@@ -52,14 +52,14 @@ def peak_features(
     share = height * arriving / jnp.maximum(modelled, tiny)
     highest = jnp.maximum(jnp.max(height), tiny)
     below = jnp.where(alive, log(height / highest), 0.0)
-    # Heights of the neighbours in order of height; the slots are sorted, suppressed ones stand between the others.
+    # Heights of the next lower and next higher peak; suppressed slots lie between the others, so order is not enough.
     lower = jnp.max(jnp.where(height[None, :] < height[:, None], height[None, :], 0.0), axis=1)
     higher = jnp.min(jnp.where(height[None, :] > height[:, None], height[None, :], jnp.inf), axis=1)
     apart = peaks.cosines[:, None, :2] - peaks.cosines[None, :, :2]
     distance = jnp.sqrt(jnp.sum(apart**2, axis=-1))
     nearest = jnp.min(jnp.where(alive[None, :] & (height[None, :] > height[:, None]), distance, 2.0), axis=1)
     s = peaks.cosines[:, 2]
-    shown = [
+    columns_of_peaks = [
         below,
         log(height),
         log(share * data.num_measurements / noise_to_signal),
@@ -78,6 +78,6 @@ def peak_features(
         jnp.abs(peaks.cosines[:, 0]),
         jnp.abs(peaks.cosines[:, 1]),
     ]
-    features = jnp.stack([column.astype(height.dtype) for column in shown], axis=1)
+    features = jnp.stack([column.astype(height.dtype) for column in columns_of_peaks], axis=1)
     held = alive & jnp.all(jnp.isfinite(features), axis=1)
     return jnp.where(held[:, None], features, 0.0)

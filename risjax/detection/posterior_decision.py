@@ -1,4 +1,4 @@
-"""Candidates, or peaks, with a posterior head's judgement, as sources."""
+"""Sources from candidates or peaks and the output of a posterior head."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from risjax.types import Estimates, Sources
 
 
 class PosteriorDecision(NamedTuple):
-    """On the candidates of one scene.
+    """Decision on the candidates of one scene.
 
     Attributes:
         probability: that the weakest candidate of each fit is a source, [K]; 0 or 1 without a posterior head.
@@ -34,18 +34,18 @@ class PosteriorDecision(NamedTuple):
 
 
 def _dropped_from(elimination: Elimination) -> Bool[Array, "K K"]:
-    """Which slot was the weakest of each fit, [fit, slot]; none of a fit that does not exist."""
+    """Mask of the weakest slot of each fit, [fit, slot]; empty for a fit that does not exist."""
     held = jnp.any(elimination.fits.active, axis=1)
     return (elimination.weakest[:, None] == jnp.arange(held.shape[0])[None, :]) & held[:, None]
 
 
 def existence_of_slots(elimination: Elimination, probability: Float[Array, " K"]) -> Float[Array, " K"]:
-    """Each slot's probability: what was said of it when it was the weakest; zero in slots never filled."""
+    """Return the probability of each slot, from the fit in which it was the weakest; zero in empty slots."""
     return jnp.sum(jnp.where(_dropped_from(elimination), probability[:, None], 0.0), axis=0)
 
 
 def decide_by_residual(elimination: Elimination, data: SufficientStatistics, penalty: float) -> PosteriorDecision:
-    """Without a posterior head: the number by the criterion of the forward search."""
+    """Return the decision without a posterior head, by the criterion of the forward search."""
     count = count_by_residual(elimination.residuals, data.num_measurements, penalty)
     reported = jnp.arange(elimination.weakest.shape[0]) < count
     return PosteriorDecision(jnp.where(reported, 1.0, 0.0), count, None)
@@ -59,7 +59,7 @@ def decide_by_posterior(
     field: Field,
     settings: PosteriorConfig,
 ) -> PosteriorDecision:
-    """The head's decision on one scene.
+    """Return the decision of the posterior head on one scene.
 
     Args:
         weakest: of `Elimination`.
@@ -67,7 +67,7 @@ def decide_by_posterior(
         existence: logits of every candidate in every fit, of the head.
         log_range: log-priors of every candidate's range in every fit, of the head.
         field: bounds of 1/r.
-        settings: the threshold, the window of a range that is right, and what a right range counts.
+        settings: the threshold, the window of a right range, and its weight.
     """
     fits = jnp.arange(weakest.shape[0])
     likelihood, prior, logit = jax.tree.map(
@@ -90,19 +90,19 @@ def reported_sources(
     physics: PhysicsConfig,
     settings: PosteriorConfig,
 ) -> Estimates:
-    """The sources of one scene.
+    """Return the reported sources of one scene.
 
     Args:
         elimination: of the scene's candidates.
         features: of each of its fits, a leading axis K.
-        decision: on them.
+        decision: number, probabilities and log-priors of ranges.
         data: the scene's statistics.
         physics: field of view.
-        settings: the window of a range that is right.
+        settings: the window of a right range.
 
     Returns:
         As `estimates_from_fit`; with a posterior head's decision ranges and their standard deviations are those of the
-        range's posterior, and ``existence`` is stated.
+        range's posterior, and ``existence`` is finite.
     """
     index = jnp.maximum(decision.count - 1, 0)
     fit, chosen = jax.tree.map(lambda leaf: leaf[index], (elimination.fits, features))
@@ -121,10 +121,10 @@ def reported_sources(
 
 
 def weighted_candidates(elimination: Elimination, decision: PosteriorDecision) -> Sources:
-    """All candidates of one scene, reported or not, their amplitudes times the roots of their probabilities.
+    """Return all candidates of one scene, reported or not, amplitudes times the roots of their probabilities.
 
-    The covariance of these, sum_k p_k |alpha_k|^2 a_k a_k^H, is the expected one. Each candidate stands as in the
-    smallest fit that holds it and everything that is reported.
+    The covariance of these, sum_k p_k |alpha_k|^2 a_k a_k^H, is the expected covariance. Each candidate is that of
+    the smallest fit that contains it and all reported candidates.
     """
     dropped = _dropped_from(elimination)
     at = jnp.maximum(jnp.argmax(dropped, axis=0), decision.count - 1)
@@ -140,7 +140,7 @@ def weighted_candidates(elimination: Elimination, decision: PosteriorDecision) -
 def sources_at_peaks(
     peaks: Peaks, logit: Float[Array, " J"], physics: PhysicsConfig, estimator: EstimatorConfig
 ) -> Estimates:
-    """The peaks of one scene that are likely to be sources, at most K_max, the likeliest.
+    """Return the peaks of one scene that are likely to be sources, at most K_max, the likeliest first.
 
     Args:
         peaks: of the scene's spectrum.

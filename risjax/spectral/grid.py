@@ -10,8 +10,8 @@ G      grid points, u slowest and s fastest           []    1
 ====== ============================================== ===== ====
 
 A beam of the surface has the same width everywhere in (u, v), and the same depth everywhere in s, so a
-grid that is uniform in (u, v, s) samples every beam alike: no interval of range is missed (a grid uniform
-in r wastes its points beyond 5 m and steps over whole beams below 1 m). ``cosines`` below means (u, v, s).
+grid that is uniform in (u, v, s) samples every beam alike. A grid uniform in r
+has too many points beyond 5 m and skips whole beams below 1 m. ``cosines`` below means (u, v, s).
 """
 
 import functools
@@ -58,7 +58,7 @@ class Field(NamedTuple):
 
 
 def field_of_view(physics: PhysicsConfig) -> Field:
-    """The bounds of the scenes' law in (sin(azimuth), sin(elevation), 1/r)."""
+    """Return the bounds of the scenes' law in (sin(azimuth), sin(elevation), 1/r)."""
     scene = physics.scene
     low_sine, high_sine = (float(np.sin(np.radians(angle))) for angle in scene.azimuth_deg)
     low_v, high_v = (float(np.sin(np.radians(angle))) for angle in scene.elevation_deg)
@@ -79,7 +79,7 @@ def to_cosines(position: Float[Array, "*shape 3"]) -> Float[Array, "*shape 3"]:
 
 
 def into_field(cosines: Float[Array, "*shape 3"], field: Field) -> Float[Array, "*shape 3"]:
-    """The nearest point of the field of view, coordinate by coordinate."""
+    """Return the cosines clipped to the field of view, coordinate by coordinate."""
     v = jnp.clip(cosines[..., 1], *field.v)
     cosine = jnp.sqrt(jnp.maximum(1.0 - v**2, 1.0 - _EDGE))
     u = jnp.clip(cosines[..., 0], field.sin_azimuth[0] * cosine, field.sin_azimuth[1] * cosine)
@@ -87,7 +87,7 @@ def into_field(cosines: Float[Array, "*shape 3"], field: Field) -> Float[Array, 
 
 
 def grid_axes(physics: PhysicsConfig, grid: GridConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The grid's u, v and s, float64, ends included.
+    """Return the grid's u, v and s, float64, ends included.
 
     The u axis spans sin(azimuth) at the elevation nearest to the horizon, where a given azimuth reaches furthest.
     """
@@ -105,7 +105,7 @@ def grid_axes(physics: PhysicsConfig, grid: GridConfig) -> tuple[np.ndarray, np.
 
 
 def make_grid(physics: PhysicsConfig, grid: GridConfig, dtype: str = "float32") -> Grid:
-    """The grid of a field of view with its steering vectors, made once and kept on the device.
+    """Return the grid of a field of view with its steering vectors, computed once and kept on the device.
 
     Points up to half a cell outside the field belong to ``inside``, so that a source on its edge is bracketed.
 
@@ -133,7 +133,7 @@ def _make_grid(physics: PhysicsConfig, grid: GridConfig, dtype: str) -> Grid:
 
 
 def grid_for(grid: Grid, physics: PhysicsConfig, geometry: Geometry | None) -> Grid:
-    """The grid on a scene's own surface: its steering vectors made anew; ``grid`` itself where that is the nominal one.
+    """Return the grid with the steering vectors of a scene's own surface; ``grid`` itself for the nominal surface.
 
     Under vmap these are G N complex numbers a scene: map over a large batch a few scenes at a time
     (`risjax.physics.chunked_vmap.over_scenes`).
@@ -150,7 +150,7 @@ def grid_like(
     given: Grid | None = None,
     geometry: Geometry | None = None,
 ) -> Grid:
-    """``given``, or where it is None `make_grid` in the precision of ``array``; on the scene's own surface.
+    """Return ``given``, or `make_grid` in the precision of ``array`` where it is None, on the scene's own surface.
 
     Raises:
         ValueError: at trace time, if the given grid was made for a surface of another size.

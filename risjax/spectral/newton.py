@@ -1,4 +1,4 @@
-"""Moving peaks off the grid: a guarded Newton iteration in (u, v, s), many peaks at once."""
+"""Refinement of peaks between grid points: a guarded Newton iteration in (u, v, s), many peaks at once."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ Objective = Callable[[Float[Array, "3"]], Float[Array, ""]]
 
 
 def newton_direction(hessian: Float[Array, "3 3"], gradient: Float[Array, "3"]) -> Float[Array, "3"]:
-    """hessian^-1 gradient where the Hessian is positive definite, else a scaled gradient.
+    """Return hessian^-1 gradient where the Hessian is positive definite, else a scaled gradient.
 
     In closed form: at this size a batched LAPACK call costs more than the arithmetic. Coordinates are expected
     in units of a grid cell, so that the three diagonal entries are comparable.
@@ -37,11 +37,11 @@ def refine(
     *,
     iterations: int,
 ) -> tuple[Float[Array, "J 3"], Float[Array, " J"]]:
-    """Local minima of ``objective`` near ``start``, inside the field of view.
+    """Return local minima of ``objective`` near ``start``, inside the field of view.
 
     Newton steps no longer than a trust radius (a grid cell at first), taken only where they do not raise the
     objective; a refused step divides the radius by four. Where the Hessian is not positive definite, a gradient
-    step. Never leaves the field: a source outside it ends on its edge.
+    step. Steps end in the field of view, so that a source outside it is found on its edge.
 
     Args:
         objective: a smooth function of (u, v, s); a non-finite value refuses the step.
@@ -61,7 +61,7 @@ def refine(
         hessian = jax.jacfwd(jax.grad(objective))(x)
         return value, gradient * cell, hessian * cell[:, None] * cell[None, :]
 
-    def one(x: Array) -> tuple[Array, Array]:
+    def descend(x: Array) -> tuple[Array, Array]:
         def body(_: Array | int, state: tuple) -> tuple:
             x, (value, gradient, hessian), radius = state
             step = jnp.clip(newton_direction(hessian, gradient), -radius, radius)
@@ -79,4 +79,4 @@ def refine(
         x, (value, _, _), _ = jax.lax.fori_loop(0, iterations + 1, body, state)
         return x, value
 
-    return jax.vmap(one)(start)
+    return jax.vmap(descend)(start)

@@ -1,6 +1,6 @@
-"""From a cost over steering vectors to sources: grid, local minima, refinement, suppression, choice.
+"""Search for sources in a cost over steering vectors: grid, local minima, refinement, suppression, selection.
 
-What MVDR, MUSIC and Bartlett share; they differ in the cost alone.
+MVDR, MUSIC and Bartlett use it with different costs.
 """
 
 from collections.abc import Callable
@@ -42,8 +42,8 @@ def find_peaks(
     geometry: Geometry | None = None,
     ranking: Float[Array, " G"] | None = None,
 ) -> Peaks:
-    """The minima of ``cost``, one scene: `estimator.candidates` local minima of the grid, refined by Newton's method,
-    suppressed when a better one is too close.
+    """Return the minima of ``cost`` of one scene: `estimator.candidates` local minima of the grid, refined by Newton's
+    method. A minimum is suppressed when a better one is too close.
 
     Args:
         cost: of unit-norm steering vectors, least at a source, smooth.
@@ -89,8 +89,10 @@ def search_cost(
     grid: Grid,
     geometry: Geometry | None = None,
 ) -> Estimates:
-    """The sources at the minima of ``cost``, one scene: of the peaks of `find_peaks`, whose arguments it takes, the
-    ``num_sources`` highest or, blind to K (None), those within ``estimator.threshold_db`` of the scene's highest.
+    """Return the sources at the minima of ``cost`` of one scene.
+
+    These are the ``num_sources`` highest peaks of `find_peaks`, whose arguments it takes, or, blind to K (None), those
+    within ``estimator.threshold_db`` of the highest.
 
     Returns:
         K_max slots, highest first; ``amplitude`` the root of the height, ``std`` inf, ``score`` the height in dB

@@ -1,4 +1,4 @@
-"""From a spectrum on the grid to separate peaks, on the device, in a fixed number of slots."""
+"""Separate peaks of a spectrum on the grid, on the device, in a fixed number of slots."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ def _largest_neighbour(values: Float[Array, "Gu Gv Gs"]) -> Float[Array, "Gu Gv 
 def local_maxima(
     spectrum: Float[Array, " G"], grid: Grid, num_peaks: int
 ) -> tuple[Float[Array, "J 3"], Float[Array, " J"]]:
-    """The highest local maxima of a spectrum over the grid, highest first.
+    """Return the highest local maxima of a spectrum over the grid, highest first.
 
     A maximum on the field's edge counts: a source at the edge of the interval of ranges has its peak there.
 
@@ -73,14 +73,14 @@ def choose(
     threshold_db: float,
     num_sources: Int[Array, ""] | None,
 ) -> tuple[Int[Array, " K"], Bool[Array, " K"]]:
-    """The surviving peaks that count as sources, highest first.
+    """Return the surviving peaks that are sources, highest first.
 
     Args:
         heights: spectrum at the peaks, linear power.
         alive: peaks that survived `separate`.
         num_slots: K, slots of the answer.
         threshold_db: blind to K, peaks further below the highest one are no sources.
-        num_sources: K told; overrides the threshold. None is blind.
+        num_sources: K, which overrides the threshold; None for an unknown number.
 
     Returns:
         Index of the peak in each slot, and which slots are active.

@@ -12,7 +12,7 @@ q      delta a^H R^-1 a = 1 - ||W a||^2, in (0, 1]                 []
 The spectrum of a grid is one matrix product of its G steering vectors with the rank columns of F; nothing
 of size G x N x N or N x N is formed. All of it runs in the dtype of the covariance with full matmul precision.
 float32 suffices for delta >= 1e-4 at trace N: q is a difference of numbers of size one, so its absolute error
-is about 1e-6, while q >= delta / trace at a perfect source.
+is about 1e-6, while q >= delta / trace at an exact source.
 """
 
 import jax
@@ -23,7 +23,7 @@ from risjax.types import LowRankCovariance
 
 
 def whitener(covariance: LowRankCovariance) -> Complex[Array, "rank N"]:
-    """W of the module's table."""
+    """Return W of the module's table."""
     factor, loading = covariance
     rank = factor.shape[-1]
     small = jnp.matmul(factor.conj().T, factor, precision="highest") + loading * jnp.eye(rank, dtype=factor.dtype)
@@ -32,7 +32,7 @@ def whitener(covariance: LowRankCovariance) -> Complex[Array, "rank N"]:
 
 
 def mvdr_cost(whitening: Complex[Array, "rank N"], vectors: Complex[Array, "*shape N"]) -> Float[Array, "*shape"]:
-    """q = delta a^H R^-1 a for unit-norm ``vectors``; the MVDR spectrum is delta / q."""
+    """Return q = delta a^H R^-1 a for unit-norm ``vectors``; the MVDR spectrum is delta / q."""
     # In real numbers: XLA's complex product of these shapes takes 1.4 times as long on a CPU. And rank x points, not
     # points x rank: under vmap over scenes that is 1.8 times faster there.
     rows = jnp.block([[whitening.real, -whitening.imag], [whitening.imag, whitening.real]])
@@ -43,7 +43,7 @@ def mvdr_cost(whitening: Complex[Array, "rank N"], vectors: Complex[Array, "*sha
 
 
 def mvdr_spectrum(covariance: LowRankCovariance, vectors: Complex[Array, "*shape N"]) -> Float[Array, "*shape"]:
-    """P = 1 / (a^H R^-1 a), the power that the minimum-variance beamformer lets through.
+    """Return P = 1 / (a^H R^-1 a), the output power of the minimum-variance beamformer.
 
     Args:
         covariance: R with loading > 0.
@@ -56,6 +56,6 @@ def mvdr_spectrum(covariance: LowRankCovariance, vectors: Complex[Array, "*shape
 
 
 def bartlett_spectrum(covariance: LowRankCovariance, vectors: Complex[Array, "*shape N"]) -> Float[Array, "*shape"]:
-    """P = a^H R a, the power of the conventional beamformer."""
+    """Return P = a^H R a, the power of the conventional beamformer."""
     image = jnp.matmul(vectors, covariance.factor.conj(), precision="highest")
     return jnp.sum(image.real**2 + image.imag**2, axis=-1) + covariance.loading
