@@ -40,6 +40,7 @@ from risjax.model.posterior import Posterior, build_peak_posterior, build_poster
 from risjax.model.spectrum_unet import Refiner, build_refiner
 from risjax.physics.chunked_vmap import over_scenes, over_surfaces
 from risjax.physics.measurement import require_common_field
+from risjax.physics.scaling import SceneScale, normalise_scene, restore_estimates, restore_sources
 from risjax.precision import upcast
 from risjax.runs.compiler_options import fast_compilation
 from risjax.spectral.grid import field_of_view, grid_for, grid_like
@@ -139,6 +140,12 @@ class Pipeline:
 
     def spectral(self, params: Params, observation: Observation, effective: LowRankCovariance) -> Estimates:
         """Return the peaks that the peaks' head takes for sources; without that head the sources of `localise`."""
+        is_empty = jax.vmap(lambda scene: normalise_scene(scene)[1].is_empty)(observation)
+        found = self._spectral(params, observation, effective)
+        return jax.vmap(restore_estimates)(found, SceneScale(jnp.zeros_like(is_empty, int), is_empty))
+
+    def _spectral(self, params: Params, observation: Observation, effective: LowRankCovariance) -> Estimates:
+        """The peaks of R_eff, whose heights have no unit."""
         if PEAKS not in params:
             return self.localise(effective, observation.geometry)
         peaks, features = self.peaks(params, observation, effective)
@@ -156,14 +163,16 @@ class Pipeline:
     def decide(self, params: Params, proposals: Proposals) -> Estimates:
         """Return the sources that are reported: selected by the posterior head, or by the residual's criterion where
         the parameters contain no head."""
-        elimination, features, data = proposals
+        elimination, features, data, scale = proposals
         report = partial(reported_sources, physics=self.physics, settings=self.estimator.posterior)
-        return jax.vmap(report)(elimination, features, self._decision(params, proposals), data)
+        estimates = jax.vmap(report)(elimination, features, self._decision(params, proposals), data)
+        return jax.vmap(restore_estimates)(estimates, scale)
 
     def fitted(self, params: Params, proposals: Proposals) -> Sources:
         """Return all candidates, each weighted by the probability that it is a source (0 or 1 without a posterior
         head). Their covariance is that of the fit."""
-        return jax.vmap(weighted_candidates)(proposals.elimination, self._decision(params, proposals))
+        fitted = jax.vmap(weighted_candidates)(proposals.elimination, self._decision(params, proposals))
+        return jax.vmap(restore_sources)(fitted, proposals.scale)
 
     def sources(self, params: Params, observation: Observation, settings: Settings) -> tuple[Prediction, Estimates]:
         """Return the network's predictions and the sources; without a likelihood those of `spectral`."""
@@ -178,7 +187,7 @@ class Pipeline:
         return maps.reshape(len(maps), -1)
 
     def _decision(self, params: Params, proposals: Proposals) -> PosteriorDecision:
-        elimination, features, data = proposals
+        elimination, features, data, _ = proposals
         if POSTERIOR not in params:
             penalty = stopping_penalty(self.physics, self.estimator)
             return jax.vmap(partial(decide_by_residual, penalty=penalty))(elimination, data)

@@ -14,6 +14,7 @@ from risjax.estimators.likelihood import SufficientStatistics, statistics
 from risjax.estimators.mvdr import mvdr_peaks
 from risjax.physics.array import steering_at
 from risjax.physics.images import noise_to_signal
+from risjax.physics.scaling import SceneScale, normalise_scene
 from risjax.spectral.grid import Grid, grid_for
 from risjax.spectral.peak_search import Peaks
 from risjax.types import LowRankCovariance, Observation
@@ -25,12 +26,14 @@ class Proposals(NamedTuple):
     Attributes:
         elimination: their fits.
         features: of each fit, [K, ...].
-        data: statistics of the snapshots.
+        data: statistics of the normalised snapshots.
+        scale: units of the scene, in which results are to be stated.
     """
 
     elimination: Elimination
     features: CandidateFeatures
     data: SufficientStatistics
+    scale: SceneScale
 
 
 def peaks_of_scene(
@@ -52,6 +55,7 @@ def peaks_of_scene(
         estimator: search and refinement.
         grid: of the spectrum, or of the map, on the nominal surface.
     """
+    scene, _ = normalise_scene(scene)
     data, level = statistics(scene, physics), noise_to_signal(scene)
     peaks = mvdr_peaks(effective, physics, estimator, grid=grid, geometry=scene.geometry, ranking=ranking)
     vectors = steering_at(physics.array, peaks.cosines, scene.geometry)
@@ -77,6 +81,7 @@ def proposals_of_scene(
         estimator: fits and elimination.
         grid: of ``estimator.posterior.grid``, on the nominal surface.
     """
+    scene, scale = normalise_scene(scene)
     data = statistics(scene, physics)
     surface_grid = grid_for(grid, physics, data.geometry)
     elimination = eliminate(data, effective, physics, estimator.posterior, surface_grid, ranking)
@@ -85,4 +90,4 @@ def proposals_of_scene(
     def features_of_fit(fit: Fit, level: Array) -> CandidateFeatures:
         return candidate_features(fit, level, drop, data, physics)
 
-    return Proposals(elimination, jax.vmap(features_of_fit)(elimination.fits, elimination.level), data)
+    return Proposals(elimination, jax.vmap(features_of_fit)(elimination.fits, elimination.level), data, scale)

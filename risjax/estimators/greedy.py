@@ -9,10 +9,12 @@ from risjax.estimators.cfar import stopping_penalty
 from risjax.estimators.forward_selection import count_by_residual, greedy_path
 from risjax.estimators.joint_ml import estimates_from_fit, keep_if
 from risjax.estimators.likelihood import statistics
+from risjax.physics.scaling import in_normalised_units
 from risjax.spectral.grid import Grid, grid_like
 from risjax.types import Estimates, Observation
 
 
+@in_normalised_units
 def localise_greedy(
     observation: Observation,
     physics: PhysicsConfig,

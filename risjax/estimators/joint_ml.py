@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 
 from risjax.config import PhysicsConfig
 from risjax.estimators.likelihood import Linearisation, SufficientStatistics, linearise, statistics
+from risjax.physics.scaling import in_normalised_units
 from risjax.spectral.grid import field_of_view, into_field, to_cosines, to_position
 from risjax.types import Estimates, Observation
 
@@ -170,6 +171,7 @@ def estimates_from_fit(
     )
 
 
+@in_normalised_units
 def polish(
     observation: Observation, estimates: Estimates, physics: PhysicsConfig, *, iterations: int = 10
 ) -> Estimates:

@@ -9,10 +9,12 @@ from risjax.estimators.cfar import stopping_penalty
 from risjax.estimators.forward_selection import count_by_residual, empty_fit, gain_on_grid, search_energy
 from risjax.estimators.joint_ml import Fit, estimates_from_fit, keep_if
 from risjax.estimators.likelihood import linearise, statistics
+from risjax.physics.scaling import in_normalised_units
 from risjax.spectral.grid import Grid, grid_like
 from risjax.types import Estimates, Observation
 
 
+@in_normalised_units
 def localise_omp(
     observation: Observation,
     physics: PhysicsConfig,

@@ -14,10 +14,12 @@ from risjax.estimators.cfar import stopping_penalty
 from risjax.estimators.forward_selection import count_by_residual
 from risjax.estimators.joint_ml import Fit, estimates_from_fit, keep_if, maximise
 from risjax.estimators.likelihood import statistics
+from risjax.physics.scaling import in_normalised_units
 from risjax.spectral.grid import to_cosines
 from risjax.types import Estimates, Observation
 
 
+@in_normalised_units
 def select_and_polish(
     observation: Observation,
     candidates: Estimates,

@@ -32,6 +32,7 @@ from jaxtyping import Array, Complex, Float, Int
 from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.estimators.likelihood import require_snapshots
 from risjax.estimators.stochastic import polish_stochastic
+from risjax.physics.scaling import in_normalised_units
 from risjax.spectral.grid import Grid, grid_like
 from risjax.spectral.peak_search import search_cost
 from risjax.types import Estimates, Observation
@@ -82,6 +83,7 @@ def fit_powers(
     return jax.lax.fori_loop(0, iterations, body, (start, 0.1 * mean_power))
 
 
+@in_normalised_units
 def localise_sparse(
     observation: Observation,
     physics: PhysicsConfig,

@@ -16,6 +16,7 @@ from risjax.config import ArrayConfig, ModelConfig, PhysicsConfig
 from risjax.model.snapshots import SnapshotFeatures, snapshot_features
 from risjax.physics.field_of_view import view_factor
 from risjax.physics.images import regularised_images
+from risjax.physics.scaling import normalise_scene, restore_field
 from risjax.physics.snapshot_images import snapshot_images
 from risjax.types import Observation
 
@@ -61,9 +62,16 @@ def make_inputs(observation: Observation, config: ModelConfig, physics: PhysicsC
         physics: array and field of view.
     """
     check_observation(observation)
-    if config.encoder == "snapshots":
-        image = regularised_images(observation, (1.0,)).field[0]
-        return Inputs(features=snapshot_features(observation), sample_factor=image[:, None])
+    normalised, scale = normalise_scene(observation)
+    if config.encoder == "snapshots":  # its network is given the power of y and of H c, so that it depends on units
+        image = regularised_images(normalised, (1.0,)).field[0]
+        return Inputs(features=snapshot_features(observation), sample_factor=restore_field(image[:, None], scale))
+    inputs = _image_inputs(normalised, config, physics)
+    return inputs._replace(sample_factor=restore_field(inputs.sample_factor, scale))
+
+
+def _image_inputs(observation: Observation, config: ModelConfig, physics: PhysicsConfig) -> Inputs:
+    """Inputs of the encoders of images, computed from a normalised scene."""
     if config.encoder == "minimum_norm":
         return _second_order(observation, config, physics)
     images = regularised_images(observation, (1.0, *config.extra_regularisation))
