@@ -82,7 +82,7 @@ def in_normalised_units(
 
 def _over_power_of_two(array: Complex[Array, "rows columns"]) -> tuple[Complex[Array, "rows columns"], Int[Array, ""]]:
     """The array over the power of two below its largest part, and the exponent; an all-zero array is unchanged."""
-    largest = jnp.maximum(jnp.max(jnp.abs(array.real)), jnp.max(jnp.abs(array.imag)))
+    largest = jnp.maximum(jnp.max(jnp.abs(array.real), initial=0), jnp.max(jnp.abs(array.imag), initial=0))
     info, integer = jnp.finfo(largest.dtype), _integer(largest.dtype)
     biased = jax.lax.bitcast_convert_type(largest, integer) >> info.nmant
     exponent = jnp.clip(biased - (info.maxexp - 1), info.minexp, -info.minexp)

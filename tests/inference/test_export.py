@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from jax import export as jax_export
 
 import risjax
 from risjax import cli
@@ -116,6 +117,16 @@ def artefact(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_artefact_runs_without_risjax(artefact: Path, model: Model, tmp_path: Path) -> None:
     assert "risjax" not in loader()
     check_elsewhere(artefact, model, tmp_path)
+
+
+def test_a_scene_of_zeros_has_no_sources(artefact: Path, model: Model) -> None:
+    with zipfile.ZipFile(artefact) as archive:
+        exported = jax_export.deserialize(bytearray(archive.read("pipeline.bin")))
+    y, channel, codes = measurements(model, 3)
+    y[1], channel[2] = 0, 0
+    found = exported.call(y, channel, codes)
+    assert not np.asarray(found["active"])[1:].any()
+    assert not np.asarray(found["amplitude"])[1:].any()
 
 
 def test_the_metadata_describes_the_artefact(artefact: Path) -> None:
