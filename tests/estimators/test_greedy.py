@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from risjax.config import EstimatorConfig
-from risjax.estimators import joint_ml as polish
-from risjax.estimators import localise_greedy, make_grid
+from risjax.estimators import localise_greedy, make_grid, polish
 from risjax.estimators.greedy import count_by_residual
 from risjax.types import Estimates
 from tests.estimators.scenes import observe, small_physics
