@@ -33,6 +33,7 @@ from risjax.estimators.likelihood import solve_hermitian
 from risjax.physics.array import steering
 from risjax.physics.images import degrees_of_freedom
 from risjax.physics.measurement import fit_field, measure, require_surplus
+from risjax.physics.scaling import normalise_scene
 from risjax.types import Diagnostics, Estimates, Observation
 
 NO_SIGNAL_LEVEL = 1e-3
@@ -87,6 +88,7 @@ def diagnose(observation: Observation, estimates: Estimates, physics: PhysicsCon
     if physics.scene.symbols != "constant":
         return _unknown(observation.snapshots.real.dtype, num_elements)
     surplus = require_surplus(observation)
+    observation, _ = normalise_scene(observation)
     energy = _energy(observation.snapshots)
     field, left = fit_field(observation), _residual_of(observation, estimates, physics)
     slots, count = estimates.active.shape[-1], jnp.sum(estimates.active)

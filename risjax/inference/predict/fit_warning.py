@@ -8,9 +8,11 @@ from scipy import special
 from risjax.inference.predict.localization import Localization
 
 EXPECTED_RATE = 0.02
-"""Share of scenes with a flag that is expected of valid data (measured: docs/predict.md)."""
+"""Share of scenes with ``misfit`` that is expected of valid data (measured: docs/predict.md)."""
 LEVEL = 0.02
-"""A batch with so many flags or more has at most this probability on valid data."""
+"""A batch with so many misfits or more has at most this probability on valid data."""
+LARGEST_NO_SIGNAL = 0.5
+"""Share of scenes with ``no_signal`` below which they may be scenes of low SNR."""
 CHECKS = (
     "conjugation (y, H and codes must all have the same sign of time)",
     "the order of the elements (n = i_v * N_H + i_h, in H and codes alike)",

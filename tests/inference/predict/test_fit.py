@@ -63,7 +63,16 @@ def test_one_scene_has_scalars(setting: Setting, observation: Observation):
 
 @pytest.mark.parametrize(
     ("misfit", "no_signal", "scenes", "warns"),
-    [(0, 0, 1, False), (1, 0, 1, True), (1, 0, 64, False), (0, 9, 64, True), (3, 0, 3, True), (20, 0, 1000, False)],
+    [
+        (0, 0, 1, False),
+        (1, 0, 1, True),
+        (1, 0, 64, False),
+        (0, 9, 64, False),
+        (0, 40, 64, True),
+        (0, 0, 0, False),
+        (3, 0, 3, True),
+        (20, 0, 1000, False),
+    ],
 )
 def test_a_batch_warns_of_more_flags_than_chance(misfit: int, no_signal: int, scenes: int, warns: bool):
     assert (misfit_text(misfit, no_signal, scenes) is not None) == warns
