@@ -28,8 +28,8 @@ class FitWarning(UserWarning):
 
 def misfit_text(num_misfit: int, num_no_signal: int, num_scenes: int) -> str | None:
     """Return the warning for a batch, or None if so many flags are expected of valid data."""
-    flagged = num_misfit + num_no_signal
-    if not flagged or special.bdtrc(flagged - 1, num_scenes, EXPECTED_RATE) > LEVEL + 1e-9:
+    too_many = num_misfit and special.bdtrc(num_misfit - 1, num_scenes, EXPECTED_RATE) <= LEVEL + 1e-9
+    if not too_many and num_no_signal < max(LARGEST_NO_SIGNAL * num_scenes, 1):
         return None
     return (
         f"in {num_misfit} of {num_scenes} scenes the sources do not explain the snapshots (misfit), in {num_no_signal} "
