@@ -140,8 +140,9 @@ def _collect(config: Config, params: Params, terminal: Terminal) -> Examples:
 
     def propose(params: Params, batch: Scene) -> tuple[CandidateFeatures, Array, Array, Sources]:
         _, effective = programs.covariance(params, batch.observation, covariance)
-        elimination, features, _ = programs.propose(params, batch.observation, effective)
-        return features, elimination.weakest, to_position(elimination.fits.cosines), batch.truth.sources
+        proposals = programs.propose(params, batch.observation, effective)
+        elimination = proposals.elimination
+        return proposals.features, elimination.weakest, to_position(elimination.fits.cosines), batch.truth.sources
 
     def label(proposed: tuple[CandidateFeatures, Any, Any, Sources]) -> Examples:
         return _label(*proposed, config.evaluate.tolerance)
