@@ -28,7 +28,8 @@ from risjax.config import EstimatorConfig, GridConfig, PhysicsConfig
 from risjax.config.io import load_config
 from risjax.data.stream import scene_batch
 from risjax.estimators import localise_greedy, localise_mvdr, make_grid, polish
-from risjax.inference.predict.model import load, pipeline_of
+from risjax.inference.predict.model import load
+from risjax.inference.predict.programs import pipeline_of
 from risjax.inference.release import load_params
 from risjax.keys import Purpose
 from risjax.spectral.grid import Grid

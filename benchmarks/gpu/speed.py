@@ -15,7 +15,7 @@ from risjax.config import GridConfig
 from risjax.config.io import load_config
 from risjax.data.stream import scene_batch
 from risjax.estimators import make_grid
-from risjax.inference.predict.model import pipeline_of
+from risjax.inference.predict.programs import pipeline_of
 from risjax.keys import Purpose
 from risjax.types import LowRankCovariance, Observation
 

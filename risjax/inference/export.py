@@ -26,7 +26,8 @@ from jaxtyping import Array, Complex
 import risjax
 from risjax.config import Config
 from risjax.config.io import to_yaml
-from risjax.inference.predict.model import Model, pipeline_of
+from risjax.inference.predict.model import Model
+from risjax.inference.predict.programs import pipeline_of
 from risjax.inference.release import load_params
 from risjax.runs.run_directory import RunDirectory, write_atomically
 from risjax.runs.terminal import Terminal

@@ -1,34 +1,31 @@
 """A trained network with its pipeline: ``risjax.load("original").localise(y, H, codes)``."""
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex
+from jaxtyping import Array
 from numpy.typing import ArrayLike
 
-from risjax.config import Config, PhysicsConfig
+from risjax.config import Config
 from risjax.config.weights import find_weights, no_weights_text
-from risjax.covariance import covariance_settings, dense, factor_of_sources
-from risjax.detection.goodness_of_fit import diagnose, temper
+from risjax.covariance import covariance_settings
 from risjax.inference.predict.fit_warning import warn_of_misfits
 from risjax.inference.predict.localization import Localization, located, rank_problem
 from risjax.inference.predict.measurements import MeasurementError, as_observation
+from risjax.inference.predict.programs import checked_by_fit, covariance_of_fit, dense_at_trace, dense_of_batch
 from risjax.inference.release import load_params
 from risjax.inference.release.load import trained_config
-from risjax.linalg import normalise_trace
 from risjax.model import Params
-from risjax.physics.chunked_vmap import over_surfaces
 from risjax.physics.measurement import require_common_field
 from risjax.physics.received_arrays import geometry_problem
-from risjax.pipeline import Pipeline, compiled_pipeline
+from risjax.pipeline import compiled_pipeline
 from risjax.runs import jax_settings
 from risjax.runs.compile_cache import enable_with_warning
-from risjax.types import Diagnostics, Estimates, Geometry, LowRankCovariance, Observation, Sources
+from risjax.types import Diagnostics, Estimates, Geometry, Observation
 
 T = TypeVar("T")
 COVARIANCES = ("fit", "network", "effective")
@@ -161,7 +158,7 @@ class Model:
 
     def _checked_sources(self, observation: Observation) -> tuple[Estimates, Diagnostics]:
         estimates = self._programs.sources(self.params, observation, self._settings)[1]
-        return _checked_by_fit(self.config.physics)(observation, estimates)
+        return checked_by_fit(self.config.physics)(observation, estimates)
 
     def _covariance(self, of: str, observation: Observation) -> Array:
         """Dense covariances of trace N of a batch of scenes, one of `COVARIANCES`."""
@@ -169,8 +166,8 @@ class Model:
         if of == "fit":
             proposals = self._programs.propose(self.params, observation, effective)
             fitted = self._programs.fitted(self.params, proposals)
-            return _covariance_of_fit(self.config.physics)(fitted, observation.geometry)
-        return _dense(effective) if of == "effective" else _dense_at_trace(prediction.factor)
+            return covariance_of_fit(self.config.physics)(fitted, observation.geometry)
+        return dense_of_batch(effective) if of == "effective" else dense_at_trace(prediction.factor)
 
     def _filled(self, program: Callable[[Observation], T], observation: Observation, size: int) -> T:
         count = len(observation.snapshots)
@@ -226,52 +223,6 @@ class Model:
     def __reduce__(self) -> tuple[type["Model"], tuple[str, Config, Params, str]]:
         """Copies and worker processes get the configuration and the parameters, and compile for themselves."""
         return Model, (self.name, self.config, jax.device_get(self.params), self.card)
-
-
-def pipeline_of(config: Config) -> Callable[[Params, Observation], tuple[Estimates, Diagnostics]]:
-    """The whole pipeline of a configuration: parameters and a batch of observations to sources and diagnostics."""
-    pipeline = Pipeline(config.physics, config.precision, config.model, config.estimator)
-    check = _checked_by_fit(config.physics)
-
-    def run(params: Params, observation: Observation) -> tuple[Estimates, Diagnostics]:
-        return check(observation, pipeline.sources(params, observation, config.covariance)[1])
-
-    return run
-
-
-@lru_cache(maxsize=8)
-def _checked_by_fit(
-    physics: PhysicsConfig,
-) -> Callable[[Observation, Estimates], tuple[Estimates, Diagnostics]]:
-    """From a batch and its sources to the sources, with bounded probabilities, and their goodness of fit."""
-
-    def run(observation: Observation, estimates: Estimates) -> tuple[Estimates, Diagnostics]:
-        check = partial(diagnose, physics=physics)
-        diagnostics = over_surfaces(check, observation.geometry, observation, estimates)
-        return jax.vmap(temper)(estimates, diagnostics), diagnostics
-
-    return jax.jit(run)
-
-
-_dense = jax.jit(jax.vmap(dense))
-
-
-@jax.jit
-@jax.vmap
-def _dense_at_trace(factor: Complex[Array, "N rank"]) -> Complex[Array, "N N"]:
-    """A factor's covariance, of trace N, without loading."""
-    return dense(LowRankCovariance(normalise_trace(factor), jnp.zeros((), factor.real.dtype)))
-
-
-@lru_cache(maxsize=8)
-def _covariance_of_fit(physics: PhysicsConfig) -> Callable[[Sources, Geometry | None], Array]:
-    """From weighted candidates of a batch and its geometry to their dense covariances."""
-
-    def covariance(sources: Sources, geometry: Geometry | None) -> Array:
-        factor = factor_of_sources(sources, physics, geometry)
-        return dense(LowRankCovariance(factor, jnp.zeros((), factor.real.dtype)))
-
-    return jax.jit(jax.vmap(covariance))
 
 
 def _in_batches(run: Callable[[Observation, int], T], observation: Observation) -> T:
