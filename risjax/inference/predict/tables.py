@@ -52,7 +52,9 @@ class Tables:
             name: [value if name in (*_INTEGERS, *_FLAGS) else _rounded(value) for value in values.tolist()]
             for name, values in table.items()
         }
-        rows = [dict(zip(COLUMNS, values, strict=True)) for values in zip(*rounded.values(), strict=True)]
+        rows: list[dict[str, Any]] = [
+            dict(zip(COLUMNS, values, strict=True)) for values in zip(*rounded.values(), strict=True)
+        ]
         by_scene: dict[int, list[dict[str, Any]]] = {}
         for row in rows:
             self._sources.writerow(map(_text, row.values()))
