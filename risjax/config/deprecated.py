@@ -6,8 +6,9 @@ program without it, and dropped; at any other value it is an error with the reas
 remove or rename a setting, add a line to `DEPRECATED`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from risjax.config.errors import KeyPath, Problem, dotted, place_of
@@ -42,6 +43,17 @@ class RemovedChoice:
 
 
 @dataclass(frozen=True)
+class RenamedChoice:
+    """Values in the list of a setting that have other names now.
+
+    Attributes:
+        names: old name to new name.
+    """
+
+    names: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Renamed:
     """A setting or section that has another path now.
 
@@ -52,7 +64,7 @@ class Renamed:
     to: str
 
 
-Action = Removed | RemovedChoice | Renamed
+Action = Removed | RemovedChoice | RenamedChoice | Renamed
 
 _GEOMETRY = "the geometry head was removed (docs/ablation.md); locate sources by learned_mvdr or learned_ml"
 _CONTRAST = (
@@ -71,6 +83,9 @@ DEPRECATED: dict[str, Action] = {
 }
 """Old dotted path to what is done with it; ``*`` is any index. A path of ``physics`` holds in
 ``evaluate.sources[].physics`` too."""
+
+RENAMED_METHODS: Mapping[str, str] = MappingProxyType({"greedy_ml_told_k": "greedy_ml_known_k"})
+"""Old to new names of methods, in ``evaluate.methods`` and in the results that earlier versions stored."""
 
 _SPACE = ("search", "space")
 
@@ -94,6 +109,17 @@ def replace_deprecated(values: dict[str, Any], origins: dict[KeyPath, str]) -> l
     return problems
 
 
+def current_method(name: str) -> str:
+    """Return the present name of a method; the same name if it was not renamed."""
+    return RENAMED_METHODS.get(name, name)
+
+
+def current_array_name(name: str) -> str:
+    """Return the name ``source/method/field`` of an array of ``estimates.npz`` with the present name of its method."""
+    parts = name.split("/")
+    return "/".join([*parts[:1], *map(current_method, parts[1:2]), *parts[2:]])
+
+
 def current_path(path: KeyPath) -> KeyPath:
     """The path that a setting has today; the same path where it was not renamed."""
     for pattern, action in _table():
@@ -104,6 +130,7 @@ def current_path(path: KeyPath) -> KeyPath:
 
 def _table() -> Iterator[tuple[tuple[str, ...], Action]]:
     """Every pattern, split at its dots, with its action; those of ``physics`` once more for the evaluated scenes."""
+    yield ("evaluate", "methods"), RenamedChoice(RENAMED_METHODS)
     for name, action in DEPRECATED.items():
         pattern = tuple(name.split("."))
         yield pattern, action
@@ -115,6 +142,10 @@ def _table() -> Iterator[tuple[tuple[str, ...], Action]]:
 def _replace(values: dict[str, Any], origins: dict[KeyPath, str], path: KeyPath, action: Action) -> list[Problem]:
     holder = _holder(values, path)
     value, place = holder[path[-1]], place_of(path, origins)
+    if isinstance(action, RenamedChoice):
+        if isinstance(value, list):
+            holder[path[-1]] = [_renamed_entry(action, entry) for entry in value]
+        return []
     if isinstance(action, RemovedChoice):
         chosen = value if isinstance(value, list) else [value]
         if action.value not in chosen:
@@ -132,6 +163,10 @@ def _replace(values: dict[str, Any], origins: dict[KeyPath, str], path: KeyPath,
     if not isinstance(value, bool) and value == action.off:
         return []
     return [Problem(dotted(where), place_of(where, below), f"got {value}, expected {action.off}: {action.reason}")]
+
+
+def _renamed_entry(action: RenamedChoice, entry: Any) -> Any:
+    return action.names.get(entry, entry) if isinstance(entry, str) else entry
 
 
 def _move(
@@ -158,7 +193,7 @@ def _replace_in_space(
 ) -> list[Problem]:
     """The keys of ``search.space`` are dotted paths themselves."""
     problems: list[Problem] = []
-    if isinstance(action, RemovedChoice):
+    if isinstance(action, RemovedChoice | RenamedChoice):
         return problems
     for place in _matches(values, _SPACE, ()):
         space = _holder(values, place)[place[-1]]

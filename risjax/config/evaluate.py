@@ -14,7 +14,7 @@ Method = Literal[
     "sample_music",
     "sample_bartlett",
     "greedy_ml",
-    "greedy_ml_told_k",
+    "greedy_ml_known_k",
     "omp_ml",
     "sparse",
     "oracle_mvdr",
@@ -65,7 +65,7 @@ class EvaluateConfig(Section):
 
     ``learned_mvdr``: MVDR on the learned covariance; ``learned_ml``: the whole pipeline, its peaks as candidates,
     fitted jointly to the snapshots and judged by the posterior head; ``sample_mvdr``, ``sample_music``,
-    ``sample_bartlett``: on the sample covariance, no learning; ``greedy_ml`` and ``greedy_ml_told_k``: greedy maximum
+    ``sample_bartlett``: on the sample covariance, no learning; ``greedy_ml`` and ``greedy_ml_known_k``: greedy maximum
     likelihood; ``omp_ml``: matching pursuit on the grid, then a joint fit; ``sparse``: sparse covariance fitting, for
     per-snapshot symbols; ``oracle_mvdr``:
     MVDR given the true covariance and K.

@@ -15,7 +15,7 @@ def known_truth(method: str) -> str:
     """Return the part of the truth that a method is given, in words; empty for a blind method."""
     if method.startswith(("oracle", "true_")):
         return "the true covariance and K"
-    return "K" if method.endswith("_told_k") else ""
+    return "K" if method.endswith("_known_k") else ""
 
 
 def has_estimation_error(method: str) -> bool:

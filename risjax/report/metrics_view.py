@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from risjax.config.deprecated import current_method
+
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf\b")
 
 
@@ -127,7 +129,9 @@ def parse_slice(key: str) -> Slice:
 
 def _read_source(name: str, entry: Mapping[str, Any]) -> SourceMetrics:
     methods = {
-        str(method): {parse_slice(str(key)): values for key, part in slices.items() if (values := read_intervals(part))}
+        current_method(str(method)): {
+            parse_slice(str(key)): values for key, part in slices.items() if (values := read_intervals(part))
+        }
         for method, slices in entry["methods"].items()
         if isinstance(slices, Mapping)
     }
@@ -148,7 +152,7 @@ def _pairs(entries: Any) -> Iterator[tuple[tuple[str, str], dict[str, Interval]]
         if separator and isinstance(entry, Mapping):
             values = read_intervals(entry.get("overall")) or read_intervals(entry)
             if values:
-                yield (first, second), values
+                yield (current_method(first), current_method(second)), values
 
 
 def read_intervals(part: Any) -> dict[str, Interval]:
@@ -172,7 +176,7 @@ def _timing(timing: Mapping[str, Any]) -> dict[str, dict[str, float]]:
         values = entry if isinstance(entry, Mapping) else {"seconds": entry}
         numbers = {str(name): float(value) for name, value in values.items() if _is_number(value)}
         if numbers:
-            read[str(method)] = numbers
+            read[current_method(str(method))] = numbers
     return read
 
 

@@ -15,6 +15,7 @@ from zipfile import BadZipFile
 import numpy as np
 import yaml
 
+from risjax.config.deprecated import current_array_name
 from risjax.report.metrics_view import SourceMetrics, read_sources
 from risjax.report.steps import StepTable, read_steps
 from risjax.runs.environment import installed_environment
@@ -183,7 +184,7 @@ def _read_arrays(path: Path, note: Note) -> dict[str, np.ndarray]:
     try:
         # np.load does not close a damaged file, so the file is opened and closed here.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            return {current_array_name(name): file[name] for name in file.files}
     except (OSError, ValueError, BadZipFile, EOFError) as error:
         note(f"{path.name} is damaged ({error}) and ignored.")
         return {}

@@ -13,7 +13,7 @@ _METHODS = {
     "oracle_mvdr": "oracle MVDR",
     "learned_ml": "learned ML",
     "greedy_ml": "greedy ML",
-    "greedy_ml_told_k": "greedy ML (K known)",
+    "greedy_ml_known_k": "greedy ML (K known)",
 }
 _ACRONYMS = {"mvdr": "MVDR", "music": "MUSIC", "ml": "ML", "omp": "OMP", "esprit": "ESPRIT", "sbl": "SBL"}
 _METRICS = {

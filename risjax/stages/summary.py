@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from risjax.config.deprecated import current_method
 from risjax.config.root import Config
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.words import value_text
@@ -71,7 +72,7 @@ def _evaluate_lines(directory: RunDirectory) -> Iterator[str]:
     metrics = directory.read_json("metrics.json", {})
     for source, found in metrics.get("sources", {}).items():
         yield f"  evaluate, {source}:"
-        methods = found.get("methods", {})
+        methods = {current_method(name): entry for name, entry in found.get("methods", {}).items()}
         width = max(map(len, methods), default=0)
         for method, breakdowns in methods.items():
             overall = breakdowns.get("overall", {})

@@ -73,6 +73,21 @@ def test_a_removed_choice_is_refused_with_the_reason(write):
     assert "got learned_geometry, which is no longer a choice: the geometry head was removed" in problem.text
 
 
+def test_the_old_name_of_a_method_is_replaced(write):
+    assert from_yaml("stages: [evaluate]\nevaluate: {methods: [greedy_ml, greedy_ml_told_k]}\n").evaluate.methods == (
+        "greedy_ml",
+        "greedy_ml_known_k",
+    )
+    write("a.yaml", "stages: [evaluate]\n")
+    assert load_config("a.yaml", ["evaluate.methods=[greedy_ml_told_k]"]).evaluate.methods == ("greedy_ml_known_k",)
+
+
+def test_a_malformed_list_of_methods_is_left_to_the_schema():
+    for methods in ("3", "[{a: 1}]", "[[greedy_ml]]"):
+        with pytest.raises(ConfigError, match=r"evaluate\.methods"):
+            from_yaml(f"stages: [evaluate]\nevaluate: {{methods: {methods}}}\n")
+
+
 def test_a_removed_codebook_is_refused_in_every_physics():
     text = "stages: [evaluate]\nevaluate: {sources: [{name: a, physics: {codebook: {kind: mixed}}}]}\n"
     with pytest.raises(ConfigError) as error:

@@ -63,6 +63,21 @@ def test_damaged_files_become_notes(run_directory: RunDirectory, tmp_path: Path,
     assert "damaged" in write_report(directory).read_text(encoding="utf-8")
 
 
+def test_old_names_of_methods_in_results_are_replaced(run_directory: RunDirectory, tmp_path: Path) -> None:
+    directory = copy_without(run_directory, tmp_path / "run")
+    text = directory.metrics_path.read_text(encoding="utf-8")
+    directory.metrics_path.write_text(text.replace("greedy_ml", "greedy_ml_told_k"), encoding="utf-8")
+    with np.load(directory.estimates_path) as file:
+        arrays = {name.replace("/greedy_ml/", "/greedy_ml_told_k/"): file[name] for name in file.files}
+    np.savez(directory.estimates_path, **arrays)
+    run, original = read_run(directory), read_run(run_directory)
+    for old, new in zip(original.sources, run.sources, strict=True):
+        assert list(new.methods) == [name.replace("greedy_ml", "greedy_ml_known_k") for name in old.methods]
+        assert new.timing["greedy_ml_known_k"] == old.timing["greedy_ml"]
+        assert ("learned_ml", "greedy_ml_known_k") in new.pairs
+    assert set(run.estimates) == {name.replace("greedy_ml", "greedy_ml_known_k") for name in original.estimates}
+
+
 def test_last_record_of_a_repeated_step_is_used(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path / "run")
     for loss in (3.0, 1.0):

@@ -16,12 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from risjax.config import Config, PhysicsConfig
+from risjax.config.deprecated import current_array_name
 from risjax.config.evaluate import Method
 from risjax.covariance import factor_of_sources
 from risjax.experiments.evaluate.methods import (
+    KNOWN_K,
     LEARNED,
     ORACLE,
-    TOLD_K,
     Batch,
     Found,
     covariance_metrics,
@@ -118,7 +119,7 @@ def _run_method(
     num_scenes, size = len(scenes.sources.active), config.evaluate.batch_size
     shown = Batch(
         scenes.observation,
-        scenes.sources.active.sum(1).astype(np.int32) if method in TOLD_K else None,
+        scenes.sources.active.sum(1).astype(np.int32) if method in KNOWN_K else None,
         jnp.asarray(scenes.label_factor) if method in ORACLE else None,
     )
 
@@ -209,7 +210,7 @@ def read_estimates(directory: RunDirectory) -> Arrays:
     """Return the stored results of an interrupted evaluation; empty if the file is absent or damaged."""
     try:
         with np.load(directory.estimates_path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            return {current_array_name(name): file[name] for name in file.files}
     except (OSError, ValueError, EOFError):
         return {}
 

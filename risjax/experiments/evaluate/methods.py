@@ -35,9 +35,9 @@ ORACLE: frozenset[str] = frozenset({"oracle_mvdr"})
 """Methods that are given the true covariance."""
 IMAGES: frozenset[str] = frozenset({"learned_mvdr", "sample_mvdr", "sample_music", "sample_bartlett"})
 """Methods that see what the network's encoder sees, and no likelihood."""
-LIKELIHOOD: frozenset[str] = frozenset({"learned_ml", "greedy_ml", "greedy_ml_told_k", "omp_ml"})
+LIKELIHOOD: frozenset[str] = frozenset({"learned_ml", "greedy_ml", "greedy_ml_known_k", "omp_ml"})
 """Methods whose likelihood is of one field in all snapshots: constant symbols."""
-TOLD_K: frozenset[str] = frozenset({"oracle_mvdr", "greedy_ml_told_k"})
+KNOWN_K: frozenset[str] = frozenset({"oracle_mvdr", "greedy_ml_known_k"})
 """Methods that know K."""
 
 
@@ -102,7 +102,7 @@ def make_method(
 
 def _without_network(config: Config, physics: PhysicsConfig, name: Method) -> Callable[[Batch], Found]:
     match name:
-        case "greedy_ml" | "greedy_ml_told_k":
+        case "greedy_ml" | "greedy_ml_known_k":
             return _on_snapshots(localise_greedy, physics, config.estimator, config.estimator.greedy.grid)
         case "omp_ml":
             return _on_snapshots(_pursue_and_select, physics, config.estimator, config.estimator.greedy.grid)

@@ -156,7 +156,7 @@ def test_every_method_on_the_same_scenes(tmp_path: Path) -> None:
     for name in ("greedy_ml", "omp_ml"):
         assert overall[name]["f1_angle"]["value"] > 0.8
         assert "coverage_2sigma_azimuth" in overall[name]
-    assert overall["greedy_ml_told_k"]["k_accuracy"]["value"] == 1.0
+    assert overall["greedy_ml_known_k"]["k_accuracy"]["value"] == 1.0
 
 
 def test_methods_of_one_coherent_field_are_left_out_where_there_is_none() -> None:
