@@ -176,7 +176,7 @@ class Pipeline:
 
     def sources(self, params: Params, observation: Observation, settings: Settings) -> tuple[Prediction, Estimates]:
         """Return the network's predictions and the sources; without a likelihood those of `spectral`."""
-        return _run_steps(self, params, observation, settings)
+        return _run_steps(self, params, observation, self.covariance(params, observation, settings))
 
     def _ranking_map(self, params: Params, effective: LowRankCovariance, geometry: Geometry | None) -> Array | None:
         """The refiner's map, whose peaks are searched, [batch, G]; None for the spectrum itself."""
@@ -221,14 +221,14 @@ class Programs(NamedTuple):
         self, params: Params, observation: Observation, settings: CovarianceSettings
     ) -> tuple[Prediction, Estimates]:
         """Return what `Pipeline.sources` returns."""
-        return _run_steps(self, params, observation, settings)
+        return _run_steps(self, params, observation, self.covariance(params, observation, settings))
 
 
 def compiled_pipeline(
     physics: PhysicsConfig, precision: PrecisionConfig, model: ModelConfig, estimator: EstimatorConfig
 ) -> Programs:
     """Return the programs of a configuration, the same for every caller in a process."""
-    return _compiled_pipeline(physics, precision, model, estimator)  # pyright: ignore[reportArgumentType]  (hashable)
+    return _compiled_pipeline(physics, precision, model, estimator)
 
 
 @functools.lru_cache(maxsize=8)
@@ -248,9 +248,12 @@ def _compiled_pipeline(
 
 
 def _run_steps(
-    steps: Pipeline | Programs, params: Params, observation: Observation, settings: Settings
+    steps: Pipeline | Programs,
+    params: Params,
+    observation: Observation,
+    covariance: tuple[Prediction, LowRankCovariance],
 ) -> tuple[Prediction, Estimates]:
-    prediction, effective = steps.covariance(params, observation, settings)
+    prediction, effective = covariance
     if not steps.has_likelihood:
         return prediction, steps.spectral(params, observation, effective)
     return prediction, steps.decide(params, steps.propose(params, observation, effective))

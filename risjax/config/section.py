@@ -4,8 +4,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from risjax._compat.pydantic import FrozenModel
 
-class Section(BaseModel):
+
+class Section(BaseModel, metaclass=FrozenModel):
     """A frozen, strict section: unknown keys, wrong types, NaN and infinities are errors.
 
     Frozen sections of hashable values are hashable, so they serve as static arguments of jitted functions.

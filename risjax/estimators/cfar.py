@@ -33,7 +33,7 @@ def stopping_penalty(physics: PhysicsConfig, estimator: EstimatorConfig) -> floa
     rate = estimator.greedy.false_alarm_rate
     if rate is None:
         return estimator.greedy.penalty
-    return _calibrated(physics, estimator, rate)  # pyright: ignore[reportArgumentType]  (frozen sections are hashable)
+    return _calibrated(physics, estimator, rate)
 
 
 @functools.lru_cache(maxsize=8)

@@ -31,8 +31,7 @@ def view_factor(physics: PhysicsConfig) -> Complex[np.ndarray, "N r"]:
 
     The columns are one of many bases and differ between machines, so features of a network may depend on R_0 only.
     """
-    # pyright does not see that pydantic makes frozen sections hashable
-    return _factor(physics.array, *_law(physics.scene))  # pyright: ignore[reportArgumentType]
+    return _factor(physics.array, *_law(physics.scene))
 
 
 def _law(scene: SceneConfig) -> tuple[Interval, Interval, Interval]:

@@ -114,7 +114,7 @@ def make_grid(physics: PhysicsConfig, grid: GridConfig, dtype: str = "float32") 
         grid: points an axis.
         dtype: ``float32`` or ``float64``.
     """
-    return _make_grid(physics, grid, dtype)  # pyright: ignore[reportArgumentType]  (frozen sections are hashable)
+    return _make_grid(physics, grid, dtype)
 
 
 @functools.lru_cache(maxsize=8)

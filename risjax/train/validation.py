@@ -30,7 +30,7 @@ def make_validation(config: Config) -> Callable[[Params], dict[str, float]]:
     scenes, covariance = config.train.validation_scenes, make_settings(config).covariance
     programs = compiled_pipeline(config.physics, config.precision, config.model, config.estimator)
     size = min(config.train.batch_size, scenes)
-    batches = _draw_batches(config.physics, config.run.seed, scenes, size)  # pyright: ignore[reportArgumentType]
+    batches = _draw_batches(config.physics, config.run.seed, scenes, size)
 
     def measure(params: Params, batch: Scene) -> tuple[Estimates, jax.Array, Sources]:
         prediction, estimates = programs.sources(params, batch.observation, covariance)

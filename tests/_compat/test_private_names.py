@@ -141,6 +141,15 @@ def test_hyperband_asks_for_the_bracket_of_a_trial():
     assert len(brackets) == 3
 
 
+def test_the_metaclass_of_models_for_type_checkers_is_the_real_one():
+    from pydantic._internal import _model_construction
+
+    from risjax._compat.pydantic import FrozenModel
+
+    metaclass = getattr(_model_construction, "ModelMetaclass", None)
+    assert metaclass is FrozenModel, "pydantic moved its metaclass: see risjax/_compat/pydantic.py"
+
+
 def test_grid_lines_of_axes_in_three_dimensions():
     import matplotlib.pyplot as plt
 

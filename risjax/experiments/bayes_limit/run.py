@@ -93,7 +93,7 @@ def _sample(config: Config, scenes: EvaluationScenes, directory: RunDirectory, t
     count, replicates = len(scenes.sources.active), config.limit.replicates
     path, mark = directory.path / SAMPLES_FILE, _fingerprint(config, scenes)
     stored = _read(path, mark)
-    sampler = _sampler(scenes.physics, config.limit.model_copy(update={"scenes": 1}))  # pyright: ignore[reportArgumentType]  (frozen sections are hashable)
+    sampler = _sampler(scenes.physics, config.limit.model_copy(update={"scenes": 1}))
     with terminal.progress("limit", count * replicates, completed=len(stored) * replicates) as bar:
         for index in range(len(stored), count):
             seen: Observation = jax.tree.map(lambda leaf, row=index: leaf[row], scenes.observation)

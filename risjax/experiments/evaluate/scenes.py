@@ -124,4 +124,4 @@ def bound_std(scenes: EvaluationScenes) -> np.ndarray | None:
     bound = crb_in_float64(
         deterministic_crb, scenes.physics.array, scenes.observation, scenes.sources, scenes.noise_variance
     )
-    return bound.std
+    return np.asarray(bound.std)

@@ -44,7 +44,7 @@ class _DenseProjector(torch.autograd.Function):
         return (leading * mask[:, None, :]) @ leading.mH
 
     @staticmethod
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None]:
         values, vectors, mask = ctx.saved_tensors
         count = mask.shape[-1]
         leading = vectors[..., :count]
@@ -71,7 +71,7 @@ class _Overlap(torch.autograd.Function):
         return torch.where(torch.isfinite(factor.real + factor.imag).all(-1).all(-1), overlap, torch.nan)
 
     @staticmethod
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None]:
         vectors, singular, right, other, signal, cosines = ctx.saved_tensors
         eigenvalues = singular.square()
         outer = other @ cosines.mH  # P_2 Q_1

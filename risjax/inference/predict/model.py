@@ -147,7 +147,7 @@ class Model:
         observation, is_batch = self._checked(y, H, codes, geometry, codes_measured)
 
         def run(part: Observation, size: int) -> np.ndarray:
-            return self._filled(partial(self._covariance, of), part, size)
+            return np.asarray(self._filled(partial(self._covariance, of), part, size))
 
         found = _in_batches(run, observation)
         return found if is_batch else found[0]

@@ -143,7 +143,7 @@ def _write_parts(config: Config, model: Model, path: Path, folder: Path, total: 
 
 
 def _reading(config: Config) -> Reading:
-    return Reading(config.data.names, config.data.axes, config.data.codes_measured)
+    return Reading({**config.data.names}, {**config.data.axes}, config.data.codes_measured)
 
 
 def _cut(chunk: Chunk, total: int) -> Chunk:
@@ -201,7 +201,7 @@ def _write_part(file: Path, parts: list[Part]) -> None:
     reasons = {scene: reason for part in parts for scene, reason in part.reasons.items()}
     arrays = {**found._asdict(), **as_arrays(reasons), "first": np.int64(parts[0].first)}
     content = io.BytesIO()
-    np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]  (no array is named allow_pickle)
+    np.savez_compressed(content, **arrays)
     write_atomically(file, content.getvalue())
 
 

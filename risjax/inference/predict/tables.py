@@ -115,7 +115,7 @@ class _Parquet:
         self._schema, self._path = pyarrow.schema(kinds), path
 
     def __enter__(self) -> "_Parquet":
-        import pyarrow.parquet  # pyright: ignore[reportMissingImports]
+        import pyarrow.parquet
 
         self._writer = pyarrow.parquet.ParquetWriter(self._path, self._schema)
         return self
@@ -130,7 +130,7 @@ class _Parquet:
 
 def _pyarrow() -> Any:
     try:
-        import pyarrow  # pyright: ignore[reportMissingImports]
+        import pyarrow
     except ImportError:
         return None
     return pyarrow
