@@ -83,10 +83,10 @@ def test_following_it_to_its_end(tmp_path: Path) -> None:
     done = subprocess.run(
         ["bash", "-c", "\n".join(script)], cwd=copy, env=environment, capture_output=True, text=True, timeout=3500
     )
-    told = f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    output = f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     if done.returncode and "@@ block 1" not in done.stdout:
         pytest.skip(f"cannot install here: {done.stderr.strip().splitlines()[-1]}")
-    assert done.returncode == 0, told
+    assert done.returncode == 0, output
     assert (copy / "runs/first/report.html").stat().st_size > 100_000
     assert (copy / "runs/mine/figures").is_dir()
     assert "F1 in 3-D" in done.stdout

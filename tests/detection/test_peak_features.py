@@ -47,9 +47,9 @@ def test_peaks_come_highest_first_and_are_those_that_mvdr_chooses_from():
     effective = covariance(PHYSICS, TRUTH, np.array([1.0, 0.1]))
     peaks = mvdr_peaks(effective, PHYSICS, ESTIMATOR)
     assert (np.diff(np.asarray(peaks.heights)[np.isfinite(peaks.heights)]) <= 0).all()
-    told = localise_mvdr(effective, PHYSICS, ESTIMATOR, jnp.asarray(2))
-    np.testing.assert_allclose(to_position(peaks.cosines)[peaks.alive][:2], told.position[:2], rtol=1e-5)
-    np.testing.assert_allclose(told.position[:2], TRUTH, atol=0.02)
+    by_mvdr = localise_mvdr(effective, PHYSICS, ESTIMATOR, jnp.asarray(2))
+    np.testing.assert_allclose(to_position(peaks.cosines)[peaks.alive][:2], by_mvdr.position[:2], rtol=1e-5)
+    np.testing.assert_allclose(by_mvdr.position[:2], TRUTH, atol=0.02)
 
 
 def test_the_likeliest_peaks_become_sources_and_no_more_than_there_are_slots():

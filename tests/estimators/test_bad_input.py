@@ -41,9 +41,9 @@ def quick_first(methods: dict[str, Callable]) -> list:
 
 
 def _batched(method: Callable, data: object, count: int | None) -> Estimates:
-    told = None if count is None else jnp.asarray(count)
+    num_sources = None if count is None else jnp.asarray(count)
     grid = make_grid(PHYSICS, GRID)
-    return jax.jit(jax.vmap(lambda scene: method(scene, PHYSICS, ESTIMATOR, told, grid=grid)))(data)
+    return jax.jit(jax.vmap(lambda scene: method(scene, PHYSICS, ESTIMATOR, num_sources, grid=grid)))(data)
 
 
 def _is_empty(found: Estimates, scene: int) -> bool:

@@ -22,7 +22,7 @@ BATCH, BATCHES = 50, 4
     ("name", "f1_3d", "f1_angle"),
     [
         pytest.param("greedy", 0.77, 0.88, id="greedy maximum likelihood, blind"),
-        pytest.param("oracle", 0.95, 0.95, id="MVDR on the true covariance, told K"),
+        pytest.param("oracle", 0.95, 0.95, id="MVDR on the true covariance, K known"),
     ],
 )
 def test_gate(name: str, f1_3d: float, f1_angle: float) -> None:

@@ -20,13 +20,13 @@ def planted(physics: PhysicsConfig, positions: list, powers: list, loading: floa
     return LowRankCovariance(factor * jnp.sqrt(factor.shape[0] / jnp.sum(jnp.abs(factor) ** 2)), jnp.asarray(loading))
 
 
-@pytest.mark.parametrize(("wavefront", "told"), [("spherical", False), ("fresnel", True), ("paraxial", False)])
-def test_two_sources_on_the_incoherent_covariance(wavefront: str, told: bool) -> None:
+@pytest.mark.parametrize(("wavefront", "known_k"), [("spherical", False), ("fresnel", True), ("paraxial", False)])
+def test_two_sources_on_the_incoherent_covariance(wavefront: str, known_k: bool) -> None:
     physics = PhysicsConfig(array=ArrayConfig(wavefront=wavefront))
     truth = np.array([[-0.5, 0.2, 1.3], [0.4, -0.3, 4.0]])
     covariance = planted(physics, truth.tolist(), [1.0, 0.5])
-    told_k = jnp.asarray(2) if told else None
-    found = jax.jit(lambda c: localise_mvdr(c, physics, EstimatorConfig(), told_k))(covariance)
+    num_sources = jnp.asarray(2) if known_k else None
+    found = jax.jit(lambda c: localise_mvdr(c, physics, EstimatorConfig(), num_sources))(covariance)
     assert np.asarray(found.active).tolist() == [True, True, False, False, False]
     position = np.asarray(found.position)[np.argsort(np.asarray(found.position)[:2, 0])]
     for i, spread in ((0, BEAMWIDTH), (1, BEAMWIDTH)):

@@ -1,4 +1,4 @@
-"""A scene's own surface: what of it the receiver is told, and that all of the physics believes what it is told."""
+"""Geometry of a scene's surface: the part that the receiver knows, and its use in all of the physics."""
 
 import functools
 
@@ -82,15 +82,15 @@ def test_clean_snapshots_are_those_of_the_surface_that_the_receiver_knows(names)
 
 @pytest.mark.parametrize("known", SUBSETS[:3], ids="+".join)
 def test_known_errors_enter_the_observation_and_change_nothing_else(known):
-    """All three errors are on: the scene stays the same, whoever is told of them; what is not named stays hidden."""
-    told, blind, all_known = (_scene(_physics(names, **ERRORS)) for names in (known, (), tuple(ERRORS)))
+    """The scene does not depend on which errors are known; unknown errors are not in the observation."""
+    informed, blind, all_known = (_scene(_physics(names, **ERRORS)) for names in (known, (), tuple(ERRORS)))
     jax.tree.map(
         np.testing.assert_array_equal,
-        told._replace(observation=told.observation[:3]),
+        informed._replace(observation=informed.observation[:3]),
         blind._replace(observation=blind.observation[:3]),
     )
     assert blind.observation.geometry is None
-    real, geometry = all_known.observation.geometry, told.observation.geometry or Geometry()
+    real, geometry = all_known.observation.geometry, informed.observation.geometry or Geometry()
     assert (geometry.wavelength_m is None) == ("wavelength_error" not in known)
     if geometry.wavelength_m is not None:
         np.testing.assert_array_equal(geometry.wavelength_m, real.wavelength_m)

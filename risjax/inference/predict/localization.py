@@ -51,7 +51,7 @@ class Localization(NamedTuple):
         degrees_of_freedom: dimensions of the field that are observed above the noise, at most N, [].
         rank: numerical rank of the measurement matrix, N if all of the field is observed, [].
         misfit: the sources do not explain the field: ``fit_p_value`` is below 1e-4, [].
-        no_signal: the snapshots cannot be told from noise: ``signal_p_value`` is above 1e-3, [].
+        no_signal: the snapshots cannot be distinguished from noise: ``signal_p_value`` is above 1e-3, [].
 
     The last seven describe the scene; they are NaN (flags: False) where symbols change from snapshot to snapshot. See
     `risjax.detection.goodness_of_fit`.
