@@ -10,6 +10,9 @@ import pytest
 import yaml
 
 import risjax
+from risjax.config import Config
+from risjax.config.deprecated import DEPRECATED, Removed
+from risjax.config.errors import setting_paths
 
 REPOSITORY = Path(risjax.__file__).resolve().parents[1]
 PAGES = sorted([*REPOSITORY.glob("docs/*.md"), *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md"))])
@@ -49,6 +52,76 @@ def test_tests_and_scripts_that_are_named_exist(page: Path) -> None:
     for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text):
         tree = ast.parse((REPOSITORY / file).read_text())
         assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, f"{file}::{name}"
+
+
+def _in_backticks(page: Path, pattern: str) -> list[str]:
+    """All matches of a pattern inside the inline code of a page."""
+    return [found for code in re.findall(r"`([^`\n]+)`", page.read_text()) for found in re.findall(pattern, code)]
+
+
+def _defined_in(module: Path) -> set[str]:
+    """Names that a module defines or imports at its top level, and members of its classes as ``Class.member``."""
+    names = set()
+    for node in ast.parse(module.read_text()).body:
+        match node:
+            case ast.Import() | ast.ImportFrom():
+                names |= {alias.asname or alias.name for alias in node.names}
+            case ast.FunctionDef():
+                names.add(node.name)
+            case ast.ClassDef():
+                members = {
+                    getattr(member, "name", ast.unparse(getattr(member, "target", member))) for member in node.body
+                }
+                names |= {node.name} | {f"{node.name}.{member}" for member in members}
+            case ast.Assign() | ast.AnnAssign():
+                names |= {
+                    ast.unparse(each) for each in (node.targets if isinstance(node, ast.Assign) else [node.target])
+                }
+    return names
+
+
+def _is_defined(dotted: str) -> bool:
+    """True if a dotted name is a folder, a module, or a name that a module defines."""
+    path, parts = REPOSITORY, dotted.split(".")
+    while parts and (path / parts[0]).is_dir():
+        path /= parts.pop(0)
+    if parts and (path / f"{parts[0]}.py").is_file():
+        path /= f"{parts.pop(0)}.py"
+    else:
+        path /= "__init__.py"
+    return not parts or ".".join(parts) in _defined_in(path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_modules_functions_and_classes_that_are_named_exist(page: Path) -> None:
+    unknown = [name for name in _in_backticks(page, r"(?<![\w./])risjax(?:\.\w+)+") if not _is_defined(name)]
+    assert not unknown
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_source_files_and_folders_that_are_named_exist(page: Path) -> None:
+    folders = (REPOSITORY, REPOSITORY / "risjax")
+    files = {
+        path.name
+        for folder in ("risjax", "tests", "docs", "benchmarks")
+        for path in (REPOSITORY / folder).rglob("*.py")
+    }
+    for name in _in_backticks(page, r"(?<![\w/.*])(?:\w+/)*\w+\.py\b"):
+        assert any((folder / name).is_file() for folder in folders) or name in files, name
+    for name in _in_backticks(page, r"^(?:risjax|tests|benchmarks|docs|configs)/(?:[\w-]+/)*(?:[\w-]+\.\w+)?$"):
+        path = REPOSITORY / name
+        is_result = path.parent.name == "benchmarks" and path.with_suffix(".py").is_file()
+        assert path.exists() or is_result, name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_settings_that_are_named_exist(page: Path) -> None:
+    removed = {f"{name}.{action.switch}" for name, action in DEPRECATED.items() if isinstance(action, Removed)}
+    known = {".".join(path) for path in setting_paths(Config)} | DEPRECATED.keys() | removed
+    named = _in_backticks(page, rf"(?<![\w./@])(?:{'|'.join(Config.model_fields)})(?:\.[a-z_]+)+(?![\w(./])")
+    files = (".py", ".yaml", ".json", ".safetensors")
+    unknown = [name for name in named if name not in known and not name.endswith(files)]
+    assert not unknown
 
 
 def test_every_page_is_in_the_sites_contents() -> None:
