@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from risjax.report.drawing import Drawing
@@ -110,7 +111,7 @@ def metrics_along(
     return Drawing(f"{source.name}_{name}", title, caption, table, paint, height_in=0.5 + 2.5 * lines)
 
 
-def _finish(axes, metric: str) -> None:
+def _finish(axes: Axes, metric: str) -> None:
     axes.set_title(f"{metric_name(metric)} {arrow(metric)}")
     axes.margins(x=0.05)
     if metric.startswith(("f1", "precision", "recall", "k_accuracy", "detection")):
@@ -124,7 +125,7 @@ def _finish(axes, metric: str) -> None:
     tidy(axes)
 
 
-def _integer_ticks(axes, low: np.ndarray, high: np.ndarray) -> None:
+def _integer_ticks(axes: Axes, low: np.ndarray, high: np.ndarray) -> None:
     """Place ticks at the slices if each is a single integer, such as K."""
     if low.size and np.all(low == high) and np.all(low == np.round(low)):
         axes.set_xticks(np.unique(low))

@@ -1,6 +1,7 @@
 """Learning rate, loss scale, skipped steps and throughput against the step."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -49,7 +50,7 @@ def optimizer_curves(steps: StepTable) -> Drawing | None:
     )
 
 
-def _scale(axes, name: str, values: np.ndarray) -> None:
+def _scale(axes: Axes, name: str, values: np.ndarray) -> None:
     if name == "loss_scale":
         if np.nanmin(values) < np.nanmax(values):
             axes.set_yscale("log", base=2)
