@@ -44,11 +44,30 @@ def test_relative_links_exist(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
+def _anchors(page: Path) -> set[str]:
+    """Anchors of a page's headings as mkdocs forms them."""
+    headings = re.findall(
+        r"^#+ (.+)$", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL), re.MULTILINE
+    )
+    return {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_linked_headings_exist(page: Path) -> None:
+    for name, anchor in re.findall(r"\]\(([^)#\s:]*)#([^)]+)\)", page.read_text()):
+        target = page.parent / name if name else page
+        assert anchor in _anchors(target), f"{target.name}#{anchor}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_tests_and_scripts_that_are_named_exist(page: Path) -> None:
     text = page.read_text()
     for script in re.findall(r"python ((?:benchmarks|docs)/\w+\.py)", text):
         assert (REPOSITORY / script).is_file(), script
+    for path in re.findall(r"(?<![\w/.])tests/[\w/]+(?:\.py)?", text):
+        assert (REPOSITORY / path).exists(), path
+    for module in re.findall(r"python -m (risjax[\w.]*)", text):
+        assert _is_defined(module), module
     for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text):
         tree = ast.parse((REPOSITORY / file).read_text())
         assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, f"{file}::{name}"
