@@ -221,4 +221,4 @@ def test_without_a_posterior_head_the_fits_covariance_is_that_of_the_reported_so
 
 def test_another_kind_of_covariance_is_refused(setting: Setting) -> None:
     with pytest.raises(ValueError, match="fit, network, effective, got 'sample'"):
-        setting.model.covariance(*setting.scenes.observation, of="sample")  # pyright: ignore[reportArgumentType]
+        setting.model.covariance(*setting.scenes.observation, of="sample")
