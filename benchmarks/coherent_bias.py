@@ -42,11 +42,11 @@ def errors(pairs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     field = field * 12 / jnp.linalg.norm(field, axis=1, keepdims=True)
     grid = make_grid(PHYSICS, ESTIMATOR.grid)
 
-    def one(field: jax.Array) -> jax.Array:
+    def localise_field(field: jax.Array) -> jax.Array:
         covariance = LowRankCovariance(field[:, None], jnp.asarray(1e-2))
         return to_cosines(localise_mvdr(covariance, PHYSICS, ESTIMATOR, jnp.asarray(2), grid=grid).position)
 
-    found = np.asarray(jax.jit(lambda fields: jax.lax.map(one, fields, batch_size=64))(field))
+    found = np.asarray(jax.jit(lambda fields: jax.lax.map(localise_field, fields, batch_size=64))(field))
     truth = np.asarray(to_cosines(jnp.asarray(position)))
     orders = np.stack([np.abs(found - truth), np.abs(found[:, ::-1] - truth)]) / BEAM
     best = orders[..., :2].max((2, 3)).argmin(0)

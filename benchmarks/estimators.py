@@ -103,16 +103,16 @@ def main() -> None:
     greedy_grid = make_grid(physics, coarse.greedy.grid)
     measure(
         "greedy maximum likelihood",
-        lambda o, g: jax.vmap(lambda one: localise_greedy(one, physics, coarse, grid=g))(o),
+        lambda o, g: jax.vmap(lambda observation: localise_greedy(observation, physics, coarse, grid=g))(o),
         batch.observation,
         greedy_grid,
     )
-    start = jax.jit(lambda o, g: jax.vmap(lambda one: localise_greedy(one, physics, coarse, grid=g))(o))(
-        batch.observation, greedy_grid
-    )
+    start = jax.jit(
+        lambda o, g: jax.vmap(lambda observation: localise_greedy(observation, physics, coarse, grid=g))(o)
+    )(batch.observation, greedy_grid)
     measure(
         "joint polish, 10 steps",
-        lambda o, e: jax.vmap(lambda one, found: polish(one, found, physics))(o, e),
+        lambda o, e: jax.vmap(lambda observation, found: polish(observation, found, physics))(o, e),
         batch.observation,
         start,
     )

@@ -187,8 +187,8 @@ def drawing(result: dict[str, Any]) -> Drawing:
     none = next(entry for entry in result["conditions"] if entry["impairment"] == "none")
     rows = []
     for name in dict.fromkeys(e["impairment"] for e in result["conditions"] if e is not none):
-        own = [entry for entry in result["conditions"] if entry["impairment"] == name]
-        for step, entry in enumerate([none, *own]):
+        strengths = [entry for entry in result["conditions"] if entry["impairment"] == name]
+        for step, entry in enumerate([none, *strengths]):
             for method in result["methods"]:
                 for metric in METRICS[:2]:
                     figure = entry["methods"][method][metric]

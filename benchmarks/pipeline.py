@@ -47,7 +47,9 @@ def measure(name: str, batches: int) -> dict[str, Any]:
 
     @jax.jit
     def greedy(seen: Observation, grid: Grid) -> Estimates:
-        return jax.vmap(lambda one: localise_greedy(one, config.physics, config.estimator, grid=grid))(seen)
+        return jax.vmap(lambda observation: localise_greedy(observation, config.physics, config.estimator, grid=grid))(
+            seen
+        )
 
     used: dict[str, list[float]] = {}
 

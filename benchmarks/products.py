@@ -40,16 +40,16 @@ def compiled(config: Any, copied: Callable[[jax.Array], jax.Array]) -> Call:
     params = trainer.init().params
     scenes = trainer.draw(jnp.asarray(0))
     seen = config.model, config.physics
-    features = jax.jit(jax.vmap(lambda one: make_inputs(one, *seen)))(scenes.observation).features
+    features = jax.jit(jax.vmap(lambda observation: make_inputs(observation, *seen)))(scenes.observation).features
     network = build(config.physics.array, config.model, config.precision)
 
     def energy(params: Any) -> jax.Array:
         return sum((jnp.sum(part**2) for part in network.apply(params, features).factor), start=jnp.zeros(()))
 
-    own = products._copied
+    original = products._copied
     products._copied = copied
     program = jax.jit(jax.grad(energy)).lower(params).compile()
-    products._copied = own
+    products._copied = original
     return lambda: jax.block_until_ready(program(params))
 
 

@@ -170,8 +170,8 @@ def times(repetitions=9):
         return jax.jit(jax.value_and_grad(lambda x, *rest: jnp.mean(jax.vmap(loss)(x, *rest))))
 
     def gram_projector(factor, projector, delta):
-        own = low_rank_signal_projector(LowRankCovariance(factor, delta), RANK)
-        return jnp.real(jnp.vdot(projector, own))
+        predicted = low_rank_signal_projector(LowRankCovariance(factor, delta), RANK)
+        return jnp.real(jnp.vdot(projector, predicted))
 
     def gram_overlap(factor, label, delta):
         return signal_overlap(LowRankCovariance(factor, delta), LowRankCovariance(label, delta), RANK)

@@ -132,12 +132,12 @@ def main() -> None:
         values = {"winner": winner.params, "median trial": middle.params, "default": {}}
         errors = {}
         for name, params in values.items():
-            own, where = trial_config(config, params), RunDirectory(Path(folder) / name)
+            trained, where = trial_config(config, params), RunDirectory(Path(folder) / name)
             if name == "winner":
                 where = RunDirectory(trial_path(directory, winner.number, winner.attempts - 1))
             else:
-                train(own, where, quiet)
-            errors[name] = errors_m(own, where, arguments.scenes)
+                train(trained, where, quiet)
+            errors[name] = errors_m(trained, where, arguments.scenes)
     figures = {
         "what": "GOSPA in metres on fresh scenes; differences are paired, negative is better, 95 % intervals",
         "mean": {name: float(each.mean()) for name, each in errors.items()},

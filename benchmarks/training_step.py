@@ -121,7 +121,9 @@ def parts_risjax(paired: Any) -> dict[str, float]:
     config, trainer, params = paired.config, paired.trainer, paired.state.params
     network = build(config.physics.array, config.model, config.precision)
     scenes = trainer.draw(paired.state.step)
-    inputs = jax.jit(lambda seen: jax.vmap(lambda one: make_inputs(one, config.model, config.physics))(seen))
+    inputs = jax.jit(
+        lambda seen: jax.vmap(lambda observation: make_inputs(observation, config.model, config.physics))(seen)
+    )
     made = inputs(scenes.observation)
     terms = loss_settings(config.loss)
     labels = make_labels(scenes, made.sample_factor)

@@ -113,9 +113,9 @@ def test_loss_scale_passes_through_lowering_scans_none_maps_and_checkpoints(tmp_
     assert float(scanned.value) == float(scanned.floor) == 0.25
     orbax.save(tmp_path / "scale", scanned._asdict())
     restored = type(scale)(**orbax.load(tmp_path / "scale", jax.tree.map(jnp.zeros_like, scanned)._asdict()))
-    for one, other in zip(restored, scanned, strict=True):
-        assert one.dtype == other.dtype
-        np.testing.assert_array_equal(one, other)
+    for actual, expected in zip(restored, scanned, strict=True):
+        assert actual.dtype == expected.dtype
+        np.testing.assert_array_equal(actual, expected)
 
 
 def test_the_scale_stops_growing_before_it_overflows():

@@ -168,8 +168,8 @@ def _source(equation: JaxprEqn) -> str:
     line = source_info_util.summarize(equation.source_info).strip()
     for frame in getattr(equation.source_info.traceback, "frames", ()):
         if Path(frame.file_name).is_relative_to(_PACKAGE):
-            own = f"{frame.file_name}:{frame.line_num}"
-            return line if line.startswith(own) else f"{line}, called from {own} ({frame.function_name})"
+            place = f"{frame.file_name}:{frame.line_num}"
+            return line if line.startswith(place) else f"{line}, called from {place} ({frame.function_name})"
     return line
 
 

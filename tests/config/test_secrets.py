@@ -44,6 +44,6 @@ def test_no_password_in_yaml_in_differences_or_in_errors(write):
 
 def test_another_password_is_not_a_different_configuration():
     config = Config(stages=("train",))
-    one = apply_overrides(config, {"search.storage": "postgresql://ada:one@host/db"})
-    two = apply_overrides(config, {"search.storage": "postgresql://ada:two@host/db"})
-    assert differences(one, two) == {}
+    first = apply_overrides(config, {"search.storage": "postgresql://ada:one@host/db"})
+    second = apply_overrides(config, {"search.storage": "postgresql://ada:two@host/db"})
+    assert differences(first, second) == {}

@@ -38,13 +38,13 @@ def test_a_header_contains_the_command(path: Path):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_a_config_contains_only_differences(path: Path):
-    own = yaml.safe_load(path.read_text())
-    base = own.pop("base", None)
+    written = yaml.safe_load(path.read_text())
+    base = written.pop("base", None)
     if base is None:
         return
     inherited = load_config(str(SHIPPED / base))
     changed = differences(inherited, load_config(path.name))
-    for section in own:
+    for section in written:
         assert any(name.split(".")[0].split("[")[0] == section for name in changed), f"{section} repeats its base"
 
 

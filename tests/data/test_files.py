@@ -344,8 +344,8 @@ def test_simulated_scenes_are_read_with_the_geometry_known_to_their_receiver(tmp
     read = read_scenes(tmp_path).observation
     for index in (0, 1):
         made = _batch(physics, np.uint32(1), index).observation
-        own = jax.tree.map(lambda array, first=index * BATCH: array[first : first + BATCH], read)
-        jax.tree.map(lambda got, wanted: np.testing.assert_array_equal(got, wanted[: len(got)]), own, made)
+        stored = jax.tree.map(lambda array, first=index * BATCH: array[first : first + BATCH], read)
+        jax.tree.map(lambda got, wanted: np.testing.assert_array_equal(got, wanted[: len(got)]), stored, made)
     names = {name for name, array in (read.geometry or Geometry())._asdict().items() if array is not None}
     elements = {"elements_m"} if set(known) & {"position_jitter", "spacing_error"} else set()
     assert names == elements | ({"wavelength_m"} if "wavelength_error" in known else set())

@@ -83,6 +83,6 @@ def test_large_batches_hold_the_scenes_that_are_drawn_alone(impaired):
     key = purpose_key(0, Purpose.TEST_SCENES, 0)
     alone = jax.jit(lambda index: draw_scene(jax.random.fold_in(key, index), physics))
     for index in (0, 13, 14, 15, 40, 63):
-        for many, one in zip(jax.tree.leaves(together), jax.tree.leaves(alone(index)), strict=True):
-            scale = float(np.abs(one).max()) or 1.0
-            np.testing.assert_allclose(many[index], one, atol=1e-4 * scale)
+        for many, single in zip(jax.tree.leaves(together), jax.tree.leaves(alone(index)), strict=True):
+            scale = float(np.abs(single).max()) or 1.0
+            np.testing.assert_allclose(many[index], single, atol=1e-4 * scale)

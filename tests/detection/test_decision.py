@@ -109,8 +109,8 @@ def test_the_number_of_sources_gains_the_most(existence: list, held: list, count
 def test_a_range_that_is_hardly_known_counts_against_a_candidate(
     existence: float, within: float, range_share: float, count: int
 ):
-    one = jnp.asarray([existence]), jnp.asarray([within]), jnp.ones(1, bool)
-    assert int(decide_count(*one, threshold=0.45, range_share=range_share)) == count
+    candidate = jnp.asarray([existence]), jnp.asarray([within]), jnp.ones(1, bool)
+    assert int(decide_count(*candidate, threshold=0.45, range_share=range_share)) == count
 
 
 @pytest.mark.parametrize(("peak", "std"), [(0.12, 0.05), (0.2, 0.03), (0.8, 0.2)])

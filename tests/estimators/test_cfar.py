@@ -34,11 +34,11 @@ def test_noise_scenes_have_the_stated_false_alarm_rate(monkeypatch) -> None:
 
     @jax.jit
     def alarms(noise: jax.Array) -> jax.Array:
-        def one(snapshots: jax.Array) -> jax.Array:
+        def has_alarm(snapshots: jax.Array) -> jax.Array:
             observation = Observation(snapshots, base.channel, base.codes)
             return localise_greedy(observation, PHYSICS, estimator, grid=grid).active.any()
 
-        return jax.vmap(one)(noise)
+        return jax.vmap(has_alarm)(noise)
 
     rate = float(np.mean(alarms(jnp.asarray(noise))))
     assert rate == pytest.approx(RATE, abs=4 * np.sqrt(RATE * (1 - RATE) * (1 / SCENES + 1 / 512)))

@@ -156,7 +156,9 @@ def test_changing_symbols_on_the_scenes_surface() -> None:
     known, blind = (in_bounds(run(o, start(scenes)), scenes, std) for o in (scenes.observation, hidden))
     assert abs(np.sqrt(np.mean(known**2)) - 1) < 0.2
     assert (np.sqrt(np.mean(blind**2, axis=0)) > 5).all()
-    fit = jax.jit(lambda o: jax.lax.map(lambda one: localise_sparse(one, physics, ESTIMATOR, jnp.asarray(1)), o))
+    fit = jax.jit(
+        lambda o: jax.lax.map(lambda observation: localise_sparse(observation, physics, ESTIMATOR, jnp.asarray(1)), o)
+    )
     truth = np.sin(np.asarray(scenes.truth.sources.position)[:16, 0, :2])
     misses = []
     for observation in (scenes.observation, hidden):

@@ -72,8 +72,10 @@ def test_covariance_methods(name: str) -> None:
     separated" means it.
     """
     physics = PhysicsConfig() if name == "bartlett" else PHYSICS
-    one, two = covariance(physics, ONE, [1.0]), covariance(physics, TWO, [1.0, 0.8])
-    both = LowRankCovariance(jnp.stack([jnp.pad(one.factor, ((0, 0), (0, 1))), two.factor]), jnp.full(2, one.loading))
+    single, double = covariance(physics, ONE, [1.0]), covariance(physics, TWO, [1.0, 0.8])
+    both = LowRankCovariance(
+        jnp.stack([jnp.pad(single.factor, ((0, 0), (0, 1))), double.factor]), jnp.full(2, single.loading)
+    )
     method = COVARIANCE[name]
     found = jax.jit(jax.vmap(lambda c, k: method(c, physics, ESTIMATOR, k)))(both, jnp.asarray([1, 2]))
     first, second = (jax.tree.map(lambda leaf, i=i: leaf[i], found) for i in range(2))
@@ -110,12 +112,12 @@ def test_coherent_rank_one_covariance_biases_but_finds_both(name: str) -> None:
     fields = fields * 12 / jnp.linalg.norm(fields, axis=1, keepdims=True)
     grid = make_grid(physics, EstimatorConfig().grid)
 
-    def one(field: jax.Array) -> jax.Array:
+    def localise_field(field: jax.Array) -> jax.Array:
         covariance = LowRankCovariance(field[:, None], jnp.asarray(0.01))
         found = COVARIANCE[name](covariance, physics, EstimatorConfig(), jnp.asarray(2), grid=grid)
         return to_cosines(found.position)
 
-    found = np.asarray(jax.jit(lambda f: jax.lax.map(one, f, batch_size=10))(fields))
+    found = np.asarray(jax.jit(lambda f: jax.lax.map(localise_field, f, batch_size=10))(fields))
     error = np.abs(np.stack([found, found[:, ::-1]]) - np.asarray(to_cosines(jnp.asarray(truth))))
     error = (error / np.array([2 / 12, 2 / 12, DEPTH])).max((2, 3)).min(0)
     assert error.max() < 0.1

@@ -43,8 +43,8 @@ def test_gradients_in_matrix_rhs_and_loading_are_those_of_an_explicit_inverse():
         jax.jit(jax.grad(lambda *x, s=s: loss(s, *x), argnums=(0, 1, 2)))(matrix, rhs, 0.1)
         for s in (cholesky_solve, explicit)
     )
-    for one, other in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
+    for actual, expected in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])

@@ -73,8 +73,8 @@ def test_gradients_are_those_of_the_dense_inverse():
     gradients = (
         jax.jit(jax.grad(f, argnums=(0, 1, 2)))(matrix, jnp.asarray(LOADING), vectors) for f in (ours, explicit)
     )
-    for one, other in zip(*gradients, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
+    for actual, expected in zip(*gradients, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_second_derivatives_of_the_quadratic_form_are_right():

@@ -127,13 +127,13 @@ def test_terms_without_weight_are_not_in_the_program():
             prediction, labels = upcast(Prediction(PackedComplex(parts[0], parts[1]))), upcast(labels)
             check_upcast(prediction, "prediction")
 
-            def one(factor, label):
+            def scene_terms(factor, label):
                 first = covariance_nmse(factor, label.factor)
                 effective = effective_covariance(factor, label.sample_factor, CovarianceConfig())
                 second = projector_distance(effective, label.factor, label.num_sources)
                 return {"covariance": first, "projector": second}
 
-            terms = jax.vmap(one)(prediction.factor, labels)
+            terms = jax.vmap(scene_terms)(prediction.factor, labels)
             return sum((w * jnp.mean(terms[name]) for name, w in weights.items()), start=jnp.zeros(()))
 
     weights = {"covariance": jnp.asarray(1.0), "projector": jnp.asarray(0.5)}

@@ -33,8 +33,8 @@ def test_value_and_gradient_of_the_layer_are_those_of_flax(shape, use_bias):
         graph, state = nnx.split(layer)
         return value_and_gradients(lambda state, tokens: nnx.merge(graph, state)(tokens), weights, state, tokens)
 
-    for one, two in zip(jax.tree.leaves(run(ours)), jax.tree.leaves(run(theirs)), strict=True):
-        np.testing.assert_allclose(one, two, rtol=2e-6, atol=2e-6)
+    for actual, expected in zip(jax.tree.leaves(run(ours)), jax.tree.leaves(run(theirs)), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=2e-6, atol=2e-6)
 
 
 @pytest.mark.parametrize("spread", [(1, 1, 8), (1, 30, 8), (64, 1, 8)])

@@ -114,11 +114,11 @@ def test_over_scenes_equals_vmap_for_all_chunk_sizes(monkeypatch):
     def at_once(function, *scenes):
         return jax.vmap(function)(*scenes)
 
-    for one, other in (
+    for actual, expected in (
         (jax.jit(lambda: batches.over_scenes(solve, matrices, vectors))(), at_once(solve, matrices, vectors)),
         (jax.grad(energy)(vectors, batches.over_scenes), jax.grad(energy)(vectors, at_once)),
     ):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_extreme_words_give_finite_draws_in_a_compiled_program():

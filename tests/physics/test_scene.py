@@ -253,8 +253,8 @@ def test_an_interval_of_one_point_is_that_strength():
     """Each scene's strength scales the draws that it would have at any other."""
     fixed = _scenes(_with(impairments={name: low_high[1] for name, low_high in EVERY_STRENGTH.items()}), 20)
     point = _scenes(_with(impairments={name: (high, high) for name, (_, high) in EVERY_STRENGTH.items()}), 20)
-    for one, other in zip(jax.tree.leaves(fixed), jax.tree.leaves(point), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * (np.abs(one).max() or 1))
+    for actual, expected in zip(jax.tree.leaves(fixed), jax.tree.leaves(point), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5 * (np.abs(actual).max() or 1))
 
 
 def _measured_strengths(key: jax.Array) -> dict[str, jax.Array]:

@@ -44,22 +44,22 @@ def on_four_devices(*arguments: str) -> Any:
 )
 def test_four_devices_train_as_one(compute):
     found = on_four_devices("steps", compute)
-    one, four = found["1"], found["4"]
-    assert four["last batch"] == one["last batch"]
+    single, four = found["1"], found["4"]
+    assert four["last batch"] == single["last batch"]
     assert four["scenes a device"] == [2, 2, 2, 2]
-    assert one["scenes a device"] == [8]
+    assert single["scenes a device"] == [8]
     assert four["copies of a parameter"] == 4
     assert four["replicated"]
-    assert four["losses"] == pytest.approx(one["losses"], rel=RELATIVE[compute])
-    assert four["terms"] == pytest.approx(one["terms"], rel=RELATIVE[compute])
+    assert four["losses"] == pytest.approx(single["losses"], rel=RELATIVE[compute])
+    assert four["terms"] == pytest.approx(single["terms"], rel=RELATIVE[compute])
     if compute == "float32":
         in_parts = found["4 in parts"]
-        assert in_parts["losses"] == pytest.approx(one["losses"], rel=RELATIVE[compute])
-        assert in_parts["terms"] == pytest.approx(one["terms"], rel=RELATIVE[compute])
+        assert in_parts["losses"] == pytest.approx(single["losses"], rel=RELATIVE[compute])
+        assert in_parts["terms"] == pytest.approx(single["terms"], rel=RELATIVE[compute])
         assert sum(in_parts["compiled"][1:]) == 0
-    assert four["grad_norm"] == pytest.approx(one["grad_norm"], rel=10 * RELATIVE[compute])
-    assert len(set(one["losses"])) == len(one["losses"]), "the loss moves, so the comparison says something"
-    assert one["compiled"][0] > 0
+    assert four["grad_norm"] == pytest.approx(single["grad_norm"], rel=10 * RELATIVE[compute])
+    assert len(set(single["losses"])) == len(single["losses"]), "the loss moves, so the comparison says something"
+    assert single["compiled"][0] > 0
     assert four["compiled"][0] > 0
     assert sum(four["compiled"][1:]) == 0, "a later step compiled something again"
 

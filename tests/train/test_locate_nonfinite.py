@@ -54,14 +54,14 @@ def in_a_scan(x):
 def in_a_mapped_scan(x):
     """Constants, a carry of two shapes and stacked operands of two shapes, in a scan with a batch axis of its own."""
 
-    def one(row, shift):
+    def scan_row(row, shift):
         def body(carry, step):
             scale, vector = carry
             return (scale + shift, vector + step[0]), zero_over_zero(row) * scale + step[1]
 
         return jax.lax.scan(body, (0.0, row), (jnp.stack([row, row]), jnp.arange(2.0)))[1]
 
-    return jax.vmap(one)(jnp.stack([x, x]), x[:2])
+    return jax.vmap(scan_row)(jnp.stack([x, x]), x[:2])
 
 
 def in_a_differentiated_scan(x):

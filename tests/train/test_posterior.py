@@ -123,10 +123,10 @@ def test_an_interrupted_stage_resumes_with_the_unfinished_head(run, monkeypatch,
 def test_the_first_head_of_another_network_is_not_taken(run, monkeypatch, tmp_path):
     directory = RunDirectory(tmp_path)
     monkeypatch.setattr(posterior, "fit_posterior", lambda *_: ({"a": jnp.ones(1)}, REPORT))
-    one, other = {"w": jnp.ones(2)}, {"w": jnp.zeros(2)}
-    posterior._first_head(CONFIG, directory, one, Terminal(quiet=True))
+    first, second = {"w": jnp.ones(2)}, {"w": jnp.zeros(2)}
+    posterior._first_head(CONFIG, directory, first, Terminal(quiet=True))
     monkeypatch.setattr(posterior, "fit_posterior", lambda *_: ({"a": jnp.zeros(1)}, REPORT))
-    for network, expected in ((one, 1.0), (other, 0.0), (one, 0.0)):
+    for network, expected in ((first, 1.0), (second, 0.0), (first, 0.0)):
         head, report = posterior._first_head(CONFIG, directory, network, Terminal(quiet=True))
         assert float(head["a"][0]) == expected
         assert report == REPORT

@@ -78,11 +78,11 @@ def decide_by_f1(ranked: list[Ranked]) -> tuple[list[int], float]:
     A ratio of sums is maximised by the sum 2 TP - F (reported + true) at F its own maximum (Dinkelbach, Management
     Science 13, 1967): a source is reported from the probability F / 2 on.
     """
-    true = sum(one.expected_count for one in ranked)
+    true = sum(scene.expected_count for scene in ranked)
     value, counts = 0.5, [0] * len(ranked)
     for _ in range(50):
-        counts = [_count_above(one.probability, value / 2) for one in ranked]
-        matched = sum(float(one.probability[:count].sum()) for one, count in zip(ranked, counts, strict=True))
+        counts = [_count_above(scene.probability, value / 2) for scene in ranked]
+        matched = sum(float(scene.probability[:count].sum()) for scene, count in zip(ranked, counts, strict=True))
         new = 2 * matched / (sum(counts) + true)
         if abs(new - value) < 1e-9:
             break

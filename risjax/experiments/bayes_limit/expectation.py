@@ -80,8 +80,8 @@ def expectations(
     """
     every = pool(position), pool(active)
     drawn = {
-        name: draw_ratios(expected_ratios(one, *every, tolerance, advance) | spans.of_method(name), weights)
-        for name, one in methods.items()
+        name: draw_ratios(expected_ratios(estimates, *every, tolerance, advance) | spans.of_method(name), weights)
+        for name, estimates in methods.items()
     }
     limit: dict[str, dict[str, Drawn]] = {OVERLAP: draw_ratios(spans.limit, weights)}
     for name, metric in DECISIONS.items():
@@ -89,8 +89,8 @@ def expectations(
         others = zip(alone, reversed(halves(position)), reversed(halves(active)), strict=True)
         below = _mean(
             [
-                expected_ratios(one[name], pool(drawn), pool(present), tolerance, advance)[metric]
-                for one, drawn, present in others
+                expected_ratios(decisions[name], pool(drawn), pool(present), tolerance, advance)[metric]
+                for decisions, drawn, present in others
             ]
         )
         limit[metric] = draw_ratios(dict(zip(BOUNDS, (above, below), strict=True)), weights)
@@ -99,7 +99,7 @@ def expectations(
         "limit": {metric: _intervals(ends) for metric, ends in limit.items()},
         "minus_limit": {
             name: {
-                metric: {end: difference(figures[metric], one) for end, one in ends.items()}
+                metric: {end: difference(figures[metric], end_value) for end, end_value in ends.items()}
                 for metric, ends in limit.items()
                 if metric in figures
             }
@@ -109,12 +109,12 @@ def expectations(
 
 
 def _intervals(figures: Mapping[str, Drawn]) -> dict[str, dict[str, float | int | None]]:
-    return {name: one.interval() for name, one in figures.items()}
+    return {name: figure.interval() for name, figure in figures.items()}
 
 
 def _mean(ratios: Sequence[Ratio]) -> Ratio:
     return Ratio(
-        np.mean([one.numerator for one in ratios], axis=0), np.mean([one.denominator for one in ratios], axis=0)
+        np.mean([ratio.numerator for ratio in ratios], axis=0), np.mean([ratio.denominator for ratio in ratios], axis=0)
     )
 
 

@@ -102,7 +102,7 @@ def _sample(config: Config, scenes: EvaluationScenes, directory: RunDirectory, t
                 key = jax.random.fold_in(purpose_key(config.run.seed, Purpose.LIMIT, index), replicate)
                 drawn.append(jax.device_get(sampler(key, seen)))
                 bar.advance()
-            stored.append({name: np.stack([getattr(one, name) for one in drawn]) for name in Samples._fields})
+            stored.append({name: np.stack([getattr(samples, name) for samples in drawn]) for name in Samples._fields})
             _write(path, mark, stored)
     return _stack(stored)
 
@@ -114,7 +114,7 @@ def _sampler(physics: PhysicsConfig, settings: LimitConfig) -> Callable[[jax.Arr
 
 
 def _stack(scenes: list[Arrays]) -> Arrays:
-    return {name: np.stack([one[name] for one in scenes]) for name in Samples._fields}
+    return {name: np.stack([scene[name] for scene in scenes]) for name in Samples._fields}
 
 
 def _summarise(
@@ -139,7 +139,7 @@ def _summarise(
         seed=config.run.seed,
     )
     weights = scene_weights(len(active), config.evaluate.bootstrap_draws, config.run.seed)
-    found = [one for one, _ in alone]
+    found = [decisions for decisions, _ in alone]
     spans = overlaps(fits, position, active, scenes.physics, scenes.observation.geometry, advance)
     tolerance = config.evaluate.tolerance
     return {
@@ -157,14 +157,14 @@ def _decide(
     found, expected = {}, {}
     for name, gate_range in (("bayes_3d", True), ("bayes_angle", False)):
         ranked: list[Ranked] = []
-        for one in zip(position, active, strict=True):
-            ranked.append(rank_by_matches(*one, tolerance, gate_range=gate_range))
+        for draws in zip(position, active, strict=True):
+            ranked.append(rank_by_matches(*draws, tolerance, gate_range=gate_range))
             advance()
         counts, expected[name] = decide_by_f1(ranked)
-        found[name] = _as_estimates([one.position[:k] for one, k in zip(ranked, counts, strict=True)], slots)
+        found[name] = _as_estimates([scene.position[:k] for scene, k in zip(ranked, counts, strict=True)], slots)
     decided = []
-    for one in zip(position, active, strict=True):
-        decided.append(decide_by_gospa(*one, tolerance))
+    for draws in zip(position, active, strict=True):
+        decided.append(decide_by_gospa(*draws, tolerance))
         advance()
     found["bayes_gospa"] = _as_estimates([points for points, _ in decided], slots)
     expected["bayes_gospa"] = float(np.mean([value for _, value in decided]))

@@ -102,12 +102,12 @@ def sample_posterior(
         target = target_at(particles, inverse_temperature)
 
         def once(particles: State, key: Key[Array, ""]) -> tuple[State, Float[Array, ""]]:
-            def one(key: Key[Array, ""], state: State) -> tuple[State, Bool[Array, ""]]:
+            def move_particle(key: Key[Array, ""], state: State) -> tuple[State, Bool[Array, ""]]:
                 source_key, scale_key = jax.random.split(key)
                 state, accepted = move_sources(source_key, state, target, limits, physics, geometry)
                 return move_scale(scale_key, state, target, limits, physics)[0], accepted
 
-            moved, accepted = jax.vmap(one)(jax.random.split(key, settings.particles), particles)
+            moved, accepted = jax.vmap(move_particle)(jax.random.split(key, settings.particles), particles)
             return moved, jnp.mean(accepted)
 
         moved, accepted = jax.lax.scan(once, particles, jax.random.split(key, count))

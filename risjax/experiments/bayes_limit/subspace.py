@@ -73,20 +73,20 @@ def overlaps(
         geometry: of the scenes; None where they share the nominal surface.
         advance: called after every scene.
     """
-    make = jax.vmap(lambda one, own: factor_of_sources(one, physics, own))
-    factors = {name: np.asarray(make(one, geometry)) for name, one in fits.items()}
+    make = jax.vmap(lambda fit, surface: factor_of_sources(fit, physics, surface))
+    factors = {name: np.asarray(make(fit, geometry)) for name, fit in fits.items()}
     found: dict[str, list[float]] = {name: [] for name in (*factors, *BOUNDS)}
 
     @jax.jit
-    def steered(places: Array, present: Array, own: Geometry | None) -> Array:
-        def one(place: Array, here: Array) -> Array:
-            return sources_steering(physics, Sources(place, here + 0j, here), own)
+    def steered(places: Array, present: Array, surface: Geometry | None) -> Array:
+        def steer_draw(place: Array, here: Array) -> Array:
+            return sources_steering(physics, Sources(place, here + 0j, here), surface)
 
-        return jax.vmap(one)(places, present)
+        return jax.vmap(steer_draw)(places, present)
 
     for scene, (drawn, present) in enumerate(zip(position, active, strict=True)):
-        own = jax.tree.map(lambda leaf, row=scene: leaf[row], geometry)
-        laws = [_law(np.asarray(steered(*one, own)), one[1]) for one in zip(drawn, present, strict=True)]
+        surface = jax.tree.map(lambda leaf, row=scene: leaf[row], geometry)
+        laws = [_law(np.asarray(steered(*draws, surface)), draws[1]) for draws in zip(drawn, present, strict=True)]
         whole = _pooled(laws)
         found["above"].append(_expected(_dominant(whole), whole))
         middle = len(laws) // 2
@@ -112,8 +112,8 @@ def _law(matrices: Complex[np.ndarray, "P N K"], present: Bool[np.ndarray, "P K"
         return columns @ columns.conj().T / len(some)
 
     of_count = [counts == k for k in range(1, slots + 1)]
-    share = np.array([one.mean() for one in of_count])
-    return _Law(share / share.sum(), np.stack([mean(one) for one in of_count]))
+    share = np.array([of_this_count.mean() for of_this_count in of_count])
+    return _Law(share / share.sum(), np.stack([mean(of_this_count) for of_this_count in of_count]))
 
 
 def _pooled(laws: Sequence[_Law]) -> _Law:
@@ -155,6 +155,6 @@ def _expected(vectors: Complex[np.ndarray, "K N _"], law: _Law) -> float:
     return float(value)
 
 
-def _by_each_other(one: _Law, other: _Law) -> float:
+def _by_each_other(first: _Law, second: _Law) -> float:
     """Return the mean overlap of each half's choice with the draws of the other half."""
-    return (_expected(_dominant(one), other) + _expected(_dominant(other), one)) / 2
+    return (_expected(_dominant(first), second) + _expected(_dominant(second), first)) / 2

@@ -36,10 +36,10 @@ def reproduce(config: Config, device: str) -> list[dict[str, Any]]:
     scenes = made_scenes(trainer, 0, steps)
     records = []
     for name, cast, rule, loading in SETTINGS:
-        own = config if loading is None else _with(config, "covariance", loading=loading)
-        record = {"name": name, "cast": cast, "rule": rule, "loading": own.covariance.loading, "steps": steps}
+        case = config if loading is None else _with(config, "covariance", loading=loading)
+        record = {"name": name, "cast": cast, "rule": rule, "loading": case.covariance.loading, "steps": steps}
         options = baseline.BaselineOptions(cast=cast, rule=rule, compile=False, device=device)
-        theirs = baseline.Trainer(own, params, options)
+        theirs = baseline.Trainer(case, params, options)
         loader = baseline.make_loader(scenes, config.train.batch_size, device=device)
         try:
             with warnings.catch_warnings():

@@ -89,23 +89,23 @@ def describe(config: Config, paired: PairedTraining) -> dict[str, Any]:
 
 
 def _run(config: Config, compute: str, device: str, terminal: Terminal, setting: dict[str, Any]) -> dict[str, Any]:
-    own = with_compute(config, compute)
-    steps = own.train.epochs * own.train.steps_per_epoch
+    with_dtype = with_compute(config, compute)
+    steps = with_dtype.train.epochs * with_dtype.train.steps_per_epoch
     with terminal.progress(f"compare {compute}", total=steps) as bar:
         try:
-            paired = PairedTraining(own, baseline.BaselineOptions(compile=config.compare.compile, device=device))
+            paired = PairedTraining(with_dtype, baseline.BaselineOptions(compile=config.compare.compile, device=device))
             _train(paired, steps, bar)
         except (NotImplementedError, RuntimeError) as error:
             if compute == "float32":
                 raise
             return {"unsupported": f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"}
-    setting.update(describe(own, paired))
+    setting.update(describe(with_dtype, paired))
     run: dict[str, Any] = {name: _summary(paired, name, config.compare.warmup_steps) for name in NAMES}
     run["compilation"] = paired.theirs.compilation
     if config.compare.memory:
         for name in NAMES:
-            run[name]["memory"] = _memory(name, own, device)
-    run["final"] = final_metrics(own, {name: paired.parameters(name) for name in NAMES})
+            run[name]["memory"] = _memory(name, with_dtype, device)
+    run["final"] = final_metrics(with_dtype, {name: paired.parameters(name) for name in NAMES})
     return run
 
 
@@ -149,12 +149,12 @@ def _map(config: Config, terminal: Terminal) -> dict[str, Any] | None:
 
 
 def _device() -> str:
-    mine = jax.default_backend()
-    theirs = "gpu" if baseline.has_cuda() else "cpu"
-    if mine not in ("cpu", "gpu") or (mine == "gpu" and theirs == "cpu"):
-        raise CompareError(f"jax runs on {mine} and PyTorch sees {theirs}: install a PyTorch with CUDA, or "
+    jax_device = jax.default_backend()
+    torch_device = "gpu" if baseline.has_cuda() else "cpu"
+    if jax_device not in ("cpu", "gpu") or (jax_device == "gpu" and torch_device == "cpu"):
+        raise CompareError(f"jax runs on {jax_device} and PyTorch sees {torch_device}: install a PyTorch with CUDA, or "
                            "set JAX_PLATFORMS=cpu")  # fmt: skip
-    return "cuda" if mine == "gpu" else "cpu"
+    return "cuda" if jax_device == "gpu" else "cpu"
 
 
 def _refuse(config: Config) -> None:

@@ -158,7 +158,7 @@ def _compare(scenes: EvaluationScenes, found: Found, rows: np.ndarray) -> Arrays
     compared = {} if found.factor is None else covariance_metrics(found.factor, label, count)
     if found.fitted is not None:
         geometry = jax.tree.map(lambda leaf: leaf[rows], scenes.observation.geometry)
-        factor = jax.vmap(lambda one, own: factor_of_sources(one, scenes.physics, own))(found.fitted, geometry)
+        factor = jax.vmap(lambda fit, surface: factor_of_sources(fit, scenes.physics, surface))(found.fitted, geometry)
         of_fit = covariance_metrics(factor, label, count)
         compared = compared | {f"{name}_of_fit": values for name, values in of_fit.items()}
     return jax.device_get(compared)
@@ -183,8 +183,11 @@ def _refusal(config: Config, scenes: EvaluationScenes, method: Method) -> str | 
     if needs_common_field(method, config.model) and symbols != "constant":
         return f"it needs one coherent field in all snapshots, got scene.symbols = {symbols}"
     if method in LEARNED:
-        mine, theirs = config.physics.array, scenes.physics.array
-        if (mine.num_horizontal, mine.num_vertical) != (theirs.num_horizontal, theirs.num_vertical):
+        network_array, scene_array = config.physics.array, scenes.physics.array
+        if (network_array.num_horizontal, network_array.num_vertical) != (
+            scene_array.num_horizontal,
+            scene_array.num_vertical,
+        ):
             return "the network was made for another surface"
     return None
 

@@ -128,13 +128,13 @@ def _on_snapshots(
     grid = make_grid(physics, points)
 
     def run(batch: Batch) -> Found:
-        def one(observation: Observation, count: Array | None) -> Estimates:
+        def localise_scene(observation: Observation, count: Array | None) -> Estimates:
             return localise(observation, physics, estimator, count, grid=grid)
 
         scenes = (batch.observation, batch.num_sources)
         if lax_map:
-            return Found(jax.lax.map(lambda scene: one(*scene), scenes), None)
-        found = over_surfaces(one, batch.observation.geometry, *scenes)
+            return Found(jax.lax.map(lambda scene: localise_scene(*scene), scenes), None)
+        found = over_surfaces(localise_scene, batch.observation.geometry, *scenes)
         return Found(found, None, Sources(found.position, found.amplitude, found.active))
 
     return run
@@ -154,12 +154,12 @@ def _on_sample(localise: Callable[..., Estimates], config: Config, physics: Phys
     estimator = config.estimator.model_copy(update={"threshold_db": config.estimator.sample_threshold_db})
 
     def run(batch: Batch) -> Found:
-        def one(observation: Observation) -> tuple[Estimates, Array]:
+        def localise_scene(observation: Observation) -> tuple[Estimates, Array]:
             factor = make_inputs(observation, config.model, physics).sample_factor
             covariance = effective_covariance(factor, factor, alone)
             return localise(covariance, physics, estimator, grid=grid, geometry=observation.geometry), factor
 
-        return Found(*over_surfaces(one, batch.observation.geometry, batch.observation))
+        return Found(*over_surfaces(localise_scene, batch.observation.geometry, batch.observation))
 
     return run
 
@@ -188,12 +188,12 @@ def _oracle(config: Config, physics: PhysicsConfig) -> Callable[[Batch], Found]:
 
         geometry = batch.observation.geometry
 
-        def one(factor: Array, count: Array, own: Geometry | None) -> Estimates:
+        def localise_scene(factor: Array, count: Array, surface: Geometry | None) -> Estimates:
             loading = jnp.asarray(config.covariance.loading, factor.real.dtype)
             covariance = LowRankCovariance(normalise_trace(factor), loading)
-            return localise_mvdr(covariance, physics, config.estimator, count, grid=grid, geometry=own)
+            return localise_mvdr(covariance, physics, config.estimator, count, grid=grid, geometry=surface)
 
-        return Found(over_surfaces(one, geometry, batch.label_factor, batch.num_sources, geometry), None)
+        return Found(over_surfaces(localise_scene, geometry, batch.label_factor, batch.num_sources, geometry), None)
 
     return run
 
@@ -204,7 +204,7 @@ def covariance_metrics(
 ) -> dict[str, Float[Array, " B"]]:
     """Return ``nmse`` and ``subspace_overlap`` of each scene: tr(P_hat P) / K of the K dominant eigenvectors."""
 
-    def one(factor: Array, label: Array, count: Array) -> dict[str, Array]:
+    def scene_metrics(factor: Array, label: Array, count: Array) -> dict[str, Array]:
         alone = LowRankCovariance(factor, jnp.zeros((), factor.real.dtype))
         return {
             "nmse": covariance_nmse(factor, label),
@@ -212,4 +212,4 @@ def covariance_metrics(
         }
 
     with jax.default_matmul_precision("highest"):
-        return jax.vmap(one)(found, label, num_sources)
+        return jax.vmap(scene_metrics)(found, label, num_sources)

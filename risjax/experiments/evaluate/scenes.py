@@ -105,7 +105,7 @@ def _from_file(config: Config, source: SourceConfig, physics: PhysicsConfig) -> 
 
 def _label_factor(sources: Sources, physics: PhysicsConfig, geometry: Geometry | None) -> np.ndarray:
     ahead = np.where(sources.active[..., None], sources.position, np.array([0.0, 0.0, 1.0], np.float32))
-    of_scene = jax.jit(jax.vmap(lambda position, own: steering(physics.array, position, own)))
+    of_scene = jax.jit(jax.vmap(lambda position, surface: steering(physics.array, position, surface)))
     vectors = np.asarray(of_scene(jnp.asarray(ahead), geometry))
     factor = np.swapaxes(vectors * np.where(sources.active, np.abs(sources.amplitude), 0)[..., None], 1, 2)
     trace = np.sum(np.abs(factor) ** 2, axis=(1, 2), keepdims=True)

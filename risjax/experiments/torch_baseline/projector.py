@@ -60,13 +60,13 @@ class _DenseProjector(torch.autograd.Function):
 class _Overlap(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, factor: Tensor, label: Tensor, num_sources: Tensor) -> Tensor:
-        one, two = orthonormal_basis(factor), orthonormal_basis(label)
+        predicted, labelled = orthonormal_basis(factor), orthonormal_basis(label)
         signal, signal_two = (
             torch.where(basis.singular > 0, _mask(basis.singular.shape[-1], num_sources, factor), 0.0)
-            for basis in (one, two)
+            for basis in (predicted, labelled)
         )
-        cosines = one.vectors.mH @ (two.vectors * signal_two[:, None, :])
-        ctx.save_for_backward(*one, two.vectors, signal, cosines)
+        cosines = predicted.vectors.mH @ (labelled.vectors * signal_two[:, None, :])
+        ctx.save_for_backward(*predicted, labelled.vectors, signal, cosines)
         overlap = (signal[:, :, None] * (cosines.real.square() + cosines.imag.square())).sum((-2, -1))
         return torch.where(torch.isfinite(factor.real + factor.imag).all(-1).all(-1), overlap, torch.nan)
 

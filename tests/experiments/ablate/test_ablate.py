@@ -61,23 +61,23 @@ class Lab:
         for name in ("train", "train_posterior", "load_best", "load_scenes", "run_methods"):
             monkeypatch.setattr(run, name, _checked(getattr(run, name), getattr(self, name)))
 
-    def train(self, own: Config, where: RunDirectory, terminal: Terminal) -> None:
+    def train(self, variant: Config, where: RunDirectory, terminal: Terminal) -> None:
         name = "/".join(where.path.parts[-2:])
         self.trained.append(name)
         if name in self.failing:
             raise NonFiniteTraining("training stopped at step 3")
-        rate = own.train.learning_rate
+        rate = variant.train.learning_rate
         for epoch in (1, 2):
             record = {"kind": "epoch", "epoch": epoch, "seconds": 2.0, "best_epoch": 1, "skipped_steps": 1}
             where.append_log(record | {"applied_updates": 6 * epoch - 1})
-        where.write_json("weights.json", [rate, own.run.seed])
+        where.write_json("weights.json", [rate, variant.run.seed])
 
-    def train_posterior(self, own: Config, where: RunDirectory, terminal: Terminal) -> None:
-        assert own.run.seed == where.read_json("weights.json")[1]
+    def train_posterior(self, variant: Config, where: RunDirectory, terminal: Terminal) -> None:
+        assert variant.run.seed == where.read_json("weights.json")[1]
 
-    def load_best(self, own: Config, where: RunDirectory) -> dict[str, Any]:
+    def load_best(self, variant: Config, where: RunDirectory) -> dict[str, Any]:
         rate, seed = where.read_json("weights.json")
-        assert (own.train.learning_rate, own.run.seed) == (rate, seed)
+        assert (variant.train.learning_rate, variant.run.seed) == (rate, seed)
         return {"rate": rate, "seed": seed, POSTERIOR: "head"}
 
     def load_scenes(self, *_: Any) -> EvaluationScenes:
@@ -86,14 +86,14 @@ class Lab:
         return EvaluationScenes(physics, nothing, self.sources, self.snr_db, nothing, nothing, ())
 
     def run_methods(
-        self, own: Config, scenes: EvaluationScenes, name: str, params: Any, stored: Any, compiled: Any,
+        self, variant: Config, scenes: EvaluationScenes, name: str, params: Any, stored: Any, compiled: Any,
         directory: RunDirectory, bar: Any,
     ) -> tuple[dict[str, dict[str, np.ndarray]], list[str]]:  # fmt: skip
-        at = int(1e6 * params["rate"] + 1e3 * params["seed"] + 20 * own.covariance.blend + (POSTERIOR in params))
+        at = int(1e6 * params["rate"] + 1e3 * params["seed"] + 20 * variant.covariance.blend + (POSTERIOR in params))
         generator = np.random.default_rng(at)
         nmse = np.random.default_rng(0).uniform(0.1, 0.3, SCENES) + generator.normal(params["rate"], 0.02, SCENES)
         fields = {}
-        for method in own.evaluate.methods:
+        for method in variant.evaluate.methods:
             estimates = draw_estimates(generator, self.sources, self.snr_db, method)
             fields[method] = {**estimates._asdict(), "nmse": nmse, "subspace_overlap": 1 - nmse / 2}
         self.measured["/".join(directory.path.parts[-2:])] = fields
@@ -138,10 +138,10 @@ def test_figures_are_means_over_seeds_and_paired_differences(lab: Lab, tmp_path:
     assert json.loads((tmp_path / run.FILE).read_text()) == json.loads(json.dumps(result))
     base, slow = result["variants"]
     for method, metric, group in (("learned_mvdr", "nmse", "network"), ("learned_ml", "gospa_m", "learned_ml")):
-        mine, reference = (_drawn(lab, name, method, metric) for name in ("slow", "base"))
+        changed, reference = (_drawn(lab, name, method, metric) for name in ("slow", "base"))
         _same(base["metrics"][group][metric], over_seeds(reference))
-        _same(slow["metrics"][group][metric], over_seeds(mine))
-        _same(slow["differences"][group][metric], paired_over_seeds(mine, reference))
+        _same(slow["metrics"][group][metric], over_seeds(changed))
+        _same(slow["differences"][group][metric], paired_over_seeds(changed, reference))
     nmse = [
         [lab.measured[f"{name}/seed_{k}"]["learned_ml"]["nmse"].mean() for k in range(SEEDS)]
         for name in ("slow", "base")
@@ -149,8 +149,8 @@ def test_figures_are_means_over_seeds_and_paired_differences(lab: Lab, tmp_path:
     np.testing.assert_allclose(slow["metrics"]["network"]["nmse"]["value"], np.mean(nmse[0]), rtol=1e-5)
     difference = slow["differences"]["network"]["nmse"]
     np.testing.assert_allclose(difference["seeds"], np.subtract(*nmse), rtol=1e-3)
-    own = slow["metrics"]["network"]["nmse"]
-    assert difference["high"] - difference["low"] < own["high"] - own["low"], "paired on the same scenes"
+    unpaired = slow["metrics"]["network"]["nmse"]
+    assert difference["high"] - difference["low"] < unpaired["high"] - unpaired["low"], "paired on the same scenes"
     assert (base["differences"], result["reference"], result["seeds"]) == ({}, "base", SEEDS)
 
 
@@ -190,9 +190,9 @@ def test_a_training_that_is_not_finite_is_a_result(lab: Lab, tmp_path: Path) -> 
         assert entry["failed_seeds"] == [1]
     slow = results[0]["variants"][1]
     kept = [0, 2]
-    mine, reference = (_drawn_of(lab, name, kept) for name in ("slow", "base"))
-    _same(slow["differences"]["network"]["nmse"], paired_over_seeds(mine, reference))
-    assert "| slow | train.learning_rate = 0.0001 | its own | 12 | 1 | 1 | 4 | seed 1 |" in markdown(results[0])
+    changed, reference = (_drawn_of(lab, name, kept) for name in ("slow", "base"))
+    _same(slow["differences"]["network"]["nmse"], paired_over_seeds(changed, reference))
+    assert "| slow | train.learning_rate = 0.0001 | trained | 12 | 1 | 1 | 4 | seed 1 |" in markdown(results[0])
     assert json.loads((training_path(directory, "slow", 1) / run.FAILED_FILE).read_text())["reason"].endswith("step 3")
 
 

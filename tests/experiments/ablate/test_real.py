@@ -46,8 +46,8 @@ def _fields(directory: RunDirectory, variant: str, field: str, seed: int = 0) ->
 
 def test_trained_once_measured_twice_and_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = RunDirectory(tmp_path / "run")
-    own = config(BASE, GIVEN, seeds=1, **{"run.directory": str(directory.path), "train.epochs": 1})
-    assert run_stages(own, QUIET) == 0
+    configuration = config(BASE, GIVEN, seeds=1, **{"run.directory": str(directory.path), "train.epochs": 1})
+    assert run_stages(configuration, QUIET) == 0
     result = directory.read_json(run.FILE)
     assert [entry["training"].get("steps") for entry in result["variants"]] == [[3], None]
     np.testing.assert_array_equal(_fields(directory, "no_blend", "nmse"), _fields(directory, "base", "nmse"))
@@ -57,7 +57,7 @@ def test_trained_once_measured_twice_and_nothing_again(tmp_path: Path, monkeypat
     for name in ("train", "_run_method"):
         place = "risjax.experiments.evaluate.measure." if name.startswith("_") else "risjax.experiments.ablate.run."
         monkeypatch.setattr(place + name, lambda *_: pytest.fail("did again what was done"))
-    assert run_stages(own, QUIET) == 0
+    assert run_stages(configuration, QUIET) == 0
     assert directory.read_json(run.FILE) == result
     path = str(training_path(directory, "base", 0))
     found = find_weights(path)
@@ -67,8 +67,8 @@ def test_trained_once_measured_twice_and_nothing_again(tmp_path: Path, monkeypat
 
 
 def test_interrupted_it_goes_on_to_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = config(BASE, SLOW, GIVEN, seeds=2)
-    whole = ablate(own, RunDirectory(tmp_path / "whole"), QUIET)
+    configuration = config(BASE, SLOW, GIVEN, seeds=2)
+    whole = ablate(configuration, RunDirectory(tmp_path / "whole"), QUIET)
     networks = {
         _fields(RunDirectory(tmp_path / "whole"), name, "nmse", k).tobytes()
         for name in ("base", "slow")
@@ -77,18 +77,18 @@ def test_interrupted_it_goes_on_to_the_same_numbers(tmp_path: Path, monkeypatch:
     assert len(networks) == 4, "two variants, two seeds"
     real, torn = run.train, RunDirectory(tmp_path / "torn")
 
-    def interrupted(mine: Config, where: RunDirectory, terminal: Terminal) -> Any:
+    def interrupted(trained: Config, where: RunDirectory, terminal: Terminal) -> Any:
         def stop(record: dict[str, Any]) -> None:
             raise KeyboardInterrupt
 
-        return real(mine, where, terminal, on_epoch=stop if where.path.name == "seed_1" else None)
+        return real(trained, where, terminal, on_epoch=stop if where.path.name == "seed_1" else None)
 
     monkeypatch.setattr(run, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        ablate(own, torn, QUIET)
+        ablate(configuration, torn, QUIET)
     monkeypatch.undo()
     log = (training_path(torn, "base", 1) / "log.jsonl").read_text().splitlines()
     assert [record["epoch"] for record in map(json.loads, log) if record["kind"] == "epoch"] == [1]
-    again = ablate(own, torn, QUIET)
+    again = ablate(configuration, torn, QUIET)
     for part in ("metrics", "differences"):
         assert [entry[part] for entry in again["variants"]] == [entry[part] for entry in whole["variants"]]

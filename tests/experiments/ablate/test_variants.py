@@ -88,9 +88,9 @@ def test_everything_is_refused_at_once_before_a_directory_is_made(tmp_path):
 def test_the_steps_ahead_are_those_that_no_training_has_done(tmp_path):
     larger = {"name": "larger", "settings": {"train.batch_size": 8}}
     given = {"name": "given", "of": "base", "settings": {"covariance.blend": 0.0}}
-    own = config(BASE, larger, given, **{"ablate.seeds": 2})
+    configuration = config(BASE, larger, given, **{"ablate.seeds": 2})
     directory = RunDirectory(tmp_path)
-    steps = own.train.epochs * own.train.steps_per_epoch
-    assert ahead(own, directory) == 2 * steps + 2 * 2 * steps  # batches of twice the size count twice
+    steps = configuration.train.epochs * configuration.train.steps_per_epoch
+    assert ahead(configuration, directory) == 2 * steps + 2 * 2 * steps  # batches of twice the size count twice
     RunDirectory(training_path(directory, "base", 1)).append_log({"kind": "epoch", "epoch": 1})
-    assert ahead(own, directory) == 6 * steps - own.train.steps_per_epoch
+    assert ahead(configuration, directory) == 6 * steps - configuration.train.steps_per_epoch

@@ -54,9 +54,9 @@ def test_two_runs_that_disagree_bracket_the_limit():
     position, active = (np.stack([a, b])[None] for a, b in zip(first, second, strict=True))
     decided = [_as_estimates([places(azimuth)], 2) for azimuth in (0, 40)]
     names = ("bayes_3d", "bayes_angle", "bayes_gospa")
-    alone = [dict.fromkeys(names, one) for one in decided]
-    half, one = (Ratio(np.array([value]), np.ones(1)) for value in (0.5, 1.0))
-    spans = Overlaps({"one": half}, {"above": one, "below": half})
+    alone = [dict.fromkeys(names, estimates) for estimates in decided]
+    half, full = (Ratio(np.array([value]), np.ones(1)) for value in (0.5, 1.0))
+    spans = Overlaps({"one": half}, {"above": full, "below": half})
     weights = scene_weights(1, 2, 0)
     passes = itertools.count()
     result = expectations(

@@ -27,11 +27,11 @@ LIMITS = bounds(PHYSICS.scene)
 
 def test_places_are_drawn_as_the_simulator_draws_them():
     q = jax.vmap(lambda key: draw_coordinates(key, LIMITS))(jax.random.split(jax.random.key(0), 2000))
-    mine = np.asarray(to_polar(q))
+    sampled = np.asarray(to_polar(q))
     scenes = jax.jit(jax.vmap(lambda key: draw_scene(key, PHYSICS)))(jax.random.split(jax.random.key(1), 2000))
-    theirs = np.asarray(scenes.truth.sources.position[:, 0])
+    simulated = np.asarray(scenes.truth.sources.position[:, 0])
     for axis in range(3):
-        assert ks_2samp(mine[:, axis], theirs[:, axis]).pvalue > 1e-4
+        assert ks_2samp(sampled[:, axis], simulated[:, axis]).pvalue > 1e-4
 
 
 def test_amplitudes_have_the_simulators_variance():

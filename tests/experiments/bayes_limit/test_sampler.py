@@ -58,11 +58,11 @@ def test_log_evidence_is_the_integral_over_the_amplitudes(inverse_temperature):
     log_noise, t = jnp.asarray(-1.0), jnp.asarray(inverse_temperature)
     law = amplitudes(products, variance, active, log_noise, t, data)
     normal = jax.random.normal(jax.random.key(2), (50, 2, 2)) * np.sqrt(0.5)
-    for one in normal[..., 0] + 1j * normal[..., 1]:
-        away = jax.scipy.linalg.solve_triangular(law.root, one, lower=True, trans="C")
+    for draw in normal[..., 0] + 1j * normal[..., 1]:
+        away = jax.scipy.linalg.solve_triangular(law.root, draw, lower=True, trans="C")
         drawn = law.mean + away
         prior = -jnp.sum(jnp.abs(drawn) ** 2 / variance + jnp.log(variance))
-        density = -jnp.sum(jnp.abs(one) ** 2) + 2 * jnp.sum(jnp.log(jnp.diagonal(law.root).real))
+        density = -jnp.sum(jnp.abs(draw) ** 2) + 2 * jnp.sum(jnp.log(jnp.diagonal(law.root).real))
         value = t * log_likelihood(products, drawn, log_noise, data) + prior - density
         np.testing.assert_allclose(value, law.log_evidence, rtol=2e-4, atol=2e-2)
 
@@ -71,10 +71,10 @@ def test_an_empty_slot_changes_nothing():
     data, _ = unit_power(statistics(scene_at(1).observation, PHYSICS))
     _q, products = some_products(data, bounds(PHYSICS.scene), PHYSICS)
     alone = replace_vector(products, jnp.asarray(1), jnp.zeros_like(products.vectors[1]), data)
-    variance, one = jnp.asarray([0.3, 7.0]), jnp.asarray([True, False])
-    with_slot = amplitudes(alone, variance, one, jnp.asarray(-1.0), jnp.asarray(1.0), data)
+    variance, first_only = jnp.asarray([0.3, 7.0]), jnp.asarray([True, False])
+    with_slot = amplitudes(alone, variance, first_only, jnp.asarray(-1.0), jnp.asarray(1.0), data)
     single = all_products(products.vectors[:1], data)
-    without = amplitudes(single, variance[:1], one[:1], jnp.asarray(-1.0), jnp.asarray(1.0), data)
+    without = amplitudes(single, variance[:1], first_only[:1], jnp.asarray(-1.0), jnp.asarray(1.0), data)
     np.testing.assert_allclose(with_slot.log_evidence, without.log_evidence, rtol=1e-5)
 
 

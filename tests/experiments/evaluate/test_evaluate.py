@@ -198,7 +198,7 @@ def test_sources_are_worth_the_covariance_that_they_make():
     physics = PhysicsConfig(scene=SceneConfig(num_sources=(2, 2)))
     scenes = jax.jit(lambda seed: scene_batch(physics, seed, Purpose.TRAIN_SCENES, 0, 6))(3)
     sources, label = scenes.truth.sources, scenes.truth.label_factor
-    make = jax.vmap(lambda one: factor_of_sources(one, physics))
+    make = jax.vmap(lambda fit: factor_of_sources(fit, physics))
     for count, overlap in ((2, 1.0), (1, 0.5), (0, 0.0)):
         kept = sources.active & (jnp.cumsum(sources.active, axis=1) <= count)
         said = Sources(sources.position, jnp.where(kept, sources.amplitude, 0), kept)

@@ -93,9 +93,9 @@ def test_a_population_gives_what_separate_trainings_give(tmp_path):
     jax.clear_caches()
     apart = search(tiny(), RunDirectory(tmp_path / "apart"), QUIET)
     together = search(tiny(**{"search.population": 3}), RunDirectory(tmp_path / "together"), QUIET)
-    for one, other in zip(apart.trials, together.trials, strict=True):
-        assert other.params == one.params
-        assert list(other.intermediate.values()) == pytest.approx(list(one.intermediate.values()), rel=2e-3)
+    for single, member in zip(apart.trials, together.trials, strict=True):
+        assert member.params == single.params
+        assert list(member.intermediate.values()) == pytest.approx(list(single.intermediate.values()), rel=2e-3)
     values = [record.value for record in apart.trials]
     assert max(values) - min(values) > 10 * 2e-3 * min(values), (
         "the members do differ, so the comparison says something"

@@ -158,8 +158,8 @@ def test_the_compiled_network_gives_the_eager_ones_gradients():
         trainer.loss(tensors)[0].backward()
     if compiled.compilation is None or not compiled.compilation["compiled"]:
         pytest.skip(f"torch.compile does not work here: {compiled.compilation}")
-    mine, theirs = gradients(compiled.network), gradients(plain.network)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), mine, theirs)
+    by_compiled, by_plain = gradients(compiled.network), gradients(plain.network)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), by_compiled, by_plain)
 
 
 def test_what_has_no_counterpart_is_refused():
@@ -182,9 +182,9 @@ def test_a_batch_in_parts_is_the_step_of_the_whole():
     config, _, tensors = same_scenes(configuration("float32"))
     in_parts = apply_overrides(config, {"train.accumulation": 2})
     params = build(config.physics.array, config.model, config.precision).init(jax.random.key(0))
-    one, two = (baseline.Trainer(each, params, options=eager()) for each in (config, in_parts))
+    whole, divided = (baseline.Trainer(each, params, options=eager()) for each in (config, in_parts))
     for _ in range(2):
-        expected, found = one.step(tensors), two.step(tensors)
+        expected, found = whole.step(tensors), divided.step(tensors)
         assert found.loss == pytest.approx(expected.loss, rel=1e-5)
         assert found.terms == pytest.approx(expected.terms, rel=1e-5)
         assert found.grad_norm == pytest.approx(expected.grad_norm, rel=1e-5)

@@ -48,7 +48,7 @@ def test_steering(wavefront, dtype):
         ours = steering(array, jnp.asarray(where, dtype))
         # The phase reaches some 40 rad and is as exact as a dozen operations on numbers of that size.
         tolerance = 12 * 40 * ROUNDING[dtype] / 12
-        expected = np.stack([steering_reference(array, one) for one in where])
+        expected = np.stack([steering_reference(array, position) for position in where])
         np.testing.assert_allclose(ours, expected, atol=tolerance)
 
 
@@ -59,7 +59,7 @@ def test_mvdr_and_bartlett_are_the_quotients_of_the_dense_matrix(dtype):
     factor = rng.normal(size=(36, 4)) + 1j * rng.normal(size=(36, 4))
     factor *= np.sqrt(36 / np.sum(np.abs(factor) ** 2))
     dense = factor @ factor.conj().T + loading * np.eye(36)
-    vectors = np.stack([steering_reference(array, one) for one in positions(50, 2)])
+    vectors = np.stack([steering_reference(array, position) for position in positions(50, 2)])
     solved = scipy.linalg.cho_solve(scipy.linalg.cho_factor(dense), vectors.T)
     expected = 1 / np.einsum("gn,ng->g", vectors.conj(), solved).real
     with jax.enable_x64(dtype == "float64"):

@@ -100,15 +100,15 @@ def test_optimizer_steps_agree(dtype, steps, overrides):
             assert error(report.loss, info.loss) <= (FLOAT64 if dtype == "float64" else FLOAT32)
             norm = np.hypot(info.grad_norm_backbone, info.grad_norm_head)
             assert error(report.grad_norm, norm) <= (FLOAT64 if dtype == "float64" else FLOAT32)
-        for mine, other in ((state.params, theirs.parameters()), (state.ema, theirs.parameters(average=True))):
-            moved, moved_too = (jax.tree.map(np.subtract, tree, start) for tree in (mine, other))
+        for ours, other in ((state.params, theirs.parameters()), (state.ema, theirs.parameters(average=True))):
+            moved, moved_too = (jax.tree.map(np.subtract, tree, start) for tree in (ours, other))
             assert_norms_agree(moved, moved_too, tolerance)
         assert theirs.applied == steps
 
 
 def assert_norms_agree(ours, theirs, tolerance):
-    for (path, one), other in zip(jax.tree.leaves_with_path(ours), jax.tree.leaves(theirs), strict=True):
-        distance = np.linalg.norm(np.asarray(one) - other) / np.linalg.norm(other)
+    for (path, leaf), other in zip(jax.tree.leaves_with_path(ours), jax.tree.leaves(theirs), strict=True):
+        distance = np.linalg.norm(np.asarray(leaf) - other) / np.linalg.norm(other)
         assert distance <= tolerance, (jax.tree_util.keystr(path), distance)
 
 
@@ -135,6 +135,6 @@ def test_half_precision_agrees_within_its_own_rounding(compute):
     assert {part.dtype for part in parts} == {getattr(torch, compute)}
     # A dozen roundings in a row, each of half an eps, in each of the two frameworks.
     rounding = 2 * 12**0.5 * float(jnp.finfo(compute).eps)
-    for mine, other in zip(emitted.factor, parts, strict=True):
-        assert 0 < error(mine, other.detach().float().numpy()) < rounding
+    for part, other in zip(emitted.factor, parts, strict=True):
+        assert 0 < error(part, other.detach().float().numpy()) < rounding
     assert error(ours.total, total.item()) < rounding

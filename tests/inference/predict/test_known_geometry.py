@@ -86,8 +86,8 @@ def test_the_stage_and_the_api_find_the_sources_with_the_geometry_alone(
         found = predicted_deg(folder / f"{name}-run")
         missed[name] = missed_deg(*found, scenes)
         y, channel, codes, geometry = scenes.observation
-        one = setting.model.localise(y, channel, codes, geometry if name == "shards" else None)
-        for stage, api in zip(found, (one.azimuth_deg, one.elevation_deg), strict=True):
+        answer = setting.model.localise(y, channel, codes, geometry if name == "shards" else None)
+        for stage, api in zip(found, (answer.azimuth_deg, answer.elevation_deg), strict=True):
             np.testing.assert_allclose(stage, api, atol=1e-3, err_msg=name)
     assert np.median(missed["shards"]) < 0.3
     assert np.median(missed["nominal.npz"]) > 5 * np.median(missed["shards"])

@@ -33,11 +33,11 @@ def test_one_scene_and_a_batch_agree(setting: Setting) -> None:
     assert batch.position.shape == (9, 2, 3)
     assert isinstance(batch.position, np.ndarray)
     for scene in (0, 5):
-        one = model.localise(*(array[scene].astype(np.complex128) for array in observation[:3]))
-        assert one.position.shape == (2, 3)
-        np.testing.assert_array_equal(one.active, batch.active[scene])
-        np.testing.assert_allclose(one.azimuth_deg, batch.azimuth_deg[scene], atol=0.05)
-        np.testing.assert_allclose(one.range_m, batch.range_m[scene], rtol=1e-2)
+        single = model.localise(*(array[scene].astype(np.complex128) for array in observation[:3]))
+        assert single.position.shape == (2, 3)
+        np.testing.assert_array_equal(single.active, batch.active[scene])
+        np.testing.assert_allclose(single.azimuth_deg, batch.azimuth_deg[scene], atol=0.05)
+        np.testing.assert_allclose(single.range_m, batch.range_m[scene], rtol=1e-2)
 
 
 def test_sources_are_found(setting: Setting) -> None:
@@ -73,8 +73,8 @@ def test_properties_and_rows(setting: Setting) -> None:
     scene, slot = np.argwhere(active)[-1]
     assert (rows[-1]["scene"], rows[-1]["range_m"]) == (scene, found.range_m[scene, slot])
     assert [row["source"] for row in rows if row["scene"] == scene] == list(range(active[scene].sum()))
-    one = setting.model.localise(*(array[0] for array in setting.scenes.observation[:3]))
-    assert [row["scene"] for row in one.rows(7)] == [7] * int(one.count)
+    single = setting.model.localise(*(array[0] for array in setting.scenes.observation[:3]))
+    assert [row["scene"] for row in single.rows(7)] == [7] * int(single.count)
 
 
 @pytest.mark.parametrize(
@@ -198,8 +198,8 @@ def test_covariances_are_hermitian_of_trace_n_and_differ(setting: Setting) -> No
         np.testing.assert_allclose(np.trace(matrices, axis1=-2, axis2=-1), size, rtol=1e-4, err_msg=of)
     assert np.linalg.eigvalsh(found["effective"]).min() > 0.5 * setting.config.covariance.loading
     assert np.abs(found["network"] - found["effective"]).max() > 1e-2
-    one = model.covariance(*(array[5] for array in observation[:3]))
-    np.testing.assert_allclose(one, found["fit"][5], rtol=0, atol=0.05 * np.abs(one).max())
+    single = model.covariance(*(array[5] for array in observation[:3]))
+    np.testing.assert_allclose(single, found["fit"][5], rtol=0, atol=0.05 * np.abs(single).max())
 
 
 def test_without_a_posterior_head_the_fits_covariance_is_that_of_the_reported_sources(

@@ -215,11 +215,11 @@ class Echo(Model):
     def estimate(self, observation: Observation, size: int) -> tuple[Estimates, Diagnostics]:
         first = np.abs(np.asarray(observation.snapshots)[:, 0, :2])
         position = np.concatenate([first, first[:, :1]], axis=1)[:, None]
-        one = np.ones_like(position[..., 0])
-        number, no = one[:, 0], one[:, 0] < 0
-        rank = np.full(len(one), observation.codes.shape[-1])
+        ones = np.ones_like(position[..., 0])
+        number, no = ones[:, 0], ones[:, 0] < 0
+        rank = np.full(len(ones), observation.codes.shape[-1])
         diagnostics = Diagnostics(number, number, number, rank, number, no, no, no)
-        return Estimates._make((position, one + 0j, one > 0, position, one, one)), diagnostics
+        return Estimates._make((position, ones + 0j, ones > 0, position, ones, ones)), diagnostics
 
 
 SLOWLY = """

@@ -128,11 +128,11 @@ def test_settings_come_with_the_weights_and_files_win(tmp_path: Path, monkeypatc
     folder, config = tiny_release(tmp_path, covariance__blend=0.25)
     monkeypatch.chdir(tmp_path)
     Path("mine.yaml").write_text(f"stages: [evaluate]\nweights: {folder}\nestimator: {{threshold_db: 7.0}}\n")
-    mine = load_config("mine.yaml", ["covariance.loading=0.5"])
-    assert (mine.model, mine.physics, mine.precision) == (config.model, config.physics, config.precision)
-    assert (mine.covariance.blend, mine.covariance.loading) == (0.25, 0.5)
-    assert mine.estimator == config.estimator.model_copy(update={"threshold_db": 7.0})
-    assert mine.train.batch_size != config.train.batch_size, "how it was trained is no business of this run"
+    loaded = load_config("mine.yaml", ["covariance.loading=0.5"])
+    assert (loaded.model, loaded.physics, loaded.precision) == (config.model, config.physics, config.precision)
+    assert (loaded.covariance.blend, loaded.covariance.loading) == (0.25, 0.5)
+    assert loaded.estimator == config.estimator.model_copy(update={"threshold_db": 7.0})
+    assert loaded.train.batch_size != config.train.batch_size, "how it was trained is no business of this run"
 
 
 @pytest.mark.parametrize(

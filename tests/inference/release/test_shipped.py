@@ -48,8 +48,8 @@ def test_predicting_on_the_originals_scenes(tmp_path: Path, monkeypatch: pytest.
     found = np.array([[float(row[name]) for name in ("scene", "azimuth_deg", "elevation_deg")] for row in rows])
     hits = 0
     for scene, (position, active) in enumerate(zip(truth.position, truth.active, strict=True)):
-        mine = found[found[:, 0] == scene, 1:]
+        reported = found[found[:, 0] == scene, 1:]
         for direction in np.degrees(position[active][:, :2]):
-            hits += bool((np.abs(mine - direction) < 5).all(axis=1).any())
+            hits += bool((np.abs(reported - direction) < 5).all(axis=1).any())
     assert hits / truth.active.sum() > 0.7, "recall in angle"
     assert hits / len(rows) > 0.7, "precision in angle"
