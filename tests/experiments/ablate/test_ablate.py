@@ -215,7 +215,7 @@ def test_a_folder_of_other_settings_is_refused(lab: Lab, tmp_path: Path) -> None
     directory = RunDirectory(tmp_path)
     ablate(config(BASE, SLOW), directory, QUIET)
     other = {"name": "slow", "settings": {"train.learning_rate": 2.0e-4}}
-    with pytest.raises(AblateError, match=r"slow/seed_0 holds .* \(train.learning_rate differ\); give the variant"):
+    with pytest.raises(AblateError, match=r"slow/seed_0 contains .* \(train.learning_rate differ\); give the variant"):
         ablate(config(BASE, other), directory, QUIET)
 
 
@@ -243,11 +243,11 @@ def test_the_report_shows_the_tables_and_the_differences(lab: Lab, tmp_path: Pat
     ablate(config(BASE, SLOW, GIVEN), directory, QUIET)
     sections = {section.anchor: section for section in make_sections(read_run(directory))}
     blocks = sections["ablation"].blocks
-    forests = [block.drawing for block in blocks if block.kind == "picture"]
+    forests = [block.drawing for block in blocks if block.kind == "figure"]
     assert [forest.name for forest in forests] == ["ablation_learned_mvdr_pairs", "ablation_learned_ml_pairs"]
     rows = set(zip(*(forests[1].table[name] for name in ("a", "b", "metric")), strict=True))
     assert {("slow", "base", "nmse"), ("no_blend", "base", "f1_angle")} <= rows
-    assert len([block for block in blocks if block.kind == "grid"]) == 4
-    assert "3 trainings a variant" in blocks[0].text
+    assert len([block for block in blocks if block.kind == "table"]) == 4
+    assert "3 trainings for each variant" in blocks[0].text
     assert forests[0].png()
     assert "ablation" not in {section.anchor for section in make_sections(read_run(RunDirectory(tmp_path / "empty")))}
