@@ -77,7 +77,7 @@ def check_finite(tree: Any, *, name: str) -> None:
 
 
 def chexified(function: Callable[P, T]) -> Callable[P, T]:
-    """``function`` with the chex value assertions inside it enabled, asynchronously.
+    """Return ``function`` with its chex value assertions enabled, asynchronously.
 
     Call `wait_for_checks` before using a result; a failed assertion raises there.
     """

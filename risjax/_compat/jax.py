@@ -30,7 +30,7 @@ class ScanOperands(NamedTuple):
 
 
 class WhileOperands(NamedTuple):
-    """Numbers of a while loop's operands, which are ordered as constants of the condition, of the body, and carry."""
+    """Numbers of a while loop's operands, in their order: constants of the condition, of the body, and carry."""
 
     condition_constants: int
     body_constants: int

@@ -121,7 +121,7 @@ def current_array_name(name: str) -> str:
 
 
 def current_path(path: KeyPath) -> KeyPath:
-    """The path that a setting has today; the same path where it was not renamed."""
+    """Return the present path of a setting; the same path if it was not renamed."""
     for pattern, action in _table():
         if isinstance(action, Renamed) and _fits(path[: len(pattern)], pattern):
             return (*_filled(action.to, path), *path[len(pattern) :])

@@ -64,7 +64,7 @@ class ConfigError(Exception):
 
 
 def dotted(path: KeyPath) -> str:
-    """('evaluate', 'sources', 0, 'name') -> 'evaluate.sources[0].name'."""
+    """Return a key path as text: ('evaluate', 'sources', 0, 'name') becomes 'evaluate.sources[0].name'."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)

@@ -1,0 +1,1 @@
+"""Scenes: simulated streams, files that risjax writes, and readers for files of other programs."""

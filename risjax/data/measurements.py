@@ -146,7 +146,7 @@ def find(name: str, opened: OpenFile, reading: Reading, file: str) -> Variable |
 
 
 def as_vector(variable: Variable) -> Variable:
-    """A column or a row, as which MATLAB stores a vector, without its axis of size 1."""
+    """Return a vector that MATLAB stored as a column or a row, without the axis of size 1."""
     if len(variable.shape) == 2 and 1 in variable.shape:
         return in_memory(variable.name, variable.read_all().reshape(-1))
     return variable

@@ -60,7 +60,7 @@ def in_memory(name: str, array: np.ndarray, *, drops_axes: bool = False) -> Vari
 
 
 def complex_of_fields(variable: Variable) -> Variable:
-    """A variable whose structured dtype holds real and imaginary parts as a complex one; others unchanged."""
+    """Return a variable with a structured dtype of real and imaginary parts as a complex one; others unchanged."""
     fields = variable.dtype.names
     if fields is None or len(fields) != 2:
         return variable

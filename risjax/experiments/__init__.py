@@ -1,0 +1,1 @@
+"""Experiments on networks and methods: search, evaluation, ablation, comparison, audit, Bayes limit."""

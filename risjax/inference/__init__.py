@@ -1,0 +1,1 @@
+"""Use of a trained network: prediction, releases, export, and the released weights."""

@@ -73,7 +73,7 @@ def _strength(
 def draw_geometry(
     key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = jnp.float32
 ) -> tuple[Geometry | None, Geometry | None]:
-    """True geometry of the surface and the one that the receiver assumes; None stands for the nominal one."""
+    """True geometry of the surface and the one that the receiver assumes; None is the nominal one."""
     impairments, array = physics.impairments, physics.array
 
     def uniform(draw: _Draw, name: str, unit: float = 1.0, shape: tuple[int, ...] = ()) -> Array:

@@ -1,0 +1,1 @@
+"""Run directories, terminal output, environment, compile cache, and several processes."""

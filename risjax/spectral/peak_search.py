@@ -25,7 +25,7 @@ class Peaks(NamedTuple):
     Attributes:
         cosines: (u, v, s), [J, 3].
         heights: as a linear power, [J]; -inf where the slot holds no peak.
-        alive: which slots hold one, no higher peak being too close, [J].
+        alive: True for slots with a peak that has no higher peak too close to it, [J].
     """
 
     cosines: Float[Array, "*batch J 3"]

@@ -29,15 +29,15 @@ _WITHOUT_JAX = {"report", "verify"}
 def run_stages(config: Config, terminal: Terminal) -> int:
     """Run ``config.stages`` in the run directory; resume where an earlier run ended.
 
-    Of several processes (``distributed``) the first one does this, and the others take part in its trainings.
+    With several processes (``distributed``) the first one runs the stages, and the others take part in its trainings.
 
     Returns:
-        0, or 1 where ``verify`` or ``audit`` found something wrong.
+        0, or 1 if ``verify`` or ``audit`` found an error.
 
     Raises:
         ConfigError: the search's space or a variant does not fit the schema, a codebook file cannot be used, or fewer
             devices are available than configured; nothing was changed.
-        JaxSettingsError: an environment variable of JAX asks for what is absent; nothing was changed.
+        JaxSettingsError: an environment variable of JAX requires something that is not available; nothing was changed.
         RunDirectoryError: the directory cannot be used; nothing was changed.
         StageError: a stage failed for a reason that the user can remove.
         KeyboardInterrupt: interrupted; completed stages are kept.

@@ -153,7 +153,7 @@ class Checkpoints:
         return Checkpoint(state, {key: value for key, value in metadata.items() if key != "sha256"})
 
     def load_last(self, like: TrainState) -> Checkpoint | None:
-        """Return the last sound checkpoint, or None if there are no checkpoints.
+        """Return the last intact checkpoint, or None if there are no checkpoints.
 
         Raises:
             CheckpointError: there are checkpoints, but none is sound; training would start again without notice.
@@ -166,7 +166,7 @@ class Checkpoints:
                 failures.append(str(error))
         if failures:
             raise CheckpointError(
-                "no sound checkpoint is left; restore a copy of one, or train again with run.fresh=true\n"
+                "no intact checkpoint is left; restore a copy of one, or train again with run.fresh=true\n"
                 + "\n".join(failures)
             )
         return None

@@ -69,7 +69,7 @@ def train(
 
     Args:
         config: what to train.
-        directory: contains ``log.jsonl`` and ``checkpoints/``; with a sound checkpoint training resumes after its
+        directory: contains ``log.jsonl`` and ``checkpoints/``; with a intact checkpoint training resumes after its
             epoch and gives the numbers of an uninterrupted run.
         terminal: shows progress.
         on_epoch: called with each epoch's record; an exception from it ends the training.
@@ -147,7 +147,7 @@ def load_best(config: Config, directory: RunDirectory) -> Params:
     the posterior heads if they are trained.
 
     Raises:
-        CheckpointError: there is no sound checkpoint.
+        CheckpointError: there is no intact checkpoint.
     """
     like = Trainer(config).init()
     checkpoints = Checkpoints(directory.checkpoints)

@@ -190,7 +190,7 @@ def test_checkpoints_keep_the_last_and_the_best_and_survive_damage(tmp_path):
     assert int(checkpoints.load_last(state).state.step) == 1
 
     shutil.rmtree(tmp_path / "epoch_00001")
-    with pytest.raises(CheckpointError, match=r"no sound checkpoint is left(?s:.*)SHA-256"):
+    with pytest.raises(CheckpointError, match=r"no intact checkpoint is left(?s:.*)SHA-256"):
         checkpoints.load_last(state)
 
 

@@ -73,7 +73,7 @@ def rank_by_matches(
 
 
 def decide_by_f1(ranked: list[Ranked]) -> tuple[list[int], float]:
-    """How many sources of each scene to report, for the F1 of all scenes together, and that F1 in expectation.
+    """Return the number of reported sources of each scene that maximises the joint F1, and the expected F1.
 
     A ratio of sums is maximised by the sum 2 TP - F (reported + true) at F its own maximum (Dinkelbach, Management
     Science 13, 1967): a source is reported from the probability F / 2 on.

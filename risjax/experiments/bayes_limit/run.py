@@ -39,7 +39,7 @@ class LimitError(RuntimeError):
 
 
 def limit(config: Config, directory: RunDirectory, terminal: Terminal) -> dict[str, Any]:
-    """Samples the posterior of the evaluation's first source of scenes, decides by it, and compares.
+    """Sample the posteriors of the first evaluation source's scenes; compare the best decisions with the methods.
 
     Returns:
         The contents of ``limit.json``: `risjax.metrics.summary.summarise` of the evaluation's methods and the decisions
@@ -109,7 +109,7 @@ def _sample(config: Config, scenes: EvaluationScenes, directory: RunDirectory, t
 
 @functools.lru_cache(maxsize=2)
 def _sampler(physics: PhysicsConfig, settings: LimitConfig) -> Callable[[jax.Array, Observation], Samples]:
-    """The compiled sampler, the same one however many scenes are asked for."""
+    """Return the compiled sampler, shared by all scenes."""
     return jax.jit(lambda key, seen: sample_posterior(key, seen, physics, settings))
 
 
@@ -152,7 +152,7 @@ def _summarise(
 def _decide(
     position: np.ndarray, active: np.ndarray, config: Config, advance: Callable[[], None]
 ) -> tuple[dict[str, Estimates], dict[str, float]]:
-    """Estimates by decision, and what the posterior itself expects of each decision's own metric."""
+    """Return the estimates of each decision and the posterior expectation of its metric."""
     tolerance, slots = config.evaluate.tolerance, position.shape[2]
     found, expected = {}, {}
     for name, gate_range in (("bayes_3d", True), ("bayes_angle", False)):

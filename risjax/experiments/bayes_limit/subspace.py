@@ -99,7 +99,7 @@ def overlaps(
 
 
 def _law(matrices: Complex[np.ndarray, "P N K"], present: Bool[np.ndarray, "P K"]) -> _Law:
-    """From the steering vectors of each draw, zero in slots without a source; a scene has at least one (its law)."""
+    """Return the law of the subspaces of draws, from their steering vectors, zero in slots without a source."""
     wide = matrices.astype(complex)
     squares, mixtures = np.linalg.eigh(wide.conj().swapaxes(-1, -2) @ wide)
     spanned = squares > _SMALLEST**2 * squares[:, -1:]

@@ -150,7 +150,7 @@ def _run_method(
 
 
 def _compare(scenes: EvaluationScenes, found: Found, rows: np.ndarray) -> Arrays:
-    """How far the covariances that a method stands for are from the true ones of some scenes."""
+    """Compare the covariances of a method with the true ones of some scenes."""
     if scenes.label_factor is None:
         return {}
     label = jnp.asarray(scenes.label_factor[rows])

@@ -65,9 +65,9 @@ class Found(NamedTuple):
 
     Attributes:
         estimates: sources.
-        factor: factor of the covariance that stands for R_pred in `covariance_metrics`; None where there is none.
-        fitted: what was fitted to the snapshots, with amplitudes, which `risjax.covariance.factor_of_sources` makes a
-            covariance of; None of a method that fits nothing.
+        factor: factor of the covariance that `covariance_metrics` compares with the truth; None if there is none.
+        fitted: sources fitted to the snapshots, with amplitudes, from which `risjax.covariance.factor_of_sources`
+            makes a covariance; None for methods without a fit.
     """
 
     estimates: Estimates

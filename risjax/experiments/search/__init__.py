@@ -1,1 +1,13 @@
-"""Search of any settings by their dotted paths, for the reported metric, resumable, by one or many workers."""
+"""Search of any settings by their dotted paths, for the reported metric, resumable, by one or many workers.
+
+=================== ================================================================
+``objective.py``    one trial: reports the metric of each epoch, completes or is pruned
+``population.py``   several trials in one vmapped training
+``sampler.py``      sampler and pruner
+``space.py``        search space, checked against the schema
+``slots.py``        numbered configurations of a study and their attempts
+``study.py``        the search as a whole; ``worker.py`` one of its processes
+``storage.py``      journal or database; ``heartbeat.py`` detects dead workers
+``record.py``       files with the results; ``separation.py`` spread over seeds
+=================== ================================================================
+"""

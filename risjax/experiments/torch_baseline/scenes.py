@@ -62,10 +62,10 @@ def make_loader(scenes: MadeScenes, batch_size: int, *, shuffle: bool = False, d
         batch_size=batch_size,
         shuffle=shuffle,
         drop_last=True,
-        collate_fn=_as_it_is,  # pyright: ignore[reportArgumentType]  (`__getitems__` has collated already)
+        collate_fn=_identity,  # pyright: ignore[reportArgumentType]  (`__getitems__` has collated already)
         pin_memory=device != "cpu",
     )
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _identity(batch: Batch) -> Batch:
     return batch

@@ -244,7 +244,7 @@ def load(name: str | Path = "original") -> Model:
 
     Raises:
         FileNotFoundError: no network of this name; the message lists the released ones.
-        JaxSettingsError: an environment variable of JAX asks for an absent device or strict dtype promotion.
+        JaxSettingsError: an environment variable of JAX requires an absent device or strict dtype promotion.
         WeightsError, CheckpointError: a damaged network.
     """
     if jax_settings.are_set():
