@@ -39,7 +39,7 @@ def _flat_lecun_normal(key: Key[Array, ""], shape: tuple[int, ...], dtype: DType
     return nnx.initializers.lecun_normal()(key, flat, dtype).reshape(shape)
 
 
-class _Twice(nnx.Module):
+class _DoubleConvolution(nnx.Module):
     """Two 3 x 3 convolutions."""
 
     def __init__(self, inputs: int, outputs: int, *, rngs: nnx.Rngs):
@@ -64,11 +64,11 @@ class RefinerNetwork(nnx.Module):
     """U-Net with two levels and a skip connection at each."""
 
     def __init__(self, num_range: int, width: int, *, rngs: nnx.Rngs):
-        self.fine = _Twice(num_range, width, rngs=rngs)
-        self.middle = _Twice(width, 2 * width, rngs=rngs)
-        self.coarse = _Twice(2 * width, 4 * width, rngs=rngs)
-        self.up_middle = _Twice(6 * width, 2 * width, rngs=rngs)
-        self.up_fine = _Twice(3 * width, width, rngs=rngs)
+        self.fine = _DoubleConvolution(num_range, width, rngs=rngs)
+        self.middle = _DoubleConvolution(width, 2 * width, rngs=rngs)
+        self.coarse = _DoubleConvolution(2 * width, 4 * width, rngs=rngs)
+        self.up_middle = _DoubleConvolution(6 * width, 2 * width, rngs=rngs)
+        self.up_fine = _DoubleConvolution(3 * width, width, rngs=rngs)
         bias = nnx.initializers.constant(_PRIOR_LOGIT)
         self.map = nnx.Conv(width, num_range, (1, 1), kernel_init=_flat_lecun_normal, bias_init=bias, rngs=rngs)
 

@@ -53,7 +53,7 @@ def _open(path: Path, config: Config) -> RunDirectory:
     directory = RunDirectory(path)
     directory.lock()
     try:
-        directory.cut_torn_line()
+        directory.remove_incomplete_line()
         run = config.run.model_copy(update={"fresh": False, "compile_cache": AUTO})
         stored = config.model_copy(update={"run": run})
         if not old.exists() or old.read_text(encoding="utf-8") != to_yaml(stored):

@@ -208,7 +208,7 @@ class RunDirectory:
             self._lock_file.close()
             self._lock_file = None
 
-    def cut_torn_line(self) -> None:
+    def remove_incomplete_line(self) -> None:
         """Cut off the last line of the log if a killed process has not finished it."""
         if not self.log_path.exists():
             return

@@ -115,9 +115,9 @@ class _Interpreter:
             return self._scan(equation, operands, scope, source)
         if name == "while":
             return self._while(equation, operands, scope, source)
-        return self._spoilt(equation, operands, results, scope, source)
+        return self._nonfinite_results(equation, operands, results, scope, source)
 
-    def _spoilt(
+    def _nonfinite_results(
         self, equation: JaxprEqn, operands: list[_Known], results: list[Any], scope: str, source: str
     ) -> list[_Known]:
         """Results that are not all finite, with the earliest of the operands' origins, or with a new one."""
@@ -134,7 +134,7 @@ class _Interpreter:
         if origins:
             origin = min(origins, key=lambda known: known.order)
             if origin.order < 0 and origin not in self.reached:
-                self.reached[origin] = here("the first operation that it spoils")
+                self.reached[origin] = here("the first operation that it makes non-finite")
         else:
             origin = Origin(next(self.count), here("the first intermediate that is not finite"))
         return [_Known(result, origin if _bad_entry(result) else None) for result in results]

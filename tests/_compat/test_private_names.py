@@ -129,7 +129,7 @@ class OneBracket(optuna_compat.BracketPruner):
         return 3
 
 
-def test_hyperband_asks_for_the_bracket_of_a_trial():
+def test_hyperband_queries_the_bracket_of_a_trial():
     pruner = OneBracket(min_resource=1, max_resource=9, reduction_factor=3)
     study = optuna.create_study(pruner=pruner)
     trial = study.ask()

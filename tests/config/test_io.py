@@ -26,7 +26,7 @@ def test_a_number_in_exponent_notation_is_a_number(write):
     assert load_config("a.yaml", ["train.learning_rate=2e-4"]).train.learning_rate == 2e-4
 
 
-def test_bases_are_merged_in_order_and_the_file_wins(write):
+def test_bases_are_merged_in_order_and_the_file_overrides_them(write):
     write("deep/ground.yaml", MINIMAL + "train: {epochs: 1, batch_size: 2}\nmodel: {layers: 1}\n")
     write("deep/one.yaml", "base: ground.yaml\ntrain: {epochs: 2}\n")
     write("two.yaml", "train: {epochs: 3, steps_per_epoch: 7}\n")
@@ -92,7 +92,7 @@ def test_lists_are_overridden_whole_or_by_index(write):
     assert [source.scenes for source in config.evaluate.sources] == [8, 7]
 
 
-def test_the_last_of_two_overrides_wins(write):
+def test_the_last_of_two_overrides_applies(write):
     write("a.yaml", MINIMAL)
     assert load_config("a.yaml", ["train.epochs=3", "train.epochs=5"]).train.epochs == 5
 

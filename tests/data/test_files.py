@@ -273,7 +273,7 @@ def test_matlab_v73_files(arrays, tmp_path):
     np.testing.assert_array_equal(scenes.sources.active, arrays["active"])
 
 
-def test_matlab_v73_without_h5py_says_what_to_install(tmp_path):
+def test_matlab_v73_without_h5py_is_an_error_that_names_the_package(tmp_path):
     try:
         import h5py  # noqa: F401
     except ImportError:

@@ -82,7 +82,7 @@ def test_each_fit_holds_the_candidates_of_the_next_but_the_weakest(run):
     assert len(set(weakest.tolist())) == SLOTS
 
 
-def test_a_fit_stands_in_its_own_slots(run):
+def test_a_fit_is_stored_in_the_slots_of_its_candidates(run):
     """Fits are computed in as many slots as they have candidates: what is stored is what all slots would have given."""
     observation = observe(PHYSICS, TRUTH, AMPLITUDES, noise=0.05)
     found, _ = run(observation, covariance_of(TRUTH))
@@ -135,13 +135,13 @@ def test_a_scene_that_is_not_finite_has_no_evidence(run):
     chex.assert_tree_all_finite(features.values)
 
 
-def test_a_slots_probability_is_what_was_said_when_it_was_the_weakest(run):
+def test_the_probability_of_a_slot_is_from_the_fit_where_it_was_the_weakest(run):
     found, _ = run(observe(PHYSICS, TRUTH, AMPLITUDES, noise=0.05), covariance_of(TRUTH))
     said = jnp.linspace(0.9, 0.1, SLOTS)
     np.testing.assert_allclose(existence_of_slots(found, said)[found.weakest], said, atol=1e-6)
 
 
-def test_each_fits_weakest_is_judged_by_what_is_said_of_it_in_that_fit():
+def test_the_weakest_source_of_each_fit_is_judged_by_its_features_in_that_fit():
     """Ranges are sure, but for the weakest of the last fit; what is said of others, or in other fits, is ignored."""
     weakest, fits = jnp.asarray([2, 0, 1]), jnp.arange(3)
     logits = jnp.full((3, 3), 9.0).at[fits, weakest].set(jnp.asarray([2.0, 1.0, 0.2]))

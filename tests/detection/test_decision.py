@@ -106,7 +106,7 @@ def test_the_number_of_sources_gains_the_most(existence: list, held: list, count
         (1.0, 0.46, 1.0, 1),
     ],
 )
-def test_a_range_that_is_hardly_known_counts_against_a_candidate(
+def test_an_uncertain_range_lowers_the_score_of_a_candidate(
     existence: float, within: float, range_share: float, count: int
 ):
     candidate = jnp.asarray([existence]), jnp.asarray([within]), jnp.ones(1, bool)

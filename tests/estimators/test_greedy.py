@@ -29,7 +29,7 @@ def by_azimuth(position: np.ndarray) -> np.ndarray:
     return position[np.argsort(position[:, 0])]
 
 
-def test_planted_sources_noisy_scenes_and_a_broken_one_in_one_batch(greedy) -> None:
+def test_planted_noisy_and_invalid_scenes_in_one_batch(greedy) -> None:
     scenes = [
         observe(PHYSICS, TRUTH, AMPLITUDES),
         observe(PHYSICS, TRUTH[:1], AMPLITUDES[:1], seed=1),

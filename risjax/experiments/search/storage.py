@@ -69,7 +69,7 @@ class JournalLock:
         stack = ExitStack()
         stack.enter_context(exclusive(self._lock))
         self._held = stack
-        cut_torn_line(self._journal)
+        remove_incomplete_line(self._journal)
         return True
 
     def release(self) -> None:
@@ -80,7 +80,7 @@ class JournalLock:
         held.close()
 
 
-def cut_torn_line(journal: Path) -> int:
+def remove_incomplete_line(journal: Path) -> int:
     """Cut a file back to its last newline; return the number of bytes removed.
 
     Only for the holder of the journal's lock: the bytes after the last newline then come from a dead writer.
@@ -113,7 +113,7 @@ def check_journal(journal: Path) -> None:
     if not journal.exists():
         return
     with exclusive(journal.with_suffix(".lock")):
-        cut_torn_line(journal)
+        remove_incomplete_line(journal)
         with journal.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if not _is_json_object(line):
@@ -148,7 +148,7 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         lock = JournalFileOpenLock(str(journal)) if fcntl is None else JournalLock(journal)
         return JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))  # type: ignore[arg-type]
     try:
-        return _connect_patiently(url)
+        return _connect_with_retries(url)
     except Exception as error:  # noqa: BLE001  (drivers raise what they like, with the URL in it)
         reason = mask(str(_database_error(error))).splitlines()[0]
         raise StorageError(
@@ -158,7 +158,7 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         ) from None
 
 
-def _connect_patiently(url: str) -> BaseStorage:
+def _connect_with_retries(url: str) -> BaseStorage:
     """Call `_connect`, again after an error of the database; other errors are a missing driver or scheme."""
     pauses_s, lost_races = iter(_PAUSES_S), 0
     while True:

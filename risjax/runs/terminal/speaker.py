@@ -104,7 +104,7 @@ class Terminal:
     def rule(self, title: str) -> None:
         """Print a heading."""
         if self.is_drawn:
-            with self._undisturbed():
+            with self._without_refresh():
                 self._console.print(Rule(Text(title, style="bold"), align="left"))
         elif not self.quiet:
             self._print(f"== {title}")
@@ -121,7 +121,7 @@ class Terminal:
                 table.add_column(Text(column))
             for line in cells:
                 table.add_row(*map(Text, line))
-            with self._undisturbed():
+            with self._without_refresh():
                 self._console.print(table)
             return
         widths = [max(len(line[i]) for line in [columns, *cells]) for i in range(len(columns))]
@@ -152,7 +152,7 @@ class Terminal:
 
     def _leave(self, rows: GrowingRows, growing: list[GrowingRows]) -> None:
         table = rows.drawn(self._console)
-        with self._undisturbed():
+        with self._without_refresh():
             growing.remove(rows)
             if table is not None:
                 self._console.print(table)
@@ -193,14 +193,14 @@ class Terminal:
                 screen, self._screen = self._screen, None
                 screen.stop()
 
-    def _undisturbed(self) -> contextlib.AbstractContextManager[Any]:
+    def _without_refresh(self) -> contextlib.AbstractContextManager[Any]:
         """A block without a refresh of the live display."""
         return contextlib.nullcontext() if self._screen is None else self._screen.lock
 
     def _print(self, text: str) -> None:
         # Console.print would break long lines at 80 columns if it does not know the width.
         if self._screen is not None:
-            with self._undisturbed():
+            with self._without_refresh():
                 self._console.print(Text(text), soft_wrap=True)
         else:
             print(text, file=self._stream, flush=True)

@@ -165,7 +165,7 @@ def test_every_seed_trains_by_itself_and_given_weights_train_nothing(lab: Lab, t
     assert len(set(values)) == 4, "its own covariance settings, and its own head or none"
 
 
-def test_what_is_trained_is_kept_and_a_new_variant_alone_is_added(lab: Lab, tmp_path: Path) -> None:
+def test_finished_trainings_are_kept_when_a_variant_is_added(lab: Lab, tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
     first = ablate(config(BASE, SLOW), directory, QUIET)
     directory.mark_done("report")

@@ -44,7 +44,7 @@ def _fields(directory: RunDirectory, variant: str, field: str, seed: int = 0) ->
         return arrays[f"scenes/learned_mvdr/{field}"]
 
 
-def test_trained_once_measured_twice_and_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_is_trained_once_and_measured_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = RunDirectory(tmp_path / "run")
     configuration = config(BASE, GIVEN, seeds=1, **{"run.directory": str(directory.path), "train.epochs": 1})
     assert run_stages(configuration, QUIET) == 0
@@ -66,7 +66,7 @@ def test_trained_once_measured_twice_and_nothing_again(tmp_path: Path, monkeypat
     assert "encoder" in params, "any of them serves as weights="
 
 
-def test_interrupted_it_goes_on_to_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_resumes_to_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configuration = config(BASE, SLOW, GIVEN, seeds=2)
     whole = ablate(configuration, RunDirectory(tmp_path / "whole"), QUIET)
     networks = {

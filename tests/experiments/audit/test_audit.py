@@ -146,7 +146,7 @@ def test_default_matmul_precision_in_the_loss_is_caught_forward_and_backward(con
     assert found(stated) == []
 
 
-def test_a_mixed_policy_that_silently_computes_in_float32_is_caught(config, monkeypatch):
+def test_a_mixed_policy_that_computes_in_float32_is_detected(config, monkeypatch):
     cast = Policy.cast_to_compute
 
     def parameters_alone(self, trees):

@@ -21,7 +21,7 @@ def draws(*rows):
     return position, active
 
 
-def test_the_likeliest_match_comes_first_and_a_source_is_matched_once():
+def test_matches_are_ordered_by_probability_and_each_source_is_matched_once():
     position, active = draws([(0, 2)], [(1, 2), (40, 5)], [(0, 2), (40, 5)], [(40, 5)])
     ranked = rank_by_matches(position, active, TOLERANCE, gate_range=True)
     np.testing.assert_allclose(ranked.probability, [0.75, 0.75])
@@ -41,7 +41,7 @@ def test_range_counts_in_three_dimensions_only():
     assert rank_by_matches(position, active, TOLERANCE, gate_range=False).probability[0] == 1.0
 
 
-def test_f1_reports_from_half_its_own_value_on():
+def test_the_optimal_threshold_is_half_the_f1():
     """One sure source, and one of probability p: worth it from p = F / 2 on, here 2 / 3 / 2 with F = 2 / (1 + 2)."""
     for p, count in ((0.2, 1), (0.9, 2)):
         hits = int(10 * p)

@@ -27,7 +27,7 @@ def config():
     return apply_overrides(tiny_config(), SMALL)
 
 
-def test_interrupted_it_goes_on_to_the_same_numbers(config, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_run_resumes_to_the_same_numbers(config, tmp_path, monkeypatch, capsys):
     quiet = Terminal(quiet=True)
     whole = limit(config, RunDirectory(tmp_path / "whole"), quiet)
     directory = RunDirectory(tmp_path / "torn")

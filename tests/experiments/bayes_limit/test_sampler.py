@@ -37,7 +37,7 @@ def some_products(data, limits, physics, seed=0, slots=2):
     return q, all_products(steering(physics.array, to_polar(q)), data)
 
 
-def test_replacing_a_vector_is_making_all_products_anew():
+def test_replacing_a_vector_equals_computing_all_products():
     data, _ = unit_power(statistics(scene_at(0).observation, PHYSICS))
     limits = bounds(PHYSICS.scene)
     q, products = some_products(data, limits, PHYSICS)

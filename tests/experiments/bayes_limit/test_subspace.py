@@ -48,7 +48,7 @@ def test_where_the_posterior_is_sure_everything_is_within_reach():
     assert values == pytest.approx({"one": 1.0, "above": 1.0, "below": 1.0}, abs=1e-5)
 
 
-def test_a_source_too_few_loses_its_share_and_one_too_many_nothing():
+def test_a_missing_source_lowers_the_overlap_and_an_extra_one_does_not():
     sure = [[place(-30), place(20)]] * 4
     assert found([sure, sure], sure[0][:1])["one"] == pytest.approx(0.5, abs=1e-4)
     alone = [[place(-30)]] * 4
@@ -75,7 +75,7 @@ def test_runs_that_disagree_bracket_the_limit():
     assert values["below"] == pytest.approx(cosine, abs=1e-4)
 
 
-def test_each_number_of_sources_has_its_own_best_span_and_its_own_share():
+def test_the_best_span_and_the_share_depend_on_the_number_of_sources():
     """Three draws of one source, one of two others: a choice for each number is right in all of them."""
     mixed = [[place(0)]] * 3 + [[place(-40), place(40)]]
     values = found([mixed, mixed], [place(0)])
@@ -84,7 +84,7 @@ def test_each_number_of_sources_has_its_own_best_span_and_its_own_share():
     assert values["one"] == pytest.approx(1 - loss / 4, abs=0.02)
 
 
-def test_a_number_of_sources_that_one_run_never_drew_is_chosen_by_all_that_it_drew():
+def test_a_number_of_sources_without_draws_uses_all_draws():
     """The second run alone drew two sources. The first one's choice holds one of them, and of the rest what it may."""
     values = found([[[place(0)]] * 2, [[place(0), place(30)]] * 2], [place(0)])
     assert values["above"] == pytest.approx(1.0, abs=1e-4)

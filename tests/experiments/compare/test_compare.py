@@ -70,7 +70,7 @@ def test_a_finished_part_is_not_run_again(compared, monkeypatch):
     assert again["runs"] == json.loads(json.dumps(result["runs"]))
 
 
-def test_markdown_and_report_show_what_the_json_holds(compared):
+def test_markdown_and_report_agree_with_the_json(compared):
     _, directory, result, _ = compared
     text = (directory.path / "compare.md").read_text()
     assert "| float32 | pytorch |" in text
@@ -96,7 +96,7 @@ def test_what_pytorch_has_no_counterpart_of_is_refused(compared, tmp_path, overr
         stage.compare(config, RunDirectory(tmp_path), Terminal(quiet=True, stream=io.StringIO()))
 
 
-def test_the_nan_map_of_pytorch_knows_one_good_rule():
+def test_one_rule_of_the_nan_map_is_finite_in_pytorch():
     """The whole map of both frameworks is benchmarks/nan_map.json; here PyTorch's half of two scenes."""
     scenes = ("healthy", "rank 3, cut 5")
     outcomes = counts(nan_map(["PyTorch"], scenes=scenes, loadings=[1.0])["cells"])

@@ -84,7 +84,7 @@ def test_the_oracle_gate(finished: tuple[Config, RunDirectory, dict]) -> None:
     assert overall["f1_3d"]["value"] >= 0.95
 
 
-def test_what_is_done_is_not_done_again(
+def test_completed_work_is_not_repeated(
     finished: tuple[Config, RunDirectory, dict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, directory, result = finished
@@ -118,7 +118,7 @@ def test_a_file_without_amplitudes_leaves_out_what_needs_them(tmp_path: Path) ->
     assert not any(name.startswith("snr_db") for name in entry["methods"]["sample_mvdr"])
 
 
-def test_what_was_fitted_is_kept_and_its_covariance_judged(tmp_path: Path) -> None:
+def test_fits_are_stored_and_their_covariance_is_evaluated(tmp_path: Path) -> None:
     config = small_config(("greedy_ml", "sample_mvdr"))
     (source,) = config.evaluate.sources
     source = source.model_copy(update={"scenes": 8})
@@ -134,7 +134,7 @@ def test_what_was_fitted_is_kept_and_its_covariance_judged(tmp_path: Path) -> No
         np.testing.assert_array_equal(values, getattr(estimates["greedy_ml"], field))
 
 
-def test_a_learned_method_without_a_network_says_what_to_do(tmp_path: Path) -> None:
+def test_a_learned_method_without_a_network_is_an_error_with_the_remedy(tmp_path: Path) -> None:
     config = small_config(("learned_mvdr",))
     with pytest.raises(FileNotFoundError, match="train"):
         evaluate(config, RunDirectory(tmp_path), Terminal(quiet=True))
@@ -159,7 +159,7 @@ def test_every_method_on_the_same_scenes(tmp_path: Path) -> None:
     assert overall["greedy_ml_known_k"]["k_accuracy"]["value"] == 1.0
 
 
-def test_methods_of_one_coherent_field_are_left_out_where_there_is_none() -> None:
+def test_methods_that_need_a_coherent_field_are_omitted_without_one() -> None:
     config = small_config(get_args(Method))
     scene = config.physics.scene.model_copy(update={"symbols": "per_snapshot"})
     config = config.model_copy(update={"physics": config.physics.model_copy(update={"scene": scene})})
@@ -193,7 +193,7 @@ def test_subspace_overlap_is_that_of_the_dominant_eigenvectors():
     assert metrics["subspace_overlap"][2] > 0.9
 
 
-def test_sources_are_worth_the_covariance_that_they_make():
+def test_the_covariance_of_sources_is_evaluated():
     """The true sources are; without the second of two, one dimension is missing; without any, there is nothing."""
     physics = PhysicsConfig(scene=SceneConfig(num_sources=(2, 2)))
     scenes = jax.jit(lambda seed: scene_batch(physics, seed, Purpose.TRAIN_SCENES, 0, 6))(3)

@@ -50,7 +50,7 @@ def is_open(port: int) -> bool:
 
 
 @pytest.mark.slow
-def test_two_workers_of_the_proxy_one_of_them_killed(tmp_path, proxy_url):
+def test_two_workers_share_a_proxy_and_one_is_killed(tmp_path, proxy_url):
     settings = {"trials": 10, "epochs": 2, "pruner": "none", "storage": proxy_url, "study": "shared"}
     folders = [tmp_path / f"host{index}" for index in range(2)]
     with ExitStack() as stack:

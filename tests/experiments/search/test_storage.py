@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from risjax._compat.optuna import close_storage
-from risjax.experiments.search.storage import JournalLock, StorageError, cut_torn_line, open_storage
+from risjax.experiments.search.storage import JournalLock, StorageError, open_storage, remove_incomplete_line
 from risjax.experiments.search.study import search
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
@@ -30,14 +30,14 @@ from tests.experiments.search.fake import FakeTrain, make_config
         (b"y" * 5000 + b"\n" + b"x" * 4096, b"y" * 5000 + b"\n"),
     ],
 )
-def test_a_torn_line_is_cut(tmp_path, before, after):
+def test_an_incomplete_line_is_removed(tmp_path, before, after):
     journal = tmp_path / "study.journal"
     journal.write_bytes(before)
-    assert cut_torn_line(journal) == len(before) - len(after)
+    assert remove_incomplete_line(journal) == len(before) - len(after)
     assert journal.read_bytes() == after
 
 
-def test_a_study_with_a_torn_last_line_resumes(tmp_path):
+def test_a_study_with_an_incomplete_last_line_resumes(tmp_path):
     config, directory = make_config(trials=4), RunDirectory(tmp_path / "a")
     whole = search(config, RunDirectory(tmp_path / "b"), Terminal(quiet=True), train=FakeTrain())
     search(config.model_copy(update={"search": config.search.model_copy(update={"trials": 2})}), directory,

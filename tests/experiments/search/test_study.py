@@ -58,7 +58,7 @@ def test_trials_json_contains_every_trial(tmp_path):
 
 
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
-def test_pruning_saves_epochs_and_says_why(tmp_path, pruner):
+def test_pruning_saves_epochs_and_records_the_reason(tmp_path, pruner):
     train = FakeTrain()
     outcome = run(make_config(trials=12, epochs=9, pruner=pruner), tmp_path, train)
     pruned = [record for record in outcome.trials if record.state == "pruned"]

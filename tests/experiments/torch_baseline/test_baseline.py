@@ -129,7 +129,7 @@ def test_a_scene_that_is_not_finite_is_nan_and_spares_its_neighbours():
     assert torch.isfinite(overlap).tolist() == [True, False, True]
 
 
-def test_a_failing_compiler_is_said_aloud_and_training_goes_on(monkeypatch):
+def test_a_failing_compiler_is_reported_and_training_continues(monkeypatch):
     def broken(network, **_):
         def call(*_):
             raise RuntimeError("no C++ compiler found")
@@ -162,12 +162,12 @@ def test_the_compiled_network_gives_the_eager_ones_gradients():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), by_compiled, by_plain)
 
 
-def test_what_has_no_counterpart_is_refused():
+def test_settings_without_a_counterpart_are_refused():
     with pytest.raises(ValueError, match="no matmul precision like 'high'"):
         set_matmul_precision("high")
 
 
-def test_type_promotion_is_what_the_documentation_says():
+def test_type_promotion_agrees_with_the_documentation():
     """Neither framework lets a half-precision operand narrow a wider one; torch.matmul refuses to mix."""
     assert torch.promote_types(torch.float32, torch.float16) == torch.float32
     assert jax.numpy.promote_types("float32", "float16") == jax.numpy.float32
