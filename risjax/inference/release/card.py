@@ -9,6 +9,7 @@ import jax
 
 import risjax
 from risjax.config import Config
+from risjax.config.deprecated import current_method
 from risjax.model import Params
 from risjax.runs.words import duration_text
 
@@ -69,7 +70,7 @@ def make_card(
 
 def _source(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     """The tables of one set of scenes."""
-    methods = {method: breakdowns["overall"] for method, breakdowns in entry["methods"].items()}
+    methods = {current_method(method): breakdowns["overall"] for method, breakdowns in entry["methods"].items()}
     shown = {metric: title for metric, title in _SHOWN.items() if any(metric in found for found in methods.values())}
     rows = [[method, *(_interval(found.get(metric)) for metric in shown)] for method, found in methods.items()]
     pairs = [
