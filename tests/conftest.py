@@ -6,6 +6,7 @@ import risjax  # noqa: F401
 
 # isort: split
 import gc
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,10 @@ import pytest
 from tests import emitters
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+if "JAX_COMPILATION_CACHE_DIR" in os.environ:  # a plugin of pytest may have imported jax before `tests.programs`
+    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+    minimum_s = float(os.environ.get("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", minimum_s)
 
 MOST_GROWTH = 3 * 2**29
 """Memory growth of a worker in bytes at which its compiled programs are released."""

@@ -2,23 +2,28 @@
 
 Nearly all of the suite's time is XLA's compiler. Tests in `OPTIMISED` are compiled as for a user. All
 other programs, including those of subprocesses, are compiled without LLVM optimisations and by the older emitters
-of XLA (`tests.emitters`). All processes of a run share their compiled programs.
+of XLA (`tests.emitters`). All processes share their compiled programs and keep them for the next run, in
+``.pytest_cache`` or the folder of ``RISJAX_CACHE_DIR``, never in the user's cache.
 ``JAX_DISABLE_MOST_OPTIMIZATIONS=0 pytest`` optimises everything.
 """
 
-import atexit
 import os
-import shutil
-import tempfile
 from pathlib import Path
+
+from risjax.runs.cache_entries import prune, remove_damaged
+from risjax.runs.compile_cache import MAX_BYTES, cache_root, programs_folder
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # two workers may share a GPU
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 MAY_LEAVE_OUT = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # in the first process: workers inherit its choice
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="risjax-programs-")
-    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+_ROOT = cache_root() if "RISJAX_CACHE_DIR" in os.environ else Path(__file__).parents[1] / ".pytest_cache" / "risjax"
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ and _ROOT is not None:  # workers and their children inherit it
+    _FOLDER = programs_folder(_ROOT)
+    _FOLDER.mkdir(parents=True, exist_ok=True)
+    remove_damaged(_FOLDER)
+    prune(_ROOT, MAX_BYTES)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_FOLDER)
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 OPTIMISED = {"torch_baseline", "linalg", "loss", "metrics", "model", "physics"}
