@@ -62,7 +62,7 @@ def measure(name: str, batches: int) -> dict[str, Any]:
     for index in range(batches + 1):
         seen = jax.block_until_ready(draw(jnp.asarray(index)))
         _, effective = timed("network and R_eff", covariance, params, seen)
-        proposals = timed("candidates and their elimination", propose, params, seen, effective)
+        proposals = timed("candidates and their elimination", propose, seen, effective)
         timed("decision", decide, params, proposals)
         timed("learned", whole, params, seen)
         timed("greedy", greedy, seen, grid)

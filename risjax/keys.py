@@ -23,8 +23,6 @@ class Purpose(enum.IntEnum):
     POSTERIOR_INIT = 10
     POSTERIOR_ORDER = 11
     LIMIT = 12
-    REFINER_SCENES = 13
-    REFINER_INIT = 14
 
 
 def purpose_key(

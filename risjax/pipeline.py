@@ -1,4 +1,4 @@
-"""The pipeline from snapshots to sources: scene -> network -> R_eff (-> refiner) -> candidates -> fits -> sources.
+"""The pipeline from snapshots to sources: scene -> network -> R_eff -> candidates -> fits -> sources.
 
 Validation, evaluation, prediction and export all use `Pipeline`, so that blend, shrinkage, loading and peak search
 cannot differ between them. `Programs` holds its steps compiled. All callers of one configuration share them, so that
@@ -37,25 +37,20 @@ from risjax.estimators import localise_mvdr
 from risjax.estimators.cfar import stopping_penalty
 from risjax.model import Params, build, make_inputs
 from risjax.model.posterior import Posterior, build_peak_posterior, build_posterior
-from risjax.model.spectrum_unet import Refiner, build_refiner
 from risjax.physics.chunked_vmap import over_scenes, over_surfaces
 from risjax.physics.measurement import require_common_field
 from risjax.physics.scaling import SceneScale, normalise_scene, restore_estimates, restore_sources
 from risjax.precision import upcast
 from risjax.runs.compiler_options import fast_compilation
-from risjax.spectral.grid import field_of_view, grid_for, grid_like
+from risjax.spectral.grid import field_of_view, grid_like
 from risjax.spectral.peak_search import Peaks
-from risjax.spectral.spectrum import mvdr_cost, whitener
 from risjax.types import Estimates, Geometry, LowRankCovariance, Observation, Prediction, Sources
 
 POSTERIOR = "posterior"
 """Group of parameters of the posterior head that judges candidates."""
 PEAKS = "peaks"
 """Group of parameters of the head that judges the spectrum's peaks."""
-REFINER = "refiner"
-"""Group of parameters of the refiner."""
 HEADS = (POSTERIOR, PEAKS)
-AFTER_NETWORK = (*HEADS, REFINER)
 """Groups of parameters that are trained after the network, on its outputs."""
 
 Settings = CovarianceConfig | CovarianceSettings
@@ -71,17 +66,12 @@ def make_peak_posterior(model: ModelConfig) -> Posterior:
     return build_peak_posterior(NUM_PEAK_FEATURES, model)
 
 
-def make_refiner(model: ModelConfig, estimator: EstimatorConfig, precision: PrecisionConfig) -> Refiner:
-    """Return the refiner of a configuration that has one."""
-    return build_refiner(estimator.posterior.grid.num_range, model, precision)
-
-
 class Pipeline:
     """The steps of the pipeline of one configuration, as pure functions over a batch of scenes.
 
     Attributes:
         physics: array, field of view, slots.
-        precision: dtypes of the network and of the refiner.
+        precision: dtypes of the network.
         model: the network and its heads.
         estimator: search, fits and decision.
         has_likelihood: whether `propose`, `decide` and `fitted` can be called: all snapshots share one coherent field.
@@ -105,7 +95,7 @@ class Pipeline:
     ) -> tuple[Prediction, LowRankCovariance]:
         """Return the network's predictions in full precision, and R_eff of each scene."""
         inputs = over_scenes(lambda scene: make_inputs(scene, self.model, self.physics), observation)
-        network_params = {group: leaves for group, leaves in params.items() if group not in AFTER_NETWORK}
+        network_params = {group: leaves for group, leaves in params.items() if group not in HEADS}
         prediction = upcast(self._network.apply(network_params, inputs.features))
         blend = jax.vmap(lambda factor, sample: effective_covariance(factor, sample, settings))
         return prediction, blend(prediction.factor, inputs.sample_factor)
@@ -119,24 +109,11 @@ class Pipeline:
 
         return over_surfaces(localise_scene, geometry, effective, geometry)
 
-    def spectra(self, effective: LowRankCovariance, geometry: Geometry | None) -> Array:
-        """Return log10 of R_eff's spectra over ``estimator.posterior.grid`` in units of the loading, the refiner's
-        input, [batch, Gu, Gv, Gs]."""
-        grid = grid_like(effective.factor, self.physics, self.estimator.posterior.grid)
-
-        def spectrum(covariance: LowRankCovariance, geometry: Geometry | None) -> Array:
-            vectors = grid_for(grid, self.physics, geometry).steering
-            return -jnp.log10(mvdr_cost(whitener(covariance), vectors)).reshape(grid.inside.shape)
-
-        return over_surfaces(spectrum, geometry, effective, geometry)
-
-    def peaks(self, params: Params, observation: Observation, effective: LowRankCovariance) -> tuple[Peaks, Array]:
-        """Return all peaks of R_eff's spectrum and their features; with a refiner, the peaks of its map."""
-        ranking_map = self._ranking_map(params, effective, observation.geometry)
-        points = self.estimator.grid if ranking_map is None else self.estimator.posterior.grid
-        grid = grid_like(effective.factor, self.physics, points)
+    def peaks(self, observation: Observation, effective: LowRankCovariance) -> tuple[Peaks, Array]:
+        """Return all peaks of R_eff's spectrum and their features."""
+        grid = grid_like(effective.factor, self.physics, self.estimator.grid)
         find = partial(peaks_of_scene, physics=self.physics, estimator=self.estimator, grid=grid)
-        return over_surfaces(find, observation.geometry, observation, effective, ranking_map)
+        return over_surfaces(find, observation.geometry, observation, effective)
 
     def spectral(self, params: Params, observation: Observation, effective: LowRankCovariance) -> Estimates:
         """Return the peaks that the peaks' head takes for sources; without that head the sources of `localise`."""
@@ -148,17 +125,16 @@ class Pipeline:
         """The peaks of R_eff, whose heights have no unit."""
         if PEAKS not in params:
             return self.localise(effective, observation.geometry)
-        peaks, features = self.peaks(params, observation, effective)
+        peaks, features = self.peaks(observation, effective)
         logits = self._peak_head.apply(params[PEAKS], features, peaks.alive).existence
         return jax.vmap(partial(sources_at_peaks, physics=self.physics, estimator=self.estimator))(peaks, logits)
 
-    def propose(self, params: Params, observation: Observation, effective: LowRankCovariance) -> Proposals:
-        """Return candidates and their fits. The first candidates are peaks of the refiner's map where there is one."""
+    def propose(self, observation: Observation, effective: LowRankCovariance) -> Proposals:
+        """Return candidates and their fits."""
         require_common_field(self.physics.scene, "a fit of candidates to the snapshots")
         grid = grid_like(observation.snapshots, self.physics, self.estimator.posterior.grid)
-        ranking_map = self._ranking_map(params, effective, observation.geometry)
         propose = partial(proposals_of_scene, physics=self.physics, estimator=self.estimator, grid=grid)
-        return over_surfaces(propose, observation.geometry, observation, effective, ranking_map)
+        return over_surfaces(propose, observation.geometry, observation, effective)
 
     def decide(self, params: Params, proposals: Proposals) -> Estimates:
         """Return the sources that are reported: selected by the posterior head, or by the residual's criterion where
@@ -177,14 +153,6 @@ class Pipeline:
     def sources(self, params: Params, observation: Observation, settings: Settings) -> tuple[Prediction, Estimates]:
         """Return the network's predictions and the sources; without a likelihood those of `spectral`."""
         return _run_steps(self, params, observation, self.covariance(params, observation, settings))
-
-    def _ranking_map(self, params: Params, effective: LowRankCovariance, geometry: Geometry | None) -> Array | None:
-        """The refiner's map, whose peaks are searched, [batch, G]; None for the spectrum itself."""
-        if REFINER not in params:
-            return None
-        refiner = make_refiner(self.model, self.estimator, self.precision)
-        maps = refiner.apply(params[REFINER], self.spectra(effective, geometry))
-        return maps.reshape(len(maps), -1)
 
     def _decision(self, params: Params, proposals: Proposals) -> PosteriorDecision:
         elimination, features, data, _ = proposals
@@ -210,10 +178,10 @@ class Programs(NamedTuple):
     """
 
     covariance: Callable[[Params, Observation, CovarianceSettings], tuple[Prediction, LowRankCovariance]]
-    propose: Callable[[Params, Observation, LowRankCovariance], Proposals]
+    propose: Callable[[Observation, LowRankCovariance], Proposals]
     decide: Callable[[Params, Proposals], Estimates]
     fitted: Callable[[Params, Proposals], Sources]
-    peaks: Callable[[Params, Observation, LowRankCovariance], tuple[Peaks, Array]]
+    peaks: Callable[[Observation, LowRankCovariance], tuple[Peaks, Array]]
     spectral: Callable[[Params, Observation, LowRankCovariance], Estimates]
     has_likelihood: bool
 
@@ -256,4 +224,4 @@ def _run_steps(
     prediction, effective = covariance
     if not steps.has_likelihood:
         return prediction, steps.spectral(params, observation, effective)
-    return prediction, steps.decide(params, steps.propose(params, observation, effective))
+    return prediction, steps.decide(params, steps.propose(observation, effective))

@@ -32,7 +32,6 @@ COMPAT = (
     "experiments/audit/test_audit.py::test_no_call_hides",
     "experiments/search/test_storage.py",
     "inference/test_export.py",
-    "model/test_spectrum_unet.py",
     "test_checks.py",
     "train/test_locate_nonfinite.py::test_the_line_is_found",
     "train/test_loop.py",

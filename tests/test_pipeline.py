@@ -92,7 +92,7 @@ def test_candidates_and_spectra_are_on_the_scenes_own_surface_and_the_network_is
     @jax.jit
     def run(observation):
         _, effective = pipeline.covariance(params, observation, SURFACES.covariance)
-        fitted = pipeline.decide({}, pipeline.propose({}, observation, true_r))
+        fitted = pipeline.decide({}, pipeline.propose(observation, true_r))
         return effective, fitted, pipeline.localise(true_r, observation.geometry)
 
     known, blind = run(batch.observation), run(nominal)

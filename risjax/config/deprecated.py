@@ -19,9 +19,10 @@ class Removed:
     """A setting, or with ``switch`` a whole section, that no longer exists.
 
     Attributes:
-        off: the value that switched it off; of a section, the value of its setting ``switch`` that did.
+        off: the value that switched it off, or the default where another removed setting switched it off; of a
+            section, that value of its setting ``switch``.
         reason: why it was removed, or what replaces it.
-        switch: name of the setting that switched the section off, which is also its value where it is absent.
+        switch: name of the setting that decides whether the section is dropped. A section without it is dropped.
     """
 
     off: Any
@@ -71,12 +72,15 @@ _CONTRAST = (
     "the term was removed because it changed no metric (docs/ablation.md); loss.projector and loss.alignment remain"
 )
 _DIAGONAL = "the weight was removed because it changed no metric (docs/ablation.md); leave it out"
+_REFINER = "the refiner was removed because it changed no metric of learned_ml (docs/ablation.md); leave it out"
 
 DEPRECATED: dict[str, Action] = {
     "model.geometry_slots": Removed(0, _GEOMETRY),
     "loss.geometry": Removed(0, _GEOMETRY, switch="weight"),
     "loss.contrast": Removed(0, _CONTRAST, switch="weight"),
     "loss.covariance.diagonal": Removed(1, _DIAGONAL),
+    "model.refiner_width": Removed(0, _REFINER),
+    "train.refiner": Removed(1000, _REFINER, switch="steps"),  # every run without a refiner has stored this default
     "physics.codebook.kind": RemovedChoice("mixed", "no measurement supported it; take dft or random"),
     "evaluate.methods": RemovedChoice("learned_geometry", _GEOMETRY),
     "ablate.methods": RemovedChoice("learned_geometry", _GEOMETRY),

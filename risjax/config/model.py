@@ -7,7 +7,6 @@ from pydantic import Field, model_validator
 from risjax.config.section import (
     Fraction,
     FromList,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     Section,
@@ -62,9 +61,6 @@ class ModelConfig(Section):
     noise-to-signal estimate)."""
     posterior_width: PositiveInt = 64
     """Hidden channels of the posterior head, which judges candidates."""
-    refiner_width: NonNegativeInt = 0
-    """Channels of the refiner, a U-Net that turns the learned spectrum into a map of sources; peaks and candidates are
-    then searched in the map. 0 leaves it out."""
     posterior_knots: Annotated[int, Field(ge=2)] = 8
     """Ranges at which the posterior head gives its log-prior."""
 

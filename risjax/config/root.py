@@ -129,13 +129,6 @@ class Config(Section):
                 f"got {self.train.posterior.scenes}, expected 0: the posterior head judges fits of one coherent field "
                 f"to all snapshots, and physics.scene.symbols = {got} have none; set it to 0",
             )
-        if "train" in self.stages and got != "constant" and self.model.refiner_width:
-            raise _problem(
-                ("model", "refiner_width"),
-                self.model.refiner_width,
-                f"got {self.model.refiner_width}, expected 0: the refiner's map serves candidates and peak "
-                f"probabilities, which physics.scene.symbols = {got} does not have; set it to 0",
-            )
         return self
 
     @model_validator(mode="after")

@@ -30,15 +30,6 @@ class PosteriorTrainConfig(Section):
     """Peak of AdamW's cosine."""
 
 
-class RefinerTrainConfig(Section):
-    """Between the network and the posterior heads: the refiner, on spectra of the frozen network."""
-
-    steps: PositiveInt = 1000
-    """Steps of ``batch_size`` fresh scenes."""
-    learning_rate: PositiveFloat = 3.0e-3
-    """Peak of AdamW's cosine."""
-
-
 class TrainConfig(Section):
     """The optimizer, the schedule and the length of a training."""
 
@@ -78,7 +69,6 @@ class TrainConfig(Section):
     """Steps with a non-finite gradient in a row that stop the run."""
     tensorboard: bool = False
     """TensorBoard event files beside the log, in the run's folder ``tensorboard``; needs the extra of that name."""
-    refiner: RefinerTrainConfig = RefinerTrainConfig()
     posterior: PosteriorTrainConfig = PosteriorTrainConfig()
     dataset_scenes: NonNegativeInt = 0
     """0 draws fresh scenes in every step; otherwise this number of scenes, whole batches of the stream, is repeated."""

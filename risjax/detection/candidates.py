@@ -74,9 +74,9 @@ class _Step(enum.IntEnum):
     DROP = 2
 
 
-def _highest_peaks(ranking: Float[Array, " G"], grid: Grid, slots: int) -> _Slots:
+def _highest_peaks(spectrum: Float[Array, " G"], grid: Grid, slots: int) -> _Slots:
     """The highest peaks over the grid."""
-    peaks, heights = local_maxima(ranking, grid, slots)
+    peaks, heights = local_maxima(spectrum, grid, slots)
     return _Slots(peaks, heights > -jnp.inf, jnp.ones(slots, bool))
 
 
@@ -156,7 +156,6 @@ def eliminate(
     physics: PhysicsConfig,
     posterior: PosteriorConfig,
     grid: Grid,
-    ranking: Float[Array, " G"] | None = None,
 ) -> Elimination:
     """Candidates of one scene and their backward elimination.
 
@@ -166,12 +165,10 @@ def eliminate(
         physics: array, field of view, slots.
         posterior: rounds and iterations.
         grid: of ``posterior.grid``, on the scene's own surface.
-        ranking: a map over the grid whose highest peaks are the first candidates; None takes the learned spectrum.
     """
     slots, rounds = physics.scene.max_sources, posterior.residual_rounds
     whitening = whitener(effective)
-    ranking = -mvdr_cost(whitening, grid.steering) if ranking is None else ranking
-    peaks = _highest_peaks(ranking, grid, slots)
+    peaks = _highest_peaks(-mvdr_cost(whitening, grid.steering), grid, slots)
 
     choices = {
         _Step.PEAKS: lambda _: peaks,

@@ -39,7 +39,6 @@ class Proposals(NamedTuple):
 def peaks_of_scene(
     scene: Observation,
     effective: LowRankCovariance,
-    ranking: Array | None,
     *,
     physics: PhysicsConfig,
     estimator: EstimatorConfig,
@@ -50,14 +49,13 @@ def peaks_of_scene(
     Args:
         scene: the observation.
         effective: R_eff.
-        ranking: a map over the grid whose peaks are searched instead of the spectrum's; None without one.
         physics: array, field of view.
         estimator: search and refinement.
-        grid: of the spectrum, or of the map, on the nominal surface.
+        grid: of ``estimator.grid``, on the nominal surface.
     """
     scene, _ = normalise_scene(scene)
     data, level = statistics(scene, physics), noise_to_signal(scene)
-    peaks = mvdr_peaks(effective, physics, estimator, grid=grid, geometry=scene.geometry, ranking=ranking)
+    peaks = mvdr_peaks(effective, physics, estimator, grid=grid, geometry=scene.geometry)
     vectors = steering_at(physics.array, peaks.cosines, scene.geometry)
     return peaks, peak_features(peaks, vectors, effective, data, level, physics)
 
@@ -65,7 +63,6 @@ def peaks_of_scene(
 def proposals_of_scene(
     scene: Observation,
     effective: LowRankCovariance,
-    ranking: Array | None,
     *,
     physics: PhysicsConfig,
     estimator: EstimatorConfig,
@@ -76,7 +73,6 @@ def proposals_of_scene(
     Args:
         scene: the observation.
         effective: R_eff.
-        ranking: a map over the grid whose highest peaks are the first candidates; None takes the spectrum.
         physics: array, field of view, slots.
         estimator: fits and elimination.
         grid: of ``estimator.posterior.grid``, on the nominal surface.
@@ -84,7 +80,7 @@ def proposals_of_scene(
     scene, scale = normalise_scene(scene)
     data = statistics(scene, physics)
     surface_grid = grid_for(grid, physics, data.geometry)
-    elimination = eliminate(data, effective, physics, estimator.posterior, surface_grid, ranking)
+    elimination = eliminate(data, effective, physics, estimator.posterior, surface_grid)
     drop = drops(elimination, data)
 
     def features_of_fit(fit: Fit, level: Array) -> CandidateFeatures:

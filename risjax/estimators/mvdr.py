@@ -56,7 +56,6 @@ def mvdr_peaks(
     *,
     grid: Grid | None = None,
     geometry: Geometry | None = None,
-    ranking: Float[Array, " G"] | None = None,
 ) -> Peaks:
     """Peaks from which `localise_mvdr` chooses, in ``estimator.candidates`` slots.
 
@@ -66,10 +65,9 @@ def mvdr_peaks(
         estimator: grid, threshold, refinement.
         grid: search grid.
         geometry: measured geometry.
-        ranking: map over the grid, such as that of the refiner, whose maxima replace those of the spectrum.
     """
     grid = grid_like(covariance.factor, physics, estimator.grid, grid, geometry)
-    return find_peaks(*_mvdr(covariance), physics, estimator, grid, geometry, ranking)
+    return find_peaks(*_mvdr(covariance), physics, estimator, grid, geometry)
 
 
 def _mvdr(covariance: LowRankCovariance) -> tuple[Cost, Callable[[Float[Array, " J"]], Float[Array, " J"]]]:

@@ -78,10 +78,6 @@ class RunDirectory:
         return self.path / "checkpoints"
 
     @property
-    def refiner_path(self) -> Path:
-        return self.path / "refiner.safetensors"
-
-    @property
     def posterior_path(self) -> Path:
         return self.path / "posterior.safetensors"
 

@@ -40,7 +40,6 @@ def find_peaks(
     estimator: EstimatorConfig,
     grid: Grid,
     geometry: Geometry | None = None,
-    ranking: Float[Array, " G"] | None = None,
 ) -> Peaks:
     """Return the minima of ``cost`` of one scene: `estimator.candidates` local minima of the grid, refined by Newton's
     method. A minimum is suppressed when a better one is too close.
@@ -52,7 +51,6 @@ def find_peaks(
         estimator: separation, refinement.
         grid: the search grid, on the scene's own surface.
         geometry: of that surface.
-        ranking: over the grid, whose highest local maxima are refined in place of the cost's local minima.
 
     Returns:
         Nothing where the cost is nowhere finite, has no height, or is the same everywhere.
@@ -60,7 +58,7 @@ def find_peaks(
     costs = cost(grid.steering)
     spread, largest = jnp.max(costs) - jnp.min(costs), jnp.max(jnp.abs(costs))
     structured = spread > 8 * jnp.finfo(costs.dtype).eps * largest  # on a flat one every point is a local minimum
-    peaks, found = local_maxima(-costs if ranking is None else ranking, grid, estimator.candidates)
+    peaks, found = local_maxima(-costs, grid, estimator.candidates)
 
     def at(cosines: Float[Array, "3"]) -> Float[Array, ""]:
         return cost(steering_at(physics.array, cosines, geometry))

@@ -75,7 +75,7 @@ _TABLE = (
     ),
     Stage(
         "train",
-        ("risjax.train:train", "risjax.train:train_refiner", "risjax.train:train_posterior"),
+        ("risjax.train:train", "risjax.train:train_posterior"),
         ("risjax.train:NonFiniteTraining", "risjax.train:CheckpointError"),
         extras={"tensorboardX": ""},
     ),

@@ -4,7 +4,6 @@ from risjax.train.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from risjax.train.health import NonFiniteTraining
 from risjax.train.loop import Outcome, load_best, train
 from risjax.train.posterior import train_posterior
-from risjax.train.refiner import train_refiner
 from risjax.train.trainer import Trainer, estimate_step_seconds
 
 __all__ = [
@@ -18,5 +17,4 @@ __all__ = [
     "load_best",
     "train",
     "train_posterior",
-    "train_refiner",
 ]

@@ -143,8 +143,8 @@ def train(
 
 
 def load_best(config: Config, directory: RunDirectory) -> Params:
-    """Return the EMA parameters of the best epoch of a finished or unfinished training, with those of the refiner and
-    the posterior heads if they are trained.
+    """Return the EMA parameters of the best epoch of a finished or unfinished training, with those of the posterior
+    heads if they are trained.
 
     Raises:
         CheckpointError: there is no intact checkpoint.
@@ -155,9 +155,8 @@ def load_best(config: Config, directory: RunDirectory) -> Params:
     if last is None:
         raise FileNotFoundError(f"no checkpoint in {directory.checkpoints}: run the stage `train` first")
     params = checkpoints.load(last.metadata["best_epoch"], like).state.ema
-    for path in (directory.refiner_path, directory.posterior_path):
-        if path.exists():
-            params = {**params, **read_weights(path)[0]}
+    if directory.posterior_path.exists():
+        params = {**params, **read_weights(directory.posterior_path)[0]}
     return params
 
 

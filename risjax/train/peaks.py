@@ -70,7 +70,7 @@ def _collect(config: Config, params: Params, scenes: int, terminal: Terminal) ->
 
     def propose(params: Params, batch: Scene) -> tuple[Peaks, Array, Sources]:
         _, effective = programs.covariance(params, batch.observation, covariance)
-        peaks, features = programs.peaks(params, batch.observation, effective)
+        peaks, features = programs.peaks(batch.observation, effective)
         return peaks, features, batch.truth.sources
 
     def label(proposed: tuple[Peaks, Any, Sources]) -> PeakExamples:

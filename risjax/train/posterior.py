@@ -140,7 +140,7 @@ def _collect(config: Config, params: Params, terminal: Terminal) -> Examples:
 
     def propose(params: Params, batch: Scene) -> tuple[CandidateFeatures, Array, Array, Sources]:
         _, effective = programs.covariance(params, batch.observation, covariance)
-        proposals = programs.propose(params, batch.observation, effective)
+        proposals = programs.propose(batch.observation, effective)
         elimination = proposals.elimination
         return proposals.features, elimination.weakest, to_position(elimination.fits.cosines), batch.truth.sources
 

@@ -112,6 +112,8 @@ def test_a_release_of_an_earlier_version_is_read(name):
     config = from_yaml(text)
     assert from_yaml(to_yaml(config)) == config
     assert "geometry" not in to_yaml(config).split("physics:")[0]
+    assert "refiner:" in text
+    assert "refiner" not in to_yaml(config)
 
 
 class TestRenamed:

@@ -99,8 +99,11 @@ def test_fewer_candidates_than_slots_leave_the_larger_fits_empty():
     settings = SETTINGS.model_copy(update={"residual_rounds": 0})
     grid = make_grid(PHYSICS, settings.grid)
     distance = jnp.sum((grid.cosines.reshape(-1, 3) - to_cosines(jnp.asarray(TRUTH[0]))[None, :]) ** 2, axis=1)
-    one_peak = jax.jit(lambda data, effective: eliminate(data, effective, PHYSICS, settings, grid, ranking=-distance))
-    found = one_peak(data, covariance_of(TRUTH))
+    nearest = distance.reshape(grid.inside.shape) == jnp.min(distance)
+    one_point = grid._replace(inside=nearest)
+    found = jax.jit(lambda data, effective: eliminate(data, effective, PHYSICS, settings, one_point))(
+        data, covariance_of(TRUTH)
+    )
     active = np.asarray(found.fits.active)
     assert active.sum(1).tolist() == [1] + [0] * (SLOTS - 1)
     assert active[0, int(found.weakest[0])]

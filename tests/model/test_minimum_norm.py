@@ -168,7 +168,7 @@ def test_the_pipeline_uses_peaks_without_a_likelihood() -> None:
     _, effective = jax.eval_shape(lambda p, o: pipeline.covariance(p, o, CONFIG.covariance), params, scenes.observation)
     chex.assert_shape(effective.factor, (2, 36, CONFIG.model.rank + 8))
     with pytest.raises(ValueError, match="a fit of candidates to the snapshots needs one coherent field"):
-        jax.eval_shape(pipeline.propose, params, scenes.observation, effective)
+        jax.eval_shape(pipeline.propose, scenes.observation, effective)
     _, found = jax.eval_shape(lambda p, o: pipeline.sources(p, o, CONFIG.covariance), params, scenes.observation)
     chex.assert_shape(found.position, (2, 2, 3))
     constant = tiny_config(model__encoder="minimum_norm")

@@ -19,7 +19,7 @@ from risjax.model import Params
 from risjax.pipeline import HEADS
 from risjax.runs.run_directory import RunDirectory, write_atomically
 from risjax.runs.terminal import Terminal
-from risjax.train import NonFiniteTraining, load_best, train, train_posterior, train_refiner
+from risjax.train import NonFiniteTraining, load_best, train, train_posterior
 
 FILE, CSV_FILE, FAILED_FILE = "ablation.json", "ablation.csv", "failed.json"
 
@@ -103,7 +103,6 @@ def _train(config: Config, where: RunDirectory, terminal: Terminal) -> None:
     terminal.say(f"training {where.path}")
     try:
         train(config, where, terminal)
-        train_refiner(config, where, terminal)
         train_posterior(config, where, terminal)
     except NonFiniteTraining as error:
         where.write_json(FAILED_FILE, {"reason": str(error)})

@@ -172,7 +172,7 @@ def _learned(config: Config, physics: PhysicsConfig, params: Params, name: Metho
         prediction, effective = programs.covariance(params, batch.observation, settings)
         factor = cast(Array, prediction.factor)  # the pipeline's upcast has joined its two parts
         if name == "learned_ml":
-            proposals = programs.propose(params, batch.observation, effective)
+            proposals = programs.propose(batch.observation, effective)
             return Found(programs.decide(params, proposals), factor, programs.fitted(params, proposals))
         return Found(programs.spectral(params, batch.observation, effective), factor)
 

@@ -34,8 +34,6 @@ _DEAD = {
     "train.validation_scenes": "all trials must be compared on the same scenes",
     "train.tensorboard": "it displays a training and changes none",
     "train.posterior": "the posterior head is trained once, after the search",
-    "train.refiner": "the refiner is trained once, after the search",
-    "model.refiner_width": "the refiner is trained once, after the search",
     "model.posterior_width": "the posterior head is trained once, after the search",
     "model.posterior_knots": "the posterior head is trained once, after the search",
     "estimator.posterior.existence": "the posterior head is trained once, after the search",

@@ -164,7 +164,7 @@ class Model:
         """Dense covariances of trace N of a batch of scenes, one of `COVARIANCES`."""
         prediction, effective = self._programs.covariance(self.params, observation, self._settings)
         if of == "fit":
-            proposals = self._programs.propose(self.params, observation, effective)
+            proposals = self._programs.propose(observation, effective)
             fitted = self._programs.fitted(self.params, proposals)
             return covariance_of_fit(self.config.physics)(fitted, observation.geometry)
         return dense_of_batch(effective) if of == "effective" else dense_at_trace(prediction.factor)

@@ -10,7 +10,7 @@ from risjax.config.weights import WEIGHTS_NAME, TrainedNetwork, find_weights, no
 from risjax.detection.candidate_features import num_features
 from risjax.detection.peak_features import NUM_PEAK_FEATURES
 from risjax.model import Params, build
-from risjax.pipeline import PEAKS, POSTERIOR, REFINER, make_peak_posterior, make_posterior, make_refiner
+from risjax.pipeline import PEAKS, POSTERIOR, make_peak_posterior, make_posterior
 from risjax.precision import make_policy
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.safetensors_io import WeightsError, flat_shapes, read_weights
@@ -77,7 +77,7 @@ def _refuse_mismatch(config: Config, trained: Config, found: TrainedNetwork) -> 
 
 
 def _refuse_other_shapes(config: Config, params: Params, found: TrainedNetwork) -> None:
-    """Refuse parameters whose leaves differ from those of the network, its heads and its refiner."""
+    """Refuse parameters whose leaves differ from those of the network and its heads."""
     like = jax.eval_shape(build(config.physics.array, config.model, config.precision).init, jax.random.key(0))
     heads = {
         POSTERIOR: (make_posterior(config.physics, config.model), num_features(config.physics.scene.max_sources)),
@@ -87,9 +87,6 @@ def _refuse_other_shapes(config: Config, params: Params, found: TrainedNetwork) 
         if name in params:
             each = jax.ShapeDtypeStruct((count,), jnp.float32)
             like = {**like, name: jax.eval_shape(head.init, jax.random.key(0), each, each)}
-    if REFINER in params and config.model.refiner_width:
-        refiner = make_refiner(config.model, config.estimator, config.precision)
-        like = {**like, REFINER: jax.eval_shape(refiner.init, jax.random.key(0))}
     expected, held = flat_shapes(like), flat_shapes(params)
     of_network = {name: shape for name, shape in held.items() if name.split(".")[0] in like}
     wrong = [name for name in {**expected, **of_network} if expected.get(name) != of_network.get(name)]
