@@ -62,8 +62,8 @@ def test_a_term_whose_weight_is_zero_only_at_first_is_in_the_program():
         program_key(tiny_config(**overrides)).loss
         for overrides in ({}, {"loss__alignment__weight": 0.2, "loss__alignment__warmup": 0.0})
     ]
-    assert not any("alignment" in name for name in keys[0])
-    assert any(name == ".weights['alignment']" for name in keys[1])
+    assert "alignment" not in str(keys[0])
+    assert "alignment" in str(keys[1])
 
 
 @pytest.fixture(scope="module")

@@ -29,5 +29,5 @@ def test_a_patch_holds_neighbours():
 
 
 def test_a_patch_that_does_not_divide_is_refused():
-    with pytest.raises(ValueError, match=r"patch = 5 on 12 x 12"):
+    with pytest.raises(ValueError, match=r"model\.patch = 5 on a surface of 12 x 12"):
         num_patches(ArrayConfig(), 5)

@@ -96,7 +96,7 @@ def test_nonfinite_scenes_are_numbered_across_all_parts(monkeypatch):
         asked.append(np.asarray(part.truth.snr_db))
         return {"a term": np.array([False, True]), "another": np.array([False, False])}
 
-    monkeypatch.setattr(health, "_spoilt_scenes", every_second)
+    monkeypatch.setattr(health, "_nonfinite_scenes", every_second)
     assert health.find_nonfinite_terms(trainer, state, batch) == ["a term of scenes 1, 3"]
     np.testing.assert_array_equal(np.concatenate(asked), batch.truth.snr_db)
 

@@ -15,6 +15,9 @@ from risjax.inference.predict import stage as stage_module
 from risjax.types import Geometry
 from tests.inference.predict.conftest import Setting
 
+pytestmark = pytest.mark.filterwarnings("ignore::risjax.inference.predict.fit_warning.FitWarning")
+"""Without the geometry the sources do not explain the snapshots."""
+
 SIMULATED = """
 stages: [simulate]
 weights: {folder}
