@@ -88,12 +88,28 @@ class Compilation:
             self._notify(name)
 
 
+_PROGRAMS = {
+    "checked_fun": "the training step",
+    "covariance": "the network",
+    "decide": "the posterior decision",
+    "fitted": "the covariance of the fits",
+    "measure": "the metrics",
+    "peaks": "the search for peaks",
+    "propose": "the fits of candidates",
+    "spectral": "the search for peaks",
+    "step": "the training step",
+}
+"""What the largest programs compute, by the name of their function."""
+
+
 def program_words(name: str) -> str:
-    """Return a program's name in words: ``jit(training_step)`` is "the training step".
+    """Return a program's name in words: ``jit(propose)`` is "the fits of candidates".
 
     Example:
-        >>> program_words("jit(training_step)"), program_words("jit(<lambda>)")
-        ('the training step', 'a program')
+        >>> program_words("jit(propose)"), program_words("jit(draw_scenes)"), program_words("jit(<lambda>)")
+        ('the fits of candidates', 'the program draw_scenes', 'a program')
     """
-    words = name.removeprefix("jit(").removesuffix(")").strip("_").replace("_", " ").strip()
-    return f"the {words}" if words.replace(" ", "").isalnum() else "a program"
+    function = name.removeprefix("jit(").removesuffix(")").strip()
+    if function in _PROGRAMS:
+        return _PROGRAMS[function]
+    return f"the program {function}" if function.isidentifier() else "a program"

@@ -22,9 +22,9 @@ def test_a_slow_program_is_named_until_it_is_compiled(monkeypatch):
         (named if name else ended).set()
 
     with Compilation(notify):
-        monitoring.record_event_duration_secs(LOWERED, 0.1, fun_name="jit(training_step)")
+        monitoring.record_event_duration_secs(LOWERED, 0.1, fun_name="jit(step)")
         assert named.wait(10)
-        monitoring.record_event_duration_secs(COMPILED, 5.0, fun_name="jit(training_step)")
+        monitoring.record_event_duration_secs(COMPILED, 5.0, fun_name="jit(step)")
         assert ended.wait(10)
     assert notices == ["the training step", None]
 
@@ -33,7 +33,7 @@ def test_a_fast_program_is_not_named(monkeypatch):
     monkeypatch.setattr(compilation, "_PERIOD_S", 0.01)
     notices = []
     with Compilation(notices.append):
-        monitoring.record_event_duration_secs(LOWERED, 0.1, fun_name="jit(training_step)")
+        monitoring.record_event_duration_secs(LOWERED, 0.1, fun_name="jit(step)")
         time.sleep(0.1)
     assert notices == []
 
@@ -56,7 +56,12 @@ def test_the_summary_counts_what_was_read(saved_s, summary):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("jit(training_step)", "the training step"), ("jit(<lambda>)", "a program"), ("", "a program")],
+    [
+        ("jit(step)", "the training step"),
+        ("jit(draw)", "the program draw"),
+        ("jit(<lambda>)", "a program"),
+        ("", "a program"),
+    ],
 )
 def test_programs_are_named_in_words(name, words):
     assert program_words(name) == words
