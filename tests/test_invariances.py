@@ -24,8 +24,10 @@ SCENES = 4
 METHODS = ("learned_ml", "learned_mvdr", "greedy_ml", "omp_ml", "sparse", "sample_mvdr", "sample_music")
 LIKELIHOOD = ("learned_ml", "greedy_ml", "omp_ml")
 """Methods whose amplitudes have a unit and a phase."""
-DIRECTION_RAD, RANGE_RATIO = 2e-3, 2e-2
-"""Equality of positions after a change of rounding: far below the accuracy of one scene."""
+DIRECTION_RAD, RANGE_RATIO, RANGE_STD = 2e-3, 2e-2, 0.1
+"""Equality of positions after a change of rounding: far below the accuracy of one scene. Ranges are equal within a
+fiftieth, or within a tenth of their standard deviation where the method states one: by rounding alone a fit of
+`omp_ml` whose range has a standard deviation of 0.48 m ended 0.031 m away (jaxlib 0.11)."""
 
 Run = Callable[[Observation], Estimates]
 
@@ -55,7 +57,9 @@ def in_units(observation: Observation, snapshots: float, channel: float) -> Obse
 def assert_same_sources(found: Estimates, expected: Estimates) -> None:
     np.testing.assert_array_equal(found.active, expected.active)
     np.testing.assert_allclose(found.position[..., :2], expected.position[..., :2], atol=DIRECTION_RAD)
-    np.testing.assert_allclose(found.position[..., 2], expected.position[..., 2], rtol=RANGE_RATIO)
+    range_m, std_m = np.asarray(expected.position[..., 2]), np.asarray(expected.std[..., 2])
+    allowed_m = np.maximum(RANGE_RATIO * range_m, RANGE_STD * np.where(np.isfinite(std_m), std_m, 0))
+    assert np.all(np.abs(found.position[..., 2] - range_m) <= allowed_m)
 
 
 @settings(max_examples=8, deadline=None, derandomize=True)
