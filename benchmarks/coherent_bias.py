@@ -19,9 +19,9 @@ import numpy as np
 
 from risjax.config import EstimatorConfig, PhysicsConfig, SceneConfig
 from risjax.estimators import localise_mvdr, make_grid
+from risjax.linalg import LowRankCovariance
 from risjax.physics.array import steering
 from risjax.spectral.grid import to_cosines
-from risjax.types import LowRankCovariance
 
 PHYSICS = PhysicsConfig(scene=SceneConfig(max_sources=2, num_sources=(1, 2)))
 ESTIMATOR = EstimatorConfig()

@@ -32,8 +32,9 @@ from risjax.inference.predict.model import load
 from risjax.inference.predict.programs import pipeline_of
 from risjax.inference.release import load_params
 from risjax.keys import Purpose
+from risjax.linalg import LowRankCovariance
 from risjax.spectral.grid import Grid
-from risjax.types import Estimates, LowRankCovariance
+from risjax.types import Estimates
 
 ORIGINAL_REFINED_S = 37.0
 SCENES, RUNS = 64, 3

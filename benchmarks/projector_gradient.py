@@ -26,9 +26,14 @@ import jax.numpy as jnp
 import numpy as np
 from picture import draw_projector_gradient
 
-from risjax.linalg import low_rank_signal_projector, normalise_trace, signal_overlap, signal_projector
+from risjax.linalg import (
+    LowRankCovariance,
+    low_rank_signal_projector,
+    normalise_trace,
+    signal_overlap,
+    signal_projector,
+)
 from risjax.linalg.hermitian import TAU
-from risjax.types import LowRankCovariance
 
 try:
     import torch

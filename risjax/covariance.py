@@ -13,9 +13,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Complex, Float
 
 from risjax.config import CovarianceConfig, PhysicsConfig
-from risjax.linalg import normalise_trace, safe_eigh
+from risjax.linalg import LowRankCovariance, normalise_trace, safe_eigh
 from risjax.physics.scene import label_factor, sources_steering
-from risjax.types import Geometry, LowRankCovariance, Sources
+from risjax.types import Geometry, Sources
 
 
 class CovarianceSettings(NamedTuple):

@@ -35,6 +35,7 @@ from risjax.detection.posterior_decision import (
 from risjax.detection.proposals import Proposals, peaks_of_scene, proposals_of_scene
 from risjax.estimators import localise_mvdr
 from risjax.estimators.cfar import stopping_penalty
+from risjax.linalg import LowRankCovariance
 from risjax.model import Params, build, make_inputs
 from risjax.model.posterior import Posterior, build_peak_posterior, build_posterior
 from risjax.physics.chunked_vmap import over_scenes, over_surfaces
@@ -44,7 +45,7 @@ from risjax.precision import upcast
 from risjax.runs.compiler_options import fast_compilation
 from risjax.spectral.grid import field_of_view, grid_like
 from risjax.spectral.peak_search import Peaks
-from risjax.types import Estimates, Geometry, LowRankCovariance, Observation, Prediction, Sources
+from risjax.types import Estimates, Geometry, Observation, Prediction, Sources
 
 POSTERIOR = "posterior"
 """Group of parameters of the posterior head that judges candidates."""

@@ -159,18 +159,6 @@ class PackedComplex(NamedTuple):
     imag: Float[Array, "*shape"]
 
 
-class LowRankCovariance(NamedTuple):
-    """R = F F^H + delta I, the form of all covariances of the package.
-
-    Attributes:
-        factor: F, [N, rank] complex.
-        loading: delta >= 0, [] real.
-    """
-
-    factor: Complex[Array, "*batch N rank"]
-    loading: Float[Array, "*batch"]
-
-
 class Prediction(NamedTuple):
     """Output of the network for one scene.
 

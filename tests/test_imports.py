@@ -196,6 +196,14 @@ def test_parts_without_jax_import_none(start: str):
                 ahead += [file for file in files_of(name) if file not in seen]
 
 
+def test_linear_algebra_imports_nothing_else_of_the_package():
+    """`risjax.linalg` is used by itself in other projects."""
+    for path in FILES:
+        if part_of(path) == "linalg":
+            for file, line in imported_files(path, at_import_only=False):
+                assert part_of(file) in ("linalg", "__init__"), f"{name_of(path)}:{line} imports {name_of(file)}"
+
+
 def test_the_report_reads_only_run_directories():
     for path in FILES:
         if part_of(path) == "report":

@@ -10,6 +10,7 @@ from risjax.covariance import dense
 from risjax.data.stream import scene_batch
 from risjax.experiments.evaluate.methods import Batch, make_method
 from risjax.keys import Purpose
+from risjax.linalg import LowRankCovariance
 from risjax.loss import make_labels, total_loss
 from risjax.loss import total as total_module
 from risjax.model import make_inputs
@@ -17,7 +18,7 @@ from risjax.physics.array import element_positions
 from risjax.pipeline import Pipeline, compiled_pipeline
 from risjax.train import Trainer
 from risjax.train.settings import make_settings
-from risjax.types import Geometry, LowRankCovariance
+from risjax.types import Geometry
 from tests.tiny import tiny_config
 
 CONFIG = tiny_config(covariance__blend=0.3, covariance__shrinkage=0.2, covariance__loading=0.05)

@@ -17,7 +17,8 @@ from risjax.data.stream import scene_batch
 from risjax.estimators import make_grid
 from risjax.inference.predict.programs import pipeline_of
 from risjax.keys import Purpose
-from risjax.types import LowRankCovariance, Observation
+from risjax.linalg import LowRankCovariance
+from risjax.types import Observation
 
 
 def scenes(*, rehearse: bool) -> Iterator[dict[str, Any]]:

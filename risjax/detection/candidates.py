@@ -21,11 +21,11 @@ from risjax.config import PhysicsConfig, PosteriorConfig
 from risjax.estimators.forward_selection import empty_fit, joining_gain
 from risjax.estimators.joint_ml import Fit, maximise
 from risjax.estimators.likelihood import SufficientStatistics, steering_and_derivatives
+from risjax.linalg import LowRankCovariance
 from risjax.physics.array import steering_at
 from risjax.spectral.grid import Grid
 from risjax.spectral.peaks import local_maxima
 from risjax.spectral.spectrum import mvdr_cost, whitener
-from risjax.types import LowRankCovariance
 
 
 class Elimination(NamedTuple):

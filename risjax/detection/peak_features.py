@@ -11,10 +11,10 @@ from jaxtyping import Array, Complex, Float
 from risjax.config import PhysicsConfig
 from risjax.estimators.forward_selection import search_energy
 from risjax.estimators.likelihood import SufficientStatistics
+from risjax.linalg import LowRankCovariance
 from risjax.spectral.grid import field_of_view
 from risjax.spectral.peak_search import Peaks
 from risjax.spectral.spectrum import bartlett_spectrum
-from risjax.types import LowRankCovariance
 
 NUM_PEAK_FEATURES = 17
 _NEAR = 2.76

@@ -12,12 +12,13 @@ from risjax.detection.peak_features import peak_features
 from risjax.estimators.joint_ml import Fit
 from risjax.estimators.likelihood import SufficientStatistics, statistics
 from risjax.estimators.mvdr import mvdr_peaks
+from risjax.linalg import LowRankCovariance
 from risjax.physics.array import steering_at
 from risjax.physics.images import noise_to_signal
 from risjax.physics.scaling import SceneScale, normalise_scene
 from risjax.spectral.grid import Grid, grid_for
 from risjax.spectral.peak_search import Peaks
-from risjax.types import LowRankCovariance, Observation
+from risjax.types import Observation
 
 
 class Proposals(NamedTuple):

@@ -22,7 +22,8 @@ from jaxtyping import Array, Complex, Float
 
 from risjax.config import PhysicsConfig
 from risjax.estimators.music import signal_basis
-from risjax.types import Estimates, LowRankCovariance
+from risjax.linalg import LowRankCovariance
+from risjax.types import Estimates
 
 
 def _unitary(size: int) -> np.ndarray:

@@ -19,9 +19,10 @@ from jaxtyping import Array, Complex, Float, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.estimators.model_order import count_by_gap
+from risjax.linalg import LowRankCovariance
 from risjax.spectral.grid import Grid, grid_like
 from risjax.spectral.peak_search import search_cost
-from risjax.types import Estimates, Geometry, LowRankCovariance
+from risjax.types import Estimates, Geometry
 
 
 def signal_basis(

@@ -11,10 +11,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
+from risjax.linalg import LowRankCovariance
 from risjax.spectral.grid import Grid, grid_like
 from risjax.spectral.peak_search import Cost, Peaks, find_peaks, search_cost
 from risjax.spectral.spectrum import bartlett_spectrum, mvdr_cost, whitener
-from risjax.types import Estimates, Geometry, LowRankCovariance
+from risjax.types import Estimates, Geometry
 
 
 def localise_mvdr(

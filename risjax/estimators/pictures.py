@@ -23,13 +23,13 @@ from risjax.estimators.forward_selection import empty_fit, gain_on_grid, search_
 from risjax.estimators.greedy import localise_greedy
 from risjax.estimators.likelihood import statistics
 from risjax.keys import Purpose, purpose_key
-from risjax.linalg import normalise_trace
+from risjax.linalg import LowRankCovariance, normalise_trace
 from risjax.physics.array import cartesian
 from risjax.physics.images import regularised_images
 from risjax.physics.scene import draw_scene
 from risjax.spectral.grid import Grid, grid_for, make_grid, to_cosines, to_position
 from risjax.spectral.spectrum import mvdr_spectrum
-from risjax.types import Estimates, LowRankCovariance, Observation, Sources
+from risjax.types import Estimates, Observation, Sources
 
 GRID = GridConfig(num_azimuth=73, num_elevation=37, num_range=16)
 DEPTH_DB = 20.0

@@ -1,6 +1,7 @@
 """Linear algebra with finite values and gradients at degenerate inputs, in float32 and float64 only."""
 
 from risjax.linalg.eigenvalues import safe_eigh
+from risjax.linalg.factored import LowRankCovariance
 from risjax.linalg.low_rank import low_rank_signal_projector, orthonormal_basis, signal_overlap
 from risjax.linalg.projector import signal_projector, soft_signal_projector
 from risjax.linalg.safe import safe_angle, safe_log, safe_norm, safe_sqrt
@@ -9,6 +10,7 @@ from risjax.linalg.solve import cholesky_solve
 from risjax.linalg.woodbury import inverse_quadratic_form, log_determinant, woodbury_solve
 
 __all__ = [
+    "LowRankCovariance",
     "cholesky_solve",
     "inverse_quadratic_form",
     "log_determinant",

@@ -34,6 +34,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Inexact, Integer
 
+from risjax.linalg.factored import LowRankCovariance
 from risjax.linalg.hermitian import (
     TAU,
     adjoint,
@@ -45,7 +46,6 @@ from risjax.linalg.hermitian import (
     require_full_precision,
     scaled_broadening,
 )
-from risjax.types import LowRankCovariance
 
 SymbolicZero = jax.custom_derivatives.SymbolicZero
 

@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
+from risjax.linalg.factored import LowRankCovariance
 from risjax.linalg.hermitian import adjoint, matmul, modulus_squared, require_full_precision
 from risjax.linalg.solve import loading_floor
-from risjax.types import LowRankCovariance
 
 
 def inverse_quadratic_form(

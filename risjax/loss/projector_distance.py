@@ -3,8 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
-from risjax.linalg import signal_overlap
-from risjax.types import LowRankCovariance
+from risjax.linalg import LowRankCovariance, signal_overlap
 
 
 def projector_distance(

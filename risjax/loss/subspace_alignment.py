@@ -20,8 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from risjax.linalg import inverse_quadratic_form, normalise_trace, orthonormal_basis
-from risjax.types import LowRankCovariance
+from risjax.linalg import LowRankCovariance, inverse_quadratic_form, normalise_trace, orthonormal_basis
 
 
 def subspace_alignment(

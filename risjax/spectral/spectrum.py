@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from risjax.types import LowRankCovariance
+from risjax.linalg import LowRankCovariance
 
 
 def whitener(covariance: LowRankCovariance) -> Complex[Array, "rank N"]:

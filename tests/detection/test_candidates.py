@@ -24,9 +24,9 @@ from risjax.detection.posterior_decision import (
 from risjax.estimators.forward_selection import joining_gain
 from risjax.estimators.joint_ml import maximise
 from risjax.estimators.likelihood import linearise, statistics
+from risjax.linalg import LowRankCovariance
 from risjax.physics.array import steering
 from risjax.spectral.grid import Field, make_grid, to_cosines, to_position
-from risjax.types import LowRankCovariance
 from tests.estimators.scenes import observe, small_physics, steer
 
 TRUTH = np.array([[-0.6, 0.2, 1.1], [0.4, -0.3, 2.5]], np.float32)

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from risjax.config import ArrayConfig, ChannelConfig, CodebookConfig, PhysicsConfig, SceneConfig
+from risjax.linalg import LowRankCovariance
 from risjax.physics.array import steering
 from risjax.physics.measurement import forward
-from risjax.types import LowRankCovariance, Observation
+from risjax.types import Observation
 
 
 def small_physics(wavefront: str = "spherical", max_sources: int = 3) -> PhysicsConfig:

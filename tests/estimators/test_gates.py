@@ -10,8 +10,9 @@ from risjax.config.io import load_config
 from risjax.data.stream import scene_batch
 from risjax.estimators import localise_greedy, localise_mvdr, make_grid
 from risjax.keys import Purpose
+from risjax.linalg import LowRankCovariance
 from risjax.metrics.quick import quick
-from risjax.types import Estimates, LowRankCovariance, Scene
+from risjax.types import Estimates, Scene
 
 ESTIMATOR = EstimatorConfig()
 BATCH, BATCHES = 50, 4

@@ -22,11 +22,12 @@ from risjax.estimators import (
 )
 from risjax.estimators.stochastic import polish_stochastic
 from risjax.keys import Purpose
+from risjax.linalg import LowRankCovariance
 from risjax.physics.array import element_positions, steering
 from risjax.physics.crb import deterministic_crb, stochastic_crb
 from risjax.physics.measurement import forward
 from risjax.spectral.grid import make_grid, to_position
-from risjax.types import Estimates, Geometry, LowRankCovariance, Observation, Scene
+from risjax.types import Estimates, Geometry, Observation, Scene
 from tests.estimators.scenes import observe, small_physics
 
 NAMES = ("position_jitter", "wavelength_error", "spacing_error")

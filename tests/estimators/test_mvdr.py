@@ -7,8 +7,8 @@ import pytest
 
 from risjax.config import ArrayConfig, EstimatorConfig, PhysicsConfig
 from risjax.estimators import localise_mvdr, make_grid
+from risjax.linalg import LowRankCovariance
 from risjax.physics.array import steering
-from risjax.types import LowRankCovariance
 
 BEAMWIDTH = 2 / 12
 """Half the null-to-null width of the 12-element axis in direction cosines."""

@@ -18,9 +18,10 @@ from risjax.estimators import (
     make_grid,
     polish,
 )
+from risjax.linalg import LowRankCovariance
 from risjax.physics.array import steering
 from risjax.spectral.grid import to_cosines
-from risjax.types import Estimates, LowRankCovariance
+from risjax.types import Estimates
 from tests.estimators.scenes import covariance, observe, small_physics
 
 PHYSICS = small_physics()

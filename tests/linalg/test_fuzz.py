@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from risjax.linalg import (
+    LowRankCovariance,
     inverse_quadratic_form,
     log_determinant,
     normalise_trace,
@@ -16,7 +17,6 @@ from risjax.linalg import (
     signal_projector,
     soft_signal_projector,
 )
-from risjax.types import LowRankCovariance
 from tests.linalg.reference import random_array, trace_n
 
 SIZE, RANK = 6, 4

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from risjax.linalg import low_rank_signal_projector, signal_overlap, signal_projector
-from risjax.types import LowRankCovariance
+from risjax.linalg import LowRankCovariance, low_rank_signal_projector, signal_overlap, signal_projector
 from tests.linalg.reference import (
     FINITE_DIFFERENCE_TOLERANCE,
     TOLERANCE,

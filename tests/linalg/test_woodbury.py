@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from risjax.linalg import inverse_quadratic_form, log_determinant, woodbury_solve
-from risjax.types import LowRankCovariance
+from risjax.linalg import LowRankCovariance, inverse_quadratic_form, log_determinant, woodbury_solve
 from tests.linalg.reference import TOLERANCE, assert_transforms_agree, random_array, trace_n
 
 SIZE, RANK, LOADING = 10, 4, 0.3

@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from risjax.linalg import normalise_trace
+from risjax.linalg import LowRankCovariance, normalise_trace
 from risjax.loss import covariance_nmse, projector_distance
-from risjax.types import LowRankCovariance
 
 N, RANK, K = 16, 6, 3
 

@@ -21,13 +21,13 @@ from risjax.estimators import (
     make_grid,
     select_and_polish,
 )
-from risjax.linalg import normalise_trace
+from risjax.linalg import LowRankCovariance, normalise_trace
 from risjax.loss import covariance_nmse, projector_distance
 from risjax.model import Params, make_inputs
 from risjax.physics.chunked_vmap import over_surfaces
 from risjax.physics.measurement import require_common_field
 from risjax.pipeline import compiled_pipeline
-from risjax.types import Estimates, Geometry, LowRankCovariance, Observation, Sources
+from risjax.types import Estimates, Geometry, Observation, Sources
 
 LEARNED: frozenset[str] = frozenset({"learned_mvdr", "learned_ml"})
 """Methods that need a trained network."""

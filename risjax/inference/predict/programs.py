@@ -10,11 +10,11 @@ from jaxtyping import Array, Complex
 from risjax.config import Config, PhysicsConfig
 from risjax.covariance import dense, factor_of_sources
 from risjax.detection.goodness_of_fit import diagnose, temper
-from risjax.linalg import normalise_trace
+from risjax.linalg import LowRankCovariance, normalise_trace
 from risjax.model import Params
 from risjax.physics.chunked_vmap import over_surfaces
 from risjax.pipeline import Pipeline
-from risjax.types import Diagnostics, Estimates, Geometry, LowRankCovariance, Observation, Sources
+from risjax.types import Diagnostics, Estimates, Geometry, Observation, Sources
 
 
 def pipeline_of(config: Config) -> Callable[[Params, Observation], tuple[Estimates, Diagnostics]]:

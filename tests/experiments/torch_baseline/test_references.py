@@ -12,11 +12,12 @@ import pytest
 import scipy.linalg
 
 from risjax.config import ArrayConfig, ToleranceConfig
+from risjax.linalg import LowRankCovariance
 from risjax.metrics.matching import match
 from risjax.metrics.summary import summarise
 from risjax.physics.array import element_positions, steering
 from risjax.spectral.spectrum import bartlett_spectrum, mvdr_spectrum
-from risjax.types import Estimates, LowRankCovariance, Sources
+from risjax.types import Estimates, Sources
 
 ROUNDING = {"float32": 2.0**-23, "float64": 2.0**-52}
 TOLERANCE = ToleranceConfig()
