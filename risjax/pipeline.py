@@ -36,7 +36,7 @@ from risjax.detection.proposals import Proposals, peaks_of_scene, proposals_of_s
 from risjax.estimators import localise_mvdr
 from risjax.estimators.cfar import stopping_penalty
 from risjax.linalg import LowRankCovariance
-from risjax.model import Params, build, make_inputs
+from risjax.model import Network, Params, build, make_inputs
 from risjax.model.posterior import Posterior, build_peak_posterior, build_posterior
 from risjax.physics.chunked_vmap import over_scenes, over_surfaces
 from risjax.physics.measurement import require_common_field
@@ -53,6 +53,9 @@ PEAKS = "peaks"
 """Group of parameters of the head that judges the spectrum's peaks."""
 HEADS = (POSTERIOR, PEAKS)
 """Groups of parameters that are trained after the network, on its outputs."""
+
+_KEPT_PROGRAMS = 8
+"""Configurations whose programs a process keeps."""
 
 Settings = CovarianceConfig | CovarianceSettings
 
@@ -88,8 +91,11 @@ class Pipeline:
             require_common_field(physics.scene, f"model.encoder = {model.encoder}")
         self.physics, self.precision, self.model, self.estimator = physics, precision, model, estimator
         self.has_likelihood = physics.scene.symbols == "constant"
-        self._network = build(physics.array, model, precision)
         self._head, self._peak_head = make_posterior(physics, model), make_peak_posterior(model)
+
+    @functools.cached_property
+    def _network(self) -> Network:
+        return build(self.physics.array, self.model, self.precision)
 
     def covariance(
         self, params: Params, observation: Observation, settings: Settings
@@ -200,13 +206,26 @@ def compiled_pipeline(
     return _compiled_pipeline(physics, precision, model, estimator)
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=_KEPT_PROGRAMS)
 def _compiled_pipeline(
     physics: PhysicsConfig, precision: PrecisionConfig, model: ModelConfig, estimator: EstimatorConfig
 ) -> Programs:
-    steps, options = Pipeline(physics, precision, model, estimator), fast_compilation()
+    covariance = jax.jit(Pipeline(physics, precision, model, estimator).covariance)
+    return _after_network(physics, _heads_alone(model), estimator)._replace(covariance=covariance)
+
+
+def _heads_alone(model: ModelConfig) -> ModelConfig:
+    """The settings of a model that its heads read, with an encoder that any physics allows."""
+    heads = {"posterior_width": model.posterior_width, "posterior_knots": model.posterior_knots}
+    return ModelConfig(encoder="minimum_norm", **heads)
+
+
+@functools.lru_cache(maxsize=_KEPT_PROGRAMS)
+def _after_network(physics: PhysicsConfig, heads: ModelConfig, estimator: EstimatorConfig) -> Programs:
+    """The programs after the network, which networks of all architectures share; ``covariance`` is not compiled."""
+    steps, options = Pipeline(physics, PrecisionConfig(), heads, estimator), fast_compilation()
     return Programs(
-        covariance=jax.jit(steps.covariance),
+        covariance=steps.covariance,
         propose=jax.jit(steps.propose, compiler_options=options),
         decide=jax.jit(steps.decide, compiler_options=options),
         fitted=jax.jit(steps.fitted, compiler_options=options),

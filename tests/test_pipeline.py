@@ -72,6 +72,19 @@ def test_validation_and_evaluation_localise_alike(trained):
         chex.assert_trees_all_close(found.position, expected.position, atol=2e-2)
 
 
+def test_networks_of_other_architectures_share_the_programs_after_the_network():
+    """A search compiles the fits once, however many architectures it tries."""
+    first = compiled_pipeline(*SECTIONS)
+    other = tiny_config(model__width=8, model__layers=2, precision__compute="float32", train__learning_rate=0.5)
+    second = compiled_pipeline(other.physics, other.precision, other.model, other.estimator)
+    assert second.covariance is not first.covariance
+    for name in ("propose", "decide", "fitted", "peaks", "spectral"):
+        assert getattr(second, name) is getattr(first, name), f"{name} is compiled again for another network"
+    wider = tiny_config(model__posterior_width=8)
+    third = compiled_pipeline(wider.physics, wider.precision, wider.model, wider.estimator)
+    assert third.decide is not first.decide, "the head is part of this program"
+
+
 SURFACES = tiny_config(
     physics__impairments__position_jitter=0.3,
     physics__impairments__known=["position_jitter"],

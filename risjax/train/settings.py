@@ -14,7 +14,6 @@ from jaxtyping import Array, Float, Integer
 from risjax.config import (
     ChecksConfig,
     Config,
-    EstimatorConfig,
     ModelConfig,
     PhysicsConfig,
     PrecisionConfig,
@@ -96,7 +95,6 @@ class ProgramKey(NamedTuple):
     batch_size: int
     accumulation: int
     dataset_scenes: int
-    estimator: EstimatorConfig
     checks: ChecksConfig
 
 
@@ -111,7 +109,6 @@ def program_key(config: Config) -> ProgramKey:
         batch_size=config.train.batch_size,
         accumulation=config.train.accumulation,
         dataset_scenes=config.train.dataset_scenes,
-        estimator=config.estimator,
         checks=config.checks,
     )
 

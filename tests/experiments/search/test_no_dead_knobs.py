@@ -13,7 +13,7 @@ import pytest
 from jax.interpreters.partial_eval import dce_jaxpr
 from jax.tree_util import keystr
 
-from risjax.config import Config
+from risjax.config import Config, EstimatorConfig
 from risjax.config.errors import ConfigError, setting_paths
 from risjax.config.io import apply_overrides, load_config
 from risjax.data.stream import scene_batch
@@ -45,16 +45,16 @@ def tiny() -> Config:
     return apply_overrides(load_config("wide"), TINY)
 
 
-_programs: dict[ProgramKey, tuple[str, list[bool]]] = {}
+_programs: dict[tuple[ProgramKey, EstimatorConfig], tuple[str, list[bool]]] = {}
 
 
-def trace(key: ProgramKey, settings: Settings) -> tuple[str, list[bool]]:
+def trace(key: ProgramKey, estimator: EstimatorConfig, settings: Settings) -> tuple[str, list[bool]]:
     """What trials of one program run: a first step on a batch and the pipeline on the result, freed of whatever
     the new state and the estimates do not need; and which settings are needed."""
-    if key not in _programs:
+    if (key, estimator) not in _programs:
         network = build(key.physics.array, key.model, key.precision)
         step = make_step(key, network)
-        pipeline = Pipeline(key.physics, key.precision, key.model, key.estimator)
+        pipeline = Pipeline(key.physics, key.precision, key.model, estimator)
 
         def trial(settings: Settings) -> Any:
             batch = scene_batch(key.physics, settings.seed, Purpose.TRAIN_SCENES, jnp.asarray(0), key.batch_size)
@@ -64,14 +64,14 @@ def trace(key: ProgramKey, settings: Settings) -> tuple[str, list[bool]]:
 
         program = jax.make_jaxpr(trial)(settings)
         needed, is_used = dce_jaxpr(program.jaxpr, [True] * len(program.out_avals))
-        _programs[key] = re.sub("0x[0-9a-f]+", "", f"{needed}{program.consts}"), is_used
-    return _programs[key]
+        _programs[key, estimator] = re.sub("0x[0-9a-f]+", "", f"{needed}{program.consts}"), is_used
+    return _programs[key, estimator]
 
 
 def traced(config: Config) -> str:
     """What a trial runs, as text: its program and the values of the settings that the program needs."""
     settings = make_settings(config)
-    program, is_used = trace(program_key(config), settings)
+    program, is_used = trace(program_key(config), config.estimator, settings)
     leaves = jax.tree.leaves_with_path(settings)
     return (
         f"{program}{ {keystr(path): float(leaf) for (path, leaf), used in zip(leaves, is_used, strict=True) if used} }"
