@@ -13,7 +13,7 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from risjax.config.root import Config
-from risjax.config.section import Section
+from risjax.registry.section import Section
 
 PAGE = Path(__file__).with_name("configuration.md")
 

@@ -34,6 +34,7 @@ ORDER = (
     "precision",
     "checks",
     "config",
+    "registry",
     "types",
     "keys",
     "_compat",
@@ -64,6 +65,7 @@ NO_JAX = (
     "runs/open_run.py",
     "runs/terminal/",
     "config/",
+    "registry/",
 )
 """Parts that start at once or only read files. They import no jax, directly or indirectly."""
 

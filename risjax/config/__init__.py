@@ -6,7 +6,7 @@ from risjax.config.distributed import DistributedConfig
 from risjax.config.estimator import EstimatorConfig, GridConfig, PosteriorConfig
 from risjax.config.evaluate import EvaluateConfig, SourceConfig, ToleranceConfig
 from risjax.config.impairments import ImpairmentsConfig
-from risjax.config.loss import LossConfig, TermConfig
+from risjax.config.loss import LossConfig
 from risjax.config.model import CovarianceConfig, ModelConfig, PrecisionConfig
 from risjax.config.physics import (
     ArrayConfig,
@@ -51,7 +51,6 @@ __all__ = [
     "SearchConfig",
     "SimulateConfig",
     "SourceConfig",
-    "TermConfig",
     "ToleranceConfig",
     "TrainConfig",
 ]

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from risjax.config.errors import did_you_mean
 from risjax.config.evaluate import Method
-from risjax.config.section import FromList, PositiveInt, Section
+from risjax.registry.section import FromList, PositiveInt, Section
 
 
 class VariantConfig(Section):

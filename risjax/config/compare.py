@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from risjax.config.section import FromList, NonNegativeInt, PositiveInt, Section
+from risjax.registry.section import FromList, NonNegativeInt, PositiveInt, Section
 
 
 class CompareConfig(Section):

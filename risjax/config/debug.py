@@ -1,6 +1,6 @@
 """``debug.*``: diagnosis of a run that fails."""
 
-from risjax.config.section import Section
+from risjax.registry.section import Section
 
 
 class DebugConfig(Section):

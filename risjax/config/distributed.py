@@ -4,7 +4,7 @@ import re
 
 from pydantic import field_validator, model_validator
 
-from risjax.config.section import NonNegativeInt, PositiveInt, Section
+from risjax.registry.section import NonNegativeInt, PositiveInt, Section
 
 
 class DistributedConfig(Section):

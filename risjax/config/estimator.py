@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from risjax.config.section import Fraction, NonNegativeInt, PositiveFloat, PositiveInt, Section
+from risjax.registry.section import Fraction, NonNegativeInt, PositiveFloat, PositiveInt, Section
 
 
 class GridConfig(Section):

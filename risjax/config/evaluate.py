@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from risjax.config.physics import PhysicsConfig
-from risjax.config.section import FromList, PositiveFloat, PositiveInt, Section
+from risjax.registry.section import FromList, PositiveFloat, PositiveInt, Section
 
 Method = Literal[
     "learned_mvdr",

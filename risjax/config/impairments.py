@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from risjax.config.section import Fraction, FromList, NonNegativeFloat, Section, check_ordered
+from risjax.registry.section import Fraction, FromList, NonNegativeFloat, Section, check_ordered
 
 KnownImpairment = Literal[
     "phase_error",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from risjax.config.section import PositiveInt, Section
+from risjax.registry.section import PositiveInt, Section
 
 
 class LimitConfig(Section):

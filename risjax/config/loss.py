@@ -1,24 +1,13 @@
-"""``loss.*``: the terms, their weights and the schedule of the weights."""
+"""``loss.*``: the terms, their weights and the schedule of the weights.
 
-from pydantic import model_validator
+`TERMS` registers the terms, those of other packages included (`risjax.registry`); each has a section of its name.
+"""
 
-from risjax.config.section import (
-    Fraction,
-    NonNegativeFloat,
-    PositiveFloat,
-    Section,
-)
+from typing import TYPE_CHECKING, Any
 
+from pydantic import create_model, model_validator
 
-class TermConfig(Section):
-    """One term of the loss: its weight, and the multiples of it that a training begins and ends with."""
-
-    weight: NonNegativeFloat = 1.0
-    """Weight in the sum; 0 leaves the term out of the program."""
-    warmup: NonNegativeFloat = 1.0
-    """Multiple of ``weight`` at the first step, see ``loss.schedule``; 0 keeps the term for later."""
-    final: NonNegativeFloat = 1.0
-    """Multiple of ``weight`` at the last step, see ``loss.schedule``."""
+from risjax.registry import Fraction, LossTerm, PositiveFloat, Section, TermConfig, collect
 
 
 class CovarianceTermConfig(TermConfig):
@@ -59,16 +48,62 @@ class LossScheduleConfig(Section):
         return self
 
 
-class LossConfig(Section):
-    """The loss: a weighted sum of terms, each in full precision."""
+_TORCH = "risjax.experiments.torch_baseline.terms"
 
-    covariance: CovarianceTermConfig = CovarianceTermConfig(weight=1.0)
-    projector: ProjectorTermConfig = ProjectorTermConfig(weight=0.5)
-    alignment: AlignmentTermConfig = AlignmentTermConfig(weight=0.0)
-    schedule: LossScheduleConfig = LossScheduleConfig()
+TERMS: dict[str, LossTerm] = collect(
+    "risjax.loss_terms",
+    LossTerm,
+    (
+        LossTerm(
+            name="covariance",
+            settings=CovarianceTermConfig,
+            weight=1.0,
+            implementation="risjax.loss.covariance_nmse:covariance_term",
+            torch=f"{_TORCH}:covariance_term",
+        ),
+        LossTerm(
+            name="projector",
+            settings=ProjectorTermConfig,
+            weight=0.5,
+            implementation="risjax.loss.projector_distance:projector_term",
+            torch=f"{_TORCH}:projector_term",
+        ),
+        LossTerm(
+            name="alignment",
+            settings=AlignmentTermConfig,
+            implementation="risjax.loss.subspace_alignment:alignment_term",
+            torch=f"{_TORCH}:alignment_term",
+        ),
+    ),
+)
+"""Every term of the loss by its name."""
 
+
+class _Terms(Section):
     @property
     def terms(self) -> dict[str, TermConfig]:
         """Every term by its name, whatever its weight."""
-        named = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: term for name, term in named.items() if isinstance(term, TermConfig)}
+        return {name: getattr(self, name) for name in TERMS}
+
+
+if TYPE_CHECKING:
+
+    class LossConfig(_Terms):
+        """The loss: a weighted sum of terms, each in full precision."""
+
+        covariance: CovarianceTermConfig = CovarianceTermConfig()
+        projector: ProjectorTermConfig = ProjectorTermConfig()
+        alignment: AlignmentTermConfig = AlignmentTermConfig()
+        schedule: LossScheduleConfig = LossScheduleConfig()
+else:
+    _sections: dict[str, Any] = {
+        name: (term.settings, term.settings(weight=term.weight)) for name, term in TERMS.items()
+    }
+    LossConfig = create_model(
+        "LossConfig",
+        __base__=_Terms,
+        __module__=__name__,
+        __doc__="The loss: a weighted sum of terms, each in full precision.",
+        **_sections,
+        schedule=(LossScheduleConfig, LossScheduleConfig()),
+    )

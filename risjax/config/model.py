@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from risjax.config.section import (
+from risjax.registry.section import (
     Fraction,
     FromList,
     PositiveFloat,

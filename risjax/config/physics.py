@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from risjax.config.impairments import ImpairmentsConfig
-from risjax.config.section import (
+from risjax.registry.section import (
     FromList,
     Interval,
     NonNegativeFloat,

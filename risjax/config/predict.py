@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from risjax.config.section import Fraction, FromList, NonNegativeInt, PositiveInt, Section
+from risjax.registry.section import Fraction, FromList, NonNegativeInt, PositiveInt, Section
 
 Observed = Literal["snapshots", "channel", "codes", "elements_m", "wavelength_m"]
 _Names = str | Annotated[tuple[str, str], FromList]

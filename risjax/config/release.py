@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from risjax.config.section import Section
+from risjax.registry.section import Section
 
 
 class ReleaseConfig(Section):

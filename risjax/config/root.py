@@ -17,9 +17,9 @@ from risjax.config.physics import PhysicsConfig
 from risjax.config.predict import DataConfig, ExportConfig, PredictConfig
 from risjax.config.release import ReleaseConfig
 from risjax.config.search import SearchConfig
-from risjax.config.section import FromList, Section
 from risjax.config.simulate import SimulateConfig
 from risjax.config.train import ChecksConfig, TrainConfig
+from risjax.registry.section import FromList, Section
 
 Stage = Literal[
     "simulate",

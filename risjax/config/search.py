@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from risjax.config.section import FromList, NonNegativeInt, PositiveFloat, PositiveInt, Section
+from risjax.registry.section import FromList, NonNegativeInt, PositiveFloat, PositiveInt, Section
 
 
 class Distribution(Section):

@@ -1,6 +1,6 @@
 """``simulate.*``: number and place of the scenes that are written."""
 
-from risjax.config.section import PositiveInt, Section
+from risjax.registry.section import PositiveInt, Section
 
 
 class SimulateConfig(Section):

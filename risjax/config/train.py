@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from risjax.config.metric import Metric
-from risjax.config.section import (
+from risjax.registry.section import (
     Fraction,
     NonNegativeFloat,
     NonNegativeInt,

@@ -2,15 +2,18 @@
 
 from risjax.loss.covariance_nmse import covariance_nmse
 from risjax.loss.projector_distance import projector_distance
-from risjax.loss.settings import LossSettings, active_weights, at_progress, loss_settings
+from risjax.loss.settings import LossSettings, at_progress, loss_settings
 from risjax.loss.subspace_alignment import subspace_alignment
-from risjax.loss.total import Labels, Loss, make_labels, total_loss
+from risjax.loss.term import Labels, Number, Term, TermInputs
+from risjax.loss.total import Loss, make_labels, total_loss
 
 __all__ = [
     "Labels",
     "Loss",
     "LossSettings",
-    "active_weights",
+    "Number",
+    "Term",
+    "TermInputs",
     "at_progress",
     "covariance_nmse",
     "loss_settings",

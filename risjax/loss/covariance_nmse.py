@@ -1,9 +1,12 @@
 """Normalised mean-square error (NMSE) between two covariances."""
 
+from collections.abc import Mapping
+
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from risjax.linalg import normalise_trace
+from risjax.loss.term import Number, TermInputs
 
 
 def covariance_nmse(predicted: Complex[Array, "N rank"], label: Complex[Array, "N K"]) -> Float[Array, ""]:
@@ -26,3 +29,8 @@ def covariance_nmse(predicted: Complex[Array, "N rank"], label: Complex[Array, "
 
     target = covariance(label)
     return energy(covariance(predicted) - target) / energy(target)
+
+
+def covariance_term(scene: TermInputs, numbers: Mapping[str, Number]) -> Float[Array, ""]:
+    """`covariance_nmse` of R_pred as a `risjax.loss.Term`."""
+    return covariance_nmse(scene.predicted, scene.label.factor)

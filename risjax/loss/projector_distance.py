@@ -1,9 +1,12 @@
 """Distance between the signal subspaces of a covariance and of its label."""
 
+from collections.abc import Mapping
+
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
 from risjax.linalg import LowRankCovariance, signal_overlap
+from risjax.loss.term import Number, TermInputs
 
 
 def projector_distance(
@@ -22,3 +25,8 @@ def projector_distance(
     """
     exact = LowRankCovariance(label, jnp.zeros((), label.real.dtype))
     return 1.0 - signal_overlap(covariance, exact, num_sources) / num_sources
+
+
+def projector_term(scene: TermInputs, numbers: Mapping[str, Number]) -> Float[Array, ""]:
+    """`projector_distance` of R_eff as a `risjax.loss.Term`."""
+    return projector_distance(scene.effective(), scene.label.factor, scene.label.num_sources)

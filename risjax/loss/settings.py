@@ -9,19 +9,19 @@ m(t)     factor on a term's weight: linear from ``warmup`` at t = 0 to 1 at t = 
          t = 1 - f, linear to ``final`` at t = 1
 ======== =========================================================================================
 
-A term of weight zero and a constant schedule are left out of the settings and therefore out of the compiled program. A
-term whose weight is zero only at first is part of the program and takes its time.
+The numbers are those of the schema, under the same names. A term of weight zero and a constant schedule are left out of
+the settings and therefore out of the compiled program. A term whose weight is zero only at first is part of the program
+and takes its time.
 """
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from risjax.config import LossConfig
-
-Number = Float[Array, ""] | float
+from risjax.loss.term import Number
+from risjax.registry import TermConfig
 
 
 class WeightSchedule(NamedTuple):
@@ -45,36 +45,35 @@ class LossSettings(NamedTuple):
 
     Attributes:
         weights: weight of each term that is part of the program.
-        alignment_loading: ``alignment.loading``; None without that term.
+        numbers: further settings of each of these terms that has some, by their names.
         schedule: None for constant weights.
     """
 
     weights: Mapping[str, Number]
-    alignment_loading: Number | None = None
+    numbers: Mapping[str, Mapping[str, Number]]
     schedule: WeightSchedule | None = None
 
 
-def active_weights(config: LossConfig) -> dict[str, float]:
-    """Weights above zero; only their terms are part of the program."""
-    return {name: term.weight for name, term in config.terms.items() if term.weight > 0}
-
-
 def loss_settings(config: LossConfig) -> LossSettings:
-    """Settings of a configuration, as Python numbers."""
+    """Settings of a configuration, as Python numbers; only terms with a weight above zero are part of the program."""
     active = {name: term for name, term in config.terms.items() if term.weight > 0}
-    multiples = [(term.warmup, term.final) for term in active.values()]
+    numbers = {name: _own_numbers(term) for name, term in active.items()}
     return LossSettings(
-        weights=active_weights(config),
-        alignment_loading=config.alignment.loading if "alignment" in active else None,
+        weights={name: term.weight for name, term in active.items()},
+        numbers={name: values for name, values in numbers.items() if values},
         schedule=None
-        if all(pair == (1, 1) for pair in multiples)
+        if all((term.warmup, term.final) == (1, 1) for term in active.values())
         else WeightSchedule(
-            warmup_fraction=config.schedule.warmup_fraction,
-            final_fraction=config.schedule.final_fraction,
+            **config.schedule.model_dump(),
             warmup={name: term.warmup for name, term in active.items()},
             final={name: term.final for name, term in active.items()},
         ),
     )
+
+
+def _own_numbers(term: TermConfig) -> dict[str, Number]:
+    """The settings that a term's section adds to those of every term."""
+    return {name: value for name, value in term if name not in TermConfig.model_fields}
 
 
 def at_progress(settings: LossSettings, progress: Number) -> LossSettings:

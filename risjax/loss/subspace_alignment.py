@@ -16,11 +16,14 @@ collapse: every true source has the same weight, however weak it is. Neither ter
 gradient contains no gaps between its eigenvalues.
 """
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from risjax.linalg import LowRankCovariance, inverse_quadratic_form, normalise_trace, orthonormal_basis
+from risjax.loss.term import Number, TermInputs
 
 
 def subspace_alignment(
@@ -46,6 +49,11 @@ def subspace_alignment(
     loaded = LowRankCovariance(factor, jnp.asarray(loading, energy.dtype))
     missed = loaded.loading * inverse_quadratic_form(loaded, unit.T)
     return leakage + jnp.sum(jnp.where(active, missed, 0.0)) / jnp.maximum(jnp.sum(active), 1)
+
+
+def alignment_term(scene: TermInputs, numbers: Mapping[str, Number]) -> Float[Array, ""]:
+    """`subspace_alignment` of R_pred as a `risjax.loss.Term`."""
+    return subspace_alignment(scene.predicted, scene.label.factor, numbers["loading"])
 
 
 def _energy_outside(factor: Array, basis: Array) -> Array:

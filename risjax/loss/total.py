@@ -4,30 +4,16 @@ from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Complex, Float
 
 from risjax.config import CovarianceConfig, PrecisionConfig
-from risjax.covariance import CovarianceSettings, effective_covariance
-from risjax.loss.covariance_nmse import covariance_nmse
-from risjax.loss.projector_distance import projector_distance
+from risjax.config.loss import TERMS
+from risjax.covariance import CovarianceSettings
 from risjax.loss.settings import LossSettings
-from risjax.loss.subspace_alignment import subspace_alignment
+from risjax.loss.term import Labels, TermInputs
 from risjax.precision import check_upcast, upcast
+from risjax.registry import implementation_of
 from risjax.types import Prediction, Scene
-
-
-class Labels(NamedTuple):
-    """Labels of a batch of scenes.
-
-    Attributes:
-        factor: B of the label covariance R = B B^H of trace N, [N, K].
-        num_sources: K of the scene.
-        sample_factor: factor of R_sample, [N, 1]. It is an input of R_eff, not a truth, and needs full precision too.
-    """
-
-    factor: Complex[Array, "*batch N K"]
-    num_sources: Int[Array, "*batch"]
-    sample_factor: Complex[Array, "*batch N one"]
 
 
 class Loss(NamedTuple):
@@ -78,28 +64,12 @@ def total_loss(
         check_upcast(labels, name="labels")
         factors = cast(Array, prediction.factor)  # complex after the upcast
 
+        functions = {name: implementation_of(TERMS[name]) for name in settings.weights}
+
         def of_scene(factor: Array, label: Labels) -> dict[str, Array]:
-            return _scene_terms(factor, label, settings, covariance)
+            scene = TermInputs(factor, label, covariance)
+            return {name: term(scene, settings.numbers.get(name, {})) for name, term in functions.items()}
 
         terms = jax.vmap(of_scene)(factors, labels)
         weighted = (weight * jnp.mean(terms[name]) for name, weight in settings.weights.items())
         return Loss(sum(weighted, start=jnp.zeros(())), terms)
-
-
-def _scene_terms(
-    factor: Array,
-    label: Labels,
-    settings: LossSettings,
-    covariance: CovarianceConfig | CovarianceSettings,
-) -> dict[str, Array]:
-    """Terms with a weight, for one scene."""
-    wanted, terms = settings.weights, {}
-    if "covariance" in wanted:
-        terms["covariance"] = covariance_nmse(factor, label.factor)
-    if "alignment" in wanted:
-        assert settings.alignment_loading is not None
-        terms["alignment"] = subspace_alignment(factor, label.factor, settings.alignment_loading)
-    if "projector" in wanted:
-        effective = effective_covariance(factor, label.sample_factor, covariance)
-        terms["projector"] = projector_distance(effective, label.factor, label.num_sources)
-    return terms

@@ -4,13 +4,13 @@ Functions and exceptions are listed by name, so that a stage imports only its ow
 stages ends at once, and a missing optional package concerns only the stages that need it.
 """
 
-import importlib
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from risjax.config.root import Config
 from risjax.config.root import Stage as Name
+from risjax.registry import find
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 
@@ -55,12 +55,6 @@ class Stage(NamedTuple):
                 raise
             raise StageError(f"{self.name}: {error}") from error
         return all(result is not False for result in results)
-
-
-def find(place: str) -> Any:
-    """Import the object of a ``module:attribute`` name."""
-    module, attribute = place.split(":")
-    return getattr(importlib.import_module(module), attribute)
 
 
 _NO_FILE = "builtins:FileNotFoundError"

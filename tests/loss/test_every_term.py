@@ -149,7 +149,7 @@ def test_numbers_of_absent_terms_are_not_in_the_settings():
             "schedule": {"warmup_fraction": 0.5, "final_fraction": 0.5},
         }
     )
-    assert loss_settings(absent) == ({"projector": 0.5}, None, None)  # a NamedTuple
+    assert loss_settings(absent) == ({"projector": 0.5}, {}, None)  # a NamedTuple
     same = LossConfig.model_validate({"covariance": {"weight": 0.0}, "projector": {"weight": 2.0}})
     assert jax.tree.structure(loss_settings(absent)) == jax.tree.structure(loss_settings(same))
     assert jax.tree.structure(loss_settings(absent)) != jax.tree.structure(loss_settings(LossConfig()))

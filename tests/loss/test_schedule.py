@@ -1,5 +1,7 @@
 """Weights over a training: their course, and that they are settings of one program."""
 
+import importlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -119,7 +121,7 @@ def test_a_term_that_is_not_finite_is_named(monkeypatch):
     def broken(predicted, label, loading):
         return jnp.sum(predicted.real) * jnp.nan
 
-    monkeypatch.setattr("risjax.loss.total.subspace_alignment", broken)
+    monkeypatch.setattr(importlib.import_module("risjax.loss.subspace_alignment"), "subspace_alignment", broken)
     assert find_nonfinite_terms(trainer, state, batch) == [
         f"loss term 'alignment': {what} of scenes 0, 1, 2, 3" for what in ("gradient", "value")
     ]

@@ -7,12 +7,13 @@ import pytest
 
 from risjax.config import Config
 from risjax.config.io import apply_overrides
+from risjax.registry import find
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from risjax.stages import StageError
 from risjax.stages.duration import announce_duration, remaining_steps
 from risjax.stages.summary import summarise_run
-from risjax.stages.table import STAGES, Stage, find
+from risjax.stages.table import STAGES, Stage
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from risjax.experiments.compare.memory import peak_memory
 from risjax.experiments.compare.nan_map import CASTS, COMPUTE, CUTS, LOADINGS, RULES, nan_map
 from risjax.experiments.compare.paired_training import NAMES, PairedTraining
 from risjax.experiments.compare.tables import make_tables, markdown
+from risjax.loss import loss_settings
 from risjax.runs.environment import installed_environment
 from risjax.runs.run_directory import RunDirectory, write_atomically
 from risjax.runs.terminal import Bar, Terminal
@@ -162,6 +163,11 @@ def _refuse(config: Config) -> None:
         raise CompareError("precision.loss_matmul = high has no counterpart in PyTorch; use highest or default")
     if config.train.optimizer != "adamw":
         raise CompareError(f"the baseline trains with adamw, got train.optimizer = {config.train.optimizer}")
+    try:
+        for name in loss_settings(config.loss).weights:
+            baseline.torch_place(name)
+    except ValueError as error:
+        raise CompareError(str(error)) from error
 
 
 def _versions(device: str) -> dict[str, Any]:

@@ -7,12 +7,13 @@ GradScaler, fused AdamW, fused attention, ``torch.compile`` where it works, a Da
 
 from risjax.experiments.torch_baseline.casting import Packed, upcast
 from risjax.experiments.torch_baseline.features import make_inputs
-from risjax.experiments.torch_baseline.loss import effective_covariance, total_loss
+from risjax.experiments.torch_baseline.loss import torch_place, total_loss
 from risjax.experiments.torch_baseline.network import build_network
 from risjax.experiments.torch_baseline.options import BaselineOptions
 from risjax.experiments.torch_baseline.projector import signal_overlap, signal_projector
 from risjax.experiments.torch_baseline.runtime import describe_runtime, has_cuda, peak_memory_bytes, synchronize
 from risjax.experiments.torch_baseline.scenes import MadeScenes, make_loader
+from risjax.experiments.torch_baseline.terms import effective_covariance
 from risjax.experiments.torch_baseline.training import StepReport, Trainer
 from risjax.experiments.torch_baseline.weights import to_flax, to_torch
 
@@ -34,6 +35,7 @@ __all__ = [
     "synchronize",
     "to_flax",
     "to_torch",
+    "torch_place",
     "total_loss",
     "upcast",
 ]

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from risjax.experiments.torch_baseline.casting import Packed, join
-from risjax.experiments.torch_baseline.loss import normalise_trace
+from risjax.experiments.torch_baseline.terms import normalise_trace
 from risjax.experiments.torch_baseline.projector import builtin_projector, signal_projector
 
 

@@ -1,9 +1,95 @@
-"""The subspace alignment of the loss in PyTorch, batched: `risjax.loss.subspace_alignment`."""
+"""The terms of `risjax.loss` in PyTorch, batched."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from risjax.experiments.torch_baseline.projector import orthonormal_basis
+from risjax.config import CovarianceConfig
+from risjax.experiments.torch_baseline.options import BaselineOptions
+from risjax.experiments.torch_baseline.projector import (
+    builtin_projector,
+    orthonormal_basis,
+    signal_overlap,
+    signal_projector,
+)
+
+GRADIENT_FLOOR = 1.0e-2
+"""As in `risjax.linalg.scale`."""
+
+
+class TermInputs(NamedTuple):
+    """Inputs of a term for a batch, in the precision of the loss.
+
+    Attributes:
+        predicted: F of R_pred, of any scale, [B, N, rank].
+        label: B of the label covariance, [B, N, K].
+        sample: factor of R_sample, [B, N, 1].
+        num_sources: K of each scene, [B].
+        covariance: settings that combine R_pred and R_sample into R_eff.
+        options: of the baseline.
+    """
+
+    predicted: Tensor
+    label: Tensor
+    sample: Tensor
+    num_sources: Tensor
+    covariance: CovarianceConfig
+    options: BaselineOptions
+
+
+def covariance_term(scenes: TermInputs, numbers: Mapping[str, float]) -> Tensor:
+    """`covariance_nmse` of R_pred, [B]."""
+    return covariance_nmse(scenes.predicted, scenes.label)
+
+
+def projector_term(scenes: TermInputs, numbers: Mapping[str, float]) -> Tensor:
+    """`projector_distance` of R_eff, [B]."""
+    predicted, label, sample, num_sources, covariance, options = scenes
+    return projector_distance(predicted, label, sample, num_sources, covariance, options)
+
+
+def alignment_term(scenes: TermInputs, numbers: Mapping[str, float]) -> Tensor:
+    """`subspace_alignment` of R_pred, [B]."""
+    return subspace_alignment(normalise_trace(scenes.predicted), scenes.label, numbers["loading"])
+
+
+def covariance_nmse(factor: Tensor, label: Tensor) -> Tensor:
+    """||R_pred - R||_F^2 / ||R||_F^2 of covariances of trace N, [B]."""
+    target = _gram(normalise_trace(label))
+    return _energy(_gram(normalise_trace(factor)) - target) / _energy(target)
+
+
+def effective_covariance(factor: Tensor, sample: Tensor, settings: CovarianceConfig) -> tuple[Tensor, float]:
+    """R_eff as its factor [B, N, rank + 1] and loading: the equation of `risjax.covariance`."""
+    total = 1.0 + settings.loading
+    parts = [
+        ((1.0 - settings.shrinkage) * weight / total) ** 0.5 * normalise_trace(part)
+        for weight, part in ((1.0 - settings.blend, factor), (settings.blend, sample))
+    ]
+    return torch.cat(parts, dim=-1), (settings.shrinkage + settings.loading) / total
+
+
+def projector_distance(
+    factor: Tensor,
+    label: Tensor,
+    sample: Tensor,
+    num_sources: Tensor,
+    covariance: CovarianceConfig,
+    options: BaselineOptions,
+) -> Tensor:
+    """||P_hat - P||_F^2 / 2K of R_eff and the label, [B]."""
+    effective, loading = effective_covariance(factor, sample, covariance)
+    if options.rule == "low_rank":
+        return 1.0 - signal_overlap(effective, label, num_sources) / num_sources
+    project = signal_projector if options.rule == "dense" else builtin_projector
+    identity = torch.eye(factor.shape[-2], dtype=effective.dtype, device=effective.device)
+    slots = label.shape[-1]
+    predicted = project(_gram(effective) + loading * identity, num_sources, max_sources=slots)
+    with torch.no_grad():
+        true = project(_gram(label), num_sources, max_sources=slots)
+    return _energy(predicted - true) / (2 * num_sources)
 
 
 def subspace_alignment(factor: Tensor, label: Tensor, loading: float) -> Tensor:
@@ -47,3 +133,23 @@ def inverse_quadratic_form(factor: Tensor, loading: float, vectors: Tensor) -> T
 
 def _squared(array: Tensor) -> Tensor:
     return array.real.square() + array.imag.square()
+
+
+def normalise_trace(factor: Tensor) -> Tensor:
+    """F sqrt(N / tr(F F^H)), finite for all-zero, tiny and huge F; the rule of `risjax.linalg.normalise_trace`."""
+    largest = torch.view_as_real(factor.detach()).abs().amax((-3, -2, -1))[..., None, None]
+    usable = largest >= torch.finfo(largest.dtype).tiny
+    largest = torch.where(usable, largest, 1.0)
+    slope = torch.where(usable, largest.clamp_min(GRADIENT_FLOOR), 1.0)
+    scaled = factor.detach() / largest + (factor - factor.detach()) / slope
+    trace = _energy(scaled)[..., None, None]
+    return scaled * torch.sqrt(factor.shape[-2] / torch.where(usable, trace, 1.0))
+
+
+def _gram(factor: Tensor) -> Tensor:
+    return factor @ factor.mH
+
+
+def _energy(matrix: Tensor) -> Tensor:
+    """Squared Frobenius norms; of |z|^2 without the root that ``abs`` would differentiate."""
+    return torch.view_as_real(matrix).square().sum((-3, -2, -1))

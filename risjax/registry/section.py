@@ -1,4 +1,4 @@
-"""Base class and types of the schema's sections. No module of this package imports jax."""
+"""Base class and types of the sections of a configuration. No module of this package imports jax."""
 
 from typing import Annotated, Any
 
