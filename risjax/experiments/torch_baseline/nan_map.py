@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from risjax.experiments.torch_baseline.casting import Packed, join
-from risjax.experiments.torch_baseline.terms import normalise_trace
 from risjax.experiments.torch_baseline.projector import builtin_projector, signal_projector
+from risjax.experiments.torch_baseline.terms import normalise_trace
 
 
 def gradient(
