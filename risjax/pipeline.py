@@ -36,9 +36,10 @@ from risjax.detection.proposals import Proposals, peaks_of_scene, proposals_of_s
 from risjax.estimators import localise_mvdr
 from risjax.estimators.cfar import stopping_penalty
 from risjax.linalg import LowRankCovariance
-from risjax.model import Network, Params, build, make_inputs
+from risjax.model import Inputs, Network, Params, build, make_inputs, make_inputs_and_fit
 from risjax.model.posterior import Posterior, build_peak_posterior, build_posterior
 from risjax.physics.chunked_vmap import over_scenes, over_surfaces
+from risjax.physics.images import MeasuredField
 from risjax.physics.measurement import require_common_field
 from risjax.physics.scaling import SceneScale, normalise_scene, restore_estimates, restore_sources
 from risjax.precision import upcast
@@ -102,6 +103,19 @@ class Pipeline:
     ) -> tuple[Prediction, LowRankCovariance]:
         """Return the network's predictions in full precision, and R_eff of each scene."""
         inputs = over_scenes(lambda scene: make_inputs(scene, self.model, self.physics), observation)
+        return self._covariance(params, inputs, settings)
+
+    def covariance_and_field(
+        self, params: Params, observation: Observation, settings: Settings
+    ) -> tuple[Prediction, LowRankCovariance, MeasuredField | None]:
+        """Return what `covariance` returns, and the measured field of each scene (None for changing symbols).
+
+        The measured field comes from the factors of the network's inputs.
+        """
+        inputs, measured = over_scenes(lambda scene: make_inputs_and_fit(scene, self.model, self.physics), observation)
+        return *self._covariance(params, inputs, settings), measured
+
+    def _covariance(self, params: Params, inputs: Inputs, settings: Settings) -> tuple[Prediction, LowRankCovariance]:
         network_params = {group: leaves for group, leaves in params.items() if group not in HEADS}
         prediction = upcast(self._network.apply(network_params, inputs.features))
         blend = jax.vmap(lambda factor, sample: effective_covariance(factor, sample, settings))
@@ -159,7 +173,8 @@ class Pipeline:
 
     def sources(self, params: Params, observation: Observation, settings: Settings) -> tuple[Prediction, Estimates]:
         """Return the network's predictions and the sources; without a likelihood those of `spectral`."""
-        return _run_steps(self, params, observation, self.covariance(params, observation, settings))
+        prediction, effective = self.covariance(params, observation, settings)
+        return prediction, sources_of(self, params, observation, effective)
 
     def _decision(self, params: Params, proposals: Proposals) -> PosteriorDecision:
         elimination, features, data, _ = proposals
@@ -176,6 +191,7 @@ class Programs(NamedTuple):
 
     Attributes:
         covariance: see `Pipeline.covariance`; the settings are traced.
+        covariance_and_field: see `Pipeline.covariance_and_field`; the settings are traced.
         propose: see `Pipeline.propose`.
         decide: see `Pipeline.decide`.
         fitted: see `Pipeline.fitted`.
@@ -185,6 +201,9 @@ class Programs(NamedTuple):
     """
 
     covariance: Callable[[Params, Observation, CovarianceSettings], tuple[Prediction, LowRankCovariance]]
+    covariance_and_field: Callable[
+        [Params, Observation, CovarianceSettings], tuple[Prediction, LowRankCovariance, MeasuredField | None]
+    ]
     propose: Callable[[Observation, LowRankCovariance], Proposals]
     decide: Callable[[Params, Proposals], Estimates]
     fitted: Callable[[Params, Proposals], Sources]
@@ -196,7 +215,8 @@ class Programs(NamedTuple):
         self, params: Params, observation: Observation, settings: CovarianceSettings
     ) -> tuple[Prediction, Estimates]:
         """Return what `Pipeline.sources` returns."""
-        return _run_steps(self, params, observation, self.covariance(params, observation, settings))
+        prediction, effective = self.covariance(params, observation, settings)
+        return prediction, sources_of(self, params, observation, effective)
 
 
 def compiled_pipeline(
@@ -210,8 +230,10 @@ def compiled_pipeline(
 def _compiled_pipeline(
     physics: PhysicsConfig, precision: PrecisionConfig, model: ModelConfig, estimator: EstimatorConfig
 ) -> Programs:
-    covariance = jax.jit(Pipeline(physics, precision, model, estimator).covariance)
-    return _after_network(physics, _heads_alone(model), estimator)._replace(covariance=covariance)
+    steps = Pipeline(physics, precision, model, estimator)
+    return _after_network(physics, _heads_alone(model), estimator)._replace(
+        covariance=jax.jit(steps.covariance), covariance_and_field=jax.jit(steps.covariance_and_field)
+    )
 
 
 def _heads_alone(model: ModelConfig) -> ModelConfig:
@@ -222,10 +244,11 @@ def _heads_alone(model: ModelConfig) -> ModelConfig:
 
 @functools.lru_cache(maxsize=_KEPT_PROGRAMS)
 def _after_network(physics: PhysicsConfig, heads: ModelConfig, estimator: EstimatorConfig) -> Programs:
-    """The programs after the network, which networks of all architectures share; ``covariance`` is not compiled."""
+    """The programs after the network, which networks of all architectures share; those of R_eff are not compiled."""
     steps, options = Pipeline(physics, PrecisionConfig(), heads, estimator), fast_compilation()
     return Programs(
         covariance=steps.covariance,
+        covariance_and_field=steps.covariance_and_field,
         propose=jax.jit(steps.propose, compiler_options=options),
         decide=jax.jit(steps.decide, compiler_options=options),
         fitted=jax.jit(steps.fitted, compiler_options=options),
@@ -235,13 +258,10 @@ def _after_network(physics: PhysicsConfig, heads: ModelConfig, estimator: Estima
     )
 
 
-def _run_steps(
-    steps: Pipeline | Programs,
-    params: Params,
-    observation: Observation,
-    covariance: tuple[Prediction, LowRankCovariance],
-) -> tuple[Prediction, Estimates]:
-    prediction, effective = covariance
+def sources_of(
+    steps: Pipeline | Programs, params: Params, observation: Observation, effective: LowRankCovariance
+) -> Estimates:
+    """Return the sources of a batch from R_eff; without a likelihood those of `Pipeline.spectral`."""
     if not steps.has_likelihood:
-        return prediction, steps.spectral(params, observation, effective)
-    return prediction, steps.decide(params, steps.propose(observation, effective))
+        return steps.spectral(params, observation, effective)
+    return steps.decide(params, steps.propose(observation, effective))

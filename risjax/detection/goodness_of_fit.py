@@ -31,8 +31,8 @@ from scipy import special
 from risjax.config import PhysicsConfig
 from risjax.estimators.likelihood import solve_hermitian
 from risjax.physics.array import steering
-from risjax.physics.images import degrees_of_freedom
-from risjax.physics.measurement import fit_field, measure, require_surplus
+from risjax.physics.images import MeasuredField
+from risjax.physics.measurement import measure, noise_variance
 from risjax.physics.scaling import normalise_scene
 from risjax.types import Diagnostics, Estimates, Observation
 
@@ -70,12 +70,15 @@ def p_values(diagnostics: Diagnostics, num_sources: np.ndarray, num_elements: in
     )
 
 
-def diagnose(observation: Observation, estimates: Estimates, physics: PhysicsConfig) -> Diagnostics:
+def diagnose(
+    observation: Observation, estimates: Estimates, measured: MeasuredField | None, physics: PhysicsConfig
+) -> Diagnostics:
     """Goodness of fit of the reported sources and conditioning of the measurement, for one scene; batch by vmap.
 
     Args:
         observation: snapshots, channel and codes.
         estimates: reported sources; ``position`` and ``active`` are read, amplitudes are fitted again.
+        measured: of the scene in normalised units (`risjax.model.make_inputs_and_fit`); None for symbols that change.
         physics: array and law of the symbols.
 
     Returns:
@@ -85,15 +88,14 @@ def diagnose(observation: Observation, estimates: Estimates, physics: PhysicsCon
         ValueError: at trace time, unless L M > N.
     """
     num_elements, num_measurements = observation.codes.shape[-1], observation.snapshots.size
-    if physics.scene.symbols != "constant":
+    if measured is None:
         return _unknown(observation.snapshots.real.dtype, num_elements)
-    surplus = require_surplus(observation)
     observation, _ = normalise_scene(observation)
     energy = _energy(observation.snapshots)
-    field, left = fit_field(observation), _residual_of(observation, estimates, physics)
+    field, left = measured.fit, _residual_of(observation, estimates, physics)
     slots, count = estimates.active.shape[-1], jnp.sum(estimates.active)
     fitted, remaining = degrees(num_elements, num_measurements, np.arange(slots + 1))
-    noise = _positive(field.residual) / surplus
+    noise = _positive(noise_variance(observation, field))
     field_f = (energy - field.residual) / num_elements / noise
     fit_f = (left - field.residual) / (jnp.asarray(fitted, energy.dtype)[count] / 2) / noise
     present = special.fdtri(2 * num_elements, remaining, 1 - NO_SIGNAL_LEVEL)
@@ -103,7 +105,7 @@ def diagnose(observation: Observation, estimates: Estimates, physics: PhysicsCon
         field_f=field_f,
         fit_f=fit_f,
         rank=field.rank,
-        degrees_of_freedom=degrees_of_freedom(observation),
+        degrees_of_freedom=measured.degrees_of_freedom,
         no_signal=~(field_f > present),
         misfit=fit_f > rejected,
         rank_deficient=field.rank < num_elements,

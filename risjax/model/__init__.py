@@ -1,6 +1,6 @@
 """Networks: encoders, covariance heads, posterior heads and the pure functions that wrap them."""
 
 from risjax.model.build import Network, Params, build
-from risjax.model.features import Features, Inputs, make_inputs
+from risjax.model.features import Features, Inputs, make_inputs, make_inputs_and_fit
 
-__all__ = ["Features", "Inputs", "Network", "Params", "build", "make_inputs"]
+__all__ = ["Features", "Inputs", "Network", "Params", "build", "make_inputs", "make_inputs_and_fit"]

@@ -15,7 +15,7 @@ from risjax.checks import check_observation
 from risjax.config import ArrayConfig, ModelConfig, PhysicsConfig
 from risjax.model.snapshots import SnapshotFeatures, snapshot_features
 from risjax.physics.field_of_view import view_factor
-from risjax.physics.images import regularised_images
+from risjax.physics.images import MeasuredField, regularised_images
 from risjax.physics.scaling import normalise_scene, restore_field
 from risjax.physics.snapshot_images import snapshot_images
 from risjax.types import Observation
@@ -61,26 +61,42 @@ def make_inputs(observation: Observation, config: ModelConfig, physics: PhysicsC
         config: configuration of the network.
         physics: array and field of view.
     """
+    return make_inputs_and_fit(observation, config, physics)[0]
+
+
+def make_inputs_and_fit(
+    observation: Observation, config: ModelConfig, physics: PhysicsConfig
+) -> tuple[Inputs, MeasuredField | None]:
+    """Inputs of one scene, and the measured field of the scene in normalised units, from the same factors.
+
+    Returns:
+        The inputs of `make_inputs`, and None in place of the measured field where symbols change from snapshot to
+        snapshot.
+    """
     check_observation(observation)
     normalised, scale = normalise_scene(observation)
-    if config.encoder == "snapshots":  # its network is given the power of y and of H c, so that it depends on units
-        image = regularised_images(normalised, (1.0,)).field[0]
-        return Inputs(features=snapshot_features(observation), sample_factor=restore_field(image[:, None], scale))
-    inputs = _image_inputs(normalised, config, physics)
-    return inputs._replace(sample_factor=restore_field(inputs.sample_factor, scale))
-
-
-def _image_inputs(observation: Observation, config: ModelConfig, physics: PhysicsConfig) -> Inputs:
-    """Inputs of the encoders of images, computed from a normalised scene."""
     if config.encoder == "minimum_norm":
-        return _second_order(observation, config, physics)
+        inputs, measured = _second_order(normalised, config, physics), None
+        if physics.scene.symbols == "constant":
+            measured = regularised_images(normalised, (1.0,)).measured
+    elif config.encoder == "snapshots":  # its network is given the power of y and of H c, so that it depends on units
+        images = regularised_images(normalised, (1.0,))
+        inputs, measured = Inputs(snapshot_features(observation), images.field[0][:, None]), images.measured
+    else:
+        inputs, measured = _image_inputs(normalised, config)
+    return inputs._replace(sample_factor=restore_field(inputs.sample_factor, scale)), measured
+
+
+def _image_inputs(observation: Observation, config: ModelConfig) -> tuple[Inputs, MeasuredField]:
+    """Inputs of the encoder of images, computed from a normalised scene."""
     images = regularised_images(observation, (1.0, *config.extra_regularisation))
     power = jnp.mean(jnp.abs(images.field) ** 2, axis=-1)
     positive = jnp.where(power > 0, power, 1.0)  # the images of an empty scene stay zero, its logarithms finite
     unit = images.field * (positive**-0.5)[:, None]
     channels = jnp.concatenate([unit.real, unit.imag], axis=0).T
     context = _context(images.noise_to_signal, positive)
-    return Inputs(features=Features(elements=channels, context=context), sample_factor=images.field[0][:, None])
+    features = Features(elements=channels, context=context)
+    return Inputs(features=features, sample_factor=images.field[0][:, None]), images.measured
 
 
 def _second_order(observation: Observation, config: ModelConfig, physics: PhysicsConfig) -> Inputs:

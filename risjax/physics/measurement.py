@@ -128,13 +128,17 @@ def fit_field(observation: Observation) -> FieldFit:
     return FieldFit(jnp.sum(residual.real**2 + residual.imag**2), jnp.sum(pivots > 1e-4 * mean))
 
 
-def noise_variance(observation: Observation) -> Float[Array, ""]:
+def noise_variance(observation: Observation, fit: FieldFit) -> Float[Array, ""]:
     """sigma^2 = ||y - Phi x_LS||^2 / (L M - N), the unbiased estimate from any coherent field; of the complex noise.
+
+    Args:
+        observation: of one scene.
+        fit: its `fit_field`.
 
     Raises:
         ValueError: at trace time, if there are no more measurements than elements.
     """
-    return fit_field(observation).residual / require_surplus(observation)
+    return fit.residual / require_surplus(observation)
 
 
 def minimum_norm_images(observation: Observation, alpha: float | Float[Array, ""]) -> Complex[Array, "L N"]:

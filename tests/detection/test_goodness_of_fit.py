@@ -12,6 +12,9 @@ from risjax.data.stream import scene_batch
 from risjax.detection.goodness_of_fit import diagnose, p_values
 from risjax.estimators import polish
 from risjax.keys import Purpose
+from risjax.model import make_inputs_and_fit
+from risjax.physics.images import MeasuredField, regularised_images
+from risjax.physics.scaling import normalise_scene
 from risjax.types import Diagnostics, Estimates, Observation, Scene
 
 SCENES = 256
@@ -23,6 +26,10 @@ def _truth_as_estimates(scene: Scene) -> Estimates:
     return Estimates(
         sources.position, sources.amplitude, sources.active, jnp.ones((*slots, 3)), jnp.ones(slots), jnp.ones(slots)
     )
+
+
+def _measured(observation: Observation) -> MeasuredField:
+    return regularised_images(normalise_scene(observation)[0], (1.0,)).measured
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +48,7 @@ def fitted(physics: PhysicsConfig):
 
     def run(observation: Observation, start: Estimates) -> tuple[Estimates, Diagnostics]:
         found = polish(observation, start, physics)
-        return found, diagnose(observation, found, physics)
+        return found, diagnose(observation, found, _measured(observation), physics)
 
     return jax.jit(jax.vmap(run))
 
@@ -76,7 +83,7 @@ def test_explained_is_the_share_of_the_energy(physics: PhysicsConfig, scenes: Sc
     np.testing.assert_allclose(diagnostics.explained, signal / (1 + signal), atol=0.15)
     assert np.all(diagnostics.explained <= 1)
     none = found._replace(active=jnp.zeros_like(found.active))
-    bare = jax.jit(jax.vmap(lambda y, e: diagnose(y, e, physics).explained))(scenes.observation, none)
+    bare = jax.jit(jax.vmap(lambda y, e: diagnose(y, e, _measured(y), physics).explained))(scenes.observation, none)
     np.testing.assert_allclose(bare, 0, atol=1e-5)
 
 
@@ -129,9 +136,11 @@ def test_rank_deficient_measurements_are_recognised(scenes: Scene, fitted):
 
 
 def test_changing_symbols_have_no_diagnostics(scenes: Scene):
-    changing = load_config("per_snapshot.yaml").physics
+    changing_config = load_config("per_snapshot.yaml")
+    changing = changing_config.physics
     single = jax.tree.map(lambda leaf: leaf[0], scenes)
-    diagnostics = jax.jit(lambda s: diagnose(s.observation, _truth_as_estimates(s), changing))(single)
+    _, measured = make_inputs_and_fit(single.observation, changing_config.model, changing)
+    diagnostics = jax.jit(lambda s: diagnose(s.observation, _truth_as_estimates(s), measured, changing))(single)
     assert np.isnan(diagnostics.explained)
     assert np.isnan(diagnostics.fit_f)
     assert not diagnostics.misfit

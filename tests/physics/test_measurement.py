@@ -7,6 +7,7 @@ import pytest
 
 from risjax.config import ArrayConfig, ChannelConfig, CodebookConfig, PhysicsConfig, SceneConfig
 from risjax.physics import measurement
+from risjax.physics.images import regularised_images
 from risjax.physics.scene import draw_scene
 from risjax.types import Observation, Scene
 
@@ -31,6 +32,10 @@ def _one(scenes: Scene, index: int) -> tuple[Observation, np.ndarray, np.ndarray
     return observation, matrix, np.asarray(observation.snapshots, np.complex128).ravel()
 
 
+def _noise_variance(observation: Observation) -> jax.Array:
+    return measurement.noise_variance(observation, measurement.fit_field(observation))
+
+
 def test_operators_are_those_of_the_explicit_matrix(scenes):
     observation, matrix, snapshots = _one(scenes, 0)
     field = np.random.default_rng(0).normal(size=(36, 2)).astype(np.float32).view(np.complex64)[:, 0]
@@ -53,7 +58,7 @@ def test_back_projection_solves_the_ridge_problem(scenes, alpha):
 
 def test_noise_variance_is_unbiased_with_the_spread_of_its_degrees_of_freedom(scenes):
     """LM - N = 36 complex degrees of freedom: a relative standard deviation of 1/6 a scene, 1.2 % over 200."""
-    estimate = jax.jit(jax.vmap(measurement.noise_variance))(scenes.observation)
+    estimate = jax.jit(jax.vmap(_noise_variance))(scenes.observation)
     ratio = np.asarray(estimate / scenes.truth.noise_variance)
     np.testing.assert_allclose(ratio.mean(), 1, atol=4 / 6 / np.sqrt(200))
     np.testing.assert_allclose(ratio.std(), 1 / 6, rtol=0.25)
@@ -63,7 +68,28 @@ def test_noise_variance_needs_more_measurements_than_elements(scenes):
     observation, _, _ = _one(scenes, 0)
     few = observation._replace(snapshots=observation.snapshots[:4], codes=observation.codes[:4])
     with pytest.raises(ValueError, match=r"4 \* 8 measurements for N = 36 unknowns"):
-        measurement.noise_variance(few)
+        _noise_variance(few)
+
+
+def test_degrees_of_freedom_are_those_of_the_explicit_matrix(scenes):
+    """tr[G (G + alpha I)^-1] with alpha from the energy balance, of every scene."""
+    images = jax.jit(jax.vmap(lambda observation: regularised_images(observation, (1.0, 0.1))))(scenes.observation)
+    for index in range(10):
+        _, matrix, snapshots = _one(scenes, index)
+        values = np.linalg.eigvalsh(matrix.conj().T @ matrix)
+        field, *_ = np.linalg.lstsq(matrix, snapshots)
+        residual = np.linalg.norm(snapshots - matrix @ field) ** 2
+        noise = residual / 36 * 72
+        alpha = noise / (np.linalg.norm(snapshots) ** 2 - noise) * values.sum() / 72
+        expected = np.sum(values / (values + alpha))
+        np.testing.assert_allclose(images.measured.degrees_of_freedom[index], expected, rtol=1e-3)
+        np.testing.assert_allclose(images.measured.fit.residual[index], residual, rtol=1e-3)
+
+
+def test_the_first_image_is_that_of_the_noise_level(scenes):
+    observation, _, _ = _one(scenes, 0)
+    with pytest.raises(ValueError, match=r"got multiples \(0.1, 1.0\) .*, expected the first to be 1"):
+        regularised_images(observation, (0.1, 1.0))
 
 
 def test_minimum_norm_images_reproduce_each_snapshot(scenes):

@@ -10,7 +10,7 @@ from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
 from risjax.model import build
 from risjax.physics.array import amplitude_norm, steering
-from risjax.physics.measurement import noise_variance
+from risjax.physics.measurement import fit_field, noise_variance
 from risjax.pipeline import Pipeline
 
 IMPAIRED = {
@@ -40,7 +40,9 @@ def test_scenes_and_the_noise_in_them(overrides: dict) -> None:
     with jax.enable_x64(True):
         scenes = jax.eval_shape(lambda: scene_batch(physics, 0, Purpose.TRAIN_SCENES, 0, 2))
         assert dtypes(scenes) <= NARROW
-        assert jax.eval_shape(jax.vmap(noise_variance), scenes.observation).dtype == jnp.float32
+        assert (
+            jax.eval_shape(jax.vmap(lambda o: noise_variance(o, fit_field(o))), scenes.observation).dtype == jnp.float32
+        )
 
 
 @pytest.mark.parametrize("wavefront", ["spherical", "fresnel", "paraxial"])

@@ -16,7 +16,7 @@ from risjax.covariance import covariance_settings
 from risjax.inference.predict.fit_warning import warn_of_misfits
 from risjax.inference.predict.localization import Localization, located, rank_problem
 from risjax.inference.predict.measurements import MeasurementError, as_observation
-from risjax.inference.predict.programs import checked_by_fit, covariance_of_fit, dense_at_trace, dense_of_batch
+from risjax.inference.predict.programs import checked_sources, covariance_of_fit, dense_at_trace, dense_of_batch
 from risjax.inference.release import load_params
 from risjax.inference.release.load import trained_config
 from risjax.model import Params
@@ -157,12 +157,12 @@ class Model:
         return self._filled(self._checked_sources, observation, size)
 
     def _checked_sources(self, observation: Observation) -> tuple[Estimates, Diagnostics]:
-        estimates = self._programs.sources(self.params, observation, self._settings)[1]
-        return checked_by_fit(self.config.physics)(observation, estimates)
+        found = self._programs.covariance_and_field(self.params, observation, self._settings)
+        return checked_sources(self._programs, self.params, observation, found, self.config.physics)
 
     def _covariance(self, of: str, observation: Observation) -> Array:
         """Dense covariances of trace N of a batch of scenes, one of `COVARIANCES`."""
-        prediction, effective = self._programs.covariance(self.params, observation, self._settings)
+        prediction, effective, _ = self._programs.covariance_and_field(self.params, observation, self._settings)
         if of == "fit":
             proposals = self._programs.propose(observation, effective)
             fitted = self._programs.fitted(self.params, proposals)

@@ -13,30 +13,54 @@ from risjax.detection.goodness_of_fit import diagnose, temper
 from risjax.linalg import LowRankCovariance, normalise_trace
 from risjax.model import Params
 from risjax.physics.chunked_vmap import over_surfaces
-from risjax.pipeline import Pipeline
-from risjax.types import Diagnostics, Estimates, Geometry, Observation, Sources
+from risjax.physics.images import MeasuredField
+from risjax.pipeline import Pipeline, Programs, sources_of
+from risjax.types import Diagnostics, Estimates, Geometry, Observation, Prediction, Sources
 
 
 def pipeline_of(config: Config) -> Callable[[Params, Observation], tuple[Estimates, Diagnostics]]:
     """The whole pipeline of a configuration: parameters and a batch of observations to sources and diagnostics."""
     pipeline = Pipeline(config.physics, config.precision, config.model, config.estimator)
-    check = checked_by_fit(config.physics)
 
     def run(params: Params, observation: Observation) -> tuple[Estimates, Diagnostics]:
-        return check(observation, pipeline.sources(params, observation, config.covariance)[1])
+        found = pipeline.covariance_and_field(params, observation, config.covariance)
+        return checked_sources(pipeline, params, observation, found, config.physics)
 
     return run
 
 
-@lru_cache(maxsize=8)
-def checked_by_fit(
+def checked_sources(
+    steps: Pipeline | Programs,
+    params: Params,
+    observation: Observation,
+    found: tuple[Prediction, LowRankCovariance, MeasuredField | None],
     physics: PhysicsConfig,
-) -> Callable[[Observation, Estimates], tuple[Estimates, Diagnostics]]:
-    """From a batch and its sources to the sources, with bounded probabilities, and their goodness of fit."""
+) -> tuple[Estimates, Diagnostics]:
+    """Return the sources of a batch, with bounded probabilities, and their goodness of fit.
 
-    def run(observation: Observation, estimates: Estimates) -> tuple[Estimates, Diagnostics]:
+    Args:
+        steps: the pipeline or its programs.
+        params: parameters of the network.
+        observation: the batch.
+        found: its `Pipeline.covariance_and_field`.
+        physics: array and law of the symbols.
+    """
+    _, effective, measured = found
+    estimates = sources_of(steps, params, observation, effective)
+    return _checked_by_fit(physics)(observation, estimates, measured)
+
+
+@lru_cache(maxsize=8)
+def _checked_by_fit(
+    physics: PhysicsConfig,
+) -> Callable[[Observation, Estimates, MeasuredField | None], tuple[Estimates, Diagnostics]]:
+    """From a batch, its sources and its measured field to bounded probabilities and the goodness of fit."""
+
+    def run(
+        observation: Observation, estimates: Estimates, measured: MeasuredField | None
+    ) -> tuple[Estimates, Diagnostics]:
         check = partial(diagnose, physics=physics)
-        diagnostics = over_surfaces(check, observation.geometry, observation, estimates)
+        diagnostics = over_surfaces(check, observation.geometry, observation, estimates, measured)
         return jax.vmap(temper)(estimates, diagnostics), diagnostics
 
     return jax.jit(run)
