@@ -23,6 +23,7 @@ class Purpose(enum.IntEnum):
     POSTERIOR_INIT = 10
     POSTERIOR_ORDER = 11
     LIMIT = 12
+    SELECTION_SCENES = 13
 
 
 def purpose_key(

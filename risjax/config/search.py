@@ -49,6 +49,14 @@ class SearchConfig(Section):
     """Epochs that every trial gets before the pruner may stop it."""
     startup_trials: NonNegativeInt = 5
     """Random trials before the sampler fits a model, and finished ones before the median pruner stops any."""
+    first_trial: Literal["random", "configured"] = "random"
+    """``configured`` gives the first trial the settings of this configuration and never prunes it, so that the winner
+    is compared with them on the same scenes; the space must contain them."""
+    finalists: NonNegativeInt = 0
+    """Best complete trials that are measured again after the search, together with a ``configured`` first trial; the
+    best of these measurements wins. 0 takes the trial with the best value."""
+    final_scenes: PositiveInt = 2000
+    """Scenes on which the finalists are compared, the same for all and none of the validation's."""
     population: PositiveInt = 1
     """Trials a worker trains together, in one vmapped program, where they differ in continuous settings only (learning
     rate, weights, decay, clipping, covariance). Pays on an accelerator."""

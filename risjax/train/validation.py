@@ -12,7 +12,7 @@ from risjax.config import Config, PhysicsConfig
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
 from risjax.loss import covariance_nmse
-from risjax.metrics.quick import quick
+from risjax.metrics.quick import quick, standard_error, standard_errors
 from risjax.model import Params
 from risjax.pipeline import compiled_pipeline
 from risjax.train.settings import make_settings
@@ -23,7 +23,8 @@ _nmse = jax.jit(jax.vmap(covariance_nmse))
 
 def make_validation(config: Config) -> Callable[[Params], dict[str, float]]:
     """Make the function from parameters to metrics: ``nmse`` of R_pred, and F1 and GOSPA of the full pipeline, which is
-    given neither K nor SNR (`risjax.pipeline.Pipeline.sources`).
+    given neither K nor SNR (`risjax.pipeline.Pipeline.sources`); and ``<metric>_error`` for ``nmse``, ``f1_3d``,
+    ``f1_angle`` and ``gospa_m``, the standard error over the scenes.
 
     The last batch is cut to the number of scenes.
     """
@@ -40,7 +41,13 @@ def make_validation(config: Config) -> Callable[[Params], dict[str, float]]:
     def validate(params: Params) -> dict[str, float]:
         measured = [jax.device_get(measure(params, batch)) for batch in batches]
         estimates, nmse, sources = jax.tree.map(lambda *parts: np.concatenate(parts)[:scenes], *measured)
-        return {"nmse": float(nmse.mean()), **quick(estimates, sources, config.evaluate.tolerance)}
+        tolerance = config.evaluate.tolerance
+        errors = {"nmse": standard_error(nmse), **standard_errors(estimates, sources, tolerance)}
+        return {
+            "nmse": float(nmse.mean()),
+            **quick(estimates, sources, tolerance),
+            **{f"{name}_error": error for name, error in errors.items()},
+        }
 
     return validate
 

@@ -40,8 +40,8 @@ class EvaluationScenes(NamedTuple):
     notes: tuple[str, ...]
 
 
-def load_scenes(config: Config, source: SourceConfig) -> EvaluationScenes:
-    """The scenes of ``source``: of its file, or held out of the stream by their purpose.
+def load_scenes(config: Config, source: SourceConfig, *, purpose: Purpose = Purpose.TEST_SCENES) -> EvaluationScenes:
+    """The scenes of ``source``: of its file, or held out of the stream by their ``purpose``.
 
     Raises:
         FileNotFoundError: no such file.
@@ -49,7 +49,7 @@ def load_scenes(config: Config, source: SourceConfig) -> EvaluationScenes:
         ValueError: a file whose surface has another number of elements than its physics.
     """
     physics = source.physics or config.physics
-    scenes = _fresh(config, source, physics) if source.path is None else _from_file(config, source, physics)
+    scenes = _fresh(config, source, physics, purpose) if source.path is None else _from_file(config, source, physics)
     if physics.scene.symbols != "constant":
         note = (
             f"the bound is for one coherent field in all snapshots, got scene.symbols = {physics.scene.symbols}: none"
@@ -61,9 +61,9 @@ def load_scenes(config: Config, source: SourceConfig) -> EvaluationScenes:
     return scenes
 
 
-def _fresh(config: Config, source: SourceConfig, physics: PhysicsConfig) -> EvaluationScenes:
+def _fresh(config: Config, source: SourceConfig, physics: PhysicsConfig, purpose: Purpose) -> EvaluationScenes:
     size = min(config.evaluate.batch_size, source.scenes)
-    draw = jax.jit(lambda index: scene_batch(physics, config.run.seed, Purpose.TEST_SCENES, index, size))
+    draw = jax.jit(lambda index: scene_batch(physics, config.run.seed, purpose, index, size))
     batches = [jax.device_get(draw(jnp.asarray(index))) for index in range(-(-source.scenes // size))]
     scenes = jax.tree.map(lambda *parts: np.concatenate(parts)[: source.scenes], *batches)
     truth = scenes.truth

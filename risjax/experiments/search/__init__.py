@@ -8,6 +8,7 @@
 ``slots.py``        numbered configurations of a study and their attempts
 ``study.py``        the search as a whole; ``worker.py`` one of its processes
 ``storage.py``      journal or database; ``heartbeat.py`` detects dead workers
-``record.py``       files with the results; ``separation.py`` spread over seeds
+``finalists.py``    the best trials compared on further scenes; ``separation.py`` spread over seeds
+``record.py``       files with the results; ``summary.py`` and ``time_left.py`` the state of the search at any time
 =================== ================================================================
 """

@@ -1,6 +1,6 @@
 """The directories of the trials: ``search/trials/0007``, and ``0007.1`` for the second attempt at slot 7."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from optuna.trial import TrialState
@@ -33,12 +33,19 @@ def new_trial_directory(directory: RunDirectory, slot: int, attempt: int) -> Run
     return RunDirectory(path)
 
 
-def drop_checkpoints(directory: RunDirectory, slots: Sequence[Slot], best: int | None) -> None:
-    """Delete the checkpoints of all finished attempts but the best trial's; logs, configurations and files that this
-    program did not write stay."""
+def finished_path(directory: RunDirectory, slot: Slot) -> Path:
+    """Return the directory of the attempt that finished a slot."""
+    assert slot.finished is not None
+    numbers = [trial.number for trial in slot.attempts]
+    return trial_path(directory, slot.number, numbers.index(slot.finished.number))
+
+
+def drop_checkpoints(directory: RunDirectory, slots: Sequence[Slot], kept: Collection[int]) -> None:
+    """Delete the checkpoints of all finished attempts but those of the complete slots in ``kept``; logs, configurations
+    and files that this program did not write stay."""
     for slot in slots:
         for attempt, trial in enumerate(slot.attempts):
-            keep = slot.number == best and trial.state == TrialState.COMPLETE
+            keep = slot.number in kept and trial.state == TrialState.COMPLETE
             path = trial_path(directory, slot.number, attempt)
             if trial.state.is_finished() and not keep and path.is_dir():
                 Checkpoints(path / "checkpoints").delete()

@@ -17,6 +17,7 @@ from risjax.config import Config, SearchConfig
 from risjax.config.errors import ConfigError
 from risjax.config.io import to_yaml
 from risjax.config.metric import lower_is_better
+from risjax.experiments.search.record import ERROR
 from risjax.runs.run_directory import RunDirectory, write_atomically
 from risjax.runs.terminal import Terminal
 from risjax.train.health import NonFiniteTraining
@@ -60,11 +61,25 @@ class TrialMonitor:
         search: metric, epochs and pruner.
         trial: where the metric is reported, epoch 1 first.
         on_report: called with (epoch, metric) after every epoch.
+        may_prune: whether the pruner may stop it.
     """
 
-    def __init__(self, search: SearchConfig, trial: optuna.Trial, on_report: Callable[[int, float], None]):
-        self._search, self._trial, self._on_report = search, trial, on_report
+    def __init__(
+        self,
+        search: SearchConfig,
+        trial: optuna.Trial,
+        on_report: Callable[[int, float], None],
+        *,
+        may_prune: bool = True,
+    ):
+        self._search, self._trial, self._on_report, self._may_prune = search, trial, on_report, may_prune
         self._values: list[float] = []
+        self._better = min if lower_is_better(search.metric) else max
+
+    @property
+    def is_best_epoch(self) -> bool:
+        """Whether the last reported epoch has the best value so far."""
+        return bool(self._values) and self._values[-1] == self._better(self._values)
 
     def on_epoch(self, record: dict[str, Any]) -> None:
         """Report an epoch's metric.
@@ -79,8 +94,10 @@ class TrialMonitor:
             raise optuna.TrialPruned(f"{metric} is {value} after epoch {epoch}")
         self._values.append(value)
         self._trial.report(value, epoch)
+        if self.is_best_epoch and f"{metric}_error" in record["validation"]:
+            self._trial.set_user_attr(ERROR, record["validation"][f"{metric}_error"])
         self._on_report(epoch, value)
-        if epoch < epochs and self._trial.should_prune():
+        if self._may_prune and epoch < epochs and self._trial.should_prune():
             raise optuna.TrialPruned(
                 f"{metric} {value:.4g} after epoch {epoch} of {epochs}: {self._search.pruner} pruner"
             )
@@ -93,8 +110,7 @@ class TrialMonitor:
         """
         if not self._values:
             raise RuntimeError("the training ended without calling on_epoch, so the trial has no value")
-        best = min if lower_is_better(self._search.metric) else max
-        return TrialOutcome(TrialState.COMPLETE, best(self._values), None)
+        return TrialOutcome(TrialState.COMPLETE, self._better(self._values), None)
 
 
 def refusal_text(error: ConfigError) -> str:

@@ -18,6 +18,7 @@ from risjax.config import Config
 from risjax.config.io import apply_overrides, to_yaml
 from risjax.experiments.search.objective import TrialMonitor, TrialOutcome, pruned
 from risjax.runs.run_directory import RunDirectory, write_atomically
+from risjax.train.checkpoint import Checkpoints
 from risjax.train.settings import log_intervals, make_settings, program_key
 from risjax.train.state import StepInfo
 from risjax.train.step import make_step
@@ -53,7 +54,8 @@ def train_population(
     Args:
         configs: the members, all of one of `groups`.
         monitors: one for each member.
-        directories: one for each member; receives its configuration and a line for each epoch. No checkpoints are kept.
+        directories: one for each member; receives its configuration and a line for each epoch, and the checkpoint of
+            the best epoch so far.
 
     Returns:
         An outcome for each member.
@@ -106,6 +108,10 @@ def train_population(
                 monitors[member].on_epoch(record)
             except optuna.TrialPruned as stopped:
                 outcomes[member] = pruned(str(stopped))
+            if outcomes[member] is None and monitors[member].is_best_epoch:
+                state = jax.tree.map(lambda leaf, m=member: leaf[m], states)
+                metadata = {"epoch": epoch, "best_epoch": epoch, "best": validation}
+                Checkpoints(directories[member].checkpoints).save(state, metadata, best_epoch=epoch)
         if not active():
             break
     return [outcome or monitor.outcome() for outcome, monitor in zip(outcomes, monitors, strict=True)]

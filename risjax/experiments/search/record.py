@@ -1,17 +1,15 @@
-"""Files with the results of a study: ``trials.json``, ``best.yaml``, ``summary.json``.
+"""Files with the results of a study: ``trials.json`` and ``best.yaml``.
 
-All three are derived from the study alone and written atomically after every trial, so that a crash between a trial's
-end and its record loses nothing: the next start writes them again.
+They and ``summary.json`` (`risjax.experiments.search.summary`) are derived from the study alone and written atomically
+after every trial, so that a crash between a trial's end and its record loses nothing: the next start writes them again.
 """
 
-import statistics
-import warnings
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import optuna
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from risjax.config import Config, DistributedConfig
@@ -21,7 +19,10 @@ from risjax.experiments.search.sampler import values_of
 from risjax.experiments.search.slots import END, WITHDRAWN, Slot, read_slots
 from risjax.runs.run_directory import RunDirectory, write_atomically
 
-_MIN_TRIALS_FOR_IMPORTANCE = 4
+FINALISTS = "finalists"
+"""Attribute of a study with the comparison of its best trials (`risjax.experiments.search.finalists`), as JSON."""
+ERROR = "standard_error"
+"""Attribute of a trial: the standard error of its value over the validation scenes."""
 _WITHOUT_SEARCH = ("train", "evaluate", "report")
 
 
@@ -34,17 +35,19 @@ class TrialRecord:
         state: ``complete``, ``pruned`` (with a reason), ``running``, ``waiting`` or ``failed`` (given up, or to be
             tried again).
         value: the best validation metric of a complete trial, else None.
+        error: the value's standard error over the validation scenes; None if it is not known.
         params: {dotted path: value}.
         reason: reason for pruning or failure.
         intermediate: {epoch: metric}, epochs from 1.
         seconds: from its start to its end, None while it runs.
         attempts: number of starts.
-        is_best: whether its value is the best of the study.
+        is_best: whether it is the winner: the best finalist, or without finalists the trial with the best value.
     """
 
     number: int
     state: str
     value: float | None
+    error: float | None
     params: dict[str, Any]
     reason: str | None
     intermediate: dict[int, float]
@@ -60,9 +63,26 @@ def read_records(study: optuna.Study, config: Config) -> tuple[TrialRecord, ...]
     complete = [record for record in records if record.value is not None]
     if not complete:
         return tuple(records)
-    sign = 1 if lower_is_better(config.search.metric) else -1
-    best = min(complete, key=lambda record: sign * (record.value or 0.0)).number
+    final = json.loads(study.user_attrs.get(FINALISTS, "{}"))
+    chosen = [entry["number"] for entry in final.get("trials", ())]
+    best = final["winner"] if chosen and chosen == choose_finalists(config, complete) else _ranked(config, complete)[0]
     return tuple(TrialRecord(**{**asdict(record), "is_best": record.number == best}) for record in records)
+
+
+def choose_finalists(config: Config, records: Sequence[TrialRecord]) -> list[int]:
+    """Return the slots that are measured again: the ``search.finalists`` best complete trials, and a ``configured``
+    first trial; nothing if there are fewer than two."""
+    ranked = _ranked(config, [record for record in records if record.value is not None])
+    chosen = ranked[: config.search.finalists]
+    if chosen and config.search.first_trial == "configured" and 0 in ranked and 0 not in chosen:
+        chosen.append(0)
+    return chosen if len(chosen) > 1 else []
+
+
+def _ranked(config: Config, complete: Sequence[TrialRecord]) -> list[int]:
+    """Slots of complete trials, the best value first."""
+    sign = 1 if lower_is_better(config.search.metric) else -1
+    return [record.number for record in sorted(complete, key=lambda record: sign * (record.value or 0.0))]
 
 
 def best_config(config: Config, records: Sequence[TrialRecord]) -> Config | None:
@@ -103,61 +123,6 @@ def write_records(
     return leader
 
 
-def write_summary(
-    directory: RunDirectory,
-    study: optuna.Study,
-    config: Config,
-    records: Sequence[TrialRecord],
-    separation: Mapping[str, Any] | None,
-) -> None:
-    """Write ``search/summary.json``, from which the report presents the search."""
-    values = [record.value for record in records if record.value is not None]
-    better = min if lower_is_better(config.search.metric) else max
-    history, leading = [], None
-    for record in records:
-        if record.value is not None:
-            leading = record.value if leading is None else better(leading, record.value)
-            history.append({"number": record.number, "value": record.value, "best": leading})
-    trained = sum(len(record.intermediate) for record in records)
-    directory.write_json(
-        "search/summary.json",
-        {
-            "metric": config.search.metric,
-            "direction": "minimise" if lower_is_better(config.search.metric) else "maximise",
-            "trials": config.search.trials,
-            "states": {state: sum(r.state == state for r in records) for state in sorted({r.state for r in records})},
-            "best": next(
-                ({"number": r.number, "value": r.value, "params": r.params} for r in records if r.is_best), None
-            ),
-            "median": statistics.median(values) if values else None,
-            "history": history,
-            "importances": importances(study),
-            "separation": separation,
-            "seconds": sum(record.seconds or 0.0 for record in records),
-            "epochs_trained": trained,
-            "epochs_pruned_away": sum(
-                config.search.epochs - len(record.intermediate) for record in records if record.state == "pruned"
-            ),
-        },
-    )
-
-
-def importances(study: optuna.Study) -> Mapping[str, float]:
-    """Return the importance of each setting for being among the good trials (PED-ANOVA), largest first.
-
-    Empty if too few trials are complete or all have the same value.
-
-    Reference: S. Watanabe, A. Bansal, F. Hutter, "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in
-    Arbitrary Subspaces", IJCAI 2023, arXiv:2304.10255.
-    """
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(complete) < _MIN_TRIALS_FOR_IMPORTANCE or len({trial.value for trial in complete}) < 2:
-        return {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # (Optuna warns of few trials and of settings with a single value)
-        return dict(get_param_importances(study, evaluator=PedAnovaImportanceEvaluator()))
-
-
 def _record(slot: Slot, config: Config) -> TrialRecord:
     attempts = [trial for trial in slot.attempts if trial.user_attrs.get(END) != WITHDRAWN] or slot.attempts
     trial = slot.finished or slot.active or attempts[-1]
@@ -165,6 +130,7 @@ def _record(slot: Slot, config: Config) -> TrialRecord:
         number=slot.number,
         state={TrialState.FAIL: "failed"}.get(trial.state, trial.state.name.lower()),
         value=trial.value if trial.state == TrialState.COMPLETE else None,
+        error=trial.user_attrs.get(ERROR),
         params=values_of(trial.params, config.search.space),
         reason=trial.user_attrs.get("reason"),
         intermediate=dict(sorted(trial.intermediate_values.items())),

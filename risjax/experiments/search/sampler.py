@@ -9,6 +9,7 @@ Better Empirical Performance", arXiv:2304.11127.
 
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,22 @@ from optuna.trial import FrozenTrial, TrialState
 from risjax._compat.optuna import BracketPruner
 from risjax.config import Config, Distribution, SearchConfig
 from risjax.experiments.search.slots import slot_of
+from risjax.experiments.search.space import configured_values, is_same
 
 
 class SlotSampler(BaseSampler):
-    """TPE (multivariate, constant liar) with a new generator for every slot."""
+    """TPE (multivariate, constant liar) with a new generator for every slot.
 
-    def __init__(self, *, seed: int, startup_trials: int):
+    Args:
+        seed: of the study.
+        startup_trials: slots that are drawn at random.
+        first: parameters of slot 0 as Optuna stores them, by name; empty to draw it as well.
+    """
+
+    def __init__(self, *, seed: int, startup_trials: int, first: Mapping[str, Any] = MappingProxyType({})):
         self._seed = seed
         self._startup_trials = startup_trials
+        self._first = first
         self._current: tuple[int, TPESampler] | None = None
 
     def _sampler(self, study: optuna.Study, trial: FrozenTrial) -> TPESampler:
@@ -38,6 +47,8 @@ class SlotSampler(BaseSampler):
         return self._current[1]
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        if self._first and slot_of(study, trial) == 0:
+            return {}
         return self._sampler(study, trial).infer_relative_search_space(study, trial)
 
     def sample_relative(
@@ -48,6 +59,8 @@ class SlotSampler(BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
+        if self._first and slot_of(study, trial) == 0:
+            return self._first[param_name]
         return self._sampler(study, trial).sample_independent(study, trial, param_name, param_distribution)
 
 
@@ -75,7 +88,9 @@ def make_pruner(search: SearchConfig) -> BasePruner:
 
 def make_sampler(config: Config) -> SlotSampler:
     """Return the sampler of a study, seeded by the run."""
-    return SlotSampler(seed=config.run.seed, startup_trials=config.search.startup_trials)
+    search = config.search
+    first = {path: _stored(search.space[path], value) for path, value in configured_values(config).items()}
+    return SlotSampler(seed=config.run.seed, startup_trials=search.startup_trials, first=first)
 
 
 def suggest(trial: optuna.Trial, space: Mapping[str, Distribution]) -> dict[str, Any]:
@@ -99,6 +114,11 @@ def _suggest(trial: optuna.Trial, path: str, distribution: Distribution) -> Any:
     if labels:
         return labels[trial.suggest_categorical(path, list(labels))]
     return trial.suggest_categorical(path, list(distribution.choice or ()))
+
+
+def _stored(distribution: Distribution, value: Any) -> Any:
+    """Return a value as Optuna stores it."""
+    return next((label for label, other in _labels(distribution).items() if is_same(other, value)), value)
 
 
 def _labels(distribution: Distribution) -> dict[Any, Any]:

@@ -6,7 +6,9 @@ values of the other settings. Pairs of values that are valid separately but not 
 width) are reported, and a trial with such a pair is pruned with that reason.
 """
 
+import functools
 import itertools
+import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -60,6 +62,7 @@ def check_space(config: Config) -> tuple[str, ...]:
     space = config.search.space
     problems = {path: why for path in space if (why := _path_problem(config, path))}
     space = {path: distribution for path, distribution in space.items() if path not in problems}
+    problems |= {path: text for path, text in _outside(config, space)}
     pairs = tuple(_refused_pairs(config, space))
     bad = {frozenset((first, second)) for first, second, _ in pairs}
     for path, distribution in space.items():
@@ -88,6 +91,22 @@ def probes(distribution: Distribution) -> tuple[Any, ...]:
     return tuple(dict.fromkeys((low, (low + high) // 2, high)))
 
 
+def configured_values(config: Config) -> dict[str, Any]:
+    """Return {dotted path: value} of the configuration's own searched settings, for ``search.first_trial: configured``;
+    otherwise nothing."""
+    if config.search.first_trial == "random":
+        return {}
+    tree = config.model_dump(mode="json")
+    return {
+        path: functools.reduce(lambda node, part: node[part], path.split("."), tree) for path in config.search.space
+    }
+
+
+def is_same(choice: Any, value: Any) -> bool:
+    """Return whether a choice is a value, with lists equal to tuples."""
+    return json.loads(json.dumps(choice)) == json.loads(json.dumps(value))
+
+
 def refusal(config: Config, values: Mapping[str, Any]) -> str | None:
     """Return the reason why the schema refuses ``config`` with these values, or None if it accepts them."""
     try:
@@ -111,6 +130,26 @@ def trial_config(config: Config, values: Mapping[str, Any]) -> Config:
 
 def _error(problems: Mapping[str, str]) -> ConfigError:
     return ConfigError([Problem(f"search.space.{path}", "", text) for path, text in problems.items()])
+
+
+def _outside(config: Config, space: Mapping[str, Distribution]) -> Iterator[tuple[str, str]]:
+    """Yield settings whose configured value, which the first trial is to have, is not in the space."""
+    if config.search.first_trial == "random":
+        return
+    only = config.model_copy(update={"search": config.search.model_copy(update={"space": space})})
+    for path, value in configured_values(only).items():
+        distribution = space[path]
+        if distribution.choice is not None:
+            is_in = any(is_same(choice, value) for choice in distribution.choice)
+        else:
+            low, *_, high = probes(distribution)
+            is_in = low <= value <= high
+        if not is_in:
+            yield (
+                path,
+                f"does not contain {value!r}, the configured value, which the first trial has "
+                "(search.first_trial = configured); add it, or set search.first_trial to random",
+            )
 
 
 def _path_problem(config: Config, path: str) -> str | None:

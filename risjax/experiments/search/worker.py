@@ -14,6 +14,7 @@ from risjax.config import Config
 from risjax.config.errors import ConfigError
 from risjax.config.secrets import mask
 from risjax.experiments.search.directories import drop_checkpoints, new_trial_directory
+from risjax.experiments.search.finalists import measure_finalists
 from risjax.experiments.search.heartbeat import HeartbeatMonitor, heartbeat
 from risjax.experiments.search.objective import (
     TrainFunction,
@@ -24,12 +25,14 @@ from risjax.experiments.search.objective import (
     run_trial,
 )
 from risjax.experiments.search.population import TrainPopulation, groups
-from risjax.experiments.search.record import TrialRecord, read_records, write_records, write_summary
+from risjax.experiments.search.record import TrialRecord, choose_finalists, read_records, write_records
 from risjax.experiments.search.sampler import suggest
 from risjax.experiments.search.separation import SEPARATED, measure_separation
 from risjax.experiments.search.slots import DIED, END, ERROR, INTERRUPTED, RETRY_OF, WITHDRAWN, Slot, read_slots
 from risjax.experiments.search.space import trial_config
 from risjax.experiments.search.storage import exclusive
+from risjax.experiments.search.summary import write_summary
+from risjax.experiments.search.time_left import progress_fields
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from risjax.runs.words import value_text
@@ -72,11 +75,15 @@ class Worker:
         """Run trials until every slot is finished or given up; return the records of all slots."""
         search = self.config.search
         finished = sum(slot.finished is not None for slot in self.slots())
-        self.record()
         with self.terminal.progress("search", total=search.trials, completed=finished) as self.bar:
+            self.bar.advance(0, **progress_fields(self.record(), search.trials))
             while self.work_once():
-                self.record()
+                self.bar.advance(0, **progress_fields(self.record(), search.trials))
         records = self.record()
+        finalists = choose_finalists(self.config, records)
+        if finalists:
+            measure_finalists(self.study, self.config, records, finalists, self.directory, self.terminal)
+            records = self.record()
         write_summary(self.directory, self.study, self.config, records, self.separation(records))
         return records
 
@@ -104,6 +111,7 @@ class Worker:
                 if slot is not None:
                     team.append(Member(trial, slot, suggest(trial, search.space)))
             if team:
+                self.record()
                 self.attempt(team)
         return bool(team)
 
@@ -177,6 +185,7 @@ class Worker:
             self.fail_all(team, INTERRUPTED, "another trial of its population was taken over")
         except KeyboardInterrupt:
             self.fail_all(team, INTERRUPTED, "interrupted")
+            self.record()
             raise
         except Exception as error:
             self.fail_all(team, ERROR, f"{type(error).__name__}: {error}")
@@ -194,7 +203,8 @@ class Worker:
                 shown = {"trial": f"{number + 1}/{search.trials}", "epoch": f"{epoch}/{search.epochs}"}
                 self.bar.advance(0, **shown, now=value)
 
-            monitors.append(TrialMonitor(search, member.trial, on_report))
+            is_configured = number == 0 and search.first_trial == "configured"
+            monitors.append(TrialMonitor(search, member.trial, on_report, may_prune=not is_configured))
             directories.append(new_trial_directory(self.directory, number, len(member.slot.attempts) - 1))
         if len(members) > 1:
             try:
@@ -228,14 +238,16 @@ class Worker:
             pass
 
     def record(self) -> tuple[TrialRecord, ...]:
-        """Write the records of the study, and delete the checkpoints of all trials but the best.
+        """Write the records of the study, and delete the checkpoints of all trials but the best and the finalists.
 
         One worker at a time, so that an older state of the study does not overwrite a newer one.
         """
         with exclusive(self.directory.search / "records.lock"):
             records = read_records(self.study, self.config)
             self.best = write_records(self.directory, self.config, records, written=self.best)
-            drop_checkpoints(self.directory, read_slots(self.study.get_trials(deepcopy=False)), self.best)
+            write_summary(self.directory, self.study, self.config, records)
+            kept = {self.best, *choose_finalists(self.config, records)} - {None}
+            drop_checkpoints(self.directory, read_slots(self.study.get_trials(deepcopy=False)), kept)
         return records
 
 
