@@ -3,7 +3,8 @@
 Every reader of YAML and of overrides applies the table before the schema validates: the configurations of users, of
 run directories and of releases. A removed setting is accepted at the value that switched it off, which means the same
 program without it, and dropped; at any other value it is an error with the reason. A renamed setting is moved. To
-remove or rename a setting, add a line to `DEPRECATED`.
+remove or rename a setting, add a line to `DEPRECATED`. A new setting whose default differs from what earlier versions
+did has a line in `ADDED`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -88,6 +89,42 @@ DEPRECATED: dict[str, Action] = {
 """Old dotted path to what is done with it; ``*`` is any index. A path of ``physics`` holds in
 ``evaluate.sources[].physics`` too."""
 
+
+@dataclass(frozen=True)
+class Added:
+    """A setting that complete sections of earlier versions lack.
+
+    Attributes:
+        value: what earlier versions did; the default of the schema is another value.
+        complete: settings that every complete section of an earlier version holds. A section that holds all of them
+            was written by the program, in a run directory, a release or a manifest; users write the ones they change.
+    """
+
+    value: Any
+    complete: frozenset[str]
+
+
+ADDED: dict[str, Added] = {
+    "physics.scene.snr_reference": Added(
+        "received",
+        frozenset(
+            (
+                "max_sources",
+                "num_sources",
+                "azimuth_deg",
+                "elevation_deg",
+                "range_m",
+                "snr_db",
+                "min_separation_deg",
+                "symbols",
+                "modulus",
+                "gain_db",
+            )
+        ),
+    )
+}
+"""Dotted path of a new setting to its value in sections that were stored before it existed."""
+
 RENAMED_METHODS: Mapping[str, str] = MappingProxyType({"greedy_ml_told_k": "greedy_ml_known_k"})
 """Old to new names of methods, in ``evaluate.methods`` and in the results that earlier versions stored."""
 
@@ -110,7 +147,19 @@ def replace_deprecated(values: dict[str, Any], origins: dict[KeyPath, str]) -> l
         for path in list(_matches(values, pattern, ())):
             problems += _replace(values, origins, path, action)
         problems += _replace_in_space(values, origins, pattern, action)
+    _complete_stored_sections(values)
     return problems
+
+
+def _complete_stored_sections(values: dict[str, Any]) -> None:
+    """Give complete sections of earlier versions the settings of `ADDED` that they lack, in place."""
+    for name, added in ADDED.items():
+        *section, setting = name.split(".")
+        for pattern in (tuple(section), ("evaluate", "sources", "*", *section)):
+            for path in _matches(values, pattern, ()):
+                holder = _holder(values, path)[path[-1]]
+                if isinstance(holder, dict) and added.complete <= holder.keys():
+                    holder.setdefault(setting, added.value)
 
 
 def current_method(name: str) -> str:

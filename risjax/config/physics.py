@@ -179,7 +179,11 @@ class SceneConfig(Section):
     range_m: Interval = (0.5, 10.0)
     """Distance of every source from the origin of ranges, uniform."""
     snr_db: Interval = (-5.0, 20.0)
-    """[least, most] of the mean |clean snapshot|^2 over the noise variance, in dB."""
+    """[least, most] of the signal power over the noise variance, in dB; ``snr_reference`` defines that power."""
+    snr_reference: Literal["received", "transmitted"] = "transmitted"
+    """Signal power of the SNR. ``received``: the mean |clean snapshot|^2 of the codes in use; codes are compared at
+    equal received power. ``transmitted``: the mean power of codes with independent uniform phases; codes are compared
+    at equal transmitted power."""
     snr_law: SnrLaw = UniformSnr()
     """Distribution of the SNR within ``snr_db``: ``{kind: uniform}``, ``{kind: normal, mean_db: ..., std_db: ...}``
     or ``{kind: choice, values_db: [...]}``."""

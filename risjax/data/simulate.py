@@ -22,6 +22,7 @@ from pydantic import ValidationError
 
 import risjax
 from risjax.config import Config, PhysicsConfig, SimulateConfig
+from risjax.config.deprecated import replace_deprecated
 from risjax.data.files import FORMAT, MANIFEST, read_manifest, sha256
 from risjax.data.layouts import SceneFileError
 from risjax.data.stream import scene_batch
@@ -139,9 +140,11 @@ def _intact_shards(directory: Path, physics: PhysicsConfig, seed: int, scenes: i
 
 
 def _physics(manifest: dict) -> PhysicsConfig | None:
-    """The physics of a manifest with today's defaults for settings that it lacks; None where it is not valid."""
+    """The physics of a manifest, of this version or an earlier one; None where it is not valid."""
+    stored = {"physics": manifest.get("physics")}
+    replace_deprecated(stored, {})
     try:
-        return PhysicsConfig.model_validate_json(json.dumps(manifest.get("physics")))
+        return PhysicsConfig.model_validate_json(json.dumps(stored["physics"]))
     except ValidationError:
         return None
 

@@ -1,8 +1,10 @@
 """Simulator of scenes.
 
 y_l = H diag(c_l) (x_l + clutter) + n_l with x_l = sum_k a_k s_kl g lambda / (4 pi r_k), s_kl a symbol of the source's
-power, g the scene's gain and a_k the unit-norm steering vector. The noise variance is the scene's mean
-|H diag(c_l) x_l|^2 over the drawn SNR; clutter counts neither as signal nor as noise.
+power, g the scene's gain and a_k the unit-norm steering vector. The noise variance is the scene's signal power over the
+drawn SNR. By ``scene.snr_reference`` that power is the mean |H diag(c_l) x_l|^2 of the codes in use (``received``) or
+the mean over codes of independent uniform phases (``transmitted``, `transmitted_power`). Clutter counts neither as
+signal nor as noise.
 
 H, c and a above are the true ones. The observation contains H, c and the geometry (if any of it was measured) that the
 receiver assumes. They differ from the true ones by the impairments that are not calibrated.
@@ -125,6 +127,20 @@ def _fields(draws: Draws, physics: PhysicsConfig, matrix: Array, sources: Source
     return jnp.matmul(amplitude, matrix.T, precision="highest")
 
 
+def transmitted_power(channel: Complex[Array, "M N"], field: Complex[Array, "*shape N"]) -> Float[Array, "*shape"]:
+    """sum_mn |H_mn|^2 |x_n|^2 / M, the mean power at an antenna over codes of independent uniform phases.
+
+    E|h^T diag(c) x|^2 of such codes has no cross terms between elements. The power does not depend on the codes in use,
+    so codes that collect more of the signal improve the SNR of the snapshots.
+
+    Args:
+        channel: H.
+        field: x, on the surface.
+    """
+    of_element = jnp.mean(channel.real**2 + channel.imag**2, axis=0)
+    return jnp.matmul(field.real**2 + field.imag**2, of_element, precision="highest")
+
+
 def draw_scene(key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = jnp.float32) -> Scene:
     """Draw a scene; batch by vmap over keys, with ``physics`` static under jit.
 
@@ -149,7 +165,11 @@ def draw_scene(key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = j
 
     clean = snapshots_of(fields)
     snr_db = draw_snr_db(draws.snr, physics.scene)
-    noise_variance = jnp.mean(jnp.abs(clean) ** 2) * 10 ** (-snr_db / 10)
+    if physics.scene.snr_reference == "received":
+        signal_power = jnp.mean(jnp.abs(clean) ** 2)
+    else:
+        signal_power = jnp.mean(transmitted_power(channel, fields))
+    noise_variance = signal_power * 10 ** (-snr_db / 10)
     snapshots = clean + jnp.sqrt(noise_variance) * draws.noise
     if impairments.clutter_db is not None:
         clutter = draw_clutter(impairment_key, physics, jnp.mean(jnp.abs(fields) ** 2), dtype, geometry)

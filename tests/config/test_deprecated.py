@@ -5,9 +5,10 @@ import pytest
 from risjax.config import deprecated
 from risjax.config.deprecated import DEPRECATED, Removed, RemovedChoice, Renamed
 from risjax.config.errors import ConfigError, setting_paths
-from risjax.config.io import apply_overrides, from_yaml, load_config, to_yaml
+from risjax.config.io import apply_overrides, from_yaml, load_config, to_tree, to_yaml
 from risjax.config.root import Config
 from risjax.config.weights import RELEASED
+from risjax.config.yaml12 import write_yaml
 
 OFF = [(name, action) for name, action in DEPRECATED.items() if isinstance(action, Removed)]
 
@@ -103,6 +104,24 @@ def test_a_search_over_a_removed_setting_is_refused(write):
     (problem,) = error.value.problems
     assert problem.path == "search.space.model.geometry_slots"
     assert "geometry head was removed" in problem.text
+
+
+def test_a_run_from_before_the_reference_of_the_snr_had_the_received_power(write):
+    tree = to_tree(load_config("base.yaml", ["evaluate.sources=[{name: a, physics: {}}]"]))
+    del tree["physics"]["scene"]["snr_reference"], tree["evaluate"]["sources"][0]["physics"]["scene"]["snr_reference"]
+    stored = from_yaml(write_yaml(tree))
+    assert stored.physics.scene.snr_reference == "received"
+    assert stored.evaluate.sources[0].physics is not None
+    assert stored.evaluate.sources[0].physics.scene.snr_reference == "received"
+    assert from_yaml(to_yaml(stored)) == stored
+    write("short.yaml", "stages: [train]\nphysics: {scene: {snr_db: [0, 10], max_sources: 3}}\n")
+    assert load_config("short.yaml").physics.scene.snr_reference == "transmitted"
+
+
+@pytest.mark.parametrize("name", ["default", "original"])
+def test_a_released_network_has_the_received_power(write, name):
+    assert load_config("base.yaml", [f"weights={name}", "stages=[evaluate]"]).physics.scene.snr_reference == "received"
+    assert from_yaml((RELEASED / name / "config.yaml").read_text("utf-8")).physics.scene.snr_reference == "received"
 
 
 @pytest.mark.parametrize("name", ["default", "original"])

@@ -20,7 +20,15 @@ from risjax.physics.codebook import codes
 from risjax.physics.distributions import complex_normal
 from risjax.physics.impairments import coupling, draw_clutter, draw_geometry, estimate_channel, impair_codes
 from risjax.physics.placement import NUM_CANDIDATES, place
-from risjax.physics.scene import draw_numbers, draw_scene, label_factor, make_sources, make_symbols, sources_steering
+from risjax.physics.scene import (
+    draw_numbers,
+    draw_scene,
+    label_factor,
+    make_sources,
+    make_symbols,
+    sources_steering,
+    transmitted_power,
+)
 from risjax.types import Scene, Sources
 
 SMALL = PhysicsConfig(
@@ -56,6 +64,14 @@ def _clean(scene: Scene, physics: PhysicsConfig = SMALL) -> np.ndarray:
     return np.einsum("sln,smn->slm", observation.codes * fields[:, None], observation.channel)
 
 
+def _power_of_random_codes(scenes: Scene) -> np.ndarray:
+    """sum |H_mn|^2 |x_n|^2 / M of the true fields, in float64."""
+    sources = scenes.truth.sources
+    position = np.where(sources.active[..., None], sources.position, [0.0, 0.0, 1.0])
+    fields = np.einsum("sk,skn->sn", sources.amplitude, steering(SMALL.array, jnp.asarray(position, jnp.float32)))
+    return np.einsum("smn,sn->s", np.abs(scenes.observation.channel) ** 2, np.abs(fields) ** 2) / 8
+
+
 @pytest.fixture(scope="module")
 def nominal() -> Scene:
     return _scenes(SMALL)
@@ -75,14 +91,32 @@ def test_sources_follow_their_laws(nominal):
     assert (sources.amplitude[~active] == 0).all()
 
 
-def test_snapshots_are_the_clean_ones_plus_noise_at_the_stated_snr(nominal):
-    clean = _clean(nominal)
-    noise = nominal.observation.snapshots - clean
-    variance = np.mean(np.abs(clean) ** 2, axis=(1, 2)) * 10 ** (-nominal.truth.snr_db / 10)
-    np.testing.assert_allclose(nominal.truth.noise_variance, variance, rtol=1e-4)
+@pytest.mark.parametrize("reference", ["received", "transmitted"])
+def test_snapshots_are_the_clean_ones_plus_noise_at_the_stated_snr(reference):
+    scenes = _scenes(_with(scene={"snr_reference": reference}))
+    clean = _clean(scenes)
+    noise = scenes.observation.snapshots - clean
+    power = np.mean(np.abs(clean) ** 2, axis=(1, 2)) if reference == "received" else _power_of_random_codes(scenes)
+    variance = power * 10 ** (-scenes.truth.snr_db / 10)
+    np.testing.assert_allclose(scenes.truth.noise_variance, variance, rtol=1e-4)
     white = noise / np.sqrt(variance)[:, None, None]
     np.testing.assert_allclose(np.mean(np.abs(white) ** 2), 1, atol=4 / np.sqrt(white.size))
     np.testing.assert_allclose(np.mean(white**2), 0, atol=4 / np.sqrt(white.size))  # circular
+
+
+def test_transmitted_power_is_the_mean_over_codes_of_uniform_phases():
+    channel, field = complex_normal(jax.random.key(0), (8, 36), jnp.float32), jnp.linspace(0, 1, 36) + 0j
+    codes = np.exp(2j * np.pi * np.random.default_rng(0).random((4000, 36)))
+    received = np.mean(np.abs((codes * np.asarray(field)) @ np.asarray(channel).T) ** 2, axis=1)
+    standard_error = np.std(received) / np.sqrt(len(codes))
+    np.testing.assert_allclose(transmitted_power(channel, field), np.mean(received), atol=4 * standard_error)
+
+
+def test_transmitted_snr_does_not_depend_on_the_codes():
+    random = _scenes(_with(codebook={"kind": "random"}), 20)
+    dft = _scenes(SMALL, 20)
+    np.testing.assert_allclose(random.truth.noise_variance, dft.truth.noise_variance, rtol=1e-5)
+    assert not np.allclose(random.observation.snapshots, dft.observation.snapshots, rtol=0.1)
 
 
 def test_amplitudes_are_gain_path_loss_power_and_a_rayleigh_symbol():

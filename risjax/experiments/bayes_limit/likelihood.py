@@ -110,6 +110,17 @@ def clean_power(products: Products, amplitude: Complex[Array, " K"], data: Suffi
     return jnp.sum((amplitude.conj() * image).real) / data.num_measurements
 
 
+def transmitted_power(
+    products: Products, amplitude: Complex[Array, " K"], data: SufficientStatistics
+) -> Float[Array, ""]:
+    """Mean |clean snapshot|^2 of codes with independent uniform phases, `risjax.physics.scene.transmitted_power`.
+
+    Codes of unit modulus have (Phi^H Phi)_nn = L sum_m |H_mn|^2.
+    """
+    field = jnp.matmul(amplitude, products.vectors, precision="highest")
+    return jnp.sum(jnp.diagonal(data.gram).real * (field.real**2 + field.imag**2)) / data.num_measurements
+
+
 def log_likelihood(
     products: Products, amplitude: Complex[Array, " K"], log_noise: Float[Array, ""], data: SufficientStatistics
 ) -> Float[Array, ""]:

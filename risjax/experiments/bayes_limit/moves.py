@@ -22,6 +22,7 @@ from risjax.experiments.bayes_limit.likelihood import (
     clean_power,
     draw_amplitudes,
     replace_vector,
+    transmitted_power,
 )
 from risjax.experiments.bayes_limit.prior import Bounds, amplitude_variance, log_density, to_polar
 from risjax.experiments.bayes_limit.proposal_density import ProposalDensity, draw_place, place_log_density
@@ -74,9 +75,17 @@ class Target(NamedTuple):
     smallest_step: Float[Array, ""]
 
 
+def signal_power(
+    products: Products, amplitude: Complex[Array, " K"], data: SufficientStatistics, limits: Bounds
+) -> Float[Array, ""]:
+    """Signal power of which ``scene.snr_db`` is the ratio to the noise variance."""
+    power = clean_power if limits.snr_reference == "received" else transmitted_power
+    return power(products, amplitude, data)
+
+
 def snr_is_possible(state: State, data: SufficientStatistics, limits: Bounds) -> Bool[Array, ""]:
     """Return whether the law of scenes admits the state's SNR."""
-    log_snr = jnp.log(clean_power(state.products, state.amplitude, data)) - state.log_noise
+    log_snr = jnp.log(signal_power(state.products, state.amplitude, data, limits)) - state.log_noise
     return (log_snr >= limits.log_snr[0]) & (log_snr <= limits.log_snr[1])
 
 

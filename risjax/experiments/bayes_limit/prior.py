@@ -14,7 +14,7 @@ Snapshots are brought to unit mean power beforehand, so g and the noise variance
 """
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,8 +35,9 @@ class Bounds(NamedTuple):
         low: least (azimuth [rad], elevation [rad], inverse range [1/m]).
         high: greatest.
         log_gain: least and greatest logarithm of the amplitude gain, before the scene's scale is taken out.
-        log_snr: least and greatest logarithm of the mean |clean snapshot|^2 over the noise variance.
+        log_snr: least and greatest logarithm of the signal power over the noise variance.
         num_sources: least and most.
+        snr_reference: ``scene.snr_reference``, which defines the signal power.
     """
 
     low: tuple[float, float, float]
@@ -44,6 +45,7 @@ class Bounds(NamedTuple):
     log_gain: tuple[float, float]
     log_snr: tuple[float, float]
     num_sources: tuple[int, int]
+    snr_reference: Literal["received", "transmitted"]
 
 
 def require_sampled_laws(physics: PhysicsConfig) -> None:
@@ -67,6 +69,8 @@ def require_sampled_laws(physics: PhysicsConfig) -> None:
             wrong.append(f"physics.scene.{name} = [{low}, {high}], expected an interval of some width")
     if physics.impairments != nominal:
         wrong.append("physics.impairments are on, expected none: the prior knows the nominal model only")
+    if physics.codebook.measured and scene.snr_reference == "transmitted":
+        wrong.append("physics.codebook.measured = true, expected false: the transmitted power is that of unit moduli")
     if wrong:
         raise ValueError("the Bayes limit is not supported for this law of scenes: " + "; ".join(wrong))
 
@@ -84,6 +88,7 @@ def bounds(scene: SceneConfig) -> Bounds:
         gain,
         (2 * snr[0], 2 * snr[1]),
         scene.num_sources,
+        scene.snr_reference,
     )
 
 

@@ -15,8 +15,8 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from risjax.config import PhysicsConfig
 from risjax.config.limit import LimitConfig
 from risjax.estimators.likelihood import SufficientStatistics, statistics
-from risjax.experiments.bayes_limit.likelihood import all_products, clean_power, log_likelihood, unit_power
-from risjax.experiments.bayes_limit.moves import State, Target, move_scale, move_sources
+from risjax.experiments.bayes_limit.likelihood import all_products, log_likelihood, unit_power
+from risjax.experiments.bayes_limit.moves import State, Target, move_scale, move_sources, signal_power
 from risjax.experiments.bayes_limit.prior import (
     Bounds,
     amplitude_variance,
@@ -162,7 +162,7 @@ def _draw_prior(
     symbols = complex_normal(symbol_key, (slots,), q.dtype)
     amplitude = jnp.where(active, symbols * jnp.sqrt(amplitude_variance(q, gain, physics)), 0)
     log_snr = limits.log_snr[0] + jax.random.uniform(snr_key) * (limits.log_snr[1] - limits.log_snr[0])
-    log_noise = jnp.log(clean_power(products, amplitude, data)) - log_snr
+    log_noise = jnp.log(signal_power(products, amplitude, data, limits)) - log_snr
     return State(q, active, amplitude, gain, log_noise, products)
 
 

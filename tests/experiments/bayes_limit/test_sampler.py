@@ -17,6 +17,7 @@ from risjax.experiments.bayes_limit.likelihood import (
     replace_vector,
     unit_power,
 )
+from risjax.experiments.bayes_limit.moves import signal_power
 from risjax.experiments.bayes_limit.prior import amplitude_variance, bounds, draw_coordinates, log_density, to_polar
 from risjax.experiments.bayes_limit.sampler import sample_posterior
 from risjax.physics.array import steering
@@ -78,6 +79,22 @@ def test_an_empty_slot_changes_nothing():
     np.testing.assert_allclose(with_slot.log_evidence, without.log_evidence, rtol=1e-5)
 
 
+@pytest.mark.parametrize("reference", ["received", "transmitted"])
+def test_the_signal_power_is_that_of_the_simulator(reference):
+    physics = apply_overrides(CONFIG, {"physics.scene.snr_reference": reference}).physics
+    scene = scene_at(3, physics)
+    data, sources = statistics(scene.observation, physics), scene.truth.sources
+    vectors = jnp.where(sources.active[:, None], steering(physics.array, _in_front(sources)), 0)
+    power = signal_power(all_products(vectors, data), sources.amplitude, data, bounds(physics.scene))
+    snr_db = 10 * np.log10(power / scene.truth.noise_variance)
+    np.testing.assert_allclose(snr_db, scene.truth.snr_db, atol=1e-3)
+
+
+def _in_front(sources):
+    """Positions, with inactive slots where a steering vector exists."""
+    return jnp.where(sources.active[:, None], sources.position, jnp.asarray([0.0, 0.0, 1.0]))
+
+
 ONE_SOURCE = {
     "physics.scene.num_sources": [1, 1],
     "physics.scene.max_sources": 1,
@@ -85,6 +102,7 @@ ONE_SOURCE = {
     "physics.scene.azimuth_deg": [-25.0, 25.0],
     "physics.scene.elevation_deg": [-15.0, 15.0],
     "physics.scene.range_m": [0.5, 3.0],
+    "physics.scene.snr_reference": "received",
 }
 """A posterior wide enough for a grid."""
 
