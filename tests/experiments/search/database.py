@@ -18,7 +18,7 @@ from risjax.experiments.search.slots import END
 from risjax.experiments.search.study import open_study
 from risjax.runs.run_directory import RunDirectory
 from tests.experiments.search.fake import make_config
-from tests.experiments.search.test_kills import ROOT, go, records, wait_until, worker
+from tests.experiments.search.test_kills import ROOT, go, num_finished, records, wait_until, worker
 from tests.tiny import tiny_config
 
 PASSWORD = "s3cret/of:ada@home"
@@ -56,7 +56,7 @@ def share_a_study_and_kill_two(folder: Path, url: str, capfd) -> None:
     with ExitStack() as stack:
         workers = [stack.enter_context(worker(host, 0.15, **settings)) for host in hosts]
         go(*workers)
-        wait_until(lambda: max(len(records(host)) for host in hosts) >= 8)
+        wait_until(lambda: max(num_finished(host) for host in hosts) >= 8)
         for victim in workers[:2]:
             victim.send_signal(signal.SIGKILL)
             time.sleep(0.2)

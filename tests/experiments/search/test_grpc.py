@@ -15,7 +15,7 @@ from risjax.experiments.search.slots import END
 from risjax.experiments.search.study import open_study
 from risjax.runs.run_directory import RunDirectory
 from tests.experiments.search.fake import make_config
-from tests.experiments.search.test_kills import ROOT, go, records, wait_until, worker
+from tests.experiments.search.test_kills import ROOT, go, num_finished, records, wait_until, worker
 
 _SERVE = """
 import sys, warnings
@@ -56,7 +56,7 @@ def test_two_workers_share_a_proxy_and_one_is_killed(tmp_path, proxy_url):
     with ExitStack() as stack:
         workers = [stack.enter_context(worker(folder, 0.15, **settings)) for folder in folders]
         go(*workers)
-        wait_until(lambda: max(len(records(folder)) for folder in folders) >= 4)
+        wait_until(lambda: max(num_finished(folder) for folder in folders) >= 4)
         workers[0].send_signal(signal.SIGKILL)
         time.sleep(0.2)
         assert workers[1].wait(240) == 0

@@ -50,6 +50,10 @@ def records(path: Path) -> list[dict]:
     return json.loads(file.read_text()) if file.exists() else []
 
 
+def num_finished(path: Path) -> int:
+    return sum(row["state"] in ("complete", "pruned") for row in records(path))
+
+
 def wait_until(condition, timeout_s: float = 180.0) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
@@ -72,7 +76,7 @@ def test_a_killed_search_resumes_to_the_unbroken_one(tmp_path, pruner):
     broken = tmp_path / "broken"
     with worker(broken, 0.15, **settings) as process:
         go(process)
-        wait_until(lambda: len(records(broken)) >= 3)
+        wait_until(lambda: num_finished(broken) >= 3)
         time.sleep(0.2)  # into the next trial
         process.send_signal(signal.SIGKILL)
     again = FakeTrain()
@@ -102,7 +106,7 @@ def test_two_workers_share_a_study_and_one_is_killed(tmp_path):
     settings = {"trials": 12, "epochs": 2, "pruner": "none"}
     with worker(tmp_path, 0.1, **settings) as first, worker(tmp_path, 0.1, **settings) as second:
         go(first, second)
-        wait_until(lambda: len(records(tmp_path)) >= 5)
+        wait_until(lambda: num_finished(tmp_path) >= 5)
         second.send_signal(signal.SIGKILL)
         assert first.wait(60) == 0
     trials = attempts(tmp_path, **settings)
