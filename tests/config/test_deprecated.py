@@ -114,7 +114,7 @@ def test_a_run_from_before_the_reference_of_the_snr_had_the_received_power(write
     assert stored.evaluate.sources[0].physics is not None
     assert stored.evaluate.sources[0].physics.scene.snr_reference == "received"
     assert from_yaml(to_yaml(stored)) == stored
-    write("short.yaml", "stages: [train]\nphysics: {scene: {snr_db: [0, 10], max_sources: 3}}\n")
+    write("short.yaml", "stages: [train]\nphysics: {scene: {snr_db: [0, 10], max_sources: 6}}\n")
     assert load_config("short.yaml").physics.scene.snr_reference == "transmitted"
 
 
