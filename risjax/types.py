@@ -27,19 +27,22 @@ separate types, so the signature of a function shows whether it uses the truth.
 
 from typing import NamedTuple
 
+import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 
 class Geometry(NamedTuple):
     """Measured geometry of a surface; a field that is None has the nominal value of `risjax.config.ArrayConfig`.
 
+    Users pass it to `risjax.inference.predict.model.Model` with arrays of NumPy or of JAX.
+
     Attributes:
         elements_m: (horizontal, vertical) of every element in metres, [N, 2].
         wavelength_m: in metres, [].
     """
 
-    elements_m: Float[Array, "*batch N 2"] | None = None
-    wavelength_m: Float[Array, "*batch"] | None = None
+    elements_m: Float[Array | np.ndarray, "*batch N 2"] | None = None
+    wavelength_m: Float[Array | np.ndarray, "*batch"] | None = None
 
 
 class Observation(NamedTuple):

@@ -26,8 +26,10 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ and _ROOT is not None:  # worke
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
-OPTIMISED = {"torch_baseline", "linalg", "loss", "metrics", "model", "physics"}
-OPTIMISED |= {"test_checks", "test_covariance", "test_precision"}
+OPTIMISED = {
+    *("torch_baseline", "linalg", "loss", "metrics", "model", "physics"),
+    *("test_checks", "test_covariance", "test_precision"),
+}
 """Test folders and files on rounding, NaN and derivatives, which are compiled as for a user."""
 
 

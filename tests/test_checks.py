@@ -34,7 +34,7 @@ def test_a_later_call_is_not_traced_again(checked):
     """chex alone leaves the checkified function unjitted: no trace is reported, and it is traced at every call."""
     traced = []
 
-    def listen(event: str, _seconds: float, **_named) -> None:
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
         traced.extend([event] if "trace" in event else [])
 
     first, *later = [{"x": jnp.full(3, value)} for value in (0.0, 1.0, 2.0)]

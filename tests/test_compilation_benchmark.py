@@ -23,7 +23,9 @@ def test_a_program_is_counted_once() -> None:
 
 def test_instructions_are_counted_in_xlas_own_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     compiled = jax.jit(lambda x: jnp.sin(x) + 1).lower(jnp.ones(3))
-    text = compiled.compiler_ir("hlo").as_hlo_text()
+    program = compiled.compiler_ir("hlo")
+    assert program is not None
+    text = program.as_hlo_text()
 
     def probe(root: Path, case: str, folder: Path, environment: dict[str, str]) -> None:
         dumped = folder / "dumped"

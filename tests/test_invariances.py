@@ -68,7 +68,7 @@ def test_powers_of_two_are_exact(exponent: int, channel_exponent: int) -> None:
     rng = np.random.default_rng(exponent + 100)
     snapshots, channel = ((rng.normal(size=(3, 4)) + 1j * rng.normal(size=(3, 4))).astype(np.complex64) for _ in "yH")
     codes = np.ones((3, 4), np.complex64)
-    scene = Observation(snapshots, channel, codes)
+    scene = Observation._make((snapshots, channel, codes, None))
     scaled = in_units(scene, 2.0**exponent, 2.0**channel_exponent)
     plain, _ = normalise_scene(jax.tree.map(jnp.asarray, scene))
     unit, scale = normalise_scene(jax.tree.map(jnp.asarray, scaled))

@@ -154,9 +154,9 @@ def test_cotangents_return_in_the_leafs_own_dtype():
 @pytest.mark.parametrize("name", ["params", "compute", "output"])
 def test_a_64_bit_policy_needs_x64(name):
     with pytest.raises(ValueError, match=f"precision.{name}"):
-        make_policy(PrecisionConfig(**{name: "float64"}))
+        make_policy(PrecisionConfig.model_validate({name: "float64"}))
     with jax.enable_x64(True):
-        make_policy(PrecisionConfig(**{name: "float64"}))
+        make_policy(PrecisionConfig.model_validate({name: "float64"}))
 
 
 def test_limited_cotangents_are_shortened_scene_by_scene_and_keep_their_direction():

@@ -32,7 +32,7 @@ def private_uses(path: Path) -> list[str]:
         is_private = is_foreign and any(part.startswith("_") and not part.startswith("__") for part in parts)
         is_patch = "mock" in parts and is_foreign
         is_attribute = isinstance(node, ast.Attribute) and node.attr in PRIVATE_ATTRIBUTES
-        if is_private or is_patch or is_attribute:
+        if isinstance(node, ast.stmt | ast.expr) and (is_private or is_patch or is_attribute):
             found.append(f"{path.relative_to(PACKAGE)}:{node.lineno}")
     return found
 
@@ -159,6 +159,6 @@ def test_grid_lines_of_axes_in_three_dimensions():
     axes = figure.add_subplot(projection="3d")
     style_grid(axes.xaxis, color="red", linewidth=0.7)
     figure.canvas.draw()
-    drawn = axes.xaxis.gridlines.get_edgecolor()
+    drawn = axes.xaxis.gridlines.get_edgecolor()  # pyright: ignore[reportAttributeAccessIssue]  (of 3-D axes alone)
     plt.close(figure)
     assert tuple(drawn[0][:3]) == (1.0, 0.0, 0.0), "Matplotlib reads another setting: see risjax/_compat/matplotlib.py"

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from risjax.config import Config
+from risjax.config import Config, RunConfig
 from risjax.config import documents as documents_module
 from risjax.config.errors import ConfigError
 from risjax.config.io import apply_overrides, differences, from_yaml, load_config, to_yaml
@@ -16,7 +16,7 @@ MINIMAL = "stages: [train]\n"
 def test_defaults_fill_what_a_file_leaves_out_and_name_the_directory(write):
     write("mine.yaml", MINIMAL)
     config = load_config("mine.yaml")
-    assert config == Config(stages=("train",), run={"directory": "runs/mine"})
+    assert config == Config(stages=("train",), run=RunConfig(directory="runs/mine"))
     assert load_config("mine") == config, "the suffix may be left out"
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,7 +23,7 @@ from tests.tiny import tiny_config
 L, M, N = 4, 3, 5
 
 
-def arrays(count: int, *, shared_codes: bool = False) -> dict[str, np.ndarray]:
+def arrays(count: int, *, shared_codes: bool = False) -> dict[str, Any]:
     generator = np.random.default_rng(0)
 
     def draw(*shape: int) -> np.ndarray:
@@ -33,7 +34,7 @@ def arrays(count: int, *, shared_codes: bool = False) -> dict[str, np.ndarray]:
     return {"snapshots": draw(count, L, M), "channel": draw(count, M, N), "codes": codes}
 
 
-def geometry(count: int) -> dict[str, np.ndarray]:
+def geometry(count: int) -> dict[str, Any]:
     generator = np.random.default_rng(1)
     return {"elements_m": generator.normal(size=(count, N, 2)), "wavelength_m": generator.uniform(0.2, 0.4, count)}
 
@@ -47,7 +48,7 @@ def write_hdf5(path: Path, values: dict[str, np.ndarray]) -> None:
 
 def _compound(array: np.ndarray) -> np.ndarray:
     out = np.empty(array.shape, [("real", "<f8"), ("imag", "<f8")])
-    out["real"], out["imag"] = array.real, array.imag
+    out["real"], out["imag"] = np.real(array), np.imag(array)
     return out
 
 
@@ -62,11 +63,12 @@ def test_chunks_are_the_scenes_of_the_file(
     values |= {name: array for name, array in geometry(11).items() if name in surface}
     match kind:
         case "npz":
-            np.savez(path, **values)  # pyright: ignore[reportArgumentType]
+            np.savez(path, **values)
         case "compressed":
-            np.savez_compressed(path, **values)  # pyright: ignore[reportArgumentType]
+            np.savez_compressed(path, **values)
         case "fortran":
-            np.savez(path, **{name: np.asfortranarray(array) for name, array in values.items()})  # pyright: ignore[reportArgumentType]
+            in_columns: dict[str, Any] = {name: np.asfortranarray(array) for name, array in values.items()}
+            np.savez(path, **in_columns)
         case "mat5":
             scipy.io.savemat(path, values)
         case "mat73":
@@ -104,7 +106,7 @@ def test_chunks_from_the_middle_of_a_file_whose_scenes_exceed_a_read_buffer(tmp_
 def test_a_signalling_nan_is_reported_without_a_warning(tmp_path: Path) -> None:
     values = arrays(2)
     values["channel"].view(np.uint32)[1, 0, 0] = 0x7FA00000
-    np.savez(tmp_path / "scenes.npz", **values)  # pyright: ignore[reportArgumentType]
+    np.savez(tmp_path / "scenes.npz", **values)
     (chunk,) = scene_chunks(tmp_path / "scenes.npz", 2)
     assert chunk.reasons == {1: f"channel holds 1 of {M * N} values that are not finite"}
 
@@ -117,7 +119,7 @@ def test_a_bad_scene_is_reported_and_the_others_are_read(tmp_path: Path) -> None
     values |= geometry(6)
     values["elements_m"][0, 2, 1] = np.inf
     values["wavelength_m"][5] = -0.3
-    np.savez(tmp_path / "scenes.npz", **values)  # pyright: ignore[reportArgumentType]
+    np.savez(tmp_path / "scenes.npz", **values)
     found = list(scene_chunks(tmp_path / "scenes.npz", 4))
     assert {scene: reason for chunk in found for scene, reason in chunk.reasons.items()} == {
         0: f"elements_m holds 1 of {2 * N} values that are not finite",
@@ -162,13 +164,13 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     np.savez(path, snapshots=values["snapshots"], codes=values["codes"])
     with pytest.raises(SceneFileError, match="channel is missing"):
         count_scenes(path)
-    np.savez(path, **(values | {"channel": values["channel"][..., :4]}))  # pyright: ignore[reportArgumentType]
+    np.savez(path, **(values | {"channel": values["channel"][..., :4]}))
     with pytest.raises(SceneFileError, match="with N = 4 as in channel"):
         list(scene_chunks(path, 2))
-    np.savez(path, **(values | {"channel": values["channel"][:2]}))  # pyright: ignore[reportArgumentType]
+    np.savez(path, **(values | {"channel": values["channel"][:2]}))
     with pytest.raises(SceneFileError, match=r"channel has shape \[2, 3, 5\].* with S = 3 as in snapshots"):
         list(scene_chunks(path, 4))
-    np.savez(path, **(values | {"elements_m": geometry(3)["elements_m"][..., :1]}))  # pyright: ignore[reportArgumentType]
+    np.savez(path, **(values | {"elements_m": geometry(3)["elements_m"][..., :1]}))
     with pytest.raises(SceneFileError, match=r"elements_m has shape \[3, 5, 1\], expected \[S, N, 2\]"):
         list(scene_chunks(path, 2))
 
@@ -184,10 +186,13 @@ print(total, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 102
 
 def test_memory_stays_flat(tmp_path: Path) -> None:
     count = 12_000
-    values = {"snapshots": np.full((count, 16, 64), 1j, np.complex64), "channel": np.full((1, 64, 5), 1j, np.complex64)}
-    values |= {"channel": np.broadcast_to(values["channel"], (count, 64, 5)), "codes": np.ones((16, 5), np.complex64)}
+    values: dict[str, Any] = {
+        "snapshots": np.full((count, 16, 64), 1j, np.complex64),
+        "channel": np.broadcast_to(np.full((1, 64, 5), 1j, np.complex64), (count, 64, 5)),
+        "codes": np.ones((16, 5), np.complex64),
+    }
     path = tmp_path / "large.npz"
-    np.savez_compressed(path, **values)  # pyright: ignore[reportArgumentType]
+    np.savez_compressed(path, **values)
     done = subprocess.run([sys.executable, "-c", MEASURED, path], capture_output=True, text=True, check=True)
     total, megabytes = map(float, done.stdout.split())
     assert total == pytest.approx(count * 16 * 64)

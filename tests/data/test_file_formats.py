@@ -29,13 +29,13 @@ CODES = np.exp(1j * np.random.default_rng(0).uniform(-3, 3, (L, N))).astype(np.c
 
 def pair(array: np.ndarray) -> np.ndarray:
     """A trailing axis of real and imaginary part."""
-    return np.stack([array.real, array.imag], -1)
+    return np.stack([np.real(array), np.imag(array)], -1)
 
 
 def fields(array: np.ndarray, names: tuple[str, str], dtype: str) -> np.ndarray:
     """A structured dtype of two fields."""
     out = np.empty(array.shape, [(names[0], dtype), (names[1], dtype)])
-    out[names[0]], out[names[1]] = array.real, array.imag
+    out[names[0]], out[names[1]] = np.real(array), np.imag(array)
     return out
 
 
@@ -97,7 +97,7 @@ FILES: dict[str, tuple[Callable[[Path], Path], Reading]] = {
         Reading(),
     ),
     "two variables": (
-        lambda p: npz(p / "a.npz", yi=Y.real, yq=Y.imag, H=H, codes=CODES),
+        lambda p: npz(p / "a.npz", yi=np.real(Y), yq=np.imag(Y), H=H, codes=CODES),
         Reading(names={"snapshots": ["yi", "yq"]}),
     ),
     "own names": (
@@ -140,7 +140,8 @@ def test_every_kind_of_file_contains_the_same_scenes(kind: str, tmp_path: Path) 
     chunks = list(scene_chunks(path, 3, reading=reading))
     assert count_scenes(path, reading) == S
     assert [chunk.count for chunk in chunks] == [3, 3, 1]
-    in_parts = [np.concatenate([chunk.observation[i] for chunk in chunks if chunk.observation]) for i in range(3)]
+    observed = [chunk.observation[:3] for chunk in chunks if chunk.observation]
+    in_parts = [np.concatenate(parts) for parts in zip(*observed, strict=True)]
     scale = 1000 if "int16" in kind else 1
     for got, parts, wanted in zip(whole[:3], in_parts, (Y, H, np.broadcast_to(CODES, (S, L, N))), strict=True):
         assert got.dtype == np.complex64
@@ -160,7 +161,9 @@ def test_a_single_scene_needs_no_axis_of_scenes(write: Callable[..., Path], tmp_
     assert scenes.num_scenes == count_scenes(path) == 1
     np.testing.assert_array_equal(scenes.observation.snapshots, Y[:1])
     np.testing.assert_array_equal(scenes.observation.channel, H[:1])
-    assert scenes.observation.geometry.elements_m.shape == (1, 5, 2)
+    assert scenes.observation.geometry is not None
+    assert np.asarray(scenes.observation.geometry.elements_m).shape == (1, 5, 2)
+    assert scenes.sources is not None
     np.testing.assert_array_equal(scenes.sources.active, [[True, False]])
 
 
@@ -198,7 +201,7 @@ def test_codes_other_than_reflection_coefficients_are_refused_unless_measured(
 def test_measurements_without_an_imaginary_part_are_refused(write: Callable[..., Path], tmp_path: Path) -> None:
     path = tmp_path / {mat: "a.mat", hdf5: "a.h5"}[write]
     for name in ("y", "H"):
-        write(path, **({"y": Y, "H": H, "codes": CODES} | {name: {"y": Y, "H": H}[name].real.astype(float)}))
+        write(path, **({"y": Y, "H": H, "codes": CODES} | {name: np.real({"y": Y, "H": H}[name]).astype(float)}))
         with pytest.raises(SceneFileError, match=f"{name} has dtype float64, expected complex"):
             read_scenes(path)
 
@@ -257,7 +260,7 @@ DOCUMENTED: dict[str, Callable[[Path], Path]] = {
     "names.npz": lambda p: npz(p, received=Y, G=H, theta=CODES),
     "packed.npz": lambda p: npz(p, y=INTEGERS, H=pair(H), codes=CODES),
     "fields.npz": lambda p: npz(p, y=fields(Y, ("I", "Q"), "f4"), H=H, codes=CODES),
-    "pair.npz": lambda p: npz(p, y_i=Y.real, y_q=Y.imag, H=H, codes=CODES),
+    "pair.npz": lambda p: npz(p, y_i=np.real(Y), y_q=np.imag(Y), H=H, codes=CODES),
     "last.npz": lambda p: npz(p, y=np.moveaxis(Y, 0, 2), H=np.moveaxis(H, 0, 2), codes=CODES),
     "single.npz": lambda p: npz(p, y=Y[0], H=H[0], codes=CODES),
     "plain.mat": lambda p: mat(p, y=Y, H=H, codes=CODES),

@@ -77,8 +77,8 @@ def test_the_keys_above_are_those_of_the_stream():
 @pytest.mark.parametrize("impaired", [False, True])
 def test_large_batches_hold_the_scenes_that_are_drawn_alone(impaired):
     """A compiler's fusions change with the batch: jaxlib 0.10.2 gave wrong channels behind the 14th scene."""
-    impairments = {"position_jitter": 0.05, "phase_error_deg": 5.0, "clutter_db": -20.0} if impaired else {}
-    physics = PhysicsConfig(impairments=ImpairmentsConfig(**impairments))
+    strong = ImpairmentsConfig(position_jitter=0.05, phase_error_deg=5.0, clutter_db=-20.0)
+    physics = PhysicsConfig(impairments=strong if impaired else ImpairmentsConfig())
     together = jax.jit(lambda: scene_batch(physics, 0, Purpose.TEST_SCENES, 0, 64))()
     key = purpose_key(0, Purpose.TEST_SCENES, 0)
     alone = jax.jit(lambda index: draw_scene(jax.random.fold_in(key, index), physics))

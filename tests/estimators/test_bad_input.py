@@ -109,23 +109,24 @@ def test_polish_of_an_invalid_scene_gives_no_source():
 
 def test_a_grid_of_another_surface_is_refused():
     other = make_grid(PhysicsConfig(), GRID)
-    for method, data in (
-        (localise_mvdr, covariance(PHYSICS, TRUTH, np.ones(2))),
-        (localise_greedy, observe(PHYSICS, TRUTH, np.ones(2))),
-    ):
-        with pytest.raises(ValueError, match="grid was made for a surface of 144 elements, got one of 48"):
-            method(data, PHYSICS, ESTIMATOR, grid=other)
+    message = "grid was made for a surface of 144 elements, got one of 48"
+    with pytest.raises(ValueError, match=message):
+        localise_mvdr(covariance(PHYSICS, TRUTH, np.ones(2)), PHYSICS, ESTIMATOR, grid=other)
+    with pytest.raises(ValueError, match=message):
+        localise_greedy(observe(PHYSICS, TRUTH, np.ones(2)), PHYSICS, ESTIMATOR, grid=other)
 
 
 @pytest.mark.parametrize(
     ("azimuth_deg", "elevation_deg", "range_m"),
-    [((-60, 60), (-30, 30), (0.5, 10.0)), ((10, 80), (20, 70), (1.0, 3.0)), ((-5, 5), (-89, -60), (0.5, 50.0))],
+    [
+        ((-60.0, 60.0), (-30.0, 30.0), (0.5, 10.0)),
+        ((10.0, 80.0), (20.0, 70.0), (1.0, 3.0)),
+        ((-5.0, 5.0), (-89.0, -60.0), (0.5, 50.0)),
+    ],
 )
 def test_a_grid_cannot_miss_the_field_of_view(azimuth_deg, elevation_deg, range_m):
     """It is made from it: every place lies within a cell of a point that is searched, and refinement stays inside."""
-    scene = SceneConfig(
-        azimuth_deg=tuple(map(float, azimuth_deg)), elevation_deg=tuple(map(float, elevation_deg)), range_m=range_m
-    )
+    scene = SceneConfig(azimuth_deg=azimuth_deg, elevation_deg=elevation_deg, range_m=range_m)
     physics = PHYSICS.model_copy(update={"scene": scene})
     grid = make_grid(physics, GRID)
     cell = np.array([np.ptp(np.unique(np.asarray(grid.cosines)[..., i])) for i in range(3)]) / np.array([16, 10, 4])

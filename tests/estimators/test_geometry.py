@@ -1,6 +1,7 @@
 """Scenes with a surface of their own: who knows it reaches the bound, who does not is biased."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +39,7 @@ ESTIMATOR = EstimatorConfig(
 SCENES = 64
 
 
-def known_physics(symbols: str = "constant") -> PhysicsConfig:
+def known_physics(symbols: Literal["constant", "per_snapshot"] = "constant") -> PhysicsConfig:
     """One source at 30 dB in front of a surface whose elements lie up to a quarter of the spacing off their places."""
     impairments = ImpairmentsConfig(position_jitter=0.25, wavelength_error=0.03, spacing_error=0.03, known=NAMES)
     scene = SceneConfig(max_sources=1, num_sources=(1, 1), range_m=(0.5, 2.0), snr_db=(30.0, 30.0), symbols=symbols)

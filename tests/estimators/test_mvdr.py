@@ -1,5 +1,7 @@
 """MVDR on covariances whose sources are known."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +23,7 @@ def planted(physics: PhysicsConfig, positions: list, powers: list, loading: floa
 
 
 @pytest.mark.parametrize(("wavefront", "known_k"), [("spherical", False), ("fresnel", True), ("paraxial", False)])
-def test_two_sources_on_the_incoherent_covariance(wavefront: str, known_k: bool) -> None:
+def test_two_sources_on_the_incoherent_covariance(wavefront: Any, known_k: bool) -> None:
     physics = PhysicsConfig(array=ArrayConfig(wavefront=wavefront))
     truth = np.array([[-0.5, 0.2, 1.3], [0.4, -0.3, 4.0]])
     covariance = planted(physics, truth.tolist(), [1.0, 0.5])

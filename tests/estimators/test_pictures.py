@@ -22,13 +22,13 @@ def test_truth_and_estimates_lie_on_the_spectrum_and_its_slice() -> None:
     figure.canvas.draw()
     directions, ranges = figure.axes[:2]
     truth, found = directions.lines
-    np.testing.assert_allclose(truth.get_xydata(), np.asarray(to_cosines(position))[:, :2])
-    assert len(found.get_xydata()) == 1
-    np.testing.assert_allclose(ranges.lines[0].get_ydata(), [0.5, 0.25])
-    brightest = np.unravel_index(directions.collections[0].get_array().argmax(), (7, 9))
+    np.testing.assert_allclose(np.asarray(truth.get_xydata()), np.asarray(to_cosines(position))[:, :2])
+    assert len(np.asarray(found.get_xydata())) == 1
+    np.testing.assert_allclose(np.asarray(ranges.lines[0].get_ydata()), [0.5, 0.25])
+    brightest = np.unravel_index(np.asarray(directions.collections[0].get_array()).argmax(), (7, 9))
     v, u = np.unique(np.asarray(grid.cosines)[..., 1]), np.unique(np.asarray(grid.cosines)[..., 0])
     assert abs(v[brightest[0]] - peak[1]) < v[1] - v[0]
     assert abs(u[brightest[1]] - peak[0]) < u[1] - u[0]
     space = space_figure(heights_db - heights_db.max(), grid, sources, estimates)
     space.canvas.draw()
-    assert [len(shown.get_offsets()) for shown in space.axes[0].collections][1:] == [2, 1]
+    assert [len(np.asarray(shown.get_offsets())) for shown in space.axes[0].collections][1:] == [2, 1]

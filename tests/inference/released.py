@@ -2,6 +2,7 @@
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ def _untrained(array: ArrayConfig, model: ModelConfig, precision: PrecisionConfi
     return jax.jit(build(array, model, precision).init)(jax.random.key(0))
 
 
-def tiny_release(folder: Path, *, posterior: bool = True, **overrides: object) -> tuple[Path, Config]:
+def tiny_release(folder: Path, *, posterior: bool = True, **overrides: Any) -> tuple[Path, Config]:
     """The folder of a release under ``folder``, and the configuration that it was made with."""
     config = tiny_config(**overrides)
     key, zeros = jax.random.key(0), jnp.zeros(num_features(config.physics.scene.max_sources))

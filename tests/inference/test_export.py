@@ -64,7 +64,7 @@ def loader() -> str:
     return code
 
 
-def measurements(model: Model, count: int) -> tuple[np.ndarray, ...]:
+def measurements(model: Model, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     physics = model.config.physics
     generator = np.random.default_rng(3)
     sizes = (

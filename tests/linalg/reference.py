@@ -29,7 +29,7 @@ def with_eigenvalues(eigenvalues, seed: int = 0, dtype: str = "complex128") -> n
     """U diag(eigenvalues) U^H for a random unitary U."""
     unitary = random_unitary(seed, len(eigenvalues))
     if not np.issubdtype(dtype, np.complexfloating):
-        unitary = np.linalg.qr(unitary.real)[0]
+        unitary = np.linalg.qr(np.real(unitary))[0]
     matrix = (unitary * np.asarray(eigenvalues, float)) @ unitary.conj().T
     return ((matrix + matrix.conj().T) / 2).astype(dtype)
 
@@ -57,8 +57,8 @@ def assert_transforms_agree(function, batch: np.ndarray, tolerance: float) -> No
     time of these tests is compilation. Complex inputs are differentiated by their real and imaginary parts, since
     jacfwd knows no non-holomorphic complex functions.
     """
-    batch = jnp.asarray(batch)
-    is_complex = jnp.iscomplexobj(batch)
+    points = jnp.asarray(batch)
+    is_complex = jnp.iscomplexobj(points)
 
     def of_parts(parts):
         return function(jax.lax.complex(parts[0], parts[1]) if is_complex else parts[0])
@@ -68,10 +68,10 @@ def assert_transforms_agree(function, batch: np.ndarray, tolerance: float) -> No
         values, reverse = jax.vmap(jax.value_and_grad(of_parts))(parts)
         return values, reverse, jax.vmap(jax.jacfwd(of_parts))(parts), jax.value_and_grad(of_parts)(parts[0])
 
-    parts = jnp.stack([batch.real, batch.imag], 1) if is_complex else batch[:, None]
+    parts = jnp.stack([points.real, points.imag], 1) if is_complex else points[:, None]
     values, reverse, forward, (single_value, single_gradient) = everything(parts)
     scale = max(1.0, float(jnp.max(jnp.abs(reverse))))
-    assert values.dtype == reverse.dtype == jnp.finfo(batch.dtype).dtype
+    assert values.dtype == reverse.dtype == jnp.finfo(points.dtype).dtype
     assert jnp.isfinite(values).all()
     assert jnp.isfinite(reverse).all()
     np.testing.assert_allclose(values[0], single_value, rtol=tolerance, atol=tolerance)

@@ -27,7 +27,7 @@ def covariance(factor, loading=1e-3):
 
 def healthy(dtype="complex128", seed=0):
     return trace_n(
-        (random_array(seed, (SIZE, RANK)) * STRENGTHS).real.astype(dtype)
+        np.real(random_array(seed, (SIZE, RANK)) * STRENGTHS).astype(dtype)
         if dtype.startswith("float")
         else (random_array(seed, (SIZE, RANK)) * STRENGTHS).astype(dtype)
     )

@@ -14,7 +14,7 @@ WEIGHT = random_array(8, (SIZE, RANK))
 
 
 def loss(factor):
-    weight = jnp.asarray(WEIGHT if jnp.iscomplexobj(factor) else WEIGHT.real).astype(factor.dtype)
+    weight = jnp.asarray(WEIGHT if jnp.iscomplexobj(factor) else np.real(WEIGHT)).astype(factor.dtype)
     return jnp.sum(jnp.real(weight * normalise_trace(factor)))
 
 

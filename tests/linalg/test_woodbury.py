@@ -21,7 +21,7 @@ FACTORS = {
 def factor(name, dtype):
     matrix = FACTORS[name]()
     matrix = trace_n(matrix) if matrix.any() else matrix
-    return (matrix if dtype.startswith("complex") else matrix.real).astype(dtype)
+    return (matrix if dtype.startswith("complex") else np.real(matrix)).astype(dtype)
 
 
 def covariance(matrix, loading=LOADING):

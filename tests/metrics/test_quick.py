@@ -51,15 +51,9 @@ def test_quick_pools_counts_over_scenes() -> None:
         batch([[(0, 0, 5)], [(9, 0, 3), (20, 0, 3)]]),
         batch([[(0, 0, 5)], [(9, 0, 3)]]),
     )
-    estimates = Estimates(
-        position,
-        np.zeros(active.shape),
-        active,
-        np.full(position.shape, np.inf),
-        np.zeros(active.shape),
-        np.full(active.shape, np.nan),
-    )
-    figures = quick(estimates, Sources(true, np.zeros(present.shape), present), TOLERANCE)
+    zeros, unknown_std = np.zeros(active.shape), np.full(position.shape, np.inf)
+    estimates = Estimates._make((position, zeros, active, unknown_std, zeros, np.full(active.shape, np.nan)))
+    figures = quick(estimates, Sources._make((true, np.zeros(present.shape), present)), TOLERANCE)
     assert figures["precision_3d"] == pytest.approx(2 / 3)
     assert figures["recall_3d"] == 1.0
     assert figures["f1_3d"] == pytest.approx(0.8)

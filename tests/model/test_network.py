@@ -32,7 +32,7 @@ class Made(NamedTuple):
 
 
 @functools.cache
-def made(compute: str) -> Made:
+def made(compute: Any) -> Made:
     network = build(ARRAY, MODEL, PrecisionConfig(compute=compute))
     return Made(network, jax.jit(network.init)(jax.random.key(1)), jax.jit(network.apply))
 

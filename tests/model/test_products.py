@@ -26,6 +26,8 @@ def test_value_and_gradient_of_the_layer_are_those_of_flax(shape, use_bias):
     ours = linear(4, 6, use_bias=use_bias, rngs=nnx.Rngs(0))
     theirs = nnx.Linear(4, 6, use_bias=use_bias, rngs=nnx.Rngs(0))
     if use_bias:
+        assert ours.bias is not None
+        assert theirs.bias is not None
         ours.bias[...] = theirs.bias[...] = jnp.asarray(RNG.normal(size=6), jnp.float32)
     tokens, weights = (jnp.asarray(RNG.normal(size=(*shape[:-1], n)), jnp.float32) for n in (4, 6))
 

@@ -13,6 +13,7 @@ from risjax.physics.distributions import complex_normal
 
 ARRAY = ArrayConfig(num_horizontal=6, num_vertical=6)
 DRAWS = 400
+FIXED = ChannelConfig(line_of_sight_azimuth_deg=(20.0, 20.0), line_of_sight_elevation_deg=(-10.0, -10.0))
 
 
 def _channels(channel: ChannelConfig, array: ArrayConfig = ARRAY) -> np.ndarray:
@@ -24,8 +25,8 @@ def _channels(channel: ChannelConfig, array: ArrayConfig = ARRAY) -> np.ndarray:
 @pytest.mark.parametrize("factor", [0.0, 1.0, 10.0])
 def test_the_rician_factor_is_the_ratio_of_powers(factor):
     """A point geometry makes the line of sight the mean over draws; its share of the power is kappa / (kappa + 1)."""
-    fixed = {"line_of_sight_azimuth_deg": (20.0, 20.0), "line_of_sight_elevation_deg": (-10.0, -10.0)}
-    channels = _channels(ChannelConfig(rician_factor=(factor, factor), arrival_azimuth_deg=(5.0, 5.0), **fixed))
+    settings = {"rician_factor": (factor, factor), "arrival_azimuth_deg": (5.0, 5.0)}
+    channels = _channels(FIXED.model_copy(update=settings))
     power = np.mean(np.abs(channels) ** 2)
     np.testing.assert_allclose(power * 36, 1, rtol=5 / np.sqrt(channels.size))  # unit: E|H_mn|^2 = 1 / N
     direct = np.mean(np.abs(channels.mean(0)) ** 2) - (power - np.mean(np.abs(channels.mean(0)) ** 2)) / DRAWS
@@ -33,10 +34,8 @@ def test_the_rician_factor_is_the_ratio_of_powers(factor):
 
 
 def test_original_normalisation_gives_the_line_of_sight_one_over_n_of_its_share():
-    fixed = {"line_of_sight_azimuth_deg": (20.0, 20.0), "line_of_sight_elevation_deg": (-10.0, -10.0)}
-    channels = _channels(
-        ChannelConfig(rician_factor=(4.0, 4.0), normalisation="original", arrival_azimuth_deg=None, **fixed)
-    )
+    settings = {"rician_factor": (4.0, 4.0), "normalisation": "original", "arrival_azimuth_deg": None}
+    channels = _channels(FIXED.model_copy(update=settings))
     scattered = np.mean(np.var(channels, axis=0))
     np.testing.assert_allclose(scattered, 1 / 5 / 16, rtol=0.02)
     direct = np.mean(np.abs(channels.mean(0)) ** 2) - scattered / DRAWS

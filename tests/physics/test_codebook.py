@@ -61,7 +61,8 @@ def test_fresh_codes_differ_from_scene_to_scene_and_shared_ones_do_not():
     first, second = (np.asarray(draw_codes(jax.random.key(k), fresh, ARRAY)) for k in (0, 1))
     assert (first != second).any(axis=1).all(), "a code that two scenes share"
     shared = CodebookConfig(kind="random")
-    np.testing.assert_array_equal(*(draw_codes(jax.random.key(k), shared, ARRAY) for k in (0, 1)))
+    first, second = (draw_codes(jax.random.key(k), shared, ARRAY) for k in (0, 1))
+    np.testing.assert_array_equal(first, second)
     with pytest.raises(ValueError, match="expected a seed for common codes"):
         codes(fresh, ARRAY)
 

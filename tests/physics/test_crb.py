@@ -190,10 +190,10 @@ def test_a_negative_noise_variance_gives_nan_in_a_program_and_an_error_on_the_ho
     scene = _scene(0)
     bound = compute(SMALL.array, scene.observation, scene.truth.sources, -20.0)
     assert np.isnan(bound.std[:2]).all()
-    batch = jax.tree.map(lambda leaf: leaf[None], (scene.observation, scene.truth.sources))
+    observation, sources = jax.tree.map(lambda leaf: leaf[None], (scene.observation, scene.truth.sources))
     for invalid in (-20.0, np.nan):
         with pytest.raises(ValueError, match=r"noise_variance of scene 0 is .*, expected a finite value >= 0"):
-            crb_in_float64(compute, SMALL.array, *batch, np.asarray([invalid]))
+            crb_in_float64(compute, SMALL.array, observation, sources, np.asarray([invalid]))
 
 
 @pytest.mark.parametrize("compute", [deterministic_crb, stochastic_crb])

@@ -1,11 +1,13 @@
 """Geometry of a scene's surface: the part that the receiver knows, and its use in all of the physics."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from risjax.config import (
     ArrayConfig,
@@ -26,7 +28,7 @@ from risjax.physics.scene import draw_scene
 from risjax.spectral.grid import grid_for, make_grid, to_position
 from risjax.types import Geometry, Scene, Sources
 
-ERRORS = {"position_jitter": 0.3, "wavelength_error": 0.1, "spacing_error": 0.1}
+ERRORS: dict[str, Any] = {"position_jitter": 0.3, "wavelength_error": 0.1, "spacing_error": 0.1}
 SUBSETS = [("position_jitter",), ("wavelength_error",), ("spacing_error",), tuple(ERRORS)]
 SMALL = PhysicsConfig(
     array=ArrayConfig(num_horizontal=6, num_vertical=6),
@@ -36,7 +38,7 @@ SMALL = PhysicsConfig(
 )
 
 
-def _physics(known: tuple[str, ...] = (), array: ArrayConfig = SMALL.array, **errors: float) -> PhysicsConfig:
+def _physics(known: Any = (), array: ArrayConfig = SMALL.array, **errors: Any) -> PhysicsConfig:
     return SMALL.model_copy(update={"array": array, "impairments": ImpairmentsConfig(**errors, known=known)})
 
 
@@ -45,7 +47,12 @@ def _scene(physics: PhysicsConfig) -> Scene:
     return jax.jit(lambda key: draw_scene(key, physics))(jax.random.key(3))
 
 
-def _vectors(array: ArrayConfig, geometry: Geometry | None, positions: np.ndarray) -> np.ndarray:
+def _measured(scene: Scene) -> Geometry:
+    assert scene.observation.geometry is not None, "the receiver knows nothing of the geometry"
+    return scene.observation.geometry
+
+
+def _vectors(array: ArrayConfig, geometry: Geometry | None, positions: ArrayLike) -> np.ndarray:
     """Spherical steering vectors [K, N] by Pythagoras in space, float64."""
     geometry = geometry or Geometry()
     plane = element_positions(array) if geometry.elements_m is None else np.asarray(geometry.elements_m, float)
@@ -72,7 +79,7 @@ def _mismatch(scene: Scene, vectors: np.ndarray) -> float:
 def test_clean_snapshots_are_those_of_the_surface_that_the_receiver_knows(names):
     """To 1e-5, by the receiver's own steering and by distances in space; the nominal surface misses by percents."""
     scene = _scene(_physics(names, **{name: ERRORS[name] for name in names}))
-    position, geometry = scene.truth.sources.position[:2], scene.observation.geometry
+    position, geometry = scene.truth.sources.position[:2], _measured(scene)
     assert (geometry.elements_m is None) == (names == ("wavelength_error",))
     assert (geometry.wavelength_m is None) == ("wavelength_error" not in names)
     assert _mismatch(scene, np.asarray(steering(SMALL.array, position, geometry))) < 1e-5
@@ -90,9 +97,10 @@ def test_known_errors_enter_the_observation_and_change_nothing_else(known):
         blind._replace(observation=blind.observation[:3]),
     )
     assert blind.observation.geometry is None
-    real, geometry = all_known.observation.geometry, informed.observation.geometry or Geometry()
+    real, geometry = _measured(all_known), informed.observation.geometry or Geometry()
     assert (geometry.wavelength_m is None) == ("wavelength_error" not in known)
     if geometry.wavelength_m is not None:
+        assert real.wavelength_m is not None
         np.testing.assert_array_equal(geometry.wavelength_m, real.wavelength_m)
     if known == ("wavelength_error",):
         assert geometry.elements_m is None
@@ -166,8 +174,9 @@ def _planted() -> Sources:
 @pytest.mark.parametrize("bound", [deterministic_crb, stochastic_crb])
 def test_bounds_are_of_the_surface_that_the_receiver_knows(bound):
     """Equal to the bound of an array with those elements and that wavelength; not to the nominal one's."""
-    observation = _scene(_physics(tuple(ERRORS), **ERRORS)).observation
-    geometry, sources = observation.geometry, _planted()
+    scene = _scene(_physics(tuple(ERRORS), **ERRORS))
+    observation, geometry, sources = scene.observation, _measured(scene), _planted()
+    assert geometry.wavelength_m is not None
     given = SMALL.array.model_copy(
         update={
             "wavelength_m": float(geometry.wavelength_m),

@@ -1,5 +1,7 @@
 """Scenes: the laws they are drawn from, what is in the observation and what is not, impairments."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,7 +48,8 @@ def _scenes(physics: PhysicsConfig, count: int = 400) -> Scene:
 
 
 def _sources(key: jax.Array, physics: PhysicsConfig) -> Sources:
-    return make_sources(draw_numbers(*jax.random.split(key), physics), physics)
+    uniform, normal = jax.random.split(key)
+    return make_sources(draw_numbers(uniform, normal, physics), physics)
 
 
 def _with(**sections: dict) -> PhysicsConfig:
@@ -209,8 +212,8 @@ def test_the_receiver_assumes_nominal_codes_unless_they_are_calibrated(name, set
 
 def test_size_of_the_codes_errors():
     nominal = jnp.ones((1, 4000), jnp.complex64)
-    settings = {"phase_error_deg": 20.0, "amplitude_error_db": 2.0, "dead_elements": 0.2}
-    applied = np.asarray(impair_codes(jax.random.key(0), ImpairmentsConfig(**settings), nominal)[0])[0]
+    impairments = ImpairmentsConfig(phase_error_deg=20.0, amplitude_error_db=2.0, dead_elements=0.2)
+    applied = np.asarray(impair_codes(jax.random.key(0), impairments, nominal)[0])[0]
     alive = applied[applied != 0]
     np.testing.assert_allclose(len(alive) / 4000, 0.8, atol=4 * 0.4 / np.sqrt(4000))
     np.testing.assert_allclose(np.rad2deg(np.angle(alive)).std(), 20, rtol=0.05)
@@ -231,18 +234,21 @@ def test_coupling_is_the_published_curve():
 def test_size_of_the_geometrys_errors(setting, shift):
     physics = _with(impairments=setting)
     geometry, believed = draw_geometry(jax.random.key(0), physics)
+    assert geometry is not None
     assert believed is None
     nominal = element_positions(physics.array)
     if "wavelength_error" in setting:
         assert geometry.elements_m is None
+        assert geometry.wavelength_m is not None
         assert 1e-4 < abs(geometry.wavelength_m / 0.3 - 1) < 0.05
         return
     assert geometry.wavelength_m is None
+    elements = np.asarray(geometry.elements_m)
     if shift is not None:
-        np.testing.assert_allclose(np.std(geometry.elements_m - nominal) / 0.15, shift, rtol=0.2)
-        assert np.abs(geometry.elements_m - nominal).max() <= 0.1 * 0.15
+        np.testing.assert_allclose(np.std(elements - nominal) / 0.15, shift, rtol=0.2)
+        assert np.abs(elements - nominal).max() <= 0.1 * 0.15
     else:  # an error of scale: a uniform stretch within its limits
-        stretch = np.asarray(geometry.elements_m)[:, 0] / nominal[:, 0]
+        stretch = elements[:, 0] / nominal[:, 0]
         np.testing.assert_allclose(stretch, stretch[0], rtol=1e-5)
         assert 1e-4 < abs(stretch[0] - 1) < 0.05
 
@@ -250,6 +256,8 @@ def test_size_of_the_geometrys_errors(setting, shift):
 def test_a_wavelength_error_is_a_wave_of_that_wavelength():
     physics = _with(impairments={"wavelength_error": 0.05}, scene={"num_sources": (5, 5)})
     geometry, _ = draw_geometry(jax.random.key(0), physics)
+    assert geometry is not None
+    assert geometry.wavelength_m is not None
     sources = _sources(jax.random.key(1), physics)
     real = physics.array.model_copy(update={"wavelength_m": float(geometry.wavelength_m)})
     expected = steering(real, sources.position).T
@@ -257,7 +265,7 @@ def test_a_wavelength_error_is_a_wave_of_that_wavelength():
 
 
 def test_channel_error_and_clutter_have_the_stated_power():
-    impairments = {"channel_error_db": -20.0, "clutter_db": -10.0}
+    impairments: dict[str, Any] = {"channel_error_db": -20.0, "clutter_db": -10.0}
     channel = jnp.ones((20, 36), jnp.complex64)
     estimate = estimate_channel(jax.random.key(0), ImpairmentsConfig(**impairments), channel)
     np.testing.assert_allclose(np.mean(np.abs(estimate - channel) ** 2), 0.01, rtol=0.2)
@@ -304,7 +312,7 @@ def _measured_strengths(key: jax.Array) -> dict[str, jax.Array]:
             alone = ImpairmentsConfig(**{name: getattr(physics.impairments, name)})
             return impair_codes(key, alone, ones)[0][0]
 
-        def surface_of(name: str):
+        def surface_of(name: str) -> Any:
             alone = ImpairmentsConfig(**{name: getattr(physics.impairments, name)})
             return draw_geometry(key, physics.model_copy(update={"impairments": alone}))[0]
 
@@ -338,7 +346,7 @@ def test_every_strength_is_uniform_and_independent_in_every_scene():
     for name, (low, high) in EVERY_STRENGTH.items():
         unit = (np.asarray(strengths[name]) - low) / (high - low)
         assert stats.kstest(unit, "uniform").pvalue > SIGNIFICANCE, name
-    correlation = np.asarray(stats.spearmanr(np.stack(list(strengths.values()), axis=1)).statistic)
+    correlation = np.asarray(stats.spearmanr(np.stack(list(strengths.values()), axis=1))[0])
     assert np.abs(correlation - np.eye(len(correlation))).max() < 4 / np.sqrt(400)
 
 

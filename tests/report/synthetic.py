@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -159,7 +160,7 @@ def write_search(directory: RunDirectory) -> None:
 
 def write_evaluation(directory: RunDirectory, names: tuple[str, ...], scenes: int) -> None:
     """Write ``metrics.json`` and ``estimates.npz`` in the format of `risjax.experiments.evaluate`."""
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     result: dict = {"sources": {}}
     for seed, name in enumerate(names):
         generator = np.random.default_rng(seed)
@@ -189,7 +190,7 @@ def draw_truth(generator: np.random.Generator, scenes: int) -> tuple[Sources, np
     active = np.arange(NUM_SOURCES)[None] < generator.integers(1, NUM_SOURCES + 1, scenes)[:, None]
     position = generator.uniform(low, high, (scenes, NUM_SOURCES, 3)) * active[..., None]
     amplitude = active * np.exp(1j * generator.uniform(0, 2 * np.pi, active.shape)) / np.maximum(position[..., 2], 0.5)
-    return Sources(position, amplitude, active), generator.uniform(-5, 20, scenes)
+    return Sources._make((position, amplitude, active)), generator.uniform(-5, 20, scenes)
 
 
 def draw_estimates(generator: np.random.Generator, truth: Sources, snr_db: np.ndarray, method: str) -> Estimates:
@@ -213,11 +214,13 @@ def draw_estimates(generator: np.random.Generator, truth: Sources, snr_db: np.nd
     position[..., 2] = np.maximum(position[..., 2], 0.3)
     active = hit | spare
     known = active[..., None] & (method in ("learned_ml", "greedy_ml"))
-    return Estimates(
-        position * active[..., None],
-        truth.amplitude * active,
-        active,
-        np.where(known, np.where(spare[..., None], 0.05, std), np.inf),
-        generator.random(active.shape) * active,
-        np.full(active.shape, np.nan),
+    return Estimates._make(
+        (
+            position * active[..., None],
+            truth.amplitude * active,
+            active,
+            np.where(known, np.where(spare[..., None], 0.05, std), np.inf),
+            generator.random(active.shape) * active,
+            np.full(active.shape, np.nan),
+        )
     )

@@ -126,7 +126,9 @@ def test_checks_are_shown_only_if_they_were_run(tmp_path: Path) -> None:
         ((0.01, -0.02, 0.03), (0.0, -0.1, 0.1), "undecided"),
     ],
 )
-def test_outcome_follows_the_intervals_for_either_order_of_the_pair(f1: tuple, gospa_: tuple, outcome: str) -> None:
+def test_outcome_follows_the_intervals_for_either_order_of_the_pair(
+    f1: tuple[float, float, float], gospa_: tuple[float, float, float], outcome: str
+) -> None:
     forward = {"f1_3d": Interval(*f1, 9), "gospa_m": Interval(*gospa_, 9)}
     backward = {name: Interval(-e.value, -e.high, -e.low, 9) for name, e in forward.items()}
     for pairs in ({("learned_ml", "sample_mvdr"): forward}, {("sample_mvdr", "learned_ml"): backward}):
@@ -155,9 +157,12 @@ def test_errors_in_figures_match_those_of_matched_pairs(tmp_path: Path) -> None:
     gate = ToleranceConfig(azimuth_deg=2.0)
     run = Run(tmp_path, config={"evaluate": {"tolerance": {"azimuth_deg": 2.0}}}, estimates=arrays)
     errors, num_sources = matched_errors(run, "s")
-    partner = match(*estimates[:1], estimates.active, truth.position, truth.active, gate, gate_range=False).estimate
+    position, active, true, true_active = (
+        np.asarray(leaf) for tree in (estimates, truth) for leaf in (tree.position, tree.active)
+    )
+    partner = match(position, active, true, true_active, gate, gate_range=False).estimate
     scene, source = np.nonzero(partner >= 0)
-    expected = np.abs(pairwise_errors(estimates.position, truth.position)[scene, source, partner[scene, source]])
+    expected = np.abs(pairwise_errors(position, true)[scene, source, partner[scene, source]])
     assert num_sources == truth.active.sum()
     assert 0 < len(scene) < num_sources
     found = errors["sample_mvdr"]

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from risjax.config import Config
+from risjax.config import Config, RunConfig
 from risjax.runs import faults, open_run, run_directory
 from risjax.runs.faults import file_fault
 from risjax.runs.open_run import open_run_directory
@@ -13,7 +13,7 @@ from risjax.runs.run_directory import RunDirectory, RunDirectoryBusy, RunDirecto
 
 
 def config_at(path) -> Config:
-    return Config(stages=("train",), run={"directory": str(path)})
+    return Config(stages=("train",), run=RunConfig(directory=str(path)))
 
 
 @pytest.mark.parametrize("code", sorted(faults._REMEDIES))

@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from risjax.config import Config
+from risjax.config import Config, RunConfig
 from risjax.config.io import apply_overrides, from_yaml
 from risjax.runs.open_run import open_run_directory
 from risjax.runs.run_directory import RunDirectory, RunDirectoryError
@@ -19,7 +19,7 @@ from risjax.runs.run_directory import RunDirectory, RunDirectoryError
 
 @pytest.fixture
 def config(tmp_path):
-    return Config(stages=("train", "evaluate"), run={"directory": str(tmp_path / "runs" / "mine")})
+    return Config(stages=("train", "evaluate"), run=RunConfig(directory=str(tmp_path / "runs" / "mine")))
 
 
 def reopened(config, **changes):

@@ -31,19 +31,19 @@ def config_of(compute: str, **overrides: Any) -> Config:
 def take_steps(config: Config, compilations: list[str]) -> dict[str, Any]:
     """The losses of a few steps, what was compiled in each, where the arrays lie."""
     trainer = Trainer(config, make_mesh(config.train))
-    state, losses, compiled = trainer.init(), [], []
+    state, infos, compiled = trainer.init(), [], []
+    snapshots = trainer.draw(state.step).observation.snapshots
     for _ in range(STEPS):
         before = len(compilations)
-        batch = trainer.draw(state.step)
+        snapshots = trainer.draw(state.step).observation.snapshots
         state, info = trainer.advance(state)
         wait_for_checks()
         compiled.append(len(compilations) - before)
-        losses.append(float(info.loss))
-    snapshots = batch.observation.snapshots
+        infos.append(info)
     return {
-        "losses": losses,
-        "grad_norm": float(info.grad_norm_backbone),
-        "terms": {name: float(value) for name, value in info.terms.items()},
+        "losses": [float(info.loss) for info in infos],
+        "grad_norm": float(infos[-1].grad_norm_backbone),
+        "terms": {name: float(value) for name, value in infos[-1].terms.items()},
         "compiled": compiled,
         "last batch": np.asarray(snapshots).view(np.float32).tolist(),
         "scenes a device": [shard.data.shape[0] for shard in snapshots.addressable_shards],
@@ -55,7 +55,7 @@ def take_steps(config: Config, compilations: list[str]) -> dict[str, Any]:
 def steps(compute: str) -> dict[str, Any]:
     compilations: list[str] = []
 
-    def listen(event: str, _seconds: float, **_: str) -> None:
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
         if event.endswith("backend_compile_duration"):
             compilations.append(event)
 

@@ -179,15 +179,18 @@ def test_checkpoints_keep_the_last_and_the_best_and_survive_damage(tmp_path):
     assert checkpoints.epochs() == [1, 3]
     (tmp_path / "epoch_00004").mkdir()  # an empty directory is no checkpoint
     loaded = checkpoints.load_last(state)
+    assert loaded is not None
     assert int(loaded.state.step) == 3
     assert loaded.metadata == {"epoch": 3, "best_epoch": 1, "best": {"gospa_m": 1.0}}
     chex.assert_trees_all_equal(loaded.state.params, state.params)
 
     # orbax loads flipped values without a word; what tells them is our digest, flipped here in their stead.
     (metadata,) = (tmp_path / "epoch_00003").rglob("_CHECKPOINT_METADATA")
-    digest = re.search(r"[0-9a-f]{64}", metadata.read_text())[0]
+    (digest,) = re.findall(r"[0-9a-f]{64}", metadata.read_text())
     metadata.write_text(metadata.read_text().replace(digest, digest[::-1]))
-    assert int(checkpoints.load_last(state).state.step) == 1
+    loaded = checkpoints.load_last(state)
+    assert loaded is not None
+    assert int(loaded.state.step) == 1
 
     shutil.rmtree(tmp_path / "epoch_00001")
     with pytest.raises(CheckpointError, match=r"no intact checkpoint is left(?s:.*)SHA-256"):
@@ -227,4 +230,6 @@ def test_a_full_disk_is_an_error_of_the_system_before_and_while_a_checkpoint_is_
         patch.setattr(checkpoint_module.shutil, "disk_usage", lambda _: SimpleNamespace(total=10**9, free=0))
         with pytest.raises(OSError, match="No space left") as caught:
             checkpoints.save(state, {"epoch": 2, "best_epoch": 1, "best": {}}, best_epoch=1)
-    assert checkpoints.load_last(state).metadata["epoch"] == 1
+    loaded = checkpoints.load_last(state)
+    assert loaded is not None
+    assert loaded.metadata["epoch"] == 1

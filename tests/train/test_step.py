@@ -37,7 +37,7 @@ def compilations() -> list[str]:
     """Names of the programs that XLA compiled since the module's tests began."""
     events: list[str] = []
 
-    def listen(event: str, _seconds: float, **_: str) -> None:
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
         if event.endswith("backend_compile_duration"):
             events.append(event)
 

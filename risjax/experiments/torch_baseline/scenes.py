@@ -1,6 +1,6 @@
 """Made scenes as a PyTorch data set, and its loader."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ class MadeScenes(Dataset[Batch]):
         arrays: {field: array with a leading axis of scenes}; extra fields travel along.
     """
 
-    def __init__(self, arrays: dict[str, np.ndarray | Tensor]):
+    def __init__(self, arrays: Mapping[str, np.ndarray | Tensor]):
         missing = set(FIELDS) - set(arrays)
         if missing:
             raise ValueError(f"scenes lack {', '.join(sorted(missing))}; expected {', '.join(FIELDS)}")

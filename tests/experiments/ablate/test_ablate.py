@@ -22,6 +22,7 @@ from risjax.metrics.bootstrap import draw_ratios, scene_weights
 from risjax.metrics.scoring import score
 from risjax.metrics.seeds import over_seeds, paired_over_seeds
 from risjax.pipeline import POSTERIOR
+from risjax.report.blocks import FigureBlock, Text
 from risjax.report.reading import read_run
 from risjax.report.sections import make_sections
 from risjax.runs.run_directory import RunDirectory
@@ -120,7 +121,7 @@ def _drawn(lab: Lab, variant: str, method: str, metric: str) -> list[Any]:
     weights, found = scene_weights(SCENES, 50, 0), []
     for seed in range(SEEDS):
         fields = lab.measured[f"{variant}/seed_{seed}"][method]
-        estimates = Estimates(*(fields[name] for name in Estimates._fields))  # type: ignore[arg-type]
+        estimates = Estimates._make(fields[name] for name in Estimates._fields)
         nmse = {"nmse": fields["nmse"]}
         ratios = score(estimates, Sources(*lab.sources), ToleranceConfig(), per_scene=nmse).ratios
         found.append(draw_ratios({metric: ratios[metric]}, weights)[metric])
@@ -148,7 +149,7 @@ def test_figures_are_means_over_seeds_and_paired_differences(lab: Lab, tmp_path:
     ]
     np.testing.assert_allclose(slow["metrics"]["network"]["nmse"]["value"], np.mean(nmse[0]), rtol=1e-5)
     difference = slow["differences"]["network"]["nmse"]
-    np.testing.assert_allclose(difference["seeds"], np.subtract(*nmse), rtol=1e-3)
+    np.testing.assert_allclose(difference["seeds"], np.subtract(nmse[0], nmse[1]), rtol=1e-3)
     unpaired = slow["metrics"]["network"]["nmse"]
     assert difference["high"] - difference["low"] < unpaired["high"] - unpaired["low"], "paired on the same scenes"
     assert (base["differences"], result["reference"], result["seeds"]) == ({}, "base", SEEDS)
@@ -243,11 +244,12 @@ def test_the_report_shows_the_tables_and_the_differences(lab: Lab, tmp_path: Pat
     ablate(config(BASE, SLOW, GIVEN), directory, QUIET)
     sections = {section.anchor: section for section in make_sections(read_run(directory))}
     blocks = sections["ablation"].blocks
-    forests = [block.drawing for block in blocks if block.kind == "figure"]
+    forests = [block.drawing for block in blocks if isinstance(block, FigureBlock)]
     assert [forest.name for forest in forests] == ["ablation_learned_mvdr_pairs", "ablation_learned_ml_pairs"]
     rows = set(zip(*(forests[1].table[name] for name in ("a", "b", "metric")), strict=True))
     assert {("slow", "base", "nmse"), ("no_blend", "base", "f1_angle")} <= rows
     assert len([block for block in blocks if block.kind == "table"]) == 4
+    assert isinstance(blocks[0], Text)
     assert "3 trainings for each variant" in blocks[0].text
     assert forests[0].png()
     assert "ablation" not in {section.anchor for section in make_sections(read_run(RunDirectory(tmp_path / "empty")))}

@@ -51,8 +51,8 @@ def test_a_network_is_trained_once_and_measured_twice(tmp_path: Path, monkeypatc
     result = directory.read_json(run.FILE)
     assert [entry["training"].get("steps") for entry in result["variants"]] == [[3], None]
     np.testing.assert_array_equal(_fields(directory, "no_blend", "nmse"), _fields(directory, "base", "nmse"))
-    scores = (_fields(directory, name, "score") for name in ("no_blend", "base"))
-    assert not np.array_equal(*scores), "R_eff is another"
+    changed, reference = (_fields(directory, name, "score") for name in ("no_blend", "base"))
+    assert not np.array_equal(changed, reference), "R_eff is another"
     assert not list(training_path(directory, "no_blend", 0).rglob("epoch_*"))
     for name in ("train", "_run_method"):
         place = "risjax.experiments.evaluate.measure." if name.startswith("_") else "risjax.experiments.ablate.run."

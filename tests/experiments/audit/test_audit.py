@@ -164,8 +164,10 @@ def test_a_program_without_scopes_proves_nothing():
     assert any("'network'" in message for message in messages)
 
 
-WRAPS = ["jit", "cond", "switch", "scan", "map", "fori", "while", "condition", "custom_jvp", "custom_vjp", "checkpoint"]
-WRAPS += ["vmap", "shard_map", "linear_solve"]
+WRAPS = [
+    *("jit", "cond", "switch", "scan", "map", "fori", "while", "condition", "custom_jvp", "custom_vjp", "checkpoint"),
+    *("vmap", "shard_map", "linear_solve"),
+]
 
 
 @pytest.mark.parametrize("wrap", WRAPS)

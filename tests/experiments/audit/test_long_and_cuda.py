@@ -85,11 +85,11 @@ def test_on_cuda_no_product_of_the_linear_algebra_runs_in_tf32(cuda, dtype):
 
 def loss_and_gradient(device):
     """Value, and gradient by the predictions, of the whole loss of four scenes of the full size, on a device."""
-    real, imag = (random_array(seed, (4, 144, 8), "float32") for seed in range(2))
+    real, imag = (jnp.asarray(random_array(seed, (4, 144, 8), "float32")) for seed in range(2))
     labels = Labels(
-        factor=random_array(2, (4, 144, 5), "complex64"),
-        num_sources=np.full(4, 5, np.int32),
-        sample_factor=random_array(3, (4, 144, 1), "complex64"),
+        factor=jnp.asarray(random_array(2, (4, 144, 5), "complex64")),
+        num_sources=jnp.full(4, 5, jnp.int32),
+        sample_factor=jnp.asarray(random_array(3, (4, 144, 1), "complex64")),
     )
     arguments = jax.device_put((Prediction(factor=PackedComplex(real, imag)), labels), device)
 

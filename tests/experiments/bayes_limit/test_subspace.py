@@ -31,7 +31,7 @@ def found(replicates, sources):
         np.stack(parts)[None] for parts in zip(*(scene_of(*draws) for draws in replicates), strict=True)
     )
     places, present = scene_of(sources)
-    fit = Sources(places, present * (1.0 + 0j), present)  # pyright: ignore[reportArgumentType]  (arrays of the host)
+    fit = Sources._make((places, present * (1.0 + 0j), present))
     result = overlaps({"one": fit}, position, active, PHYSICS, None, lambda: None)
     return {name: ratio.numerator.item() for name, ratio in (result.methods | result.limit).items()}
 

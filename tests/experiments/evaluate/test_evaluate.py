@@ -39,7 +39,7 @@ SCENES = 128
 """Enough for a gate: two in a hundred are of pairs that no covariance of so small a surface tells apart."""
 
 
-def small_config(methods: tuple[str, ...]) -> Config:
+def small_config(methods: tuple[Method, ...]) -> Config:
     grid = GridConfig(num_azimuth=17, num_elevation=9, num_range=5)
     return Config(
         stages=("evaluate",),
@@ -166,8 +166,8 @@ def test_methods_that_need_a_coherent_field_are_omitted_without_one() -> None:
     scenes = load_scenes(config, config.evaluate.sources[0])
     assert any("scene.symbols = per_snapshot" in note for note in scenes.notes)
     assert bound_std(scenes) is None
-    refused = {method for method in config.evaluate.methods if measure._refusal(config, scenes, method)}
-    assert set(config.evaluate.methods) - refused == {"sparse", "oracle_mvdr"}
+    refused: list[Method] = [method for method in config.evaluate.methods if measure._refusal(config, scenes, method)]
+    assert set(config.evaluate.methods) - set(refused) == {"sparse", "oracle_mvdr"}
     for method in refused:
         with pytest.raises(ValueError, match="needs one coherent field"):
             make_method(config, config.physics, method, None)

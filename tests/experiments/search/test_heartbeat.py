@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from typing import Any
 
 import optuna
 import pytest
@@ -12,29 +13,29 @@ from optuna.trial import TrialState, create_trial
 from risjax.experiments.search.heartbeat import BEAT, OWNER, HeartbeatMonitor, heartbeat, identity, process_start
 
 
-def running(number: int = 0, **attributes) -> optuna.trial.FrozenTrial:
+def running(attributes: dict[str, Any] | None = None) -> optuna.trial.FrozenTrial:
     trial = create_trial(state=TrialState.RUNNING, user_attrs=attributes)
-    trial.number = number
+    trial.number = 0
     return trial
 
 
 def test_a_process_differs_from_its_successor_with_the_same_id():
     me = identity()
-    assert not HeartbeatMonitor(1.0).is_dead(running(**{OWNER: me}))
-    assert HeartbeatMonitor(1.0).is_dead(running(**{OWNER: {**me, "start": "1"}}))
+    assert not HeartbeatMonitor(1.0).is_dead(running({OWNER: me}))
+    assert HeartbeatMonitor(1.0).is_dead(running({OWNER: {**me, "start": "1"}}))
 
 
 def test_a_killed_process_is_dead_at_once_even_as_a_zombie():
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     owner = {**identity(), "pid": process.pid, "start": process_start(process.pid)}
-    assert not HeartbeatMonitor(3600.0).is_dead(running(**{OWNER: owner}))
+    assert not HeartbeatMonitor(3600.0).is_dead(running({OWNER: owner}))
     process.kill()
     deadline = time.monotonic() + 10
-    while not HeartbeatMonitor(3600.0).is_dead(running(**{OWNER: owner})):
+    while not HeartbeatMonitor(3600.0).is_dead(running({OWNER: owner})):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.wait()
-    assert HeartbeatMonitor(3600.0).is_dead(running(**{OWNER: owner}))
+    assert HeartbeatMonitor(3600.0).is_dead(running({OWNER: owner}))
 
 
 def test_a_worker_on_another_machine_is_dead_after_six_missed_heartbeats(monkeypatch):
@@ -43,11 +44,11 @@ def test_a_worker_on_another_machine_is_dead_after_six_missed_heartbeats(monkeyp
     owner = {"machine": "elsewhere", "pid": os.getpid(), "start": "1"}
     watch = HeartbeatMonitor(heartbeat_s=10.0)
     for beat in range(3):
-        assert not watch.is_dead(running(**{OWNER: owner, BEAT: beat}))
+        assert not watch.is_dead(running({OWNER: owner, BEAT: beat}))
         now[0] += 59.0
-    assert not watch.is_dead(running(**{OWNER: owner, BEAT: 2}))
+    assert not watch.is_dead(running({OWNER: owner, BEAT: 2}))
     now[0] += 2.0
-    assert watch.is_dead(running(**{OWNER: owner, BEAT: 2}))
+    assert watch.is_dead(running({OWNER: owner, BEAT: 2}))
 
 
 def test_an_unsigned_trial_is_dead_after_ten_seconds(monkeypatch):

@@ -64,11 +64,13 @@ def accepts(url: str) -> bool:
 def rows(url: str) -> Iterator[tuple[str, str]]:
     """(table, text) of every row."""
     import psycopg
+    from psycopg import sql
 
     with psycopg.connect(url) as connection:
         tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        query = sql.SQL("SELECT t::text FROM {} t")
         for (table,) in tables:
-            for (text,) in connection.execute(f'SELECT t::text FROM "{table}" t').fetchall():
+            for (text,) in connection.execute(query.format(sql.Identifier(table))).fetchall():
                 yield table, text
 
 

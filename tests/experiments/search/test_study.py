@@ -4,6 +4,7 @@ import json
 
 import optuna
 import pytest
+from optuna.storages.journal import JournalFileBackend
 
 from risjax.config import Config, Distribution
 from risjax.config.errors import ConfigError, Problem
@@ -20,6 +21,13 @@ def run(config: Config, path, train: FakeTrain | None = None) -> SearchOutcome:
     return search(config, RunDirectory(path), Terminal(quiet=True), train=train or FakeTrain())
 
 
+def values_of(outcome: SearchOutcome) -> list[float]:
+    """Return the value of every trial; all of them must have one."""
+    values = [record.value for record in outcome.trials if record.value is not None]
+    assert len(values) == len(outcome.trials)
+    return values
+
+
 def outline(outcome: SearchOutcome) -> list[tuple]:
     return [(r.number, r.state, r.value, r.params, r.reason, r.intermediate, r.is_best) for r in outcome.trials]
 
@@ -27,7 +35,7 @@ def outline(outcome: SearchOutcome) -> list[tuple]:
 def test_best_is_the_best_value_of_a_complete_trial(tmp_path):
     config = make_config(pruner="none")
     outcome = run(config, tmp_path)
-    values = [record.value for record in outcome.trials]
+    values = values_of(outcome)
     assert outcome.value == min(values)
     assert [r.is_best for r in outcome.trials] == [value == min(values) for value in values]
     assert metric_of(outcome.config, config.search.epochs) == pytest.approx(outcome.value, rel=1e-12)
@@ -36,7 +44,7 @@ def test_best_is_the_best_value_of_a_complete_trial(tmp_path):
 
 def test_f1_is_maximised(tmp_path):
     outcome = run(make_config(metric="f1_3d", pruner="none"), tmp_path)
-    assert outcome.value == max(record.value for record in outcome.trials)
+    assert outcome.value == max(values_of(outcome))
 
 
 def test_best_yaml_is_a_complete_configuration(tmp_path):
@@ -258,6 +266,6 @@ def test_trials_that_do_not_separate_are_reported(tmp_path, capsys):
 
 def test_optuna_opens_the_journal(tmp_path):
     run(make_config(trials=4), tmp_path)
-    journal = optuna.storages.journal.JournalFileBackend(str(tmp_path / "search" / "study.journal"))
+    journal = JournalFileBackend(str(tmp_path / "search" / "study.journal"))
     study = optuna.load_study(study_name=None, storage=optuna.storages.JournalStorage(journal))
     assert len(study.trials) == 4

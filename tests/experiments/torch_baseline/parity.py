@@ -15,6 +15,7 @@ import torch
 from risjax.config import Config
 from risjax.data.stream import scene_batch
 from risjax.experiments import torch_baseline as baseline
+from risjax.experiments.torch_baseline.scenes import FIELDS
 from risjax.keys import Purpose
 from risjax.types import Scene
 from tests.tiny import tiny_config
@@ -27,7 +28,7 @@ BUILTIN64 = 1e-6
 """``eigh``'s own derivative against the broadened one: (tau / gap)^2 = 1e-6 for the smallest gap of 0.1 here."""
 
 
-WHOLE_LOSS = {
+WHOLE_LOSS: dict[str, Any] = {
     "loss__covariance__final": 0.3,
     "loss__projector__warmup": 0.0,
     "loss__alignment__weight": 0.3,
@@ -71,7 +72,7 @@ def tensors_of(scene: Scene) -> dict[str, torch.Tensor]:
     """A batch of scenes as the baseline has it."""
     observation, truth = scene
     arrays = (*observation[:3], truth.label_factor, truth.sources.active.sum(-1))
-    return dict(zip(baseline.scenes.FIELDS, (torch.tensor(np.asarray(array)) for array in arrays), strict=True))
+    return dict(zip(FIELDS, (torch.tensor(np.asarray(array)) for array in arrays), strict=True))
 
 
 def eager(**options: Any) -> baseline.BaselineOptions:

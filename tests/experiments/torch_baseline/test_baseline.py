@@ -174,7 +174,7 @@ def test_type_promotion_agrees_with_the_documentation():
     assert torch.promote_types(torch.complex64, torch.float16) == torch.complex64
     assert jax.numpy.promote_types("complex64", "float16") == jax.numpy.complex64
     with pytest.raises(RuntimeError, match="dtype"):
-        torch.ones(2, 2) @ torch.ones(2, 2, dtype=torch.float16)
+        torch.matmul(torch.ones(2, 2), torch.ones(2, 2, dtype=torch.float16))
 
 
 def test_a_batch_in_parts_is_the_step_of_the_whole():

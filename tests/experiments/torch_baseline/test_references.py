@@ -85,8 +85,8 @@ def some_estimates(seed: int, scenes: int = 40) -> tuple[Estimates, Sources]:
     claimed = rng.random((scenes, 3)) < 0.8
     nothing = np.zeros((scenes, 3))
     known = {"position": estimated, "active": claimed, "std": np.full_like(true, np.inf)}
-    estimates = Estimates(*(known.get(field, nothing) for field in Estimates._fields))
-    return estimates, Sources(true, nothing.astype(complex), active)
+    estimates = Estimates._make(known.get(field, nothing) for field in Estimates._fields)
+    return estimates, Sources._make((true, nothing.astype(complex), active))
 
 
 def best_pairs(estimated: np.ndarray, true: np.ndarray, gate: np.ndarray) -> tuple[tuple[int, int], ...]:
@@ -107,14 +107,16 @@ def best_pairs(estimated: np.ndarray, true: np.ndarray, gate: np.ndarray) -> tup
 def test_matching_is_the_best_of_all_assignments_and_the_metrics_are_their_definitions():
     estimates, sources = some_estimates(5)
     gate = np.array([np.radians(TOLERANCE.azimuth_deg), np.radians(TOLERANCE.elevation_deg), TOLERANCE.range_m])
-    truth = (estimates.position, estimates.active, sources.position, sources.active)
+    position, active, true, true_active = (
+        np.asarray(leaf) for tree in (estimates, sources) for leaf in (tree.position, tree.active)
+    )
     summary = summarise({"one": estimates}, sources, TOLERANCE, draws=20)["methods"]["one"]["overall"]
     for name, width in (("3d", 3), ("angle", 2)):
-        found = match(*truth, TOLERANCE, gate_range=width == 3).estimate
+        found = match(position, active, true, true_active, TOLERANCE, gate_range=width == 3).estimate
         hits, errors = 0, []
         for scene in range(len(found)):
             slots = np.flatnonzero(sources.active[scene]), np.flatnonzero(estimates.active[scene])
-            pairs = best_pairs(estimates.position[scene, slots[1]], sources.position[scene, slots[0]], gate[:width])
+            pairs = best_pairs(position[scene, slots[1]], true[scene, slots[0]], gate[:width])
             expected = np.full(3, -1)
             for row, column in pairs:
                 expected[slots[0][row]] = slots[1][column]

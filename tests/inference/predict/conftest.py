@@ -16,7 +16,7 @@ from risjax.keys import Purpose
 from risjax.types import Scene
 from tests.inference.released import tiny_release
 
-EASY = {"physics__scene__snr_db": [15.0, 20.0], "physics__scene__range_m": [0.5, 3.0]}
+EASY: dict[str, Any] = {"physics__scene__snr_db": [15.0, 20.0], "physics__scene__range_m": [0.5, 3.0]}
 
 
 class Setting(NamedTuple):

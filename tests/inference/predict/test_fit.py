@@ -36,7 +36,7 @@ def test_valid_scenes_are_explained(setting: Setting, observation: Observation):
 
 def test_conjugated_measurements_are_flagged_with_a_list_of_checks(setting: Setting, observation: Observation):
     with pytest.warns(FitWarning, match="check conjugation"):
-        found = setting.model.localise(*(array.conj() for array in observation[:3]))
+        found = setting.model.localise(*jax.tree.map(np.conj, observation))
     assert found.misfit.mean() >= 0.9
     assert (found.fit_p_value[found.misfit] < 1e-4).all()
 
@@ -57,7 +57,7 @@ def test_a_measurement_of_less_than_full_rank_is_refused(setting: Setting, obser
 
 
 def test_one_scene_has_scalars(setting: Setting, observation: Observation):
-    found = setting.model.localise(*(array[0] for array in observation[:3]))
+    found = setting.model.localise(*jax.tree.map(lambda array: array[0], observation))
     assert found.misfit.shape == found.explained.shape == ()
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def test_one_scene_and_a_batch_agree(setting: Setting) -> None:
     assert batch.position.shape == (9, 2, 3)
     assert isinstance(batch.position, np.ndarray)
     for scene in (0, 5):
-        single = model.localise(*(array[scene].astype(np.complex128) for array in observation[:3]))
+        single = model.localise(*jax.tree.map(lambda array, at=scene: array[at].astype(np.complex128), observation))
         assert single.position.shape == (2, 3)
         np.testing.assert_array_equal(single.active, batch.active[scene])
         np.testing.assert_allclose(single.azimuth_deg, batch.azimuth_deg[scene], atol=0.05)
@@ -73,7 +74,7 @@ def test_properties_and_rows(setting: Setting) -> None:
     scene, slot = np.argwhere(active)[-1]
     assert (rows[-1]["scene"], rows[-1]["range_m"]) == (scene, found.range_m[scene, slot])
     assert [row["source"] for row in rows if row["scene"] == scene] == list(range(active[scene].sum()))
-    single = setting.model.localise(*(array[0] for array in setting.scenes.observation[:3]))
+    single = setting.model.localise(*jax.tree.map(lambda array: array[0], setting.scenes.observation))
     assert [row["scene"] for row in single.rows(7)] == [7] * int(single.count)
 
 
@@ -158,7 +159,7 @@ def test_measured_elements_are_used(setting: Setting) -> None:
     """Given the nominal ones it says what it says without; shared by all scenes, or one for each; moved, another."""
     observation, array = setting.scenes.observation, setting.config.physics.array
     plane = element_positions(array)
-    nominal, expected = Geometry(plane, np.float64(array.wavelength_m)), setting.model.localise(*observation)
+    nominal, expected = Geometry(plane, np.asarray(array.wavelength_m)), setting.model.localise(*observation)
     found = setting.model.localise(*observation[:3], nominal)
     np.testing.assert_array_equal(found.active, expected.active)
     # Other rounding: a fit moves by a part of its own uncertainty, which is degrees for a weak source.
@@ -166,7 +167,7 @@ def test_measured_elements_are_used(setting: Setting) -> None:
     assert np.all(apart < 0.05 + 0.5 * expected.std_deg_m[..., 0][found.active])
     each = Geometry(np.stack([plane] * 9), np.full(9, array.wavelength_m))
     np.testing.assert_array_equal(setting.model.localise(*observation[:3], each).position, found.position)
-    moved = Geometry(1.1 * plane, np.float64(array.wavelength_m))
+    moved = Geometry(1.1 * plane, np.asarray(array.wavelength_m))
     assert np.nanmax(np.abs(setting.model.localise(*observation[:3], moved).azimuth_deg - found.azimuth_deg)) > 1
 
 
@@ -179,7 +180,7 @@ def test_measured_elements_are_used(setting: Setting) -> None:
         (Geometry(np.zeros((36, 2))), "elements_m places all elements at one point"),
         (Geometry(np.arange(72.0).reshape(36, 2)), r"elements_m spans 70 m, expected about 0\.75 m.* not millimetres"),
         (Geometry(None, np.zeros(9)), "a wavelength of 0 m or less"),
-        (Geometry(None, np.float64(0.3) + 0j), "wavelength_m has dtype complex128, expected real numbers"),
+        (Geometry(None, np.asarray(0.3 + 0j)), "wavelength_m has dtype complex128, expected real numbers"),
     ],
 )
 def test_an_unusable_geometry_is_refused(setting: Setting, geometry: Geometry, words: str) -> None:
@@ -198,7 +199,7 @@ def test_covariances_are_hermitian_of_trace_n_and_differ(setting: Setting) -> No
         np.testing.assert_allclose(np.trace(matrices, axis1=-2, axis2=-1), size, rtol=1e-4, err_msg=of)
     assert np.linalg.eigvalsh(found["effective"]).min() > 0.5 * setting.config.covariance.loading
     assert np.abs(found["network"] - found["effective"]).max() > 1e-2
-    single = model.covariance(*(array[5] for array in observation[:3]))
+    single = model.covariance(*jax.tree.map(lambda array: array[5], observation))
     np.testing.assert_allclose(single, found["fit"][5], rtol=0, atol=0.05 * np.abs(single).max())
 
 

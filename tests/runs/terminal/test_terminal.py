@@ -63,11 +63,13 @@ def test_a_program_that_compiles_is_named_below_the_bars():
     stream = Tty()
     terminal = Terminal(stream=stream)
     with terminal.progress("train", 3):
+        screen = terminal._screen
+        assert screen is not None
         terminal.show_compilation("the training step")
-        terminal._screen.refresh()
+        screen.refresh()
         assert "compiling the training step ..." in Shown(stream.getvalue()).text
         terminal.show_compilation(None)
-        terminal._screen.refresh()
+        screen.refresh()
         assert "compiling" not in Shown(stream.getvalue()).text
 
 
