@@ -17,7 +17,7 @@ from typing import Any
 from pages import rewrite
 
 from risjax.config.io import load_config
-from risjax.experiments.ablate.tables import markdown
+from risjax.experiments.ablate.ablation_tables import markdown
 
 STORED = Path(__file__).with_name("ablation.json")
 

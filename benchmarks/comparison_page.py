@@ -17,7 +17,7 @@ from typing import Any
 
 from pages import rewrite
 
-from risjax.experiments.compare.tables import markdown
+from risjax.experiments.compare.comparison_tables import markdown
 from risjax.runs.text_tables import markdown_rows
 
 HERE = Path(__file__).parent

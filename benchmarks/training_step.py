@@ -67,7 +67,7 @@ def train_in_turns(config: Any, steps: int, what: str, *, features_ahead: bool =
 
 def timings(config: Any, paired: Any) -> dict[str, Any]:
     """The setting of two trainings, the timing of each, and PyTorch's seconds a step over risjax's."""
-    from risjax.experiments.compare.run import describe
+    from risjax.experiments.compare.stage import describe
 
     timed = {name: paired.timing(name, WARMUP) for name in ("risjax", "pytorch")}
     ratio = timed["pytorch"]["step_seconds"] / timed["risjax"]["step_seconds"]

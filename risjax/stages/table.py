@@ -75,8 +75,8 @@ _TABLE = (
     ),
     Stage(
         "ablate",
-        ("risjax.experiments.ablate.run:ablate",),
-        ("risjax.experiments.ablate.run:AblateError", "risjax.train:CheckpointError", _NO_FILE),
+        ("risjax.experiments.ablate.stage:ablate",),
+        ("risjax.experiments.ablate.stage:AblateError", "risjax.train:CheckpointError", _NO_FILE),
     ),
     Stage("evaluate", ("risjax.experiments.evaluate:evaluate",), _NO_NETWORK),
     Stage("limit", ("risjax.experiments.bayes_limit:limit",), ("risjax.experiments.bayes_limit:LimitError",)),
@@ -84,7 +84,7 @@ _TABLE = (
     Stage(
         "compare",
         ("risjax.experiments.compare:compare",),
-        ("risjax.experiments.compare.run:CompareError",),
+        ("risjax.experiments.compare.stage:CompareError",),
         extras={"torch": "PyTorch is not installed; pip install -e '.[torch]'"},
     ),
     Stage("report", ("risjax.report:write_report",), takes=("directory",)),

@@ -4,6 +4,6 @@ It takes seconds a scene and has the same observations as every estimator, but k
 that exceeds it by more than the interval has access to the truth.
 """
 
-from risjax.experiments.bayes_limit.run import LimitError, limit
+from risjax.experiments.bayes_limit.stage import LimitError, limit
 
 __all__ = ["LimitError", "limit"]

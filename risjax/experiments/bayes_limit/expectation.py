@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from risjax.config import ToleranceConfig
+from risjax.experiments.bayes_limit.limit_tables import BOUNDS, DECISIONS, OVERLAP
 from risjax.experiments.bayes_limit.subspace import Overlaps
-from risjax.experiments.bayes_limit.tables import BOUNDS, DECISIONS, OVERLAP
 from risjax.metrics.bootstrap import Drawn, Ratio, difference, draw_ratios
 from risjax.metrics.scoring import score
 from risjax.types import Estimates, Sources

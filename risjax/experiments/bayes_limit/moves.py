@@ -1,10 +1,10 @@
 """Moves of one particle that leave posterior^t unchanged: sources walk, jump, are born and die; scale and noise walk.
 
 Every proposal includes amplitudes drawn from their law given the proposed positions, gain and noise. The acceptance
-ratio is then one of integrals over the amplitudes (log Z of `risjax.experiments.bayes_limit.likelihood`); it is zero if
-the SNR of the drawn amplitudes and noise is outside the law of scenes. Births and deaths are Green's reversible jump
-(Biometrika 82, 1995): of unordered sources, a birth from the density g at q has the ratio p(q) / g(q) whatever their
-number.
+ratio is then one of integrals over the amplitudes (log Z of `risjax.experiments.bayes_limit.tempered_likelihood`); it
+is zero if the SNR of the drawn amplitudes and noise is outside the law of scenes. Births and deaths are reversible jumps
+(Green, Biometrika 82, 1995): of unordered sources, a birth from the density g at q has the ratio p(q) / g(q) whatever
+their number.
 """
 
 from typing import NamedTuple
@@ -15,7 +15,9 @@ from jaxtyping import Array, Bool, Complex, Float, Key
 
 from risjax.config import PhysicsConfig
 from risjax.estimators.likelihood import SufficientStatistics
-from risjax.experiments.bayes_limit.likelihood import (
+from risjax.experiments.bayes_limit.prior import Bounds, amplitude_variance, log_density, to_polar
+from risjax.experiments.bayes_limit.proposal_density import ProposalDensity, draw_place, place_log_density
+from risjax.experiments.bayes_limit.tempered_likelihood import (
     Amplitudes,
     Products,
     amplitudes,
@@ -24,8 +26,6 @@ from risjax.experiments.bayes_limit.likelihood import (
     replace_vector,
     transmitted_power,
 )
-from risjax.experiments.bayes_limit.prior import Bounds, amplitude_variance, log_density, to_polar
-from risjax.experiments.bayes_limit.proposal_density import ProposalDensity, draw_place, place_log_density
 from risjax.physics.array import steering
 from risjax.physics.distributions import complex_normal
 from risjax.types import Geometry

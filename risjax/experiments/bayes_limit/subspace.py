@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Complex, Float
 
 from risjax.config import PhysicsConfig
 from risjax.covariance import factor_of_sources
-from risjax.experiments.bayes_limit.tables import BOUNDS, OVERLAP
+from risjax.experiments.bayes_limit.limit_tables import BOUNDS, OVERLAP
 from risjax.linalg import safe_eigh
 from risjax.metrics.bootstrap import Ratio
 from risjax.physics.scene import sources_steering
@@ -90,7 +90,7 @@ def overlaps(
         whole = _pooled(laws)
         found["above"].append(_expected(_dominant(whole), whole))
         middle = len(laws) // 2
-        found["below"].append(_by_each_other(_pooled(laws[:middle]), _pooled(laws[middle:])))
+        found["below"].append(_cross_overlap(_pooled(laws[:middle]), _pooled(laws[middle:])))
         for name, rows in factors.items():
             found[name].append(_expected(_dominant_of_factor(rows[scene])[None].repeat(len(whole.share), 0), whole))
         advance()
@@ -155,6 +155,6 @@ def _expected(vectors: Complex[np.ndarray, "K N _"], law: _Law) -> float:
     return float(value)
 
 
-def _by_each_other(first: _Law, second: _Law) -> float:
+def _cross_overlap(first: _Law, second: _Law) -> float:
     """Return the mean overlap of each half's choice with the draws of the other half."""
     return (_expected(_dominant(first), second) + _expected(_dominant(second), first)) / 2

@@ -1,5 +1,5 @@
 """risjax against its PyTorch baseline: the same steps from the same weights on the same scenes."""
 
-from risjax.experiments.compare.run import compare
+from risjax.experiments.compare.stage import compare
 
 __all__ = ["compare"]

@@ -147,7 +147,7 @@ def _jax_loss(parts: jax.Array, label: jax.Array, loading: jax.Array, *, cut: in
 
 
 def _run_torch(parts: np.ndarray, label: np.ndarray, loading: float, *, cut: int, rule: str) -> np.ndarray:
-    from risjax.experiments.torch_baseline.nan_map import gradient
+    from risjax.experiments.torch_baseline.projector_gradient import gradient
 
     wide = parts.astype(np.float32), label.astype(np.float32)
     return gradient(*wide, loading, cut=cut, rule=rule, compute=str(parts.dtype), label_dtype=str(label.dtype))

@@ -1,8 +1,8 @@
 """Evaluation: any methods on any scenes, the same scenes for each."""
 
 from risjax.experiments.evaluate.measure import Compiled, as_estimates, per_scene_metrics, read_estimates, run_methods
-from risjax.experiments.evaluate.run import evaluate, stored_estimates, stored_fits
 from risjax.experiments.evaluate.scenes import EvaluationScenes, load_scenes
+from risjax.experiments.evaluate.stage import evaluate, stored_estimates, stored_fits
 
 __all__ = [
     "Compiled",

@@ -13,9 +13,9 @@ import pytest
 
 from risjax.config import Config, ToleranceConfig
 from risjax.config.io import apply_overrides
-from risjax.experiments.ablate import run
-from risjax.experiments.ablate.run import AblateError, ablate
-from risjax.experiments.ablate.tables import markdown
+from risjax.experiments.ablate import stage
+from risjax.experiments.ablate.ablation_tables import markdown
+from risjax.experiments.ablate.stage import AblateError, ablate
 from risjax.experiments.ablate.variants import training_path
 from risjax.experiments.evaluate import EvaluationScenes
 from risjax.metrics.bootstrap import draw_ratios, scene_weights
@@ -60,7 +60,7 @@ class Lab:
         self.measured: dict[str, dict[str, dict[str, np.ndarray]]] = {}
         self.failing: tuple[str, ...] = ()
         for name in ("train", "train_posterior", "load_best", "load_scenes", "run_methods"):
-            monkeypatch.setattr(run, name, _checked(getattr(run, name), getattr(self, name)))
+            monkeypatch.setattr(stage, name, _checked(getattr(stage, name), getattr(self, name)))
 
     def train(self, variant: Config, where: RunDirectory, terminal: Terminal) -> None:
         name = "/".join(where.path.parts[-2:])
@@ -136,7 +136,7 @@ def _same(figure: dict[str, Any], expected: dict[str, Any]) -> None:
 def test_figures_are_means_over_seeds_and_paired_differences(lab: Lab, tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
     result = ablate(config(BASE, SLOW), directory, QUIET)
-    assert json.loads((tmp_path / run.FILE).read_text()) == json.loads(json.dumps(result))
+    assert json.loads((tmp_path / stage.FILE).read_text()) == json.loads(json.dumps(result))
     base, slow = result["variants"]
     for method, metric, group in (("learned_mvdr", "nmse", "network"), ("learned_ml", "gospa_m", "learned_ml")):
         changed, reference = (_drawn(lab, name, method, metric) for name in ("slow", "base"))
@@ -194,7 +194,8 @@ def test_a_training_that_is_not_finite_is_a_result(lab: Lab, tmp_path: Path) -> 
     changed, reference = (_drawn_of(lab, name, kept) for name in ("slow", "base"))
     _same(slow["differences"]["network"]["nmse"], paired_over_seeds(changed, reference))
     assert "| slow | train.learning_rate = 0.0001 | trained | 12 | 1 | 1 | 4 | seed 1 |" in markdown(results[0])
-    assert json.loads((training_path(directory, "slow", 1) / run.FAILED_FILE).read_text())["reason"].endswith("step 3")
+    failure = json.loads((training_path(directory, "slow", 1) / stage.FAILED_FILE).read_text())
+    assert failure["reason"].endswith("step 3")
 
 
 def _drawn_of(lab: Lab, variant: str, seeds: list[int]) -> list[Any]:
@@ -222,7 +223,7 @@ def test_a_folder_of_other_settings_is_refused(lab: Lab, tmp_path: Path) -> None
 
 def test_tables_hold_every_figure(lab: Lab, tmp_path: Path) -> None:
     result = ablate(config(BASE, SLOW, GIVEN), RunDirectory(tmp_path), QUIET)
-    with (tmp_path / run.CSV_FILE).open() as file:
+    with (tmp_path / stage.CSV_FILE).open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * (2 + 2 * 3)
     (row,) = [row for row in rows if (row["variant"], row["metric"]) == ("slow", "nmse")]

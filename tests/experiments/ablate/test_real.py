@@ -10,8 +10,8 @@ import pytest
 from risjax.config import Config
 from risjax.config.io import apply_overrides
 from risjax.config.weights import find_weights
-from risjax.experiments.ablate import run
-from risjax.experiments.ablate.run import ablate
+from risjax.experiments.ablate import stage
+from risjax.experiments.ablate.stage import ablate
 from risjax.experiments.ablate.variants import training_path
 from risjax.inference.release import load_params
 from risjax.inference.release.load import trained_config
@@ -48,17 +48,17 @@ def test_a_network_is_trained_once_and_measured_twice(tmp_path: Path, monkeypatc
     directory = RunDirectory(tmp_path / "run")
     configuration = config(BASE, GIVEN, seeds=1, **{"run.directory": str(directory.path), "train.epochs": 1})
     assert run_stages(configuration, QUIET) == 0
-    result = directory.read_json(run.FILE)
+    result = directory.read_json(stage.FILE)
     assert [entry["training"].get("steps") for entry in result["variants"]] == [[3], None]
     np.testing.assert_array_equal(_fields(directory, "no_blend", "nmse"), _fields(directory, "base", "nmse"))
     changed, reference = (_fields(directory, name, "score") for name in ("no_blend", "base"))
     assert not np.array_equal(changed, reference), "R_eff is another"
     assert not list(training_path(directory, "no_blend", 0).rglob("epoch_*"))
     for name in ("train", "_run_method"):
-        place = "risjax.experiments.evaluate.measure." if name.startswith("_") else "risjax.experiments.ablate.run."
+        place = "risjax.experiments.evaluate.measure." if name.startswith("_") else "risjax.experiments.ablate.stage."
         monkeypatch.setattr(place + name, lambda *_: pytest.fail("did again what was done"))
     assert run_stages(configuration, QUIET) == 0
-    assert directory.read_json(run.FILE) == result
+    assert directory.read_json(stage.FILE) == result
     path = str(training_path(directory, "base", 0))
     found = find_weights(path)
     assert found is not None
@@ -75,7 +75,7 @@ def test_an_interrupted_run_resumes_to_the_same_numbers(tmp_path: Path, monkeypa
         for k in (0, 1)
     }
     assert len(networks) == 4, "two variants, two seeds"
-    real, torn = run.train, RunDirectory(tmp_path / "torn")
+    real, torn = stage.train, RunDirectory(tmp_path / "torn")
 
     def interrupted(trained: Config, where: RunDirectory, terminal: Terminal) -> Any:
         def stop(record: dict[str, Any]) -> None:
@@ -83,7 +83,7 @@ def test_an_interrupted_run_resumes_to_the_same_numbers(tmp_path: Path, monkeypa
 
         return real(trained, where, terminal, on_epoch=stop if where.path.name == "seed_1" else None)
 
-    monkeypatch.setattr(run, "train", interrupted)
+    monkeypatch.setattr(stage, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ablate(configuration, torn, QUIET)
     monkeypatch.undo()

@@ -7,7 +7,7 @@ import pytest
 
 from risjax.config import ToleranceConfig
 from risjax.experiments.bayes_limit.expectation import expectations, expected_ratios
-from risjax.experiments.bayes_limit.run import _as_estimates
+from risjax.experiments.bayes_limit.stage import _as_estimates
 from risjax.experiments.bayes_limit.subspace import Overlaps
 from risjax.metrics.bootstrap import Ratio, scene_weights
 from risjax.types import Estimates

@@ -8,7 +8,6 @@ from scipy.stats import kstest
 
 from risjax.config.io import apply_overrides
 from risjax.estimators.likelihood import statistics
-from risjax.experiments.bayes_limit.likelihood import unit_power
 from risjax.experiments.bayes_limit.prior import (
     amplitude_variance,
     bounds,
@@ -18,6 +17,7 @@ from risjax.experiments.bayes_limit.prior import (
     to_polar,
 )
 from risjax.experiments.bayes_limit.proposal_density import CELLS, bright_places, draw_place, place_log_density
+from risjax.experiments.bayes_limit.tempered_likelihood import unit_power
 from risjax.physics.scene import draw_scene
 from tests.tiny import tiny_config
 

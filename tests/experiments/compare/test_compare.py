@@ -16,7 +16,7 @@ from tests.tiny import tiny_config
 
 pytest.importorskip("torch", reason="the comparison needs PyTorch: pip install -e '.[torch]'")
 
-from risjax.experiments.compare import run as stage
+from risjax.experiments.compare import stage
 from risjax.experiments.compare.nan_map import counts, nan_map
 
 SETTINGS = {

@@ -142,7 +142,7 @@ def test_a_bug_ends_the_search_and_the_trial_is_repeated_after_its_fix(tmp_path)
     assert outline(run(config, tmp_path / "broken")) == outline(whole)
 
 
-def test_losers_lose_their_checkpoints_and_keep_their_logs(tmp_path):
+def test_only_the_best_trial_keeps_its_checkpoints_and_all_keep_their_logs(tmp_path):
     outcome = run(make_config(), tmp_path)
     for record in outcome.trials:
         path = tmp_path / "search" / "trials" / f"{record.number:04d}"

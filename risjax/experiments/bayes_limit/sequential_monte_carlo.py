@@ -15,7 +15,6 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from risjax.config import PhysicsConfig
 from risjax.config.limit import LimitConfig
 from risjax.estimators.likelihood import SufficientStatistics, statistics
-from risjax.experiments.bayes_limit.likelihood import all_products, log_likelihood, unit_power
 from risjax.experiments.bayes_limit.moves import State, Target, move_scale, move_sources, signal_power
 from risjax.experiments.bayes_limit.prior import (
     Bounds,
@@ -26,6 +25,7 @@ from risjax.experiments.bayes_limit.prior import (
     to_polar,
 )
 from risjax.experiments.bayes_limit.proposal_density import bright_places
+from risjax.experiments.bayes_limit.tempered_likelihood import all_products, log_likelihood, unit_power
 from risjax.physics.array import steering
 from risjax.physics.distributions import complex_normal
 from risjax.types import Geometry, Observation

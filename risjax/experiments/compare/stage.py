@@ -13,12 +13,12 @@ import numpy as np
 
 from risjax.config import Config
 from risjax.experiments import torch_baseline as baseline
+from risjax.experiments.compare.comparison_tables import make_tables, markdown
 from risjax.experiments.compare.failures import reproduce
 from risjax.experiments.compare.final import final_metrics
 from risjax.experiments.compare.memory import peak_memory
 from risjax.experiments.compare.nan_map import CASTS, COMPUTE, CUTS, LOADINGS, RULES, nan_map
 from risjax.experiments.compare.paired_training import NAMES, PairedTraining
-from risjax.experiments.compare.tables import make_tables, markdown
 from risjax.loss import loss_settings
 from risjax.runs.environment import installed_environment
 from risjax.runs.run_directory import RunDirectory, write_atomically

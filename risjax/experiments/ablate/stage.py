@@ -10,8 +10,8 @@ from typing import Any
 
 from risjax.config import Config
 from risjax.config.io import differences, from_yaml, to_yaml
+from risjax.experiments.ablate.ablation_tables import make_tables
 from risjax.experiments.ablate.results import Measured, compare_variants, csv_text, read_training
-from risjax.experiments.ablate.tables import make_tables
 from risjax.experiments.ablate.variants import Variant, read_variants, source_of, training_path
 from risjax.experiments.evaluate import Compiled, EvaluationScenes, load_scenes, read_estimates, run_methods
 from risjax.metrics.bootstrap import scene_weights

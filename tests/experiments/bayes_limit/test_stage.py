@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from risjax.config.io import apply_overrides
-from risjax.experiments.bayes_limit import LimitError, limit
-from risjax.experiments.bayes_limit import run as stage
+from risjax.experiments.bayes_limit import LimitError, limit, stage
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from tests.tiny import tiny_config

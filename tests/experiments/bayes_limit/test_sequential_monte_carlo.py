@@ -10,16 +10,16 @@ import pytest
 from risjax.config.io import apply_overrides
 from risjax.config.limit import LimitConfig
 from risjax.estimators.likelihood import statistics
-from risjax.experiments.bayes_limit.likelihood import (
+from risjax.experiments.bayes_limit.moves import signal_power
+from risjax.experiments.bayes_limit.prior import amplitude_variance, bounds, draw_coordinates, log_density, to_polar
+from risjax.experiments.bayes_limit.sequential_monte_carlo import sample_posterior
+from risjax.experiments.bayes_limit.tempered_likelihood import (
     all_products,
     amplitudes,
     log_likelihood,
     replace_vector,
     unit_power,
 )
-from risjax.experiments.bayes_limit.moves import signal_power
-from risjax.experiments.bayes_limit.prior import amplitude_variance, bounds, draw_coordinates, log_density, to_polar
-from risjax.experiments.bayes_limit.sampler import sample_posterior
 from risjax.physics.array import steering
 from risjax.physics.scene import draw_scene
 from tests.tiny import tiny_config

@@ -18,10 +18,10 @@ from risjax.config import Config, PhysicsConfig
 from risjax.config.limit import LimitConfig
 from risjax.experiments.bayes_limit.decide import Ranked, decide_by_f1, decide_by_gospa, rank_by_matches
 from risjax.experiments.bayes_limit.expectation import expectations, halves, pool
+from risjax.experiments.bayes_limit.limit_tables import DECISIONS, make_tables
 from risjax.experiments.bayes_limit.prior import require_sampled_laws
-from risjax.experiments.bayes_limit.sampler import Samples, sample_posterior
+from risjax.experiments.bayes_limit.sequential_monte_carlo import Samples, sample_posterior
 from risjax.experiments.bayes_limit.subspace import overlaps
-from risjax.experiments.bayes_limit.tables import DECISIONS, make_tables
 from risjax.experiments.evaluate import EvaluationScenes, load_scenes, stored_estimates, stored_fits
 from risjax.keys import Purpose, purpose_key
 from risjax.metrics.bootstrap import scene_weights
