@@ -56,7 +56,7 @@ SINGLE_IMPORTER = {
 NO_JAX = (
     "cli.py",
     "stages/verify.py",
-    "stages/summary.py",
+    "stages/run_summary.py",
     "report/",
     "metrics/matching.py",
     "metrics/detection.py",
@@ -76,7 +76,7 @@ REPORT_IMPORTS = (
     "metrics/detection.py",
     "runs/environment.py",
     "runs/run_directory.py",
-    "runs/words.py",
+    "runs/formatting.py",
     "config/",
     "types.py",
     "__init__.py",

@@ -6,6 +6,6 @@ incomplete log) are omitted, with a note on the page.
 
 from risjax.report.drawing import Drawing
 from risjax.report.reading import Run, read_run
-from risjax.report.write import write_report
+from risjax.report.stage import write_report
 
 __all__ = ["Drawing", "Run", "read_run", "write_report"]

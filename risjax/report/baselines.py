@@ -4,9 +4,9 @@ import math
 from typing import NamedTuple
 
 from risjax.config.metric import lower_is_better
-from risjax.report.methods import is_learned, is_reference, known_truth, principal_method
+from risjax.report.display_names import bracket, capitalised, method_name, metric_phrase, number
+from risjax.report.method_properties import is_learned, is_reference, known_truth, principal_method
 from risjax.report.metrics_view import Interval, SourceMetrics
-from risjax.report.words import bracket, capitalised, method_name, metric_phrase, number
 
 DECISIVE_METRICS = ("f1_3d", "f1_angle", "gospa_m")
 """Metrics that decide a comparison; the NMSE of the covariance is listed, and decides only if these are missing."""
@@ -35,7 +35,7 @@ class Comparison(NamedTuple):
 
 
 def compare_with_baselines(source: SourceMetrics) -> list[Comparison]:
-    """Compare the principal method (`risjax.report.methods`) with every method not learned, references last."""
+    """Compare the principal method (`risjax.report.method_properties`) with every one not learned, references last."""
     methods = list(dict.fromkeys(method for pair in source.pairs for method in pair))
     judged = principal_method(methods)
     found = []

@@ -13,11 +13,11 @@ import numpy as np
 from risjax.config import ToleranceConfig
 from risjax.metrics.detection import gospa
 from risjax.metrics.matching import cartesian, match
+from risjax.report.display_names import capitalised, method_name, number
 from risjax.report.drawing import Drawing
 from risjax.report.figures.scene import Points, scene_view
-from risjax.report.methods import has_estimation_error, is_learned, is_reference, principal_method
+from risjax.report.method_properties import has_estimation_error, is_learned, is_reference, principal_method
 from risjax.report.reading import Run
-from risjax.report.words import capitalised, method_name, number
 
 _MOST_METHODS = 3
 _TRUTH = "truth"

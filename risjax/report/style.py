@@ -15,7 +15,7 @@ import matplotlib as mpl
 from cycler import cycler
 from matplotlib.axes import Axes
 
-from risjax.report.methods import is_reference
+from risjax.report.method_properties import is_reference
 
 WIDTH_IN = 9.2
 """Width in inches of a figure that spans the page."""

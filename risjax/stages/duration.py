@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from risjax.config.root import Config
 from risjax.runs import multihost
+from risjax.runs.formatting import duration_text
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
-from risjax.runs.words import duration_text
 
 _LONG_RUN_SCENES = 200_000
 """Number of remaining training scenes from which on the duration is measured, which takes seconds of compilation."""

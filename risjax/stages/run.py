@@ -10,13 +10,13 @@ from risjax.runs import compile_cache, jax_settings, multihost
 from risjax.runs.compilation import Compilation
 from risjax.runs.environment import peak_memory_bytes
 from risjax.runs.faults import file_fault
+from risjax.runs.formatting import duration_text
 from risjax.runs.open_run import open_run_directory
 from risjax.runs.run_directory import RunDirectory, RunDirectoryBusy
 from risjax.runs.terminal import Terminal
-from risjax.runs.words import duration_text
 from risjax.stages.codebook_files import check_codebook_files
 from risjax.stages.duration import announce_duration
-from risjax.stages.summary import summarise_run
+from risjax.stages.run_summary import summarise_run
 from risjax.stages.table import READ_LATER, STAGES, StageError
 
 _CHECKS_ITS_INPUT = ("predict", "ablate")

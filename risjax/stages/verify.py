@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from risjax.config.root import Config
+from risjax.runs.formatting import value_text
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
-from risjax.runs.words import value_text
 
 FULL_PRECISION = frozenset({"float32", "float64", "complex64", "complex128"})
 """Allowed dtypes of floating-point and complex leaves after the upcast at the loss's entry."""

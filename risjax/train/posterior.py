@@ -1,6 +1,6 @@
 """Second stage of training: the posterior heads, on candidates of the frozen network.
 
-This module trains the head for candidates; `risjax.train.peaks` trains the one for the spectrum's peaks, and
+This module trains the head for candidates; `risjax.train.peak_head` trains the one for the spectrum's peaks, and
 `risjax.train.heads` contains what both have in common.
 """
 
@@ -31,7 +31,7 @@ from risjax.spectral.grid import Field, field_of_view, to_position
 from risjax.train.checkpoint import digest
 from risjax.train.heads import calibration, collect, fit_head, split
 from risjax.train.loop import load_best
-from risjax.train.peaks import fit_peaks
+from risjax.train.peak_head import fit_peaks
 from risjax.train.settings import make_settings
 from risjax.types import Scene, Sources
 

@@ -12,7 +12,7 @@ from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from risjax.stages import StageError
 from risjax.stages.duration import announce_duration, remaining_steps
-from risjax.stages.summary import summarise_run
+from risjax.stages.run_summary import summarise_run
 from risjax.stages.table import STAGES, Stage
 
 

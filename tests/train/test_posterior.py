@@ -16,7 +16,7 @@ from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from risjax.spectral.grid import field_of_view
 from risjax.train import Trainer, load_best, posterior, train, train_posterior
-from risjax.train.peaks import fit_peaks
+from risjax.train.peak_head import fit_peaks
 from risjax.train.posterior import fit_posterior
 from tests.tiny import tiny_config
 

@@ -2,9 +2,9 @@
 
 Every proposal includes amplitudes drawn from their law given the proposed positions, gain and noise. The acceptance
 ratio is then one of integrals over the amplitudes (log Z of `risjax.experiments.bayes_limit.tempered_likelihood`); it
-is zero if the SNR of the drawn amplitudes and noise is outside the law of scenes. Births and deaths are reversible jumps
-(Green, Biometrika 82, 1995): of unordered sources, a birth from the density g at q has the ratio p(q) / g(q) whatever
-their number.
+is zero if the SNR of the drawn amplitudes and noise is outside the law of scenes. Births and deaths are reversible
+jumps (Green, Biometrika 82, 1995): of unordered sources, a birth from the density g at q has the ratio p(q) / g(q)
+whatever their number.
 """
 
 from typing import NamedTuple

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from risjax.experiments.search.record import TrialRecord
-from risjax.runs.words import duration_text, value_text
+from risjax.runs.formatting import duration_text, value_text
 
 _LAST = 10
 

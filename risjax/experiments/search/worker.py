@@ -33,9 +33,9 @@ from risjax.experiments.search.space import trial_config
 from risjax.experiments.search.storage import exclusive
 from risjax.experiments.search.summary import write_summary
 from risjax.experiments.search.time_left import progress_fields
+from risjax.runs.formatting import value_text
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
-from risjax.runs.words import value_text
 
 REASON = "reason"
 """Attribute with the reason of a trial that ended without a value."""

@@ -11,7 +11,7 @@ import risjax
 from risjax.config import Config
 from risjax.config.deprecated import current_method
 from risjax.model import Params
-from risjax.runs.words import duration_text
+from risjax.runs.formatting import duration_text
 
 _SHOWN = {"nmse": "NMSE of R", "f1_3d": "F1 in 3-D", "f1_angle": "F1 in angle", "gospa_m": "GOSPA, m"}
 _PAIRED = ("f1_3d", "f1_angle", "gospa_m")

@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from risjax.report.display_names import arrow, axis_name, method_name, metric_name
 from risjax.report.drawing import Drawing
-from risjax.report.methods import has_estimation_error, principal_method
+from risjax.report.method_properties import has_estimation_error, principal_method
 from risjax.report.metrics_view import SourceMetrics
 from risjax.report.style import MUTED, method_styles, tidy
-from risjax.report.words import arrow, axis_name, method_name, metric_name
 
 _BOUND = "crb_"
 _MOST_PANELS = 4

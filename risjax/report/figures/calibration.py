@@ -5,10 +5,10 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
+from risjax.report.display_names import method_name
 from risjax.report.drawing import Drawing
 from risjax.report.metrics_view import SourceMetrics
 from risjax.report.style import MUTED, method_styles, tidy
-from risjax.report.words import method_name
 
 _SIGMAS = (1, 2, 3)
 _PREFIX = "coverage_"

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
+from risjax.report.display_names import method_name
 from risjax.report.drawing import Drawing
 from risjax.report.style import method_styles, tidy
-from risjax.report.words import method_name
 
 _LABELS = {
     "azimuth_deg": "Azimuth error (°)",

@@ -6,10 +6,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from risjax.config.metric import lower_is_better
+from risjax.report.display_names import method_name, metric_name
 from risjax.report.drawing import Drawing
 from risjax.report.metrics_view import SourceMetrics
 from risjax.report.style import MUTED, TEXT, method_styles, tidy
-from risjax.report.words import method_name, metric_name
 
 SHOWN = ("f1_3d", "f1_angle", "gospa_m", "nmse")
 

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from risjax._compat.matplotlib import style_grid
+from risjax.report.display_names import method_name
 from risjax.report.drawing import Drawing
 from risjax.report.style import GRID, LINE, MUTED, TEXT, SeriesStyle, method_styles, tidy
-from risjax.report.words import method_name
 
 _SIGMAS = 2.0
 _TRUTH = "truth"

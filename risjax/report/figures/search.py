@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from risjax.report.display_names import arrow, metric_name
 from risjax.report.drawing import Drawing
 from risjax.report.figures.coordinate import Coordinate, trial_value, trials_by_setting, two_lines
 from risjax.report.style import ALARM, LINE, MUTED, SURFACE, TEXT, series_style, tidy
-from risjax.report.words import arrow, metric_name
 
 _FLOOR_IN = 1.1
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from risjax.report.display_names import arrow, metric_name
 from risjax.report.drawing import Drawing
 from risjax.report.figures.coordinate import Coordinate, trials_by_setting, two_lines
 from risjax.report.style import MUTED, series_style, tidy
-from risjax.report.words import arrow, metric_name
 
 _COLUMNS = 4
 _PANEL_IN = 1.7

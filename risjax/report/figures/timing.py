@@ -3,10 +3,10 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from risjax.report.display_names import method_name
 from risjax.report.drawing import Drawing
 from risjax.report.metrics_view import SourceMetrics
 from risjax.report.style import TEXT, method_styles, tidy
-from risjax.report.words import method_name
 
 _STEADY = "scene_s"
 

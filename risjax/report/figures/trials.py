@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from risjax.report.display_names import arrow, metric_name
 from risjax.report.drawing import Drawing
 from risjax.report.figures.coordinate import trial_value
 from risjax.report.style import MUTED, series_style, tidy
-from risjax.report.words import arrow, metric_name
 
 
 def trial_curves(trials: Sequence[Mapping[str, Any]], metric: str, *, minimise: bool) -> Drawing | None:

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from risjax.report.display_names import arrow, metric_name, number
 from risjax.report.drawing import Drawing
 from risjax.report.style import TEXT, series_style, tidy
-from risjax.report.words import arrow, metric_name, number
 
 _FIRST = ("nmse", "f1_3d", "f1_angle", "gospa_m", "k_accuracy")
 

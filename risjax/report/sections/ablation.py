@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from risjax.report.blocks import ReportSection, Text
+from risjax.report.display_names import method_name
 from risjax.report.drawing import Drawing
 from risjax.report.figures import paired_differences
 from risjax.report.metrics_view import Interval, SourceMetrics, read_intervals
 from risjax.report.reading import Run
 from risjax.report.sections.result_tables import result_tables
-from risjax.report.words import method_name
 
 _NETWORK = "network"
 

@@ -4,12 +4,21 @@ from collections.abc import Iterator
 
 from risjax.config.metric import lower_is_better
 from risjax.report.blocks import Cell, Heading, Notice, ReportSection, TableBlock, Text
+from risjax.report.display_names import (
+    NO_VALUE,
+    arrow,
+    axis_name,
+    bracket,
+    capitalised,
+    method_name,
+    metric_name,
+    number,
+)
 from risjax.report.examples import example_scenes, matched_errors
 from risjax.report.figures import coverage, error_cdf, metrics_along, seconds_per_scene, timing_bars
-from risjax.report.methods import is_reference, known_truth
+from risjax.report.method_properties import is_reference, known_truth
 from risjax.report.metrics_view import SourceMetrics
 from risjax.report.reading import Run
-from risjax.report.words import NO_VALUE, arrow, axis_name, bracket, capitalised, method_name, metric_name, number
 
 _MAIN = ("f1_3d", "f1_angle", "gospa_m", "nmse", "k_accuracy")
 _DETECTION = ("f1_3d", "f1_angle", "gospa_m")

@@ -14,10 +14,10 @@ from risjax.report.blocks import (
     TableBlock,
     Text,
 )
+from risjax.report.display_names import NO_VALUE, number
 from risjax.report.figures import paired_differences
 from risjax.report.reading import Run
-from risjax.report.words import NO_VALUE, number
-from risjax.runs.words import duration_text
+from risjax.runs.formatting import duration_text
 
 
 def baselines_section(run: Run) -> Iterator[ReportSection]:

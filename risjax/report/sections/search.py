@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from risjax.report.blocks import Cell, Notice, PropertyList, ReportSection, TableBlock, Text
+from risjax.report.display_names import NO_VALUE, metric_name, number
 from risjax.report.figures import (
     importances,
     parallel_coordinates,
@@ -14,8 +15,7 @@ from risjax.report.figures import (
     trial_curves,
 )
 from risjax.report.reading import Run
-from risjax.report.words import NO_VALUE, metric_name, number
-from risjax.runs.words import duration_text
+from risjax.runs.formatting import duration_text
 
 _MOST_ROWS = 30
 _SEPARATED = 2.0

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from risjax.report.blocks import Cell, Notice, PropertyList, ReportSection, TableBlock
+from risjax.report.display_names import NO_VALUE, number
 from risjax.report.figures import gradient_norms, loss_curves, optimizer_curves, validation_curves
 from risjax.report.reading import Run
-from risjax.report.words import NO_VALUE, number
-from risjax.runs.words import duration_text
+from risjax.runs.formatting import duration_text
 
 
 def training_section(run: Run) -> Iterator[ReportSection]:

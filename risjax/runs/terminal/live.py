@@ -11,7 +11,7 @@ from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
-from risjax.runs.words import rate_text, value_text
+from risjax.runs.formatting import rate_text, value_text
 
 MOST_ROWS = 12
 """Rows of a growing table that are shown while it grows; a screen of few lines shows fewer."""

@@ -13,8 +13,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from risjax.runs.formatting import duration_text, rate_text, value_text
 from risjax.runs.terminal.live import GrowingRows, Screen
-from risjax.runs.words import duration_text, rate_text, value_text
 
 _PLAIN_PERIOD_S = 60.0
 """Time between two lines of a bar that is not drawn."""

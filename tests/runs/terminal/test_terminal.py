@@ -4,8 +4,8 @@ import io
 
 import pytest
 
+from risjax.runs.formatting import duration_text, rate_text
 from risjax.runs.terminal import Terminal
-from risjax.runs.words import duration_text, rate_text
 from tests.runs.terminal.screen import Shown
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from risjax.config.deprecated import current_method
 from risjax.config.root import Config
+from risjax.runs.formatting import value_text
 from risjax.runs.run_directory import RunDirectory
-from risjax.runs.words import value_text
 
 _FILES = (
     ("sources.csv", "the sources, one in each line"),
