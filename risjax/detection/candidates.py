@@ -18,9 +18,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from risjax.config import PhysicsConfig, PosteriorConfig
-from risjax.estimators.forward_selection import empty_fit, joining_gain
-from risjax.estimators.joint_ml import Fit, maximise
-from risjax.estimators.likelihood import SufficientStatistics, steering_and_derivatives
+from risjax.estimators.forward_selection import empty_fit, hold, joining_gain, search_energy
+from risjax.estimators.joint_ml import Fit, maximise_projected
+from risjax.estimators.likelihood import Projections, SufficientStatistics, no_projections, steering_and_derivatives
 from risjax.linalg import LowRankCovariance
 from risjax.physics.array import steering_at
 from risjax.spectral.grid import Grid
@@ -60,9 +60,10 @@ class _Slots(NamedTuple):
 
 
 class _State(NamedTuple):
-    """The latest joint fit, and the slots that the elimination has not dropped."""
+    """The latest joint fit, its projections, and the slots that the elimination has not dropped."""
 
     fit: Fit
+    projections: Projections
     remaining: Bool[Array, " K"]
 
 
@@ -89,14 +90,12 @@ def _exchange_weakest(
     So the matched filter of the residual, which takes that denominator as constant, proposes its highest maxima, and
     the exact gain chooses among them.
     """
-    vectors, _ = steering_and_derivatives(physics.array, fit.cosines, data.geometry)
-    vectors = jnp.where(fit.active[None, :], vectors, 0)
-    field = jnp.matmul(vectors, fit.amplitude[:, None], precision="highest")
-    left = data.filtered[:, None] - jnp.matmul(data.gram, field, precision="highest")
-    image = jnp.matmul(grid.steering.conj(), left, precision="highest")[:, 0]
+    held = hold(data, physics, fit)
+    image = jnp.matmul(grid.steering.conj(), held.residual[:, None], precision="highest")[:, 0]
     points, heights = local_maxima(image.real**2 + image.imag**2, grid, shortlist)
     point_vectors = steering_at(physics.array, points, data.geometry)
-    gain = jnp.where(heights > -jnp.inf, joining_gain(data, physics, fit, point_vectors), -jnp.inf)
+    gain = joining_gain(held, point_vectors, search_energy(data, point_vectors))
+    gain = jnp.where(heights > -jnp.inf, gain, -jnp.inf)
     best = jnp.argmax(gain)
     weakest = jnp.argmin(jnp.where(fit.active, fit.contribution, -1.0))
     better = gain[best] > jnp.where(fit.active[weakest], fit.contribution[weakest], 0.0)
@@ -141,12 +140,16 @@ def _fit_steps(
     def body(state: _State, step: tuple[Array, Array]) -> tuple[_State, tuple[Fit, Array]]:
         kind, iterations = step
         chosen = jax.lax.switch(kind, choices, state)
-        fit = maximise(data, physics, chosen.cosines, chosen.active, iterations=iterations)
+        known = state.projections, kind == _Step.DROP  # the other candidates are where they were
+        fit, projections = maximise_projected(
+            data, physics, chosen.cosines, chosen.active, known, iterations=iterations
+        )
         is_full = jnp.all(chosen.active | ~chosen.remaining)
-        state = _State(fit, chosen.remaining)
+        state = _State(fit, projections, chosen.remaining)
         return state, (jax.tree.map(lambda leaf, empty: jnp.where(is_full, leaf, empty), fit, none), _weakest(state))
 
-    _, kept = jax.lax.scan(body, _State(none, jnp.ones(slots, bool)), steps)
+    start = _State(none, no_projections(data, slots), jnp.ones(slots, bool))
+    _, kept = jax.lax.scan(body, start, steps)
     return kept
 
 

@@ -45,33 +45,43 @@ def search_energy(data: SufficientStatistics, vectors: Complex[Array, "G N"]) ->
     return jnp.sum((vectors.T.conj() * image).real, axis=0)
 
 
-def joining_gain(
-    data: SufficientStatistics,
-    physics: PhysicsConfig,
-    fit: Fit,
-    vectors: Complex[Array, "G N"],
-    energy: Float[Array, " G"] | None = None,
-) -> Float[Array, " G"]:
-    """Decrease of the residual if a source at a steering vector is added to ``fit`` with fixed positions.
+class HeldSources(NamedTuple):
+    """The sources of a fit at fixed positions.
+
+    Attributes:
+        image: G A, [N, K].
+        gram: A^H G A, positive definite also with inactive slots, [K, K].
+        residual: b - G A alpha, [N].
+    """
+
+    image: Complex[Array, "N K"]
+    gram: Complex[Array, "K K"]
+    residual: Complex[Array, " N"]
+
+
+def hold(data: SufficientStatistics, physics: PhysicsConfig, fit: Fit) -> HeldSources:
+    """The sources of ``fit``, for `joining_gain`."""
+    vectors, _ = steering_and_derivatives(physics.array, fit.cosines, data.geometry)
+    vectors = jnp.where(fit.active[None, :], vectors, 0)
+    image = jnp.matmul(data.gram, vectors, precision="highest")
+    small = jnp.matmul(vectors.conj().T, image, precision="highest")
+    scale = jnp.maximum(jnp.max(jnp.diagonal(data.gram).real), jnp.finfo(fit.residual.dtype).tiny)
+    small = small + jnp.diag(jnp.where(fit.active, 0, scale)).astype(small.dtype)
+    return HeldSources(image, small, data.filtered - jnp.sum(image * fit.amplitude[None, :], axis=1))
+
+
+def joining_gain(held: HeldSources, vectors: Complex[Array, "G N"], energy: Float[Array, " G"]) -> Float[Array, " G"]:
+    """Decrease of the residual if a source at a steering vector is added to a fit with fixed positions.
 
     Args:
-        data: statistics of one scene.
-        physics: array.
-        fit: sources already selected.
+        held: sources already selected.
         vectors: steering vectors of the candidate positions.
-        energy: their `search_energy`; None computes it.
+        energy: their `search_energy`.
     """
-    energy = search_energy(data, vectors) if energy is None else energy
-    held, _ = steering_and_derivatives(physics.array, fit.cosines, data.geometry)
-    held = jnp.where(fit.active[None, :], held, 0)
-    image = jnp.matmul(data.gram, held, precision="highest")
-    small = jnp.matmul(held.conj().T, image, precision="highest")
-    scale = jnp.maximum(jnp.max(jnp.diagonal(data.gram).real), jnp.finfo(energy.dtype).tiny)
-    small = small + jnp.diag(jnp.where(fit.active, 0, scale)).astype(small.dtype)
-    residual = data.filtered - jnp.sum(image * fit.amplitude[None, :], axis=1)
-    both = jnp.matmul(vectors.conj(), jnp.concatenate([residual[:, None], image], axis=1), precision="highest")
+    columns = jnp.concatenate([held.residual[:, None], held.image], axis=1)
+    both = jnp.matmul(vectors.conj(), columns, precision="highest")
     correlation, overlap = both[:, 0], both[:, 1:]
-    explained = jnp.sum((overlap * solve_hermitian(small, overlap.conj().T).T).real, axis=1)
+    explained = jnp.sum((overlap * solve_hermitian(held.gram, overlap.conj().T).T).real, axis=1)
     left = jnp.maximum(energy - explained, 1e-2 * energy + jnp.finfo(energy.dtype).tiny)
     gain = (correlation.real**2 + correlation.imag**2) / left
     return jnp.where(jnp.isfinite(gain), gain, -jnp.inf)
@@ -81,7 +91,8 @@ def gain_on_grid(
     data: SufficientStatistics, physics: PhysicsConfig, fit: Fit, grid: Grid, energy: Array
 ) -> Float[Array, " G"]:
     """`joining_gain` of every grid point; -inf outside the field of view."""
-    return jnp.where(grid.inside.reshape(-1), joining_gain(data, physics, fit, grid.steering, energy), -jnp.inf)
+    gain = joining_gain(hold(data, physics, fit), grid.steering, energy)
+    return jnp.where(grid.inside.reshape(-1), gain, -jnp.inf)
 
 
 def empty_fit(data: SufficientStatistics, physics: PhysicsConfig, dtype: jnp.dtype) -> Fit:

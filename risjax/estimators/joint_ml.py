@@ -11,9 +11,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from risjax.config import PhysicsConfig
-from risjax.estimators.likelihood import Linearisation, SufficientStatistics, linearise, statistics
+from risjax.estimators.likelihood import (
+    Linearisation,
+    Projections,
+    SufficientStatistics,
+    linearise_projected,
+    no_projections,
+    project,
+    statistics,
+)
 from risjax.physics.scaling import in_normalised_units
-from risjax.spectral.grid import field_of_view, into_field, to_cosines, to_position
+from risjax.spectral.grid import Field, field_of_view, into_field, to_cosines, to_position
 from risjax.types import Estimates, Observation
 
 _LEAST_DAMPING, _MOST_DAMPING = 1e-6, 1e6
@@ -51,6 +59,24 @@ def damped_solve(matrix: Float[Array, "P P"], vector: Float[Array, " P"], dampin
     return scale * jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(unit), True), scale * vector)
 
 
+class _Search(NamedTuple):
+    """State of `maximise`: the best positions so far, and the next ones to evaluate.
+
+    Attributes:
+        cosines: [K, 3].
+        projections: at ``cosines``.
+        here: the likelihood at ``cosines``.
+        damping: of the next step, [].
+        trial: the next positions, [K, 3].
+    """
+
+    cosines: Float[Array, "K 3"]
+    projections: Projections
+    here: Linearisation
+    damping: Float[Array, ""]
+    trial: Float[Array, "K 3"]
+
+
 def maximise(
     data: SufficientStatistics,
     physics: PhysicsConfig,
@@ -64,27 +90,60 @@ def maximise(
     A range at a bound of the field of view is fixed for the step if its gradient points outside. This happens often for
     weak distant sources, whose directions continue to move.
     """
-    field = field_of_view(physics)
+    return maximise_projected(data, physics, cosines, active, None, iterations=iterations)[0]
 
-    def evaluate(x: Array) -> Linearisation:
-        return linearise(data, physics.array, x, active)
 
-    def body(_: Array | int, state: tuple) -> tuple:
-        x, here, damping = state
-        outward = jnp.where(here.gradient[:, 2] > 0, x[:, 2] <= field.s[0], x[:, 2] >= field.s[1])
-        free = jnp.stack([active, active, active & ~outward], axis=1).reshape(-1)
-        curvature = jnp.where(free[:, None] & free[None, :], here.curvature, 0.0)
-        step = damped_solve(curvature, jnp.where(free, here.gradient.reshape(-1), 0.0), damping)
-        limit = jnp.asarray([[0.1, 0.1, 0.5]], x.dtype)
-        trial = into_field(x - jnp.clip(step.reshape(x.shape), -limit, limit), field)
-        there = evaluate(trial)
-        better = there.residual < here.residual
-        kept = jax.tree.map(lambda new, old: jnp.where(better, new, old), (trial, there), (x, here))
-        damping = jnp.clip(jnp.where(better, damping / 5, damping * 4), _LEAST_DAMPING, _MOST_DAMPING)
-        return *kept, damping
+def maximise_projected(
+    data: SufficientStatistics,
+    physics: PhysicsConfig,
+    cosines: Float[Array, "K 3"],
+    active: Bool[Array, " K"],
+    known: tuple[Projections, Bool[Array, ""]] | None,
+    *,
+    iterations: int | Int[Array, ""],
+) -> tuple[Fit, Projections]:
+    """`maximise`, which returns the projections at its end and can start from those of a previous search.
 
-    # The first pass takes no step and replaces these placeholders: one trace of the likelihood, not two.
+    Args:
+        data: statistics of one scene.
+        physics: array and field of view.
+        cosines: positions at which the search starts.
+        active: slots that hold a source.
+        known: projections, and whether they are those at ``cosines``; the first evaluation is then saved. The second
+            must be the same for all scenes of a batch, so that under ``vmap`` ``lax.cond`` computes one branch only.
+        iterations: number of steps.
+    """
+    field, array = field_of_view(physics), physics.array
     start = into_field(jnp.where(active[:, None], cosines, 0.5 * (field.s[0] + field.s[1])), field)
+    before = _not_evaluated(start, data)
+    if known is not None:
+        before = before._replace(projections=known[0])
+
+    def project_trial(index: Array | int, state: _Search) -> Projections:
+        if known is None:
+            return project(data, array, state.trial)
+        is_new = (index > 0) | ~known[1]
+        return jax.lax.cond(is_new, lambda: project(data, array, state.trial), lambda: state.projections)
+
+    def body(index: Array | int, state: _Search) -> _Search:
+        projections = project_trial(index, state)
+        there = linearise_projected(projections, data.energy, active)
+        better = there.residual < state.here.residual
+        new, old = (state.trial, projections, there), state[:3]
+        x, projections, here = jax.tree.map(lambda leaf, other: jnp.where(better, leaf, other), new, old)
+        damping = jnp.where(better, state.damping / 5, state.damping * 4)
+        damping = jnp.clip(damping, _LEAST_DAMPING, _MOST_DAMPING)
+        return _Search(x, projections, here, damping, _step_from(x, here, active, damping, field))
+
+    # The first pass takes no step: it evaluates the start. One trace of the likelihood, not two.
+    end = jax.lax.fori_loop(0, iterations + 1, body, before)
+    here = end.here
+    fit = Fit(end.cosines, active, here.amplitude, here.contribution, here.residual, here.gradient, here.curvature)
+    return fit, end.projections
+
+
+def _not_evaluated(start: Float[Array, "K 3"], data: SufficientStatistics) -> _Search:
+    """A search before its first evaluation, whose placeholders any finite residual replaces."""
     slots, real = start.shape[0], start.dtype
     nowhere = Linearisation(
         jnp.full((), jnp.inf, real),
@@ -93,9 +152,19 @@ def maximise(
         jnp.zeros((slots, 3), real),
         jnp.zeros((3 * slots, 3 * slots), real),
     )
-    initial = (start, nowhere, jnp.asarray(1e-2, real))
-    x, here, _ = jax.lax.fori_loop(0, iterations + 1, body, initial)
-    return Fit(x, active, here.amplitude, here.contribution, here.residual, here.gradient, here.curvature)
+    return _Search(start, no_projections(data, slots), nowhere, jnp.asarray(1e-2, real), start)
+
+
+def _step_from(
+    x: Float[Array, "K 3"], here: Linearisation, active: Bool[Array, " K"], damping: Float[Array, ""], field: Field
+) -> Float[Array, "K 3"]:
+    """Positions after one damped step, each component by at most a limit, inside the field of view."""
+    outward = jnp.where(here.gradient[:, 2] > 0, x[:, 2] <= field.s[0], x[:, 2] >= field.s[1])
+    free = jnp.stack([active, active, active & ~outward], axis=1).reshape(-1)
+    curvature = jnp.where(free[:, None] & free[None, :], here.curvature, 0.0)
+    step = damped_solve(curvature, jnp.where(free, here.gradient.reshape(-1), 0.0), damping)
+    limit = jnp.asarray([[0.1, 0.1, 0.5]], x.dtype)
+    return into_field(x - jnp.clip(step.reshape(x.shape), -limit, limit), field)
 
 
 def keep_if(fit: Fit, condition: Bool[Array, ""]) -> Fit:

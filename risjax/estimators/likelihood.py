@@ -132,6 +132,34 @@ def steering_and_derivatives(
     return jax.vmap(vector, out_axes=1)(cosines), jax.vmap(jax.jacfwd(vector), out_axes=1)(cosines)
 
 
+class Projections(NamedTuple):
+    """Products of the steering vectors and derivatives C = [A, D] of all slots with the statistics of the snapshots.
+
+    They contain all that the likelihood near these positions depends on, for any set of active slots.
+
+    Attributes:
+        gram: C^H G C, [4K, 4K].
+        filtered: C^H b, [4K].
+    """
+
+    gram: Complex[Array, "*batch K4 K4"]
+    filtered: Complex[Array, "*batch K4"]
+
+
+def project(data: SufficientStatistics, array: ArrayConfig, cosines: Float[Array, "K 3"]) -> Projections:
+    """Projections at ``cosines``, finite also in inactive slots; D has unit amplitudes."""
+    vectors, derivatives = steering_and_derivatives(array, cosines, data.geometry)
+    columns = jnp.concatenate([vectors, derivatives.reshape(vectors.shape[0], -1)], axis=1)
+    image = jnp.matmul(data.gram, columns, precision="highest")
+    return Projections(_adjoint(columns, image), _adjoint(columns, data.filtered[:, None])[:, 0])
+
+
+def no_projections(data: SufficientStatistics, slots: int) -> Projections:
+    """Zeros in the shapes of `project`, for a state before the first evaluation."""
+    dtype = data.filtered.dtype
+    return Projections(jnp.zeros((4 * slots, 4 * slots), dtype), jnp.zeros(4 * slots, dtype))
+
+
 def linearise(
     data: SufficientStatistics, array: ArrayConfig, cosines: Float[Array, "K 3"], active: Bool[Array, " K"]
 ) -> Linearisation:
@@ -143,23 +171,31 @@ def linearise(
         cosines: (u, v, s) of every slot; finite also in inactive slots.
         active: slots that hold a source.
     """
-    slots = cosines.shape[0]
-    vectors, derivatives = steering_and_derivatives(array, cosines, data.geometry)
-    vectors = jnp.where(active[None, :], vectors, 0)
-    derivatives = jnp.where(active[None, :, None], derivatives, 0)
-    columns = jnp.concatenate([vectors, derivatives.reshape(vectors.shape[0], -1)], axis=1)
-    products = _adjoint(columns, jnp.matmul(data.gram, columns, precision="highest"))
-    projections = _adjoint(columns, data.filtered[:, None])[:, 0]
-    scale = jnp.maximum(jnp.max(jnp.diagonal(products)[:slots].real), jnp.finfo(cosines.dtype).tiny)
+    return linearise_projected(project(data, array, cosines), data.energy, active)
+
+
+def linearise_projected(projections: Projections, energy: Float[Array, ""], active: Bool[Array, " K"]) -> Linearisation:
+    """`linearise` at positions whose projections are known.
+
+    Args:
+        projections: of all slots.
+        energy: ||y||^2.
+        active: slots that hold a source.
+    """
+    slots = active.shape[0]
+    used = jnp.concatenate([active, jnp.repeat(active, 3)])
+    products = jnp.where(used[:, None] & used[None, :], projections.gram, 0)
+    filtered = jnp.where(used, projections.filtered, 0)
+    scale = jnp.maximum(jnp.max(jnp.diagonal(products)[:slots].real), jnp.finfo(energy.dtype).tiny)
     small = products[:slots, :slots] + jnp.diag(jnp.where(active, 0, scale)).astype(products.dtype)
     cross = products[:slots, slots:]
     identity = jnp.eye(slots, dtype=products.dtype)
-    solved = solve_hermitian(small, jnp.concatenate([projections[:slots, None], identity, cross], axis=1))
+    solved = solve_hermitian(small, jnp.concatenate([filtered[:slots, None], identity, cross], axis=1))
     amplitude, inverse, removed = solved[:, 0], solved[:, 1 : slots + 1], solved[:, slots + 1 :]
     contribution = jnp.where(active, jnp.abs(amplitude) ** 2 / jnp.diagonal(inverse).real, 0.0)
-    residual = data.energy - jnp.sum(projections[:slots].conj() * amplitude).real
+    residual = energy - jnp.sum(filtered[:slots].conj() * amplitude).real
     weights = jnp.repeat(amplitude, 3)
-    gradient = -(weights.conj() * (projections[slots:] - _adjoint(cross, amplitude[:, None])[:, 0])).real
+    gradient = -(weights.conj() * (filtered[slots:] - _adjoint(cross, amplitude[:, None])[:, 0])).real
     remaining = products[slots:, slots:] - _adjoint(cross, removed)
     curvature = (weights.conj()[:, None] * weights[None, :] * remaining).real
     return Linearisation(residual, amplitude, contribution, gradient.reshape(slots, 3), curvature)

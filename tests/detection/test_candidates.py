@@ -21,7 +21,7 @@ from risjax.detection.posterior_decision import (
     existence_of_slots,
     weighted_candidates,
 )
-from risjax.estimators.forward_selection import joining_gain
+from risjax.estimators.forward_selection import hold, joining_gain, search_energy
 from risjax.estimators.joint_ml import maximise
 from risjax.estimators.likelihood import linearise, statistics
 from risjax.linalg import LowRankCovariance
@@ -197,5 +197,6 @@ def test_the_gain_of_a_place_is_what_least_squares_leaves_less():
 
     there = np.asarray(to_position(fit.cosines))[:1]
     expected = [residual(there) - residual(np.concatenate([there, place[None]])) for place in places]
-    gain = joining_gain(data, PHYSICS, fit, jnp.asarray(steer(PHYSICS, places)).T)
+    vectors = jnp.asarray(steer(PHYSICS, places)).T
+    gain = joining_gain(hold(data, PHYSICS, fit), vectors, search_energy(data, vectors))
     np.testing.assert_allclose(gain, expected, rtol=1e-3)
