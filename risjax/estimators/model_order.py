@@ -17,7 +17,7 @@ References:
     M. Wax, T. Kailath, "Detection of signals by information theoretic criteria", IEEE Transactions on Acoustics,
     Speech, and Signal Processing 33 (1985), doi:10.1109/TASSP.1985.1164557.
     Z. He, A. Cichocki, S. Xie, K. Choi, "Detecting the number of clusters in n-way probabilistic clustering", IEEE
-    Transactions on Pattern Analysis and Machine Intelligence 32 (2010), doi:10.1109/TPAMI.2010.15.
+    Transactions on Pattern Analysis and Machine Intelligence 32 (2010), pp. 2006-2021.
 """
 
 import jax.numpy as jnp

@@ -25,7 +25,7 @@ First derivatives only: the rule contains an `eigh`, and a second differentiatio
 
 References:
     Yu. L. Daleckii, S. G. Krein, "Integration and differentiation of functions of Hermitian operators and applications
-    to the theory of perturbations", AMS Translations (2) 47 (1965).
+    to the theory of perturbations", AMS Translations (2) 47 (1965), pp. 1-30.
 """
 
 from functools import partial

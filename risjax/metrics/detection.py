@@ -1,8 +1,8 @@
 """GOSPA: localisation error, missed sources and false estimates in one distance.
 
 References:
-    A. S. Rahmathullah, Á. F. García-Fernández, L. Svensson, "Generalized optimal sub-pattern assignment metric"
-    (2017), doi:10.23919/ICIF.2017.8009645.
+    A. S. Rahmathullah, Á. F. García-Fernández, L. Svensson, "Generalized optimal sub-pattern assignment metric",
+    International Conference on Information Fusion (2017), doi:10.23919/ICIF.2017.8009645, arXiv:1601.05585.
 """
 
 from typing import NamedTuple

@@ -17,7 +17,8 @@ The Hessian is a difference of nearly equal terms, so this needs x64 and float64
 
 References:
     S. Fortunati, F. Gini, M. S. Greco, C. D. Richmond, "Performance bounds for parameter estimation under misspecified
-    models", IEEE Signal Processing Magazine 34 (2017), doi:10.1109/MSP.2017.2738017, eqs. 23 and 30.
+    models: fundamental findings and applications", IEEE Signal Processing Magazine 34 (2017),
+    doi:10.1109/MSP.2017.2738017, arXiv:1709.08210.
 """
 
 from typing import NamedTuple

@@ -13,12 +13,8 @@ import pytest
 import scipy.io
 
 from risjax.config import (
-    ArrayConfig,
-    ChannelConfig,
-    CodebookConfig,
     ImpairmentsConfig,
     PhysicsConfig,
-    SceneConfig,
     SimulateConfig,
 )
 from risjax.data import layouts
@@ -28,14 +24,9 @@ from risjax.data.layouts import SceneFile, SceneFileError
 from risjax.data.simulate import BATCH, SceneDirectoryError, _batch, shard_arrays, write_scenes
 from risjax.runs.terminal import Terminal
 from risjax.types import Geometry, Sources
+from tests.data.small import TINY
 
 ORIGINAL = Path(__file__).parents[2] / "data" / "original"
-TINY = PhysicsConfig(
-    array=ArrayConfig(num_horizontal=2, num_vertical=2),
-    channel=ChannelConfig(num_antennas=2),
-    codebook=CodebookConfig(num_snapshots=4),
-    scene=SceneConfig(num_sources=(1, 3), max_sources=3),
-)
 
 
 @pytest.fixture(scope="module")

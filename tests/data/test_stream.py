@@ -7,17 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from risjax.config import ArrayConfig, ChannelConfig, CodebookConfig, ImpairmentsConfig, PhysicsConfig, SceneConfig
+from risjax.config import ImpairmentsConfig, PhysicsConfig
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose, purpose_key
 from risjax.physics.scene import draw_scene
-
-TINY = PhysicsConfig(
-    array=ArrayConfig(num_horizontal=2, num_vertical=2),
-    channel=ChannelConfig(num_antennas=2),
-    codebook=CodebookConfig(num_snapshots=4),
-    scene=SceneConfig(num_sources=(1, 3), max_sources=3),
-)
+from tests.data.small import TINY
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,11 @@
 Every proposal includes amplitudes drawn from their law given the proposed positions, gain and noise. The acceptance
 ratio is then one of integrals over the amplitudes (log Z of `risjax.experiments.bayes_limit.tempered_likelihood`); it
 is zero if the SNR of the drawn amplitudes and noise is outside the law of scenes. Births and deaths are reversible
-jumps (Green, Biometrika 82, 1995): of unordered sources, a birth from the density g at q has the ratio p(q) / g(q)
-whatever their number.
+jumps: of unordered sources, a birth from the density g at q has the ratio p(q) / g(q) whatever their number.
+
+References:
+    P. J. Green, "Reversible jump Markov chain Monte Carlo computation and Bayesian model determination", Biometrika 82
+    (1995), doi:10.1093/biomet/82.4.711.
 """
 
 from typing import NamedTuple

@@ -1,9 +1,16 @@
-"""The posterior of one scene, by brute force: sequential Monte Carlo from the prior to the posterior.
+"""Samples of the posterior of one scene, by sequential Monte Carlo from the prior to the posterior.
 
-Particles start from the simulator's own prior, over the number of sources too. The likelihood is switched on along
-adaptive temperatures (Del Moral, Doucet, Jasra, J. R. Stat. Soc. B 68, 2006; Jasra et al., Scand. J. Stat. 38, 2011);
-at each the particles are weighted, resampled and moved. Many starts at once are what a posterior of many modes needs,
-and two independent runs that agree are what shows that there were enough.
+Particles start from the prior of the simulator, which includes the number of sources. Their target is the prior times
+the likelihood to the power of an inverse temperature, which rises from 0 to 1 in adaptive steps. At each step the
+particles are weighted, resampled and moved. Many independent starts are needed because the posterior has many modes;
+two independent runs that agree show that there were enough particles.
+
+References:
+    P. Del Moral, A. Doucet, A. Jasra, "Sequential Monte Carlo samplers", Journal of the Royal Statistical Society B 68
+    (2006), doi:10.1111/j.1467-9868.2006.00553.x.
+    A. Jasra, D. A. Stephens, A. Doucet, T. Tsagaris, "Inference for Lévy-driven stochastic volatility models via
+    adaptive sequential Monte Carlo", Scandinavian Journal of Statistics 38 (2011),
+    doi:10.1111/j.1467-9469.2010.00723.x.
 """
 
 from typing import NamedTuple

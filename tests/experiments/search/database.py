@@ -1,4 +1,4 @@
-"""What a study in a database server must bear, whatever the server: shared by the tests of each of them."""
+"""Tests of a study in a database server, common to all servers."""
 
 import re
 import signal
@@ -6,10 +6,13 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import quote
+
+import pytest
 
 from risjax._compat.optuna import close_storage, storage_of
 from risjax.config import Distribution
@@ -23,7 +26,7 @@ from tests.tiny import tiny_config
 
 PASSWORD = "s3cret/of:ada@home"
 QUOTED = quote(PASSWORD, safe="")
-"""As it stands in a URL, whose parts are separated by some of its letters. The servers do ask for it."""
+"""The password in a URL, where some of its characters must be quoted. The servers do ask for it."""
 
 
 def free_port() -> int:
@@ -97,6 +100,24 @@ def assert_unwritten(folder: Path, rows: Iterable[tuple[str, str]]) -> None:
         tables.add(table)
         assert not leaks(text), f"table {table} holds the password"
     assert {"studies", "study_user_attributes", "trials", "trial_user_attributes", "trial_params"} <= tables
+
+
+class StudyInServer(ABC):
+    """Tests of every database server; a subclass has its fixture ``server_url`` and reads its rows."""
+
+    @staticmethod
+    @abstractmethod
+    def rows(url: str) -> Iterable[tuple[str, str]]:
+        """(table, text) of every row of the database."""
+
+    def test_four_workers_two_of_them_killed(self, tmp_path, server_url, capfd):
+        share_a_study_and_kill_two(tmp_path, server_url, capfd)
+        assert_unwritten(tmp_path, self.rows(server_url))
+
+    @pytest.mark.slow
+    def test_a_whole_run_against_a_database_never_writes_its_password(self, tmp_path, server_url):
+        run_whole(tmp_path, server_url)
+        assert_unwritten(tmp_path / "run", self.rows(server_url))
 
 
 def leaks(content: str | bytes) -> bool:

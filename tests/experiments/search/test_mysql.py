@@ -20,16 +20,7 @@ from risjax.experiments.search.storage import StorageError, open_storage
 from risjax.experiments.search.study import search
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
-from tests.experiments.search.database import (
-    PASSWORD,
-    QUOTED,
-    assert_unwritten,
-    free_port,
-    leaks,
-    run_whole,
-    running,
-    share_a_study_and_kill_two,
-)
+from tests.experiments.search.database import PASSWORD, QUOTED, StudyInServer, free_port, leaks, running
 from tests.experiments.search.fake import make_config
 from tests.experiments.search.test_kills import records
 
@@ -103,15 +94,8 @@ def rows(url: str) -> Iterator[tuple[str, str]]:
                 yield table, " ".join(map(str, row))
 
 
-def test_four_workers_two_of_them_killed(tmp_path, server_url, capfd):
-    share_a_study_and_kill_two(tmp_path, server_url, capfd)
-    assert_unwritten(tmp_path, rows(server_url))
-
-
-@pytest.mark.slow
-def test_a_whole_run_against_a_database_never_writes_its_password(tmp_path, server_url):
-    run_whole(tmp_path, server_url)
-    assert_unwritten(tmp_path / "run", rows(server_url))
+class TestStudyInMySQL(StudyInServer):
+    rows = staticmethod(rows)
 
 
 @pytest.mark.parametrize("scheme", ["mysql", "mariadb"])

@@ -10,15 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.experiments.search.database import (
-    PASSWORD,
-    QUOTED,
-    assert_unwritten,
-    free_port,
-    run_whole,
-    running,
-    share_a_study_and_kill_two,
-)
+from tests.experiments.search.database import PASSWORD, QUOTED, StudyInServer, free_port, running
 
 
 def find(program: str) -> str | None:
@@ -74,12 +66,5 @@ def rows(url: str) -> Iterator[tuple[str, str]]:
                 yield table, text
 
 
-def test_four_workers_two_of_them_killed(tmp_path, server_url, capfd):
-    share_a_study_and_kill_two(tmp_path, server_url, capfd)
-    assert_unwritten(tmp_path, rows(server_url))
-
-
-@pytest.mark.slow
-def test_a_whole_run_against_a_database_never_writes_its_password(tmp_path, server_url):
-    run_whole(tmp_path, server_url)
-    assert_unwritten(tmp_path / "run", rows(server_url))
+class TestStudyInPostgreSQL(StudyInServer):
+    rows = staticmethod(rows)
