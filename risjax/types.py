@@ -97,7 +97,7 @@ class Estimates(NamedTuple):
 
 
 class Diagnostics(NamedTuple):
-    """How well the reported sources of one scene explain its snapshots, and what the measurement observes.
+    """Goodness of fit of the reported sources of one scene, and the part of the field that the measurement observes.
 
     NaN and no flags where symbols change from snapshot to snapshot. See `risjax.detection.goodness_of_fit`.
 
@@ -167,8 +167,7 @@ class Prediction(NamedTuple):
 
     Attributes:
         factor: F of R_pred = F F^H before normalisation, [N, rank], in the output dtype of the policy (inside the
-        network
-            in its compute dtype).
+            network in its compute dtype).
     """
 
     factor: PackedComplex

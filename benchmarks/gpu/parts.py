@@ -92,7 +92,7 @@ def figure(
 
 
 def meets_goal(entry: dict[str, Any]) -> bool | None:
-    """Whether a figure meets its goal; None where it has none."""
+    """Return True if a figure meets its goal; None if it has none."""
     if "at_least" in entry:
         return entry["value"] >= entry["at_least"]
     return entry["value"] <= entry["at_most"] if "at_most" in entry else None

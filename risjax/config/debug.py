@@ -7,6 +7,6 @@ class DebugConfig(Section):
     """Diagnosis of values that are not finite."""
 
     locate_nonfinite: bool = False
-    """When a training stops because of a value that is not finite, evaluate that step again, operation by operation,
+    """If a training stops because of a value that is not finite, evaluate that step again, operation by operation,
     and report the first intermediate that is not finite: primitive, dtype, scope, source line. Needs the memory of a
     second training state, and a minute when it happens."""

@@ -78,18 +78,18 @@ class ImpairmentsConfig(Section):
         return tuple(name for name in type(self).model_fields if name != "known")
 
     def is_on(self, name: str) -> bool:
-        """Whether an impairment, named by its strength, differs from its default."""
+        """Return True if an impairment, named by its strength, differs from its default."""
         return getattr(self, name) != type(self).model_fields[name].default
 
     @property
     def is_geometry_known(self) -> bool:
-        """Whether scenes come with a geometry that the receiver knows."""
+        """True if scenes include a geometry that the receiver knows."""
         errors = ("position_jitter", "wavelength_error", "spacing_error")
         return any(name in self.known and self.is_on(name) for name in errors)
 
     @property
     def are_codes_measured(self) -> bool:
-        """Whether the receiver is given codes whose modulus differs from 1."""
+        """True if the receiver is given codes whose modulus differs from 1."""
         errors = {
             "amplitude_error": "amplitude_error_db",
             "dead_elements": "dead_elements",

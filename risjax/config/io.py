@@ -1,4 +1,4 @@
-"""From a YAML file and overrides to a validated `Config`, and back.
+"""Conversion of a YAML file and overrides to a validated `Config`, and back.
 
 `ConfigError` reports every problem at once; nothing is written. Types are strict: text is not accepted as a number, a
 number not as text, 3.0 not as an integer. A valid configuration is complete: every default is filled in, bases and

@@ -66,7 +66,7 @@ class ModelConfig(Section):
 
     @property
     def needs_common_field(self) -> bool:
-        """Whether the encoder needs one coherent field in all snapshots, as ``constant`` symbols give it."""
+        """True if the encoder needs one coherent field in all snapshots, which requires ``constant`` symbols."""
         return self.encoder != "minimum_norm"
 
     @model_validator(mode="after")

@@ -33,5 +33,5 @@ def mask_tree(value: Any) -> Any:
 
 
 def is_masked(text: str) -> bool:
-    """Whether the password of a URL in ``text`` has been replaced by `mask`."""
+    """Return True if `mask` has replaced the password of a URL in ``text``."""
     return f":{MASK}@" in text or f"={MASK}" in text

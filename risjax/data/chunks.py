@@ -1,6 +1,6 @@
-"""Measurements a few scenes at a time: flat memory whatever the size of the file.
+"""Measurements read a few scenes at a time, in memory that does not grow with the file.
 
-What the receiver knows is read, nothing else. A scene that cannot be used (values that are not finite, an empty
+Only what the receiver knows is read. A scene that cannot be used (values that are not finite, an empty
 channel) is reported with its reason and the others are kept; other files are refused as by
 `risjax.data.files.read_scenes`. ``.npz`` members and HDF5 datasets are read slice by slice, shards of a directory one
 after the other. MATLAB v5 files, which hold at most 2 GB a variable, and ``.npz`` arrays whose scenes are not along the

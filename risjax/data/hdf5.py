@@ -23,7 +23,7 @@ SUFFIXES = (".h5", ".hdf5")
 
 
 def is_hdf5(file: Path) -> bool:
-    """Whether a file is an HDF5 file, by its header; MATLAB puts 512 bytes before that of HDF5."""
+    """Return True if a file has the header of HDF5, which MATLAB writes after 512 bytes of its own."""
     with file.open("rb") as stream:
         header = stream.read(520)
     return b"MATLAB 7.3" in header[:128] or b"\x89HDF" in header

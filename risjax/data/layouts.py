@@ -113,7 +113,7 @@ LABELS: Mapping[str, ArraySpec] = {
 
 
 def is_original(names: Collection[str]) -> bool:
-    """Whether a file's array names are those of the original pipeline."""
+    """Return True if a file's array names are those of the original pipeline."""
     return "snapshots" not in names and "H_full" in names
 
 

@@ -77,12 +77,12 @@ def export(config: Config, directory: RunDirectory, terminal: Terminal) -> Path:
 
 
 def export_pipeline(model: Model, path: str | Path, *, platforms: Sequence[str] = ("cpu", "cuda")) -> None:
-    """Write a model's whole pipeline as one file, or no file.
+    """Write a model's whole pipeline as one file; no incomplete file remains after an error.
 
     Args:
         model: of `risjax.load`.
         path: the file, ``.zip``.
-        platforms: on which it runs; lowering for one needs no such device.
+        platforms: platforms on which it runs; none of them needs to be present here.
     """
     exported = lower(model, platforms)
     program = bytes(exported.serialize())

@@ -54,7 +54,7 @@ def codes_problem(codes: np.ndarray, *, measured: bool = False) -> str | None:
 
 
 def is_complex(array: np.ndarray) -> bool:
-    """Whether an array is complex and has an imaginary part anywhere."""
+    """Return True if an array is complex and any of its imaginary parts is not zero."""
     return array.dtype.kind == "c" and bool(np.imag(array).any())
 
 

@@ -1,4 +1,4 @@
-"""What a process compiles: a notice while a program compiles for long, and how much the compilation cache saved.
+"""Report of compilations: a notice while a program compiles for long, and the time saved by the compilation cache.
 
 JAX reports both through ``jax.monitoring``: a program compiles between the end of its lowering and the end of its
 compilation, in the thread that needs it.
@@ -99,7 +99,7 @@ _PROGRAMS = {
     "spectral": "the search for peaks",
     "step": "the training step",
 }
-"""What the largest programs compute, by the name of their function."""
+"""Descriptions of the largest programs, by the name of their function."""
 
 
 def program_words(name: str) -> str:

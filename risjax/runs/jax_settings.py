@@ -31,5 +31,5 @@ def check_jax_settings() -> None:
 
 
 def are_set() -> bool:
-    """Whether the environment has a setting that `check_jax_settings` examines."""
+    """Return True if the environment has a setting that `check_jax_settings` examines."""
     return bool(os.environ.get("JAX_PLATFORMS") or os.environ.get("JAX_NUMPY_DTYPE_PROMOTION"))

@@ -1,4 +1,4 @@
-"""What a spectrum's peaks say, and which of them become sources."""
+"""Features of the peaks of a spectrum, and the peaks that become sources."""
 
 import chex
 import jax
@@ -18,7 +18,7 @@ from tests.estimators.scenes import covariance, observe, small_physics, steer
 PHYSICS, ESTIMATOR = small_physics(), EstimatorConfig(candidates=8)
 TRUTH = np.array([[-0.6, 0.2, 1.1], [0.4, -0.3, 2.5]], np.float32)
 ARRIVING = 2
-"""The feature that says how far a peak stands above the noise once it has been measured."""
+"""Index of the feature that is the height of a measured peak above the noise."""
 
 
 @jax.jit

@@ -1,4 +1,4 @@
-"""Small scenes with planted sources, made without the simulator so that the two can disagree."""
+"""Small scenes with planted sources, made independently of the simulator."""
 
 import jax
 import jax.numpy as jnp

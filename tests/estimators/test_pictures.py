@@ -1,4 +1,4 @@
-"""The spectrum's pictures, from what they are given."""
+"""Figures of the spectrum."""
 
 import jax.numpy as jnp
 import numpy as np

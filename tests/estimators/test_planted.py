@@ -34,7 +34,7 @@ TWO = np.array([[-0.53, 0.21, 1.1], [0.43, -0.29, 2.3]], np.float32)
 BEAMWIDTH = np.array([2 / 8, 2 / 6])
 """Half the null-to-null width of the panel's two axes, in direction cosines."""
 DEPTH = 1.0
-"""What a beamwidth is in 1/r (1/m), for this panel: its curvature at the rim turns by pi."""
+"""A beamwidth in 1/r (1/m) for this panel: the curvature changes the phase at the rim by pi."""
 
 COVARIANCE: dict[str, Callable] = {
     "bartlett": localise_bartlett,
@@ -69,8 +69,8 @@ def run(method: Callable, data: object, count: int) -> Estimates:
 def test_covariance_methods(name: str) -> None:
     """One and two sources on the incoherent covariance: 1e-3 of a beamwidth.
 
-    Bartlett resolves nothing and leans on side lobes: 1e-2 with two sources, and that on the full panel, where "well
-    separated" means it.
+    Bartlett is biased by side lobes: 1e-2 with two sources, on the full panel,
+    where they are well separated.
     """
     physics = PhysicsConfig() if name == "bartlett" else PHYSICS
     single, double = covariance(physics, ONE, [1.0]), covariance(physics, TWO, [1.0, 0.8])
@@ -101,7 +101,7 @@ def well_separated(pairs: int) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["mvdr", *(pytest.param(n, marks=pytest.mark.slow) for n in ("bartlett", "music"))])
 def test_coherent_rank_one_covariance_biases_but_finds_both(name: str) -> None:
-    """On x x^H two sources are one mode: found within a tenth of a beamwidth, leaning on one another's side lobes.
+    """Two sources of x x^H are one mode; both are found within a tenth of a beamwidth, biased by side lobes.
 
     50 pairs of random phase, powers within 3 dB; benchmarks/coherent_bias.py measures the bias of closer ones.
     """

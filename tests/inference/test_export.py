@@ -29,7 +29,7 @@ BLOCKED = '''
 import importlib.abc, sys
 ALLOWED = {"jax", "jaxlib", "numpy", "scipy", "ml_dtypes", "opt_einsum", "flatbuffers", *sys.stdlib_module_names}
 class Allowed(importlib.abc.MetaPathFinder):
-    """Whatever is not allowed is not installed, as far as this process can see."""
+    """An importer that hides all packages but those allowed."""
     def __init__(self, finders):
         self.finders = finders
     def find_spec(self, name, path=None, target=None):
@@ -105,7 +105,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 @pytest.fixture(scope="module")
 def artefact(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the stage writes."""
+    """Files that the stage writes."""
     folder = tmp_path_factory.mktemp("exported")
     (folder / "mine.yaml").write_text(f"stages: [export]\nweights: {model.name}\n")
     assert cli.main(["--config", str(folder / "mine.yaml"), "--quiet", f"run.directory={folder / 'run'}"]) == 0

@@ -1,4 +1,4 @@
-"""What the tests of linear algebra share: tolerances by precision, matrices and factors with a name."""
+"""Common parts of the tests of linear algebra: tolerances by precision, named matrices and factors."""
 
 import jax
 import jax.numpy as jnp

@@ -188,7 +188,7 @@ def _exact_gradient(matrix, goal):
 
 
 def exact_gradient(unitary, values, goal, cut):
-    """Of ||P - goal||^2 by the resolvent's formula, in jax's convention."""
+    """Gradient of ||P - goal||^2 by the resolvent's formula, in jax's convention."""
     signal, noise = unitary[:, :cut], unitary[:, cut:]
     difference = signal @ signal.conj().T - goal
     half = (

@@ -1,4 +1,4 @@
-"""What every term of the loss must do, whichever it is: contribute, stay finite, and have the gradient it says.
+"""Requirements on every term of the loss: it contributes, it is finite, and its gradient is right.
 
 The terms are those of the schema: one that is added there and computed nowhere, or never has a gradient, fails here.
 """

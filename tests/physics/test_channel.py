@@ -81,7 +81,7 @@ def test_line_of_sight_from_a_near_base_station_is_the_distance_in_space(distanc
 
 
 def test_a_near_base_station_gives_the_line_of_sight_more_than_one_dimension():
-    """What a finite distance is for: a plane-wave line of sight has rank one, a spherical one has not."""
+    """A plane-wave line of sight has rank one; a spherical one, at a finite distance, has a higher rank."""
     for distance_m, low, high in ((None, 0.0, 0.01), ((2.0, 2.0), 0.1, 1.0)):
         channels = _channels(ChannelConfig(rician_factor=(1e6, 1e6), distance_m=distance_m))[:20]
         values = np.linalg.svd(channels, compute_uv=False)

@@ -1,4 +1,4 @@
-"""What can be said of the field from the snapshots, against the explicit measurement matrix in float64."""
+"""Estimates of the field from the snapshots, against the explicit measurement matrix in float64."""
 
 import jax
 import jax.numpy as jnp

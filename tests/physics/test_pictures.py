@@ -1,4 +1,4 @@
-"""The three pictures, from what they are given."""
+"""Figures of the physics."""
 
 import jax.numpy as jnp
 import numpy as np

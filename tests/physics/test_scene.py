@@ -300,7 +300,7 @@ def test_an_interval_of_one_point_is_that_strength():
 
 
 def _measured_strengths(key: jax.Array) -> dict[str, jax.Array]:
-    """How strong each impairment is in the scene of a key: its draws over those that a strength known gives."""
+    """Strength of each impairment in the scene of a key: its draws divided by those of a known strength."""
     drawn, known = (
         _with(impairments=dict(strengths)).model_copy(update={"codebook": SMALL.codebook})
         for strengths in (EVERY_STRENGTH, {name: (low + high) / 2 for name, (low, high) in EVERY_STRENGTH.items()})

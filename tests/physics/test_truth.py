@@ -1,4 +1,4 @@
-"""What only the simulator knows stays with it: the rooms that estimate cannot read the truth by accident."""
+"""Modules that estimate cannot read the truth of the simulator by accident."""
 
 import ast
 import inspect

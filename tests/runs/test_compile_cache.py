@@ -48,7 +48,7 @@ def start(root: object, before: str = "", **variables: str) -> subprocess.Popen[
 
 
 def result(process: subprocess.Popen[str]) -> dict:
-    """What a process printed; it must not have printed anything else, such as a warning."""
+    """Return the output of a process, which must not contain anything else, such as a warning."""
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert err == ""

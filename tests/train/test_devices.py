@@ -29,7 +29,7 @@ RELATIVE = {"float32": 1e-6, "bfloat16": 4e-4, "float16": 4e-5}
 
 
 def on_four_devices(*arguments: str) -> Any:
-    """What `tests.train.on_devices` prints."""
+    """Output of `tests.train.on_devices`."""
     flags = {"XLA_FLAGS": flags_of_devices(4), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-m", "tests.train.on_devices", *arguments]
     done = subprocess.run(

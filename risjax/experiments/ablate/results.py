@@ -26,8 +26,8 @@ class Measured(NamedTuple):
     """Measurements of one training.
 
     Attributes:
-        fields: of `risjax.experiments.evaluate.run_methods`, by method.
-        training: of `read_training`; empty where the weights are another variant's.
+        fields: result of `risjax.experiments.evaluate.run_methods`, by method.
+        training: result of `read_training`; empty where the weights belong to another variant.
     """
 
     fields: Mapping[str, Mapping[str, np.ndarray]]

@@ -1,7 +1,7 @@
-"""The Bayes limit: the posterior of single scenes by brute force, and the best decision under it for each metric.
+"""The Bayes limit: sampled posteriors of single scenes, and the best decision under them for each metric.
 
-It takes seconds a scene and has the same observations as every estimator, but knows the laws of the simulator. A method
-that exceeds it by more than the interval has access to the truth.
+The posterior has the same observations as every estimator, but knows the distributions of the simulator. A method that
+exceeds the limit by more than the interval has access to the truth. A scene takes tens of seconds.
 """
 
 from risjax.experiments.bayes_limit.stage import LimitError, limit

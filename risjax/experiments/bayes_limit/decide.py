@@ -1,8 +1,8 @@
-"""From draws of the posterior to the sources that serve a metric best in expectation. On the host, one scene at a time.
+"""Decisions from draws of the posterior: the sources with the best expectation of a metric. NumPy, one scene at a time.
 
-A set of sources is built one by one, each the draw whose gain in expected utility is largest given those before it.
-Where draws agree this is the optimum; in general it is a lower bound of what could be reached, a few thousandths of F1
-at most where a set of five competes with a better one that shares no member (believed, not measured).
+The set of sources grows one by one: each is the draw with the largest gain in expected utility given those before it.
+Where the draws agree this is the optimum. In general it is a lower bound of the optimum; the difference was not
+measured.
 """
 
 from typing import NamedTuple
@@ -50,7 +50,7 @@ def rank_by_matches(
         position: draws of (azimuth, elevation, range).
         active: which of them are sources.
         tolerance: the gate.
-        gate_range: whether the gate is one of range, too.
+        gate_range: whether the gate limits the range, too.
     """
     gate = np.array([np.radians(tolerance.azimuth_deg), np.radians(tolerance.elevation_deg), tolerance.range_m])
     width = 3 if gate_range else 2
@@ -75,8 +75,11 @@ def rank_by_matches(
 def decide_by_f1(ranked: list[Ranked]) -> tuple[list[int], float]:
     """Return the number of reported sources of each scene that maximises the joint F1, and the expected F1.
 
-    A ratio of sums is maximised by the sum 2 TP - F (reported + true) at F its own maximum (Dinkelbach, Management
-    Science 13, 1967): a source is reported from the probability F / 2 on.
+    The number that maximises the ratio of sums F1 also maximises 2 TP - F (reported + true), F the maximum of F1. So a
+    source is reported if its probability is at least F / 2.
+
+    Reference: W. Dinkelbach, "On nonlinear fractional programming", Management Science 13 (1967),
+    doi:10.1287/mnsc.13.7.492.
     """
     true = sum(scene.expected_count for scene in ranked)
     value, counts = 0.5, [0] * len(ranked)

@@ -1,10 +1,10 @@
 """Posterior expectation of the metrics of any set of sources: metrics without the chance of the true draw.
 
-A scene's truth is one draw of its posterior, and how many of its sources were within reach is mostly luck. Every other
-draw might have been the truth as well, so the mean of a metric over all of them has the same expectation and a fraction
-of the spread. The limit itself is bracketed: a decision judged by the draws that it was made from profits from their
-noise and is better than any estimator can be; one that half of the runs made, judged by the other half, suffers from
-its own, and is worse than the best.
+The truth of a scene is one draw of its posterior. The mean of a metric over all draws has the same expectation as the
+metric of the truth, and a much smaller variance. The limit is enclosed between two values. A decision judged by the
+draws from which it was made profits from their noise, so its metric is better than that of any estimator. A decision
+made from one half of the runs and judged by the other half does not, and its metric is at most that of the best
+estimator.
 """
 
 from collections.abc import Callable, Mapping, Sequence

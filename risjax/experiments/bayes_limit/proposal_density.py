@@ -1,6 +1,6 @@
 """Proposal density of jumps and births: half uniform, half proportional to the matched filter.
 
-A density that does not depend on the state keeps the moves reversible without further ado.
+The density does not depend on the state, so that the moves are reversible.
 """
 
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class ProposalDensity(NamedTuple):
 
     Attributes:
         log_probability: of the cells, azimuth slowest, [C].
-        passed: their cumulated probability, [C].
+        passed: their cumulative probability, [C].
     """
 
     log_probability: Float[Array, " C"]

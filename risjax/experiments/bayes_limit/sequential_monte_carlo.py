@@ -77,9 +77,9 @@ class _Run(NamedTuple):
 def sample_posterior(
     key: Key[Array, ""], observation: Observation, physics: PhysicsConfig, settings: LimitConfig
 ) -> Samples:
-    """Draws from p(sources, number of sources | snapshots) under the simulator's own laws.
+    """Draw from p(sources, number of sources | snapshots) under the distributions of the simulator.
 
-    Blind to everything but the observation. One scene at a time: its particles are the batch.
+    The only data are the observation of one scene; its particles are the batch.
 
     Args:
         key: of this run.

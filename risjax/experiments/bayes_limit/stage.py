@@ -1,6 +1,6 @@
-"""The stage ``limit``: what any estimator could reach, beside what those of the evaluation did reach.
+"""The stage ``limit``: the best metrics that any estimator can have, beside those of the evaluated methods.
 
-``limit.npz`` holds the draws of every scene and replicate and is rewritten after every scene, so that an interrupted
+``limit.npz`` contains the draws of every scene and replicate and is rewritten after every scene, so that an interrupted
 run resumes with the next one; ``limit.json`` is made from it and from the evaluation's ``estimates.npz``.
 """
 
@@ -172,7 +172,7 @@ def _decide(
 
 
 def _as_estimates(positions: list[np.ndarray], slots: int) -> Estimates:
-    """Positions alone: a decision states no amplitudes, deviations or probabilities."""
+    """Return estimates with positions alone; a decision has no amplitudes, deviations or probabilities."""
     shape = (len(positions), slots)
     position, active = np.zeros((*shape, 3)), np.zeros(shape, bool)
     for row, points in enumerate(positions):
@@ -196,7 +196,7 @@ def _convergence(
     expected: dict[str, float],
     decided: list[tuple[dict[str, Estimates], dict[str, float]]],
 ) -> dict[str, Any]:
-    """How far independent runs agree, and the posterior's own expectation with what its decisions reached.
+    """Return the agreement of independent runs, and that of the posterior's expectations with the achieved metrics.
 
     ``decided`` are the decisions of each half of the runs, with what these expect of them.
     """
@@ -234,7 +234,7 @@ def _fingerprint(config: Config, scenes: EvaluationScenes) -> str:
 
 
 def _read(path: Path, mark: str) -> list[Arrays]:
-    """The scenes done before; none where the file is absent, damaged or of other settings."""
+    """Return the scenes sampled before; none if the file is absent, damaged or of other settings."""
     try:
         with np.load(path, allow_pickle=False) as file:
             if str(file["fingerprint"]) != mark:

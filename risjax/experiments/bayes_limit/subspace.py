@@ -1,10 +1,10 @@
-"""How much of the true sources' span any estimator could name, as the posterior expects it.
+"""Largest expected overlap of an estimated subspace with the span of the true sources.
 
     overlap = tr(P_hat_K P) / K      P: projector on the span of a draw's K steering vectors
 
 Given the number of sources the best subspace is that of the K strongest eigenvectors of E[P | K]. It is chosen for
-each K by itself, which a single covariance need not be able to match, so no covariance judged by its K dominant
-eigenvectors is above the limit. As in `risjax.experiments.bayes_limit.expectation`, the limit lies between a choice
+each K separately, which a single covariance may not be able to do, so no covariance judged by its K dominant
+eigenvectors exceeds the limit. As in `risjax.experiments.bayes_limit.expectation`, the limit lies between a choice
 judged by the same draws and one made by half of the runs and judged by the other half.
 """
 
@@ -117,7 +117,7 @@ def _law(matrices: Complex[np.ndarray, "P N K"], present: Bool[np.ndarray, "P K"
 
 
 def _pooled(laws: Sequence[_Law]) -> _Law:
-    """The law of the draws of all replicates, which have equally many."""
+    """Return the law of the draws of all replicates, which have equally many."""
     shares, projectors = np.stack([law.share for law in laws]), np.stack([law.projector for law in laws])
     total = shares.sum(0)
     drawn = (total > 0)[:, None, None]

@@ -1,4 +1,4 @@
-"""The snapshots' likelihood at a inverse_temperature, its amplitudes integrated out or drawn.
+"""Likelihood of the snapshots to the power of an inverse temperature; amplitudes are integrated out or drawn.
 
 =========== ========================================================== ========
 symbol      meaning                                                    shape
@@ -15,7 +15,7 @@ m           P^-1 (t / v) b, their posterior mean                       [K]
     log Z = -t (L M log v + ||y||^2 / v) + (t / v) b^H m - log det P - sum log d
 
 is the logarithm of the integral of likelihood^t times CN(s; 0, diag(d)) over the amplitudes s, up to what does not
-depend on the state. Inactive slots have zero rows in S and b and stand with the identity in P.
+depend on the state. Inactive slots have zero rows in S and b, and those of the identity in P.
 """
 
 from typing import NamedTuple

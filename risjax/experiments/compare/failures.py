@@ -23,10 +23,10 @@ SETTINGS: tuple[tuple[str, Cast, Rule, float | None], ...] = (
 
 
 def reproduce(config: Config, device: str) -> list[dict[str, Any]]:
-    """A few steps in each setting under autocast(float16), a NaN step skipped and counted.
+    """Run a few steps of each setting under autocast(float16); steps with a NaN are skipped and counted.
 
     Returns:
-        One record a setting: ``name``, ``cast``, ``rule``, ``loading``, ``loss`` of the first step, ``steps``,
+        One record for each setting: ``name``, ``cast``, ``rule``, ``loading``, ``loss`` of the first step, ``steps``,
         ``nan_steps`` and, where PyTorch refuses an operation, ``raises``.
     """
     config = _with(config, "precision", compute="float16")

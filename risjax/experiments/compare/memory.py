@@ -1,8 +1,8 @@
-"""Peak memory of one framework's training, on a CPU, each in a separate process.
+"""Peak memory of one framework's training on a CPU, each in a separate process.
 
-The only honest figure there is the resident memory of a process in which nothing else happened. Both import both
-libraries; counted is the peak during steps after the first ones (which compile), less what importing took. What
-compiling left behind is included.
+It is the peak of the resident memory of a process that does nothing else. Both processes import both libraries. The
+peak is taken over the steps after the first ones, which compile, and the memory in use after the imports is
+subtracted. Memory that the compiler has not released is included.
 
     python -m risjax.experiments.compare.memory risjax|pytorch CONFIG.yaml SCENES.npz compile|eager
 """
@@ -27,10 +27,10 @@ _STEPS = 3
 
 
 def peak_memory(framework: str, config: Config, *, compile_network: bool) -> dict[str, Any]:
-    """Runs a few steps of a configuration in a fresh process.
+    """Run a few steps of a configuration in a new process.
 
     Returns:
-        ``{"peak_bytes", "imported_bytes", "net_bytes"}``, or ``{"error": why not}``.
+        ``{"peak_bytes", "imported_bytes", "net_bytes"}``, or ``{"error": the reason}``.
     """
     with tempfile.TemporaryDirectory() as folder:
         config_path, scenes_path = Path(folder) / "config.yaml", Path(folder) / "scenes.npz"
@@ -54,7 +54,7 @@ def peak_memory(framework: str, config: Config, *, compile_network: bool) -> dic
 
 
 def main(framework: str, config_path: str, scenes_path: str, mode: str) -> None:
-    """Trains a few steps and prints the figures as one line of JSON."""
+    """Train a few steps and print the figures as one line of JSON."""
     imported = _resident_bytes()
     config = from_yaml(Path(config_path).read_text(encoding="utf-8"))
     if framework == "risjax":
@@ -78,7 +78,7 @@ def main(framework: str, config_path: str, scenes_path: str, mode: str) -> None:
 
 
 def _forget_peak() -> None:
-    """Linux takes the peak of resident memory back to what is resident now; elsewhere it stays the process's."""
+    """Reset the peak of the resident memory to its present value; only Linux can do so."""
     path = Path("/proc/self/clear_refs")
     if path.exists():
         path.write_text("5")

@@ -5,7 +5,7 @@ loading I, over network dtype x cast before the loss x gradient rule x loading x
 
 * compute: the dtype in which the network emitted the real and imaginary parts of A;
 * cast: "none", predictions and labels are in the compute dtype; "predictions" alone are brought to full precision, the
-  labels still are half; "both", the labels are in full precision too;
+  labels remain half; "both", the labels are in full precision too;
 * rule: the library's own eigh, its own svd, or ours (normalise_trace, then signal_projector: `risjax.linalg` in JAX,
   `risjax.experiments.torch_baseline` in PyTorch).
 
@@ -53,7 +53,7 @@ def nan_map(
     loadings: Sequence[float] = LOADINGS,
     on_cell: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Every cell, about two minutes of compiling on two cores for all of them.
+    """Return the outcome of every cell; all of them take about two minutes of compiling on two cores.
 
     Args:
         libraries: ``JAX``, ``PyTorch`` (which needs the extra ``torch``).
@@ -86,7 +86,7 @@ def nan_map(
 
 
 def counts(cells: Sequence[Cell]) -> dict[str, dict[str, int]]:
-    """Outcomes with predictions and labels cast, ``{"JAX eigh": {finite, nan, raises}, ...}``."""
+    """Count the outcomes with predictions and labels cast, ``{"JAX eigh": {finite, nan, raises}, ...}``."""
     both = [cell for cell in cells if cell["cast"] == "both"]
     names = dict.fromkeys(f"{cell['library']} {cell['rule']}" for cell in both)
     return {

@@ -1,7 +1,7 @@
-"""Two trainings side by side: a step of risjax, a step of PyTorch, the same scenes, in turns.
+"""Two trainings side by side: a step of risjax and a step of PyTorch in turns, on the same scenes.
 
-A step is what a user waits for. risjax draws its scenes on the device within the step's time; PyTorch takes them
-from a DataLoader over scenes that were made before, whose making is not timed.
+The time of a step is the time that a user waits for it. risjax draws its scenes on the device within that time. PyTorch
+takes them from a DataLoader over scenes that were simulated before; their simulation is not timed.
 """
 
 import time
@@ -27,7 +27,7 @@ class PairedTraining:
     """Both trainings of one configuration, from the same weights.
 
     Attributes:
-        records: {name: one record a step of ``loss``, ``finite``, ``grad_norm``, ``loss_scale``, ``seconds``}.
+        records: {name: a record for each step with ``loss``, ``finite``, ``grad_norm``, ``loss_scale``, ``seconds``}.
     """
 
     def __init__(self, config: Config, options: baseline.BaselineOptions, *, features_ahead: bool = False):
@@ -41,7 +41,7 @@ class PairedTraining:
         self._left = 0
 
     def step(self) -> None:
-        """One step of each; who begins alternates."""
+        """Take one step of each; the order alternates."""
         self._make_scenes()
         turns = {"risjax": self._step_risjax, "pytorch": self._step_pytorch}
         order = NAMES if len(self.records["risjax"]) % 2 == 0 else NAMES[::-1]
@@ -52,7 +52,7 @@ class PairedTraining:
                 self.records[name].append({**record, "seconds": time.perf_counter() - started})
 
     def finish(self) -> None:
-        """Waits for the assertions of the last steps."""
+        """Wait for the assertions of the last steps."""
         wait_for_checks()
 
     def parameters(self, name: str) -> dict[Any, Any]:

@@ -35,7 +35,8 @@ def compare(config: Config, directory: RunDirectory, terminal: Terminal) -> dict
     """Compare, or resume a comparison, and print the tables.
 
     Returns:
-        What ``compare.json`` holds: ``setting``, ``versions``, ``runs`` by compute dtype, ``failures``, ``nan_map``.
+        ``setting``, ``versions``, ``runs`` by compute dtype, ``failures``, ``nan_map``: the contents of
+        ``compare.json``.
 
     Raises:
         CompareError: the two frameworks do not see the same kind of device, or a setting has no counterpart.
@@ -66,7 +67,7 @@ def compare(config: Config, directory: RunDirectory, terminal: Terminal) -> dict
 
 
 def with_compute(config: Config, compute: str) -> Config:
-    """The configuration with another compute dtype."""
+    """Return the configuration with another compute dtype."""
     return config.model_copy(update={"precision": config.precision.model_copy(update={"compute": compute})})
 
 

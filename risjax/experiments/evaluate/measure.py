@@ -1,6 +1,6 @@
-"""One method after the other on the same scenes, timed, kept scene by scene in ``estimates.npz``.
+"""Measurement of one method after the other on the same scenes; ``estimates.npz`` contains each scene's results.
 
-The file holds ``<source>/truth/<field>`` and ``<source>/<method>/<field>`` with the fields of `Estimates`, those of
+The file contains ``<source>/truth/<field>`` and ``<source>/<method>/<field>`` with the fields of `Estimates`, those of
 what was fitted (``fit_position`` ...), per-scene metrics such as ``nmse``, and ``seconds`` = (first call, a scene in
 the steady state). It is rewritten after every method, so that an interrupted evaluation resumes with the next one.
 """
@@ -56,17 +56,17 @@ def run_methods(
     directory: RunDirectory,
     bar: Bar,
 ) -> tuple[dict[str, Arrays], list[str]]:
-    """Every method of ``config.evaluate`` on some scenes, those apart that ``stored`` holds already.
+    """Run every method of ``config.evaluate`` on the same scenes, except those with results in ``stored``.
 
     Args:
         config: methods, covariance, estimator, network.
-        scenes: which.
-        name: what ``estimates.npz`` calls them.
+        scenes: the scenes of one source.
+        name: name of the source in ``estimates.npz``.
         params: of the network, for learned methods.
-        stored: what `read_estimates` found; the truth and each method's fields are added.
+        stored: result of `read_estimates`; the truth and each method's fields are added.
         compiled: programs of the same configuration, kept for other scenes or other parameters.
         directory: where ``estimates.npz`` is rewritten after every method.
-        bar: is advanced scene by scene.
+        bar: progress, advanced after each scene.
 
     Returns:
         Each method's fields (those of `Estimates`, per-scene metrics, ``seconds``), and notes on those left out.
@@ -97,7 +97,7 @@ def run_methods(
 
 
 def as_estimates(fields: Mapping[str, Any]) -> Estimates:
-    """The estimates among a method's fields."""
+    """Return the estimates among a method's fields."""
     return Estimates(*(fields[field] for field in Estimates._fields))
 
 
@@ -108,14 +108,14 @@ def fitted_sources(fields: Mapping[str, Any]) -> Sources | None:
 
 
 def per_scene_metrics(fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The metrics of whole scenes among a method's fields."""
+    """Return the metrics of whole scenes among a method's fields."""
     return {metric: fields[metric] for metric in _PER_SCENE if metric in fields}
 
 
 def _run_method(
     config: Config, scenes: EvaluationScenes, method: Method, params: Params | None, compiled: Compiled, bar: Bar
 ) -> Arrays:
-    """A method's estimates, per-scene metrics and times; the last batch is filled up, so that there is one shape."""
+    """Return a method's estimates, per-scene metrics and times. The last batch is padded to the size of the others."""
     num_scenes, size = len(scenes.sources.active), config.evaluate.batch_size
     shown = Batch(
         scenes.observation,
@@ -165,7 +165,7 @@ def _compare(scenes: EvaluationScenes, found: Found, rows: np.ndarray) -> Arrays
 
 
 def _with_params(config: Config, physics: PhysicsConfig, method: Method) -> Callable[[Params | None, Batch], Found]:
-    """A method with parameters as an argument, so that several networks of one shape share its programs."""
+    """Return a method with parameters as an argument, so that networks of one shape share its programs."""
     if method in LEARNED:
         return lambda params, batch: make_method(config, physics, method, params)(batch)
     fixed = make_method(config, physics, method, None)

@@ -1,4 +1,4 @@
-"""The methods under comparison, each a jitted function of a batch and of no more than its name allows."""
+"""The methods under comparison: jitted functions of a batch, given only the inputs that their names imply."""
 
 from collections.abc import Callable
 from typing import NamedTuple, cast
@@ -83,9 +83,9 @@ def make_method(
     Learned methods share the programs of `risjax.pipeline.compiled_pipeline`.
 
     Args:
-        config: of the run: covariance, estimator, network.
+        config: covariance, estimator and network of the run.
         physics: the manifold that the scenes' receiver knows.
-        name: which.
+        name: name of the method.
         params: of the network, for the methods of `LEARNED`.
 
     Raises:

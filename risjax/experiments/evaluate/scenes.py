@@ -19,16 +19,16 @@ _MOST_RANGES = 10.0
 
 
 class EvaluationScenes(NamedTuple):
-    """The scenes of one source, on the host. Only ``observation`` is shown to blind methods.
+    """The scenes of one source, on the host. Blind methods are given ``observation`` only.
 
     Attributes:
         physics: the manifold that methods use.
         observation: what the receiver knows, leading axis S.
         sources: the truth.
-        snr_db: [S], or None where the file does not say.
+        snr_db: [S], or None where the file does not contain it.
         label_factor: B with R = B B^H of trace N, [S, N, K], or None where it cannot be known.
         noise_variance: [S], or None.
-        notes: what could not be had, in words.
+        notes: sentences on what is missing.
     """
 
     physics: PhysicsConfig
@@ -41,7 +41,7 @@ class EvaluationScenes(NamedTuple):
 
 
 def load_scenes(config: Config, source: SourceConfig, *, purpose: Purpose = Purpose.TEST_SCENES) -> EvaluationScenes:
-    """The scenes of ``source``: of its file, or held out of the stream by their ``purpose``.
+    """Return the scenes of ``source``: of its file, or held out of the stream by their ``purpose``.
 
     Raises:
         FileNotFoundError: no such file.

@@ -1,4 +1,4 @@
-"""Every method on every set of scenes: the same scenes, the same information, timed, resumable.
+"""The stage ``evaluate``: every method on the same scenes with the same information, timed and resumable.
 
 ``metrics.json`` is made from ``estimates.npz`` (`risjax.experiments.evaluate.measure`), which also stores the
 results of an interrupted evaluation.
@@ -29,13 +29,13 @@ _SHOWN = ("nmse", "f1_3d", "f1_angle", "gospa_m")
 
 
 def evaluate(config: Config, directory: RunDirectory, terminal: Terminal) -> dict[str, Any]:
-    """Runs ``config.evaluate`` and writes ``metrics.json`` and ``estimates.npz``.
+    """Run ``config.evaluate`` and write ``metrics.json`` and ``estimates.npz``.
 
-    Methods that a source cannot serve (an oracle without a true covariance, a network made for another surface) are
-    left out of it with a note.
+    Methods that cannot run on a source (an oracle without a true covariance, a network made for another surface) are
+    omitted there, with a note.
 
     Returns:
-        What ``metrics.json`` holds: ``{"sources": {name: {"methods", "pairs", "scenes", "timing", "notes"}}}``.
+        The contents of ``metrics.json``: ``{"sources": {name: {"methods", "pairs", "scenes", "timing", "notes"}}}``.
 
     Raises:
         FileNotFoundError: no trained network for a learned method, or no such scene file.
@@ -59,7 +59,7 @@ def evaluate(config: Config, directory: RunDirectory, terminal: Terminal) -> dic
 
 
 def stored_estimates(config: Config, source: SourceConfig, directory: RunDirectory) -> dict[str, Estimates]:
-    """The estimates that an evaluation has left, by method in the order of the configuration; none where it has not."""
+    """Return the stored estimates of an evaluation, by method in the order of the configuration."""
     return {name: as_estimates(fields) for name, fields in _stored(config, source, directory).items()}
 
 

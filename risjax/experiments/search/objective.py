@@ -42,7 +42,7 @@ class TrainFunction(Protocol):
 
 @dataclass(frozen=True)
 class TrialOutcome:
-    """How a trial ended: complete with a value, or pruned with a reason."""
+    """End of a trial: complete with a value, or pruned with a reason."""
 
     state: TrialState
     value: float | None
@@ -78,7 +78,7 @@ class TrialMonitor:
 
     @property
     def is_best_epoch(self) -> bool:
-        """Whether the last reported epoch has the best value so far."""
+        """True if the last reported epoch has the best value so far."""
         return bool(self._values) and self._values[-1] == self._better(self._values)
 
     def on_epoch(self, record: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from risjax.experiments.torch_baseline.terms import normalise_trace
 def gradient(
     parts: np.ndarray, label: np.ndarray, loading: float, *, cut: int, rule: str, compute: str, label_dtype: str
 ) -> np.ndarray:
-    """d ||P(R) - P_label||^2 by (Re A, Im A).
+    """Return the gradient of ||P(R) - P_label||^2 with respect to (Re A, Im A).
 
     Args:
         parts: (Re A, Im A) in float32, exactly representable in ``compute``, [2, N, columns].
@@ -20,8 +20,8 @@ def gradient(
         loading: added to the diagonal.
         cut: K.
         rule: ``eigh`` or ``svd``, the library's own, or ``ours``.
-        compute: dtype that the loss meets A in.
-        label_dtype: dtype that it meets the label in.
+        compute: dtype of A at the loss.
+        label_dtype: dtype of the label at the loss.
 
     Raises:
         RuntimeError: an operation that does not exist in that precision.

@@ -102,7 +102,7 @@ class Lab:
 
 
 def _checked(real: Callable[..., Any], played: Callable[..., Any]) -> Callable[..., Any]:
-    """What stands in for a function takes no call that the function itself would not."""
+    """Return ``played``, which accepts only the calls that the real function accepts."""
 
     def call(*given: Any) -> Any:
         inspect.signature(real).bind(*given)

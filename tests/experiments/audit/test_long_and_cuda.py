@@ -1,4 +1,4 @@
-"""What takes long, or a CUDA device: thousands of steps without a skip, and the same proofs on the GPU."""
+"""Long tests and those of a CUDA device: thousands of steps without a skip, and the same proofs on the GPU."""
 
 import jax
 import jax.numpy as jnp

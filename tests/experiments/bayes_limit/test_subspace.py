@@ -93,7 +93,7 @@ def test_a_number_of_sources_without_draws_uses_all_draws():
 
 
 def test_half_of_the_runs_choose_and_the_others_judge():
-    """Of four runs one disagrees: its half chooses what lies between, which is worth less to the other half."""
+    """One of four runs disagrees: its half chooses a direction in between, with less overlap with the other half."""
     here, there = [[place(0)]] * 3, [[place(8)]] * 3
     cosine = squared_cosine(place(0), place(8))
     values = found([here, here, here, there], [place(0)])

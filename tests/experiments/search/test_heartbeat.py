@@ -1,4 +1,4 @@
-"""Who counts as dead, and when."""
+"""Detection of dead workers."""
 
 import os
 import subprocess

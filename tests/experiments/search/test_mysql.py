@@ -38,7 +38,7 @@ def find(*programs: str) -> str | None:
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """Where a server of its own listens, gone after these tests."""
+    """The port of a server that runs for these tests."""
     pytest.importorskip("pymysql", reason="needs PyMySQL: pip install -e '.[mysql]'")
     install = find("mariadb-install-db")
     daemon = find("mysqld") if install is None else find("mariadbd", "mysqld")
@@ -100,7 +100,7 @@ class TestStudyInMySQL(StudyInServer):
 
 @pytest.mark.parametrize("scheme", ["mysql", "mariadb"])
 def test_a_connection_that_the_server_has_closed_is_opened_again(tmp_path, server_url, scheme):
-    """Servers hang up on who is silent for eight hours, this one on these connections after a second."""
+    """Servers close connections that were idle for eight hours, this one after a second."""
     url = server_url.replace("mysql+", f"{scheme}+") + "?init_command=SET+wait_timeout%3D1"
     storage = open_storage(url, tmp_path)
     study = optuna.create_study(storage=storage)
@@ -110,7 +110,7 @@ def test_a_connection_that_the_server_has_closed_is_opened_again(tmp_path, serve
 
 
 def test_numbers_come_back_bit_by_bit(tmp_path, server_url):
-    """What a sampler draws depends on them."""
+    """The draws of a sampler depend on them."""
     values = [float(value) for value in np.random.default_rng(3).lognormal(sigma=20.0, size=100)]
     storage = open_storage(server_url, tmp_path)
     trial = optuna.create_study(storage=storage, study_name="numbers").ask()

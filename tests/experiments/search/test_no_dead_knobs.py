@@ -49,7 +49,7 @@ _programs: dict[tuple[ProgramKey, EstimatorConfig], tuple[str, list[bool]]] = {}
 
 
 def trace(key: ProgramKey, estimator: EstimatorConfig, settings: Settings) -> tuple[str, list[bool]]:
-    """What trials of one program run: a first step on a batch and the pipeline on the result, freed of whatever
+    """The programs that trials share: a first step on a batch and the pipeline on the result, freed of whatever
     the new state and the estimates do not need; and which settings are needed."""
     if (key, estimator) not in _programs:
         network = build(key.physics.array, key.model, key.precision)
@@ -69,7 +69,7 @@ def trace(key: ProgramKey, estimator: EstimatorConfig, settings: Settings) -> tu
 
 
 def traced(config: Config) -> str:
-    """What a trial runs, as text: its program and the values of the settings that the program needs."""
+    """The program of a trial as text, and the values of the settings that it needs."""
     settings = make_settings(config)
     program, is_used = trace(program_key(config), config.estimator, settings)
     leaves = jax.tree.leaves_with_path(settings)

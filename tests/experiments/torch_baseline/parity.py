@@ -1,4 +1,4 @@
-"""What the comparisons share: one configuration, one batch, both frameworks, and named tolerances.
+"""Common parts of the comparisons: one configuration, one batch, both frameworks, and named tolerances.
 
 Errors are relative to the largest entry of the array that is compared, so that a leaf's tiny entries are held to the
 rounding of its large ones.

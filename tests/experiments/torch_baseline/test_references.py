@@ -90,7 +90,7 @@ def some_estimates(seed: int, scenes: int = 40) -> tuple[Estimates, Sources]:
 
 
 def best_pairs(estimated: np.ndarray, true: np.ndarray, gate: np.ndarray) -> tuple[tuple[int, int], ...]:
-    """By trying everything: the most pairs within the gate, then the least sum of squares."""
+    """Return the largest number of pairs within the gate with the least sum of squares, by exhaustive search."""
     best: tuple[float, tuple] = (np.inf, ())
     count = min(len(estimated), len(true))
     for size in range(count, 0, -1):

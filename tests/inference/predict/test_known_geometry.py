@@ -60,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, setting: Setting) -> Path:
 
 
 def missed_deg(azimuth_deg: np.ndarray, elevation_deg: np.ndarray, scenes: SceneFile) -> np.ndarray:
-    """Of each scene's one source, how far the nearest estimate is away; [S, K] estimates, NaN where there is none."""
+    """Distance of the nearest of [S, K] estimates from the single source of each scene; NaN if there is none."""
     assert scenes.sources is not None
     truth = np.degrees(scenes.sources.position[:, :1])
     miss = np.maximum(np.abs(azimuth_deg - truth[..., 0]), np.abs(elevation_deg - truth[..., 1]))

@@ -1,4 +1,4 @@
-"""From a training to a folder, and from the folder to an evaluation without training."""
+"""A release is written after a training and evaluated without one."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What a terminal shows of what was written to it: the few control sequences that rich uses to draw again."""
+"""Screen of a terminal after a text was written to it, with the few control sequences that rich uses."""
 
 import re
 

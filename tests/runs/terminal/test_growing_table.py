@@ -36,7 +36,7 @@ def record(epoch: int) -> dict:
 
 
 def train(terminal: Terminal, *, first: int = 1, at: Callable[[int], None] = lambda epoch: None) -> None:
-    """What the loop says, `first` being where it was resumed."""
+    """Output of the loop; ``first`` is the epoch at which it resumed."""
     table = terminal.growing_table("epochs", mark="best", keep=ALWAYS_SHOWN)
     with terminal.progress("train", EPOCHS, completed=first - 1) as bar, table as rows:
         for epoch in range(1, EPOCHS + 1):

@@ -1,4 +1,4 @@
-"""What is seen: bars on a terminal, plain lines elsewhere, next to nothing under --quiet."""
+"""Output on a terminal (bars), elsewhere (plain lines) and with --quiet (almost none)."""
 
 import io
 
