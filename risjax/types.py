@@ -105,16 +105,19 @@ class Diagnostics(NamedTuple):
         explained: share of the snapshots' energy that the reported sources explain, [].
         field_f: F statistic of an unconstrained field against noise alone, [].
         fit_f: F statistic of the unconstrained field against the reported sources, [].
+        unexplained: share of the field's energy, above the noise, that the reported sources do not explain, [].
         rank: numerical rank of the measurement matrix Phi, [] int; N if all of the field is observed.
         degrees_of_freedom: dimensions of the field that are observed above the noise, [], at most N.
         no_signal: no field is distinguishable from noise, [].
-        misfit: the reported sources do not explain the observed field, [].
+        misfit: the reported sources do not explain the observed field: ``fit_f`` is significant, and ``unexplained``
+            is more than a missed weak source, [].
         rank_deficient: Phi does not determine the field, [].
     """
 
     explained: Float[Array, "*batch"]
     field_f: Float[Array, "*batch"]
     fit_f: Float[Array, "*batch"]
+    unexplained: Float[Array, "*batch"]
     rank: Int[Array, "*batch"]
     degrees_of_freedom: Float[Array, "*batch"]
     no_signal: Bool[Array, "*batch"]

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from risjax.config.physics import PhysicsConfig
+from risjax.config.predict import ArrayNames, Observed
 from risjax.registry.section import FromList, PositiveFloat, PositiveInt, Section
 
 Method = Literal[
@@ -28,6 +29,10 @@ class SourceConfig(Section):
     """Name in reports and ``metrics.json``."""
     path: str | None = None
     """A scene file; null draws fresh held-out scenes from the physics."""
+    names: dict[Observed, ArrayNames] = Field(default_factory=dict)
+    """Names in the file, as in ``data.names``."""
+    axes: dict[Observed, str] = Field(default_factory=dict)
+    """Order of the axes in the file, as in ``data.axes``."""
     physics: PhysicsConfig | None = None
     """The measurement model of these scenes: a profile's name or a section; null is the run's ``physics``."""
     scenes: PositiveInt = 256

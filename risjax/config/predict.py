@@ -7,7 +7,7 @@ from pydantic import Field
 from risjax.registry.section import Fraction, FromList, NonNegativeInt, PositiveInt, Section
 
 Observed = Literal["snapshots", "channel", "codes", "elements_m", "wavelength_m"]
-_Names = str | Annotated[tuple[str, str], FromList]
+ArrayNames = str | Annotated[tuple[str, str], FromList]
 
 
 class DataConfig(Section):
@@ -16,7 +16,7 @@ class DataConfig(Section):
     path: str | None = None
     """A ``.mat``, ``.h5`` or ``.npz`` file, or a directory that ``simulate`` wrote; docs/bring-your-file.md describes
     its arrays."""
-    names: dict[Observed, _Names] = Field(default_factory=dict)
+    names: dict[Observed, ArrayNames] = Field(default_factory=dict)
     """Names in the file, ``{snapshots: meas.Y, channel: meas.H, codes: C}``: dots lead into structs and groups, a list
     ``[meas.I, meas.Q]`` is real and imaginary part. Arrays that are left out have their usual names."""
     axes: dict[Observed, str] = Field(default_factory=dict)

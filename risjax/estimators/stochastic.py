@@ -32,6 +32,7 @@ from jaxtyping import Array, Bool, Complex, Float
 from risjax.config import ArrayConfig, PhysicsConfig
 from risjax.estimators.joint_ml import damped_solve
 from risjax.physics.array import steering_at
+from risjax.physics.scaling import in_units_of, normalise_scene, restore_estimates
 from risjax.spectral.grid import Field, field_of_view, into_field, to_cosines, to_position
 from risjax.types import Estimates, Observation
 
@@ -145,6 +146,12 @@ def polish_stochastic(
         Fisher information with unknown powers and noise variance, and ``score`` is the power relative to that of the
         strongest source in dB. A scene with values that are not finite has no active source.
     """
+    unit, scale = normalise_scene(observation)
+    return restore_estimates(_polish(unit, in_units_of(estimates, scale), physics, iterations), scale)
+
+
+def _polish(observation: Observation, estimates: Estimates, physics: PhysicsConfig, iterations: int) -> Estimates:
+    """`polish_stochastic` of a normalised scene."""
     likelihood = make_likelihood(observation, estimates.active, physics)
     theta, there = minimise(likelihood, initial_parameters(likelihood, estimates), iterations=iterations)
     cosines, log_powers, _ = likelihood.split(theta)

@@ -53,6 +53,7 @@ _OUTPUTS = {
     "explained": ("", "share of the snapshots' energy that the sources explain"),
     "field_f": ("", "F statistic of a field against noise alone"),
     "fit_f": ("", "F statistic of a field against the sources"),
+    "unexplained": ("", "share of the field's energy, above the noise, that the sources do not explain"),
     "rank": ("", "numerical rank of the measurement matrix; N if the field is determined"),
     "degrees_of_freedom": ("", "dimensions of the field that are observed above the noise"),
     "no_signal": ("", "the snapshots cannot be distinguished from noise"),

@@ -55,6 +55,11 @@ def restore_estimates(estimates: Estimates, scale: SceneScale) -> Estimates:
     )
 
 
+def in_units_of(estimates: Estimates, scale: SceneScale) -> Estimates:
+    """Return estimates of one scene, stated in its own units, in those of the normalised scene."""
+    return estimates._replace(amplitude=_times_power_of_two(estimates.amplitude, -scale.exponent))
+
+
 def restore_sources(sources: Sources, scale: SceneScale) -> Sources:
     """Return the sources of one normalised scene in the scene's own units; none for an empty scene."""
     active = sources.active & ~scale.is_empty

@@ -2,7 +2,7 @@
 
 from risjax.train.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from risjax.train.health import NonFiniteTraining
-from risjax.train.loop import Outcome, load_best, train
+from risjax.train.loop import Outcome, load_best, load_best_checkpoint, train
 from risjax.train.posterior import train_posterior
 from risjax.train.trainer import Trainer, estimate_step_seconds
 
@@ -15,6 +15,7 @@ __all__ = [
     "Trainer",
     "estimate_step_seconds",
     "load_best",
+    "load_best_checkpoint",
     "train",
     "train_posterior",
 ]

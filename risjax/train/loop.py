@@ -142,7 +142,26 @@ def train(
     )
 
 
+class BestParams(NamedTuple):
+    """Parameters of the best epoch of a training, as far as its intact checkpoints go.
+
+    Attributes:
+        params: EMA parameters, with those of the posterior heads if they are trained.
+        best_epoch: epoch that they follow.
+        last_epoch: epoch of the last intact checkpoint. Later ones in the log are lost.
+    """
+
+    params: Params
+    best_epoch: int
+    last_epoch: int
+
+
 def load_best(config: Config, directory: RunDirectory) -> Params:
+    """Return the parameters of `load_best_checkpoint`."""
+    return load_best_checkpoint(config, directory).params
+
+
+def load_best_checkpoint(config: Config, directory: RunDirectory) -> BestParams:
     """Return the EMA parameters of the best epoch of a finished or unfinished training, with those of the posterior
     heads if they are trained.
 
@@ -154,10 +173,11 @@ def load_best(config: Config, directory: RunDirectory) -> Params:
     last = checkpoints.load_last(like)
     if last is None:
         raise FileNotFoundError(f"no checkpoint in {directory.checkpoints}: run the stage `train` first")
-    params = checkpoints.load(last.metadata["best_epoch"], like).state.ema
+    best_epoch = last.metadata["best_epoch"]
+    params = checkpoints.load(best_epoch, like).state.ema
     if directory.posterior_path.exists():
         params = {**params, **read_weights(directory.posterior_path)[0]}
-    return params
+    return BestParams(params, best_epoch, last.metadata["epoch"])
 
 
 def _run_epoch(

@@ -62,7 +62,7 @@ def test_all_problems_at_once_with_place_got_expected_and_hint(write):
         ("optimizer.learning_rate=1", "unknown setting"),
         ("trian.epochs=3", "did you mean train?"),
         ("model.learning_rate=3", "did you mean train.learning_rate"),
-        ("evaluate.sources[0].nmae=a", "did you mean evaluate.sources[0].name?"),
+        ("evaluate.sources[0].scense=4", "did you mean evaluate.sources[0].scenes?"),
         ("evaluate.sources[3].name=a", "evaluate.sources has 1 entries, so its last index is 0; got 3"),
         ("evaluate.sources=[{name: a, path: gone.npz}]", "no such file; looked for"),
         ("train.epochs.x=1", "train.epochs is a plain value and has no settings below it"),

@@ -9,7 +9,7 @@ from scipy import stats
 from risjax.config import PhysicsConfig
 from risjax.config.io import load_config
 from risjax.data.stream import scene_batch
-from risjax.detection.goodness_of_fit import diagnose, p_values
+from risjax.detection.goodness_of_fit import MISFIT_LEVEL, diagnose, p_values
 from risjax.estimators import polish
 from risjax.keys import Purpose
 from risjax.model import make_inputs_and_fit
@@ -85,6 +85,30 @@ def test_explained_is_the_share_of_the_energy(physics: PhysicsConfig, scenes: Sc
     none = found._replace(active=jnp.zeros_like(found.active))
     bare = jax.jit(jax.vmap(lambda y, e: diagnose(y, e, _measured(y), physics).explained))(scenes.observation, none)
     np.testing.assert_allclose(bare, 0, atol=1e-5)
+
+
+def _without(scene: Scene, weakest: bool) -> tuple[Estimates, np.ndarray]:
+    """The truth without its weakest or strongest source, and that source's share of the field's energy."""
+    truth = _truth_as_estimates(scene)
+    power = jnp.where(truth.active, jnp.abs(truth.amplitude) ** 2, jnp.inf if weakest else -jnp.inf)
+    dropped = jnp.argmin(power, axis=1) if weakest else jnp.argmax(power, axis=1)
+    active = truth.active & (jnp.arange(truth.active.shape[1])[None] != dropped[:, None])
+    total = jnp.sum(jnp.where(truth.active, jnp.abs(truth.amplitude) ** 2, 0), axis=1)
+    return truth._replace(active=active), np.asarray(jnp.take_along_axis(power, dropped[:, None], 1)[:, 0] / total)
+
+
+def test_a_missed_weak_source_is_no_misfit_and_a_missed_strong_source_is(physics: PhysicsConfig, scenes: Scene):
+    check = jax.jit(jax.vmap(lambda y, e: diagnose(y, e, _measured(y), physics)))
+    loud = (np.asarray(scenes.truth.snr_db) >= 10) & (np.asarray(scenes.truth.num_sources) > 1)
+    estimates, share = _without(scenes, weakest=True)
+    found = check(scenes.observation, estimates)
+    _, p_fit = p_values(found, np.asarray(estimates.active.sum(-1)), 144, 256)
+    weak = loud & (share < 0.01)
+    assert weak.sum() >= 20
+    assert np.mean(p_fit[weak] < MISFIT_LEVEL) > 0.1  # significant, and yet little
+    assert not np.any(found.misfit[weak])
+    estimates, _ = _without(scenes, weakest=False)
+    assert np.mean(check(scenes.observation, estimates).misfit[loud]) > 0.95
 
 
 def test_statistics_do_not_depend_on_units(physics: PhysicsConfig, scenes: Scene, fitted):

@@ -11,6 +11,7 @@ from risjax.estimators.stochastic import (
     initial_parameters,
     make_likelihood,
     minimise,
+    polish_stochastic,
     standard_deviations,
 )
 from risjax.physics.crb import stochastic_crb
@@ -82,6 +83,31 @@ def test_minimising_lowers_the_value_and_its_widths_are_the_stochastic_bound(sta
         std, sources, noise = _at(likelihood, best, there.information)
         bound = stochastic_crb(PHYSICS.array, likelihood.observation, sources, noise)
     np.testing.assert_allclose(std[:2], bound.std[:2], rtol=1e-4)
+
+
+@pytest.mark.parametrize(("snapshots", "channel"), [(2.0**-70, 1.0), (2.0**60, 2.0**50), (1.0, 2.0**-60)])
+def test_units_of_powers_of_two_change_no_bit(snapshots: float, channel: float) -> None:
+    observation = per_snapshot(TRUTH, noise=0.1)
+    empty = jnp.zeros(3)
+    estimates = Estimates(
+        jnp.asarray(POSITION, jnp.float32),
+        jnp.asarray(AMPLITUDE, jnp.complex64),
+        jnp.asarray(ACTIVE),
+        jnp.zeros((3, 3)),
+        empty,
+        empty,
+    )
+    polish = jax.jit(lambda seen, start: polish_stochastic(seen, start, PHYSICS, iterations=5))
+    expected = polish(observation, estimates)
+    scaled = observation._replace(
+        snapshots=observation.snapshots * np.float32(snapshots), channel=observation.channel * np.float32(channel)
+    )
+    factor = np.float32(snapshots / channel)
+    found = polish(scaled, estimates._replace(amplitude=estimates.amplitude * factor))
+    assert np.all(np.asarray(expected.active)[:2])
+    for name in ("position", "active", "std", "score"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+    np.testing.assert_array_equal(found.amplitude, expected.amplitude * factor)
 
 
 def _at(likelihood: StochasticLikelihood, theta, information):

@@ -13,6 +13,7 @@ References:
     doi:10.1111/j.1467-9469.2010.00723.x.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -35,6 +36,7 @@ from risjax.experiments.bayes_limit.proposal_density import bright_places
 from risjax.experiments.bayes_limit.tempered_likelihood import all_products, log_likelihood, unit_power
 from risjax.physics.array import steering
 from risjax.physics.distributions import complex_normal
+from risjax.physics.scaling import normalise_scene
 from risjax.types import Geometry, Observation
 
 _MAX_TEMPERATURES = 200
@@ -88,7 +90,9 @@ def sample_posterior(
         settings: particles, moves, resampling.
     """
     limits, geometry = bounds(physics.scene), observation.geometry
-    data, log_scale = unit_power(statistics(observation, physics))
+    unit, units = normalise_scene(observation)
+    data, log_scale = unit_power(statistics(unit, physics))
+    log_scale = log_scale + math.log(2) * units.exponent  # of the amplitudes in the scene's own units, as is the prior
     places = bright_places(data, limits, physics, geometry)
     log_gain = jnp.asarray(limits.log_gain) - log_scale
     start_key, run_key, last_key = jax.random.split(key, 3)

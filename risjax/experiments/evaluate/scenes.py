@@ -77,6 +77,8 @@ def _from_file(config: Config, source: SourceConfig, physics: PhysicsConfig) -> 
     file = read_scenes(
         path,
         limit=source.scenes,
+        names={**source.names},
+        axes={**source.axes},
         codes_measured=config.data.codes_measured or physics.impairments.are_codes_measured,
         max_range_m=_MOST_RANGES * physics.scene.range_m[1],
     )

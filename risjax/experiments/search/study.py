@@ -1,5 +1,7 @@
 """The search: opens or joins the study, runs trials until every slot is finished, returns the best configuration."""
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,18 +141,30 @@ def open_study(config: Config, directory: RunDirectory) -> optuna.Study:
     return study
 
 
+def _numbered(name: str) -> Iterator[str]:
+    """Yield the name, then ``name-2``, ``name-3`` and so on."""
+    yield name
+    yield from (f"{name}-{number}" for number in itertools.count(2))
+
+
 def _study_name(config: Config, directory: RunDirectory, storage: BaseStorage) -> str:
     """Return ``search.study``, else the name with which the directory's search began, so that it may be moved.
 
     The name is kept in ``search/study.json``. Where that file is missing, a journal has the name itself; a new search
-    takes the directory's.
+    takes the directory's. With ``run.fresh`` it takes a name that no study in a shared storage has, since the study of
+    the directory's name may be that of the directory moved aside.
     """
     if config.search.study is not None:
         return config.search.study
     kept: dict[str, Any] = directory.read_json(_NAME_FILE, {})
     if kept.get("name"):
         return kept["name"]
-    in_journal = [study.study_name for study in storage.get_all_studies()] if config.search.storage is None else []
-    name = next(iter(in_journal), directory.path.resolve().name)
+    existing, own = [study.study_name for study in storage.get_all_studies()], directory.path.resolve().name
+    if config.search.storage is None:
+        name = next(iter(existing), own)
+    elif config.run.fresh:
+        name = next(candidate for candidate in _numbered(own) if candidate not in existing)
+    else:
+        name = own
     directory.write_json(_NAME_FILE, {"name": name})
     return name

@@ -8,7 +8,15 @@ import numpy as np
 from risjax.detection.goodness_of_fit import p_values
 from risjax.types import Diagnostics, Estimates, Observation
 
-SCENE_COLUMNS = ("explained", "fit_p_value", "signal_p_value", "degrees_of_freedom", "misfit", "no_signal")
+SCENE_COLUMNS = (
+    "explained",
+    "unexplained",
+    "fit_p_value",
+    "signal_p_value",
+    "degrees_of_freedom",
+    "misfit",
+    "no_signal",
+)
 """Columns that describe the scene of a source."""
 
 COLUMNS = (
@@ -46,14 +54,16 @@ class Localization(NamedTuple):
         existence: probability that the source exists, [K]; NaN where the network states none; at most 0.5 in a scene
             with ``no_signal``.
         explained: share of the snapshots' energy that the sources explain, [].
+        unexplained: share of the field's energy, above the noise, that the sources do not explain, [].
         fit_p_value: of the hypothesis that the sources explain all of the field on the surface, [].
         signal_p_value: of the hypothesis that the snapshots are noise alone, [].
         degrees_of_freedom: dimensions of the field that are observed above the noise, at most N, [].
         rank: numerical rank of the measurement matrix, N if all of the field is observed, [].
-        misfit: the sources do not explain the field: ``fit_p_value`` is below 1e-4, [].
+        misfit: the sources do not explain the field: ``fit_p_value`` is below 1e-2, and they leave more
+            than a missed weak source, [].
         no_signal: the snapshots cannot be distinguished from noise: ``signal_p_value`` is above 1e-3, [].
 
-    The last seven describe the scene; they are NaN (flags: False) where symbols change from snapshot to snapshot. See
+    The last eight describe the scene; they are NaN (flags: False) where symbols change from snapshot to snapshot. See
     `risjax.detection.goodness_of_fit`.
     """
 
@@ -64,6 +74,7 @@ class Localization(NamedTuple):
     score: np.ndarray
     existence: np.ndarray
     explained: np.ndarray
+    unexplained: np.ndarray
     fit_p_value: np.ndarray
     signal_p_value: np.ndarray
     degrees_of_freedom: np.ndarray
@@ -156,6 +167,7 @@ def located(
         score=np.where(kept, found.score, 0),
         existence=found.existence if min_existence <= 0 else np.where(kept, found.existence, 0),
         explained=checks.explained,
+        unexplained=checks.unexplained,
         fit_p_value=fit,
         signal_p_value=signal,
         degrees_of_freedom=checks.degrees_of_freedom,

@@ -21,6 +21,7 @@ def make_card(
     name: str,
     config: Config,
     log: Sequence[Mapping[str, Any]],
+    best_epoch: int | None,
     metrics: Mapping[str, Any],
     weights: Path,
     params: Params,
@@ -31,6 +32,7 @@ def make_card(
         name: of the network.
         config: of its training.
         log: the run's log.
+        best_epoch: epoch of the parameters; None if it is not known.
         metrics: content of ``metrics.json``; no sources where nothing was evaluated.
         weights: the file of weights.
         params: its parameters.
@@ -40,7 +42,7 @@ def make_card(
     epochs = [record for record in log if record.get("kind") == "epoch"]
     environment: Mapping[str, Any] = next((record for record in log if record.get("kind") == "environment"), {})
     last = epochs[-1] if epochs else {}
-    best = next((record for record in epochs if record["epoch"] == last.get("best_epoch")), {})
+    best = next((record for record in epochs if record["epoch"] == best_epoch), {})
     template = Environment(
         loader=PackageLoader("risjax.inference.release"),
         undefined=StrictUndefined,

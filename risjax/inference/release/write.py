@@ -9,7 +9,9 @@ card.md                description, data, training, accuracy and limits
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,11 +40,13 @@ def release(config: Config, directory: RunDirectory, terminal: Terminal) -> Path
         FileNotFoundError: no trained network.
         CheckpointError: the checkpoints are damaged.
     """
-    from risjax.train.loop import load_best  # 0.8 s of orbax and optax, which `risjax.load` does not need
+    from risjax.train.loop import load_best_checkpoint  # 0.8 s of orbax and optax, which `risjax.load` does not need
 
-    params = load_best(config, directory)
+    best = load_best_checkpoint(config, directory)
     folder = directory.path / "release"
-    write_release(folder, config, params, directory)
+    # Without epochs whose checkpoint is lost: the card describes the training of these weights.
+    log = [record for record in directory.read_log() if record["kind"] != "epoch" or record["epoch"] <= best.last_epoch]
+    write_release(folder, config, best.params, directory, log, best.best_epoch)
     size = (folder / WEIGHTS_NAME).stat().st_size
     terminal.say(f"{folder}: {size / 1e6:.2f} MB; use it with weights={folder}, or copy it")
     if not directory.metrics_path.exists():
@@ -50,8 +54,24 @@ def release(config: Config, directory: RunDirectory, terminal: Terminal) -> Path
     return folder
 
 
-def write_release(folder: Path, config: Config, params: Params, directory: RunDirectory) -> None:
-    """Write the four files, the weights last: a folder with weights is a release."""
+def write_release(
+    folder: Path,
+    config: Config,
+    params: Params,
+    directory: RunDirectory,
+    log: Sequence[Mapping[str, Any]] = (),
+    best_epoch: int | None = None,
+) -> None:
+    """Write the four files, the weights last: a folder with weights is a release.
+
+    Args:
+        folder: of the release.
+        config: of the training.
+        params: of the network.
+        directory: of the run.
+        log: of the training, for the card.
+        best_epoch: epoch of ``params``.
+    """
     stored = jax.tree.map(lambda leaf: _narrowed(leaf, config.release.dtype), params)
     name = config.release.name or directory.path.resolve().name
     metrics = directory.read_json("metrics.json", {"sources": {}})
@@ -62,7 +82,7 @@ def write_release(folder: Path, config: Config, params: Params, directory: RunDi
     write_atomically(folder / METRICS_NAME, json.dumps(metrics, indent=2) + "\n")
     weights = folder / f".{WEIGHTS_NAME}.part"
     write_weights(weights, stored, {"name": name, "risjax": risjax.__version__})
-    card = make_card(name, config, list(directory.read_log()), metrics, weights, stored)
+    card = make_card(name, config, log, best_epoch, metrics, weights, stored)
     write_atomically(folder / CARD_NAME, card)
     weights.rename(folder / WEIGHTS_NAME)
 

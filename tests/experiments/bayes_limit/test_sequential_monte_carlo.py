@@ -157,6 +157,16 @@ def test_one_source_has_the_posterior_of_a_quadrature():
     np.testing.assert_array_less(variance, 1.4 * q.var(0))
 
 
+def test_common_units_of_snapshots_and_channel_change_no_draw():
+    """The amplitudes, whose law the sampler knows, are the same in all of them."""
+    observation = scene_at(3).observation
+    sample = jax.jit(lambda seen: sample_posterior(jax.random.key(0), seen, PHYSICS, SMALL))
+    faint = observation._replace(
+        snapshots=observation.snapshots * np.float32(2.0**-80), channel=observation.channel * np.float32(2.0**-80)
+    )
+    jax.tree.map(np.testing.assert_array_equal, sample(faint), sample(observation))
+
+
 @pytest.mark.slow
 def test_the_truth_ranks_uniformly_among_the_draws():
     """Simulation-based calibration (Talts et al. 2018): of the number of sources and of the nearest one's range."""

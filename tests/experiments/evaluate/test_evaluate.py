@@ -118,6 +118,31 @@ def test_a_file_without_amplitudes_leaves_out_what_needs_them(tmp_path: Path) ->
     assert not any(name.startswith("snr_db") for name in entry["methods"]["sample_mvdr"])
 
 
+def test_a_file_of_other_names_and_axes_is_evaluated(tmp_path: Path) -> None:
+    """The same scenes as those of the file with the usual names."""
+    config = small_config(("greedy_ml",))
+    generator = np.random.default_rng(0)
+
+    def gaussian(*shape: int) -> np.ndarray:
+        return (generator.normal(size=shape) + 1j * generator.normal(size=shape)).astype(np.complex64)
+
+    codes = np.exp(1j * np.angle(gaussian(4, 8, 36))).astype(np.complex64)
+    usual = {"snapshots": gaussian(4, 8, 7), "channel": gaussian(4, 7, 36), "codes": codes}
+    labels = {"position": np.tile(np.float32([0.1, 0.1, 2.0]), (4, 1, 1)), "active": np.ones((4, 1), bool)}
+    np.savez(tmp_path / "usual.npz", **usual, **labels)
+    other = {"Y": usual["snapshots"].swapaxes(1, 2), "G": usual["channel"], "C": codes}
+    np.savez(tmp_path / "other.npz", **other, **labels)
+    plain = SourceConfig(name="file", path=str(tmp_path / "usual.npz"))
+    renamed = SourceConfig(
+        name="file",
+        path=str(tmp_path / "other.npz"),
+        names={"snapshots": "Y", "channel": "G", "codes": "C"},
+        axes={"snapshots": "SML"},
+    )
+    found, expected = load_scenes(config, renamed), load_scenes(config, plain)
+    jax.tree.map(np.testing.assert_array_equal, found.observation, expected.observation)
+
+
 def test_fits_are_stored_and_their_covariance_is_evaluated(tmp_path: Path) -> None:
     config = small_config(("greedy_ml", "sample_mvdr"))
     (source,) = config.evaluate.sources

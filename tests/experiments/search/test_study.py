@@ -185,6 +185,19 @@ def test_a_moved_directory_continues_its_study_in_a_database(tmp_path):
     assert len(train.configs) == 2
 
 
+def test_a_fresh_run_starts_a_new_study_in_a_shared_database(tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db"
+    run(make_config(trials=4, storage=url), tmp_path / "run")
+    (tmp_path / "run").rename(tmp_path / "run.20260101-000000")
+    config, train = make_config(trials=4, storage=url), FakeTrain()
+    fresh = config.model_copy(update={"run": config.run.model_copy(update={"fresh": True})})
+    assert len(run(fresh, tmp_path / "run", train).trials) == 4
+    assert len(train.configs) == 4, "no trial of the earlier study"
+    more = FakeTrain()  # resumed without run.fresh
+    assert len(run(make_config(trials=6, storage=url), tmp_path / "run", more).trials) == 6
+    assert len(more.configs) == 2
+
+
 def test_a_deleted_study_is_refused_before_its_trials_are_overwritten(tmp_path):
     run(make_config(trials=2), tmp_path)
     (tmp_path / "search" / "study.journal").unlink()

@@ -83,6 +83,23 @@ def test_the_card_contains_the_figures_of_the_run(trained: RunDirectory) -> None
         assert text in card, text
 
 
+def test_the_card_is_that_of_the_weights_where_the_best_checkpoint_is_damaged(tmp_path: Path) -> None:
+    """The process was killed before it deleted the checkpoints that the third one, now damaged, replaced."""
+    config = tiny_config(run__directory=str(tmp_path))
+    directory = RunDirectory(tmp_path)
+    state, checkpoints = Trainer(config).init(), Checkpoints(directory.checkpoints)
+    for epoch, best in ((1, 1), (2, 1)):
+        checkpoints.save(state, {"epoch": epoch, "best_epoch": best, "best": {}}, best_epoch=best)
+    (checkpoints.directory / "epoch_00003").mkdir()
+    for epoch, best in ((1, 1), (2, 1), (3, 3)):
+        record = {"kind": "epoch", "epoch": epoch, "best_epoch": best, "validation": {"gospa_m": 1.0 / epoch}}
+        directory.append_log({**record, "seconds": 61.0, "applied_updates": 6 * epoch, "skipped_steps": 0})
+    text = (release(config, directory, Terminal(quiet=True)) / "card.md").read_text()
+    assert "12 applied, of 4 scenes (48 scenes)" in text
+    assert "| epochs | 2; the parameters are the moving average after epoch 1," in text
+    assert "`gospa_m` (1) |" in text
+
+
 def test_a_card_without_an_evaluation_states_it(tmp_path: Path) -> None:
     assert "Not evaluated." in (tiny_release(tmp_path)[0] / "card.md").read_text()
 
