@@ -25,6 +25,7 @@ from risjax.covariance import CovarianceSettings, effective_covariance
 from risjax.detection.candidate_features import num_features
 from risjax.detection.peak_features import NUM_PEAK_FEATURES
 from risjax.detection.posterior_decision import (
+    DecisionSettings,
     PosteriorDecision,
     decide_by_posterior,
     decide_by_residual,
@@ -157,12 +158,13 @@ class Pipeline:
         propose = partial(proposals_of_scene, physics=self.physics, estimator=self.estimator, grid=grid)
         return over_surfaces(propose, observation.geometry, observation, effective)
 
-    def decide(self, params: Params, proposals: Proposals) -> Estimates:
+    def decide(self, params: Params, proposals: Proposals, settings: DecisionSettings | None = None) -> Estimates:
         """Return the sources that are reported: selected by the posterior head, or by the residual's criterion where
-        the parameters contain no head."""
+        the parameters contain no head. ``settings`` replaces those of ``estimator.posterior``."""
         elimination, features, data, scale = proposals
-        report = partial(reported_sources, physics=self.physics, settings=self.estimator.posterior)
-        estimates = jax.vmap(report)(elimination, features, self._decision(params, proposals), data)
+        chosen = self.estimator.posterior if settings is None else settings
+        report = partial(reported_sources, physics=self.physics, settings=chosen)
+        estimates = jax.vmap(report)(elimination, features, self._decision(params, proposals, settings), data)
         return jax.vmap(restore_estimates)(estimates, scale)
 
     def fitted(self, params: Params, proposals: Proposals) -> Sources:
@@ -176,13 +178,16 @@ class Pipeline:
         prediction, effective = self.covariance(params, observation, settings)
         return prediction, sources_of(self, params, observation, effective)
 
-    def _decision(self, params: Params, proposals: Proposals) -> PosteriorDecision:
+    def _decision(
+        self, params: Params, proposals: Proposals, settings: DecisionSettings | None = None
+    ) -> PosteriorDecision:
         elimination, features, data, _ = proposals
         if POSTERIOR not in params:
             penalty = stopping_penalty(self.physics, self.estimator)
             return jax.vmap(partial(decide_by_residual, penalty=penalty))(elimination, data)
         judged = self._head.apply(params[POSTERIOR], features.values, features.active)
-        decide = partial(decide_by_posterior, field=field_of_view(self.physics), settings=self.estimator.posterior)
+        chosen = self.estimator.posterior if settings is None else settings
+        decide = partial(decide_by_posterior, field=field_of_view(self.physics), settings=chosen)
         return jax.vmap(decide)(elimination.weakest, features, judged.existence, judged.log_range)
 
 

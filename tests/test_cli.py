@@ -15,6 +15,7 @@ import risjax
 from risjax import cli
 from risjax.config.io import from_yaml
 from risjax.config.root import Stage
+from risjax.runs.run_directory import RunDirectory
 from risjax.stages import StageError, run
 from risjax.stages.table import STAGES
 
@@ -184,6 +185,38 @@ def test_a_failed_check_exits_1_and_is_not_done(ran, monkeypatch, capsys):
 
 def test_every_stage_that_a_configuration_may_name_can_run():
     assert set(STAGES) == set(get_args(Stage))
+
+
+def test_the_report_alone_of_a_run_that_is_unfinished_and_in_use(ran, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(STAGES, "evaluate", lambda *_: False)
+    cli.main(["--config", "mine.yaml"])
+    ran.clear()
+    state = (tmp_path / "runs/mine/state.json").read_text()
+    directory = RunDirectory("runs/mine")
+    directory.lock()
+    try:
+        assert cli.main(["--config", "mine.yaml", "stages=[report]"]) == 0
+    finally:
+        directory.unlock()
+    assert [name for name, _ in ran] == ["report"]
+    assert "report.html" in capsys.readouterr().out
+    assert (tmp_path / "runs/mine/state.json").read_text() == state, "the run's own report is still to be written"
+    assert from_yaml((tmp_path / "runs/mine/config.yaml").read_text()).stages == ("train", "evaluate")
+    assert cli.main(["--config", "mine.yaml", "stages=[report]", "train.epochs=7"]) == 1
+    assert "train.epochs" in capsys.readouterr().err
+
+
+def test_after_a_comparison_of_settings_the_chosen_ones_are_evaluated(ran, monkeypatch):
+    def tune(config, directory, terminal):
+        ran.append(("tune", config))
+        directory.write_json("tune.json", {"settings": {"estimator.posterior.residual_rounds": 4}})
+        return True
+
+    monkeypatch.setitem(STAGES, "tune", tune)
+    settings = "tune.settings={estimator.posterior.residual_rounds: [4]}"
+    assert cli.main(["--config", "mine.yaml", "stages=[train, tune, evaluate]", settings]) == 0
+    rounds = {name: config.estimator.posterior.residual_rounds for name, config in ran}
+    assert rounds == {"train": 2, "tune": 2, "evaluate": 4}
 
 
 def test_after_a_search_the_winner_is_trained_and_evaluated(ran, monkeypatch):

@@ -19,12 +19,14 @@ from risjax.config.release import ReleaseConfig
 from risjax.config.search import SearchConfig
 from risjax.config.simulate import SimulateConfig
 from risjax.config.train import ChecksConfig, TrainConfig
+from risjax.config.tune import TuneConfig
 from risjax.registry.section import FromList, Section
 
 Stage = Literal[
     "simulate",
     "search",
     "train",
+    "tune",
     "ablate",
     "evaluate",
     "limit",
@@ -37,10 +39,10 @@ Stage = Literal[
     "export",
 ]
 
-LEARNING: frozenset[Stage] = frozenset({"search", "train", "ablate", "audit", "verify", "compare"})
+LEARNING: frozenset[Stage] = frozenset({"search", "train", "tune", "ablate", "audit", "verify", "compare"})
 """Stages that run the training step."""
 
-TRAINING: frozenset[Stage] = frozenset({"search", "train", "ablate", "verify", "release", "compare"})
+TRAINING: frozenset[Stage] = frozenset({"search", "train", "tune", "ablate", "verify", "release", "compare"})
 """Stages that train a network, or need the run that trained it."""
 
 
@@ -80,6 +82,7 @@ class Config(Section):
     debug: DebugConfig = DebugConfig()
     distributed: DistributedConfig = DistributedConfig()
     search: SearchConfig = SearchConfig()
+    tune: TuneConfig = TuneConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     limit: LimitConfig = LimitConfig()
     ablate: AblateConfig = AblateConfig()

@@ -35,6 +35,7 @@ TRAINING_SECTIONS = frozenset(
         "compare",
         "debug",
         "search",
+        "tune",
         "evaluate",
         "simulate",
         "predict",
@@ -73,8 +74,8 @@ def find_weights(name: str) -> TrainedNetwork | None:
         if (folder / WEIGHTS_NAME).is_file() and (folder / CONFIG_NAME).is_file():
             return TrainedNetwork(folder, True, folder / CONFIG_NAME)
     if (given / CONFIG_NAME).is_file() and any((given / "checkpoints").glob("epoch_*")):
-        best = given / "search" / "best.yaml"
-        return TrainedNetwork(given, False, best if best.is_file() else given / CONFIG_NAME)
+        chosen = (given / "tune" / "best.yaml", given / "search" / "best.yaml", given / CONFIG_NAME)
+        return TrainedNetwork(given, False, next(path for path in chosen if path.is_file()))
     return None
 
 

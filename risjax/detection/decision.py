@@ -91,7 +91,7 @@ class RangeDecision(NamedTuple):
     within: Float[Array, "*batch K"]
 
 
-def decide_range(posterior: RangePosterior, window_m: float) -> RangeDecision:
+def decide_range(posterior: RangePosterior, window_m: float | Float[Array, ""]) -> RangeDecision:
     """Return the range of the largest expected utility 1[d <= w] - min(d, 2w) / 2w, d the distance to the true range.
 
     The first term counts the ranges within a tolerance of w metres. The second is the cost in a metric that is cut off
@@ -116,8 +116,8 @@ def decide_count(
     within: Float[Array, " K"],
     held: Bool[Array, " K"],
     *,
-    threshold: float,
-    range_share: float,
+    threshold: float | Float[Array, ""],
+    range_share: float | Float[Array, ""],
 ) -> Int[Array, ""]:
     """Return the number of candidates of an elimination to report, the one with the largest sum of utility - threshold.
 

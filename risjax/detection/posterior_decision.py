@@ -19,6 +19,20 @@ from risjax.spectral.peak_search import Peaks, estimates_from_peaks
 from risjax.types import Estimates, Sources
 
 
+class DecisionSettings(NamedTuple):
+    """Settings of a decision as scalars that may be traced; `PosteriorConfig` has attributes of the same names.
+
+    Attributes:
+        existence: smallest utility of a reported candidate.
+        range_share: weight of a right range.
+        range_window_m: error of a right range [m].
+    """
+
+    existence: Float[Array, ""]
+    range_share: Float[Array, ""]
+    range_window_m: Float[Array, ""]
+
+
 class PosteriorDecision(NamedTuple):
     """Decision on the candidates of one scene.
 
@@ -57,7 +71,7 @@ def decide_by_posterior(
     existence: Float[Array, "K K"],
     log_range: Float[Array, "K K B"],
     field: Field,
-    settings: PosteriorConfig,
+    settings: PosteriorConfig | DecisionSettings,
 ) -> PosteriorDecision:
     """Return the decision of the posterior head on one scene.
 
@@ -88,7 +102,7 @@ def reported_sources(
     decision: PosteriorDecision,
     data: SufficientStatistics,
     physics: PhysicsConfig,
-    settings: PosteriorConfig,
+    settings: PosteriorConfig | DecisionSettings,
 ) -> Estimates:
     """Return the reported sources of one scene.
 

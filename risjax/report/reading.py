@@ -47,6 +47,7 @@ class Run:
         compare: the result of the stage ``compare``.
         limit: the result of the stage ``limit``.
         ablation: the result of the stage ``ablate``.
+        tune: the result of the stage ``tune``.
         notes: remarks on missing or unreadable data.
     """
 
@@ -68,6 +69,7 @@ class Run:
     compare: dict[str, Any] = field(default_factory=dict)
     limit: dict[str, Any] = field(default_factory=dict)
     ablation: dict[str, Any] = field(default_factory=dict)
+    tune: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -127,6 +129,7 @@ def read_run(directory: RunDirectory) -> Run:
     run.audit = _read_json(directory.path / "audit.json", dict, note)
     run.compare = _read_json(directory.path / "compare.json", dict, note)
     run.limit = _read_json(directory.path / "limit.json", dict, note)
+    run.tune = _read_json(directory.path / "tune.json", dict, note)
     run.ablation = _read_json(directory.path / "ablation.json", dict, note)
     done = _read_json(directory.path / "state.json", dict, note).get("done")
     run.stages = {str(stage): str(when) for stage, when in done.items()} if isinstance(done, dict) else {}

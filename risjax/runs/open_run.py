@@ -40,6 +40,26 @@ def open_run_directory(config: Config) -> RunDirectory:
         raise RunDirectoryError(fault) from error
 
 
+def open_for_report(config: Config) -> RunDirectory | None:
+    """The directory of a run with further stages, of which ``config`` asks for the report alone; None if there is none.
+
+    The run may be unfinished, and another process may use it: its files are only read, and nothing but the report is
+    written.
+
+    Raises:
+        RunDirectoryError: the directory holds another configuration.
+    """
+    assert config.run.directory is not None, "load_config sets run.directory"
+    path = Path(config.run.directory).expanduser()
+    if config.stages != ("report",) or config.run.fresh or not (path / "config.yaml").exists():
+        return None
+    earlier = _earlier(path / "config.yaml")
+    if earlier.stages == config.stages:
+        return None
+    _refuse_changes(path, earlier, config.model_copy(update={"stages": earlier.stages}))
+    return RunDirectory(path)
+
+
 def _open(path: Path, config: Config) -> RunDirectory:
     _refuse_foreign(path)
     old = path / "config.yaml"

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 from risjax.config.io import apply_overrides
 from risjax.config.root import Config
@@ -11,7 +12,7 @@ from risjax.runs.compilation import Compilation
 from risjax.runs.environment import peak_memory_bytes
 from risjax.runs.faults import file_fault
 from risjax.runs.formatting import duration_text
-from risjax.runs.open_run import open_run_directory
+from risjax.runs.open_run import open_for_report, open_run_directory
 from risjax.runs.run_directory import RunDirectory, RunDirectoryBusy
 from risjax.runs.terminal import Terminal
 from risjax.stages.codebook_files import check_codebook_files
@@ -50,6 +51,10 @@ def run_stages(config: Config, terminal: Terminal) -> int:
         from risjax.experiments.ablate.variants import read_variants
 
         read_variants(config)
+    if "tune" in config.stages:
+        from risjax.experiments.tune.settings import check_tune
+
+        check_tune(config)
     check_codebook_files(config)
     multihost.join(config.distributed)
     if jax_settings.are_set():
@@ -63,7 +68,8 @@ def run_stages(config: Config, terminal: Terminal) -> int:
         return _follow(config, terminal)
     code = 1
     try:
-        code = _lead(config, terminal)
+        code = _report_of_run(config, terminal) if config.stages == ("report",) else None
+        code = _lead(config, terminal) if code is None else code
     finally:
         multihost.send({"exit": code})
     return code
@@ -83,6 +89,17 @@ def _lead(config: Config, terminal: Terminal) -> int:
         raise StageError(fault) from error
     finally:
         directory.unlock()
+
+
+def _report_of_run(config: Config, terminal: Terminal) -> int | None:
+    """Write the report of a run with further stages, finished or not; return None if there is no such run."""
+    directory = open_for_report(config)
+    if directory is None:
+        return None
+    terminal.say(f"run directory: {directory.path}")
+    STAGES["report"](config, directory, terminal)
+    terminal.say(f"the report of what is there: {directory.report_path}", always=True)
+    return 0
 
 
 def _follow(config: Config, terminal: Terminal) -> int:
@@ -138,7 +155,7 @@ def _run_pending(config: Config, directory: RunDirectory, terminal: Terminal) ->
             continue
         terminal.rule(stage)
         started = time.monotonic()
-        passed = STAGES[stage](_winner(config, directory, stage), directory, terminal)
+        passed = STAGES[stage](_chosen(config, directory, stage), directory, terminal)
         seconds = time.monotonic() - started
         record = {"kind": "stage", "stage": stage, "seconds": seconds, "passed": passed}
         directory.append_log({**record, "peak_memory_bytes": peak_memory_bytes()})
@@ -158,14 +175,22 @@ def _is_done(stage: str, directory: RunDirectory) -> bool:
     return directory.is_done(stage) and (needed is None or (directory.path / needed).exists())
 
 
-def _winner(config: Config, directory: RunDirectory, stage: str) -> Config:
-    """Return the configuration of a stage: the winner's if this run has a search before it."""
-    if "search" not in config.stages[: config.stages.index(stage)]:
-        return config
+def _chosen(config: Config, directory: RunDirectory, stage: str) -> Config:
+    """Return the configuration of a stage: with the settings that earlier stages of this run have chosen."""
+    earlier = config.stages[: config.stages.index(stage)]
+    if "search" in earlier:
+        config = apply_overrides(config, _winner(directory))
+    if "tune" in earlier:
+        config = apply_overrides(config, directory.read_json("tune.json", {}).get("settings", {}))
+    return config
+
+
+def _winner(directory: RunDirectory) -> dict[str, Any]:
+    """Return the settings of the best trial of the search."""
     best = next((trial for trial in directory.read_json("search/trials.json", []) if trial["is_best"]), None)
     if best is None:
         raise StageError(
             f"{directory.search / 'trials.json'} contains no best trial, expected that of the finished search; delete "
             "this file and run the same command again, which writes it again"
         )
-    return apply_overrides(config, best["params"])
+    return best["params"]

@@ -21,6 +21,7 @@ _FILES = (
     ("verify.json", "the checklist"),
     ("log.jsonl", "a line for each step and epoch"),
     ("search/best.yaml", "the winner's configuration"),
+    ("tune/best.yaml", "the configuration with the chosen settings after the network"),
     ("release", "the trained network, to copy and load"),
     ("export", "the pipeline as one file that runs without risjax"),
     ("checkpoints", "states of the training"),

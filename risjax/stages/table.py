@@ -73,6 +73,7 @@ _TABLE = (
         ("risjax.train:NonFiniteTraining", "risjax.train:CheckpointError"),
         extras={"tensorboardX": ""},
     ),
+    Stage("tune", ("risjax.experiments.tune.run:tune",), ("risjax.train:CheckpointError", _NO_FILE)),
     Stage(
         "ablate",
         ("risjax.experiments.ablate.stage:ablate",),
@@ -101,5 +102,5 @@ _TABLE = (
 STAGES: dict[str, Callable[[Config, RunDirectory, Terminal], bool]] = {stage.name: stage for stage in _TABLE}
 """Every stage, by its name."""
 
-READ_LATER = MappingProxyType({"search": "search/trials.json", "evaluate": "metrics.json"})
+READ_LATER = MappingProxyType({"search": "search/trials.json", "tune": "tune.json", "evaluate": "metrics.json"})
 """The file of a stage that later stages read. A finished stage without it runs again, and so writes it again."""

@@ -89,7 +89,7 @@ def run_methods(
             fields = _run_method(config, scenes, method, params, compiled, bar)
             stored |= {prefix + field: values for field, values in fields.items()}
             stored[prefix + "fingerprint"] = np.asarray(mark)
-            _write(directory, stored)
+            write_estimates(directory, stored)
         else:
             bar.advance(len(scenes.sources.active), method=f"{method} (kept)")
         done[method] = {key.removeprefix(prefix): stored[key] for key in stored if key.startswith(prefix)}
@@ -218,7 +218,8 @@ def read_estimates(directory: RunDirectory) -> Arrays:
         return {}
 
 
-def _write(directory: RunDirectory, arrays: Arrays) -> None:
+def write_estimates(directory: RunDirectory, arrays: Arrays) -> None:
+    """Write ``estimates.npz`` of a directory, whole."""
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]  (no array is named allow_pickle)
     write_atomically(directory.estimates_path, content.getvalue())

@@ -4,6 +4,7 @@ import json
 import statistics
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import optuna
@@ -13,6 +14,7 @@ from optuna.trial import TrialState
 from risjax.config import Config
 from risjax.config.metric import lower_is_better
 from risjax.experiments.search.record import FINALISTS, TrialRecord
+from risjax.experiments.search.tables import make_tables
 from risjax.experiments.search.time_left import estimate_errors, seconds_left
 from risjax.runs.run_directory import RunDirectory
 
@@ -43,37 +45,36 @@ def write_summary(
             leading = record.value if leading is None else better(leading, record.value)
             history.append({"number": record.number, "value": record.value, "best": leading})
     trained = sum(len(record.intermediate) for record in records)
-    directory.write_json(
-        "search/summary.json",
-        {
-            "metric": config.search.metric,
-            "direction": "minimise" if lower_is_better(config.search.metric) else "maximise",
-            "trials": config.search.trials,
-            "states": {state: sum(r.state == state for r in records) for state in sorted({r.state for r in records})},
-            "best": next(
-                (
-                    {"number": r.number, "value": r.value, "error": r.error, "params": r.params}
-                    for r in records
-                    if r.is_best
-                ),
-                None,
+    summary = {
+        "metric": config.search.metric,
+        "direction": "minimise" if lower_is_better(config.search.metric) else "maximise",
+        "trials": config.search.trials,
+        "states": {state: sum(r.state == state for r in records) for state in sorted({r.state for r in records})},
+        "best": next(
+            (
+                {"number": r.number, "value": r.value, "error": r.error, "params": r.params}
+                for r in records
+                if r.is_best
             ),
-            "median": statistics.median(values) if values else None,
-            "history": history,
-            "importances": importances(study),
-            "separation": separation,
-            "finalists": json.loads(study.user_attrs.get(FINALISTS, "null")),
-            "configured": 0 if config.search.first_trial == "configured" else None,
-            "estimates": estimate_errors(records, config.search.trials),
-            "seconds": sum(record.seconds or 0.0 for record in records),
-            "seconds_saved_by_pruning": sum(_seconds_saved(record, config.search.epochs) for record in records),
-            "seconds_left": seconds_left(records, config.search.trials),
-            "epochs_trained": trained,
-            "epochs_pruned_away": sum(
-                config.search.epochs - len(record.intermediate) for record in records if record.state == "pruned"
-            ),
-        },
-    )
+            None,
+        ),
+        "median": statistics.median(values) if values else None,
+        "history": history,
+        "importances": importances(study),
+        "separation": separation,
+        "finalists": json.loads(study.user_attrs.get(FINALISTS, "null")),
+        "configured": 0 if config.search.first_trial == "configured" else None,
+        "estimates": estimate_errors(records, config.search.trials),
+        "seconds": sum(record.seconds or 0.0 for record in records),
+        "seconds_saved_by_pruning": sum(_seconds_saved(record, config.search.epochs) for record in records),
+        "seconds_left": seconds_left(records, config.search.trials),
+        "epochs_trained": trained,
+        "epochs_pruned_away": sum(
+            config.search.epochs - len(record.intermediate) for record in records if record.state == "pruned"
+        ),
+    }
+    summary["tables"] = make_tables(summary, [asdict(record) for record in records])
+    directory.write_json("search/summary.json", summary)
 
 
 def importances(study: optuna.Study) -> Mapping[str, float]:

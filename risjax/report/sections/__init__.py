@@ -12,6 +12,7 @@ from risjax.report.sections.limit import limit_section
 from risjax.report.sections.overview import baselines_section, run_section
 from risjax.report.sections.search import search_section
 from risjax.report.sections.training import training_section
+from risjax.report.sections.tuning import tuning_section
 
 SECTIONS: tuple[Callable[[Run], Iterable[ReportSection]], ...] = (
     baselines_section,
@@ -20,6 +21,7 @@ SECTIONS: tuple[Callable[[Run], Iterable[ReportSection]], ...] = (
     comparison_section,
     training_section,
     search_section,
+    tuning_section,
     evaluation_sections,
     limit_section,
     ablation_section,

@@ -15,6 +15,7 @@ from risjax.report.figures import (
     trial_curves,
 )
 from risjax.report.reading import Run
+from risjax.report.sections.result_tables import result_tables
 from risjax.runs.formatting import duration_text
 
 _MOST_ROWS = 30
@@ -40,7 +41,7 @@ def search_section(run: Run) -> Iterator[ReportSection]:
         section.add(Text("Too few trials are complete to compute parameter importances."))
     section.add(slices(run.trials, metric, minimise=minimise))
     section.add(trial_curves(run.trials, metric, minimise=minimise), trial_costs(run.trials))
-    section.add(_separation(run), _best(run, metric), _unfinished(run))
+    section.add(_separation(run), *result_tables(run.search), _best(run, metric), _unfinished(run))
     yield section
 
 
