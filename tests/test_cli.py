@@ -202,7 +202,7 @@ def test_the_report_alone_of_a_run_that_is_unfinished_and_in_use(ran, tmp_path, 
     assert "report.html" in capsys.readouterr().out
     assert (tmp_path / "runs/mine/state.json").read_text() == state, "the run's own report is still to be written"
     assert from_yaml((tmp_path / "runs/mine/config.yaml").read_text()).stages == ("train", "evaluate")
-    assert cli.main(["--config", "mine.yaml", "stages=[report]", "train.epochs=7"]) == 1
+    assert cli.main(["--config", "mine.yaml", "stages=[report]", "train.epochs=7"]) == 2
     assert "train.epochs" in capsys.readouterr().err
 
 

@@ -66,7 +66,7 @@ def test_quick_uses_one_manifold_at_full_difficulty():
 def test_wide_and_narrow_search_their_documented_spaces():
     wide, narrow = load_config("wide.yaml"), load_config("narrow.yaml")
     steps = wide.search.steps_per_epoch or wide.train.steps_per_epoch
-    assert (wide.search.trials, wide.search.epochs, steps, wide.train.batch_size) == (50, 12, 250, 64)
+    assert (wide.search.trials, wide.search.epochs, steps, wide.train.batch_size) == (50, 12, 100, 64)
     assert wide.train.epochs == 100
     assert set(narrow.search.space) != set(wide.search.space)
     shared = set(narrow.search.space) & set(wide.search.space)

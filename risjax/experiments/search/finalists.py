@@ -25,6 +25,7 @@ from risjax.metrics.bootstrap import Drawn, difference, draw_ratios, scene_weigh
 from risjax.metrics.scoring import score
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Bar, Terminal
+from risjax.train.checkpoint import Checkpoints
 from risjax.train.loop import load_best
 
 
@@ -39,6 +40,7 @@ def measure_finalists(
     """Measure the networks of some trials on ``search.final_scenes`` scenes and store the comparison in the study.
 
     A comparison of the same trials that the study contains is kept. Workers that share the run's directory take turns.
+    If a worker with another directory trained a finalist, nothing is compared, and a warning is printed.
 
     Args:
         study: the study, whose attribute `risjax.experiments.search.record.FINALISTS` receives the comparison.
@@ -47,19 +49,25 @@ def measure_finalists(
         numbers: slots of the finalists, from `risjax.experiments.search.record.choose_finalists`.
         directory: the run, with the checkpoints of the finalists.
         terminal: shows progress.
-
-    Raises:
-        FileNotFoundError: a finalist was trained by a worker that does not share this directory.
     """
     with exclusive(directory.search / "finalists.lock"):
         kept = json.loads(study.user_attrs.get(FINALISTS, "{}"))
         if [entry["number"] for entry in kept.get("trials", ())] == list(numbers):
             return
-        drawn, slots = {}, read_slots(study.get_trials(deepcopy=False))
+        slots = read_slots(study.get_trials(deepcopy=False))
+        paths = {number: finished_path(directory, slots[number]) for number in numbers}
+        absent = [str(number) for number, path in paths.items() if not Checkpoints(path / "checkpoints").epochs()]
+        if absent:
+            terminal.warn(
+                f"the finalists are not compared, and the trial with the best value wins: the network of trial "
+                f"{', '.join(absent)} is not in {directory.search}, expected in the directory that all workers share"
+            )
+            return
+        drawn = {}
         total = len(numbers) * config.search.final_scenes
         with terminal.progress("finalists", total) as bar:
             for number in numbers:
-                where = RunDirectory(finished_path(directory, slots[number]))
+                where = RunDirectory(paths[number])
                 drawn[number] = _measure(_measured(config, records[number]), where, bar)
         study.set_user_attr(FINALISTS, json.dumps(compare(config, drawn)))
 

@@ -37,6 +37,8 @@ _FREE = (
     "search.max_retries",
     "search.heartbeat_s",
     "search.seeds",
+    "search.finalists",
+    "search.final_scenes",
     "train.devices",
     "train.accumulation",
     "distributed",

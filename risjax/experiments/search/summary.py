@@ -16,7 +16,7 @@ from risjax.config.metric import lower_is_better
 from risjax.experiments.search.record import FINALISTS, TrialRecord
 from risjax.experiments.search.tables import make_tables
 from risjax.experiments.search.time_left import estimate_errors, seconds_left
-from risjax.runs.run_directory import RunDirectory
+from risjax.runs.run_directory import RunDirectory, jsonable
 
 _MIN_TRIALS_FOR_IMPORTANCE = 4
 
@@ -73,7 +73,7 @@ def write_summary(
             config.search.epochs - len(record.intermediate) for record in records if record.state == "pruned"
         ),
     }
-    summary["tables"] = make_tables(summary, [asdict(record) for record in records])
+    summary["tables"] = make_tables(jsonable(summary), jsonable([asdict(record) for record in records]))
     directory.write_json("search/summary.json", summary)
 
 

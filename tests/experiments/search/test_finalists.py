@@ -78,6 +78,16 @@ def test_finalists_keep_their_checkpoints_and_the_best_of_them_wins(tmp_path, mo
     assert len(measured) == len(kept), "the comparison is kept"
 
 
+def test_finalists_of_other_machines_are_not_compared_and_a_warning_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(finalists, "_measure", None)
+    url = f"sqlite:///{tmp_path}/study.db"
+    settings = {"storage": url, "study": "shared", "pruner": "none", "finalists": 3}
+    search(make_config(trials=4, **settings | {"finalists": 0}), RunDirectory(tmp_path / "a"), QUIET, train=FakeTrain())
+    outcome = search(make_config(trials=5, **settings), RunDirectory(tmp_path / "b"), Terminal(), train=FakeTrain())
+    assert "the finalists are not compared" in capsys.readouterr().out
+    assert outcome.value == min(trial.value for trial in outcome.trials)
+
+
 def test_differences_are_paired():
     generator = np.random.default_rng(0)
     common = generator.normal(1.0, 0.5, 200)
