@@ -19,7 +19,7 @@ from pages import rewrite
 
 from risjax.config import ToleranceConfig
 from risjax.experiments.evaluate import as_estimates, read_estimates
-from risjax.experiments.search.tables import all_trials, make_tables
+from risjax.experiments.search.search_tables import all_trials, make_tables
 from risjax.metrics.bootstrap import difference, draw_ratios, scene_weights
 from risjax.metrics.scoring import score
 from risjax.runs.formatting import duration_text

@@ -52,7 +52,7 @@ def run_stages(config: Config, terminal: Terminal) -> int:
 
         read_variants(config)
     if "tune" in config.stages:
-        from risjax.experiments.tune.settings import check_tune
+        from risjax.experiments.tune.tuned_settings import check_tune
 
         check_tune(config)
     check_codebook_files(config)

@@ -73,7 +73,7 @@ _TABLE = (
         ("risjax.train:NonFiniteTraining", "risjax.train:CheckpointError"),
         extras={"tensorboardX": ""},
     ),
-    Stage("tune", ("risjax.experiments.tune.run:tune",), ("risjax.train:CheckpointError", _NO_FILE)),
+    Stage("tune", ("risjax.experiments.tune.stage:tune",), ("risjax.train:CheckpointError", _NO_FILE)),
     Stage(
         "ablate",
         ("risjax.experiments.ablate.stage:ablate",),

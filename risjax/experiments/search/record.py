@@ -1,7 +1,8 @@
 """Files with the results of a study: ``trials.json`` and ``best.yaml``.
 
-They and ``summary.json`` (`risjax.experiments.search.summary`) are derived from the study alone and written atomically
-after every trial, so that a crash between a trial's end and its record loses nothing: the next start writes them again.
+They and ``summary.json`` (`risjax.experiments.search.search_summary`) are derived from the study alone and written
+atomically after every trial, so that a crash between a trial's end and its record loses nothing: the next start writes
+them again.
 """
 
 import json

@@ -27,11 +27,11 @@ from risjax.experiments.search.objective import (
 from risjax.experiments.search.population import TrainPopulation, groups
 from risjax.experiments.search.record import TrialRecord, choose_finalists, read_records, write_records
 from risjax.experiments.search.sampler import suggest
+from risjax.experiments.search.search_summary import write_summary
 from risjax.experiments.search.separation import SEPARATED, measure_separation
 from risjax.experiments.search.slots import DIED, END, ERROR, INTERRUPTED, RETRY_OF, WITHDRAWN, Slot, read_slots
 from risjax.experiments.search.space import trial_config
 from risjax.experiments.search.storage import exclusive
-from risjax.experiments.search.summary import write_summary
 from risjax.experiments.search.time_left import progress_fields
 from risjax.runs.formatting import value_text
 from risjax.runs.run_directory import RunDirectory

@@ -1,8 +1,8 @@
 """Choice of the settings after the network on one trained network, by paired comparison.
 
-================== =====================================================================
-``settings.py``    the configurations that are compared, checked before any work
-``measure.py``     estimates of a configuration with a head of its own, by stages that are kept
-``run.py``         the stage ``tune``; ``tables.py`` its tables
-================== =====================================================================
+============================ =====================================================================
+``tuned_settings.py``        the settings that are compared, checked before any work
+``network_with_settings.py`` estimates with any settings and a head of their own; done work is kept
+``stage.py``                 the stage ``tune``; ``tuning_tables.py`` its tables
+============================ =====================================================================
 """

@@ -9,10 +9,10 @@ import pytest
 from risjax.config.errors import ConfigError
 from risjax.config.io import from_yaml
 from risjax.detection.posterior_decision import DecisionSettings
-from risjax.experiments.tune import run as tune_run
-from risjax.experiments.tune.measure import NetworkWithSettings
-from risjax.experiments.tune.run import tune
-from risjax.experiments.tune.settings import DECISION, check_tune
+from risjax.experiments.tune import stage as tune_stage
+from risjax.experiments.tune.network_with_settings import NetworkWithSettings
+from risjax.experiments.tune.stage import tune
+from risjax.experiments.tune.tuned_settings import DECISION, check_tune
 from risjax.metrics.bootstrap import Drawn
 from risjax.pipeline import Pipeline
 from risjax.report import write_report
@@ -82,7 +82,7 @@ def test_the_best_value_that_is_better_by_its_interval_is_chosen(gospa, chosen):
             return {name: Drawn(value, value + noise, 100) for name in ("f1_3d", "f1_angle", "gospa_m")}
 
     result = {"metric": "gospa_m", "settings": {}, "comparisons": []}
-    tune_run._compare_values(Bench(), result, "rounds", (1, 3))
+    tune_stage._compare_values(Bench(), result, "rounds", (1, 3))
     assert result["settings"] == ({} if chosen is None else {"rounds": chosen})
     assert [row["value"] for row in result["comparisons"] if row["is_chosen"]] == ([] if chosen is None else [chosen])
 

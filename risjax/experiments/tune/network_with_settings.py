@@ -16,7 +16,7 @@ from risjax.config.io import apply_overrides
 from risjax.detection.posterior_decision import DecisionSettings
 from risjax.detection.proposals import Proposals
 from risjax.experiments.evaluate import EvaluationScenes
-from risjax.experiments.tune.settings import DECISION
+from risjax.experiments.tune.tuned_settings import DECISION
 from risjax.model import Params
 from risjax.pipeline import HEADS, POSTERIOR, Pipeline, compiled_pipeline
 from risjax.runs.terminal import Terminal

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from risjax.config import Config
 from risjax.config.metric import lower_is_better
 from risjax.experiments.search.record import FINALISTS, TrialRecord
-from risjax.experiments.search.tables import make_tables
+from risjax.experiments.search.search_tables import make_tables
 from risjax.experiments.search.time_left import estimate_errors, seconds_left
 from risjax.runs.run_directory import RunDirectory, jsonable
 

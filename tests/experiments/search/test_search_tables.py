@@ -10,8 +10,8 @@ import pytest
 
 from risjax.experiments.evaluate import write_estimates
 from risjax.experiments.search import finalists
+from risjax.experiments.search.search_tables import all_trials, make_tables
 from risjax.experiments.search.study import search
-from risjax.experiments.search.tables import all_trials, make_tables
 from risjax.metrics.bootstrap import Drawn
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal

@@ -14,9 +14,9 @@ from risjax.config import Config, SourceConfig
 from risjax.config.io import apply_overrides, to_yaml
 from risjax.config.metric import lower_is_better
 from risjax.experiments.evaluate import EvaluationScenes, as_estimates, load_scenes, read_estimates, write_estimates
-from risjax.experiments.tune.measure import NetworkWithSettings
-from risjax.experiments.tune.settings import check_tune
-from risjax.experiments.tune.tables import METRICS, make_tables
+from risjax.experiments.tune.network_with_settings import NetworkWithSettings
+from risjax.experiments.tune.tuned_settings import check_tune
+from risjax.experiments.tune.tuning_tables import METRICS, make_tables
 from risjax.keys import Purpose
 from risjax.metrics.bootstrap import Drawn, difference, draw_ratios, scene_weights
 from risjax.metrics.scoring import score
