@@ -1,5 +1,9 @@
 """Helpers for Hermitian matrices: accepted dtypes, adjoint, product, eigenvectors, and the broadened reciprocal."""
 
+import re
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, Shaped
@@ -21,6 +25,60 @@ def require_full_precision(*arrays: Array, where: str) -> None:
                 f"{where} got {array.dtype}, expected float32, float64, complex64 or complex128. "
                 "Upcast the whole prediction and label pytrees before the loss: risjax.precision.upcast(tree)."
             )
+
+
+def require_square(matrix: Array, *, where: str) -> None:
+    """Raise unless a matrix is square, with any leading batch axes, in full precision.
+
+    Raises:
+        ValueError: at trace time.
+    """
+    require_full_precision(matrix, where=where)
+    if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2]:
+        raise ValueError(f"{where} got shape {matrix.shape}, expected square matrices [..., N, N]")
+
+
+def oriented(matrix: Array, which: str, *, where: str) -> Array:
+    """The matrix for ``which="largest"``, its negative, whose largest eigenvalues are the smallest, for "smallest".
+
+    Raises:
+        ValueError: another ``which``.
+    """
+    if which not in ("largest", "smallest"):
+        raise ValueError(f"{where} got which={which!r}, expected 'largest' or 'smallest'")
+    return matrix if which == "largest" else -matrix
+
+
+def require_count(k: Array | int, size: int, *, where: str) -> None:
+    """Raise if a number of eigenvectors is an int outside 0..N; an array may be traced and is not checked.
+
+    Raises:
+        ValueError: at trace time.
+    """
+    if isinstance(k, int) and not 0 <= k <= size:
+        raise ValueError(f"{where} got k = {k}, expected 0 to {size} for matrices of size {size}")
+
+
+def over_batch(function: Callable, signature: str) -> Callable:
+    """A function of single arrays, mapped over broadcast leading axes.
+
+    As `jnp.vectorize`, also where ``jax_numpy_rank_promotion`` is "raise".
+
+    Args:
+        function: of single arrays, the core axes of the signature.
+        signature: as in `jnp.vectorize`, for example ``"(n,n),()->(n,n)"``.
+    """
+    core_axes = [
+        len(names.split(",")) if names else 0 for names in re.findall(r"\(([^)]*)\)", signature.split("->")[0])
+    ]
+    vectorised = jnp.vectorize(function, signature=signature)
+
+    def mapped(*arrays: Array) -> Any:
+        batch = max(array.ndim - axes for array, axes in zip(arrays, core_axes, strict=True))
+        missing = (batch - (array.ndim - axes) for array, axes in zip(arrays, core_axes, strict=True))
+        return vectorised(*(array[(None,) * count] for array, count in zip(arrays, missing, strict=True)))
+
+    return mapped
 
 
 def adjoint(matrix: Inexact[Array, "*batch rows columns"]) -> Inexact[Array, "*batch columns rows"]:

@@ -1,5 +1,7 @@
 """The signal projector of a dense matrix, and its soft variant."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -107,7 +109,7 @@ def test_a_static_bound_of_the_sources_does_not_change_the_result(cut, bound):
     matrix, goal, count = jnp.asarray(with_eigenvalues(SPECTRA["healthy"])), target("complex128"), jnp.asarray(cut)
 
     def loss(m):
-        return jnp.real(jnp.vdot(goal, signal_projector(m, count, max_sources=bound)))
+        return jnp.real(jnp.vdot(goal, signal_projector(m, count, max_k=bound)))
 
     value, gradient = jax.jit(jax.value_and_grad(loss))(matrix)
     expected = jax.value_and_grad(lambda m: jnp.real(jnp.vdot(goal, signal_projector(m, cut))))(matrix)
@@ -156,9 +158,32 @@ def test_half_precision_is_refused_with_the_correction(dtype):
         signal_projector(jnp.eye(4, dtype=dtype), 1)
 
 
-def test_wrong_shapes_are_refused():
+def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="6 entries"):
         soft_signal_projector(jnp.eye(4), jnp.ones(6))
+    with pytest.raises(ValueError, match=r"got shape \(4, 3\), expected square"):
+        inspect.unwrap(signal_projector)(jnp.ones((4, 3)), 1)  # without the tests' own check of shapes
+    with pytest.raises(ValueError, match="k = 5, expected 0 to 4"):
+        signal_projector(jnp.eye(4), 5)
+    with pytest.raises(ValueError, match="which='last', expected 'largest' or 'smallest'"):
+        inspect.unwrap(signal_projector)(jnp.eye(4), 1, which="last")
+
+
+def test_the_smallest_eigenvalues_and_the_others_span_the_whole_space():
+    matrix = jnp.asarray(with_eigenvalues([3.0, 2.0, 1.0, -0.5, -4.0]))
+    smallest = signal_projector(matrix, 2, which="smallest")
+    np.testing.assert_allclose(smallest, jnp.eye(5) - signal_projector(matrix, 3), atol=1e-12)
+    values = jnp.linalg.eigvalsh(matrix @ smallest + smallest @ matrix)
+    np.testing.assert_allclose(values[:2], [-8.0, -1.0], atol=1e-12)
+
+
+def test_leading_axes_of_matrix_and_count_broadcast():
+    matrices = jnp.asarray(np.stack([with_eigenvalues(SPECTRA["healthy"], seed) for seed in range(2)]))
+    projectors = signal_projector(matrices[:, None], jnp.array([1, 3, 6]))
+    assert projectors.shape == (2, 3, SIZE, SIZE)
+    np.testing.assert_allclose(projectors[1, 2], signal_projector(matrices[1], 6), atol=1e-12)
+    soft = soft_signal_projector(matrices, jnp.array([0.0, 1.0]))
+    np.testing.assert_allclose(soft, projectors[:, 0], atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
