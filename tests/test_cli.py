@@ -27,7 +27,7 @@ def ran(tmp_path, monkeypatch):
     """A working directory with ``mine.yaml``, and the list of stages that ran in it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text("stages: [train, evaluate]\n")
-    monkeypatch.setattr(run, "announce_duration", lambda *_: None)  # it would compile and measure
+    monkeypatch.setattr(run, "announce_duration", lambda *_: {})  # it would compile and measure
     calls = []
 
     def stand_in(name):

@@ -16,7 +16,7 @@ from risjax.runs.open_run import open_for_report, open_run_directory
 from risjax.runs.run_directory import RunDirectory, RunDirectoryBusy
 from risjax.runs.terminal import Terminal
 from risjax.stages.codebook_files import check_codebook_files
-from risjax.stages.duration import announce_duration
+from risjax.stages.duration import announce_duration, report_estimate
 from risjax.stages.run_summary import summarise_run
 from risjax.stages.table import READ_LATER, STAGES, StageError
 
@@ -147,7 +147,8 @@ def _run_stages(config: Config, directory: RunDirectory, terminal: Terminal) -> 
 
 def _run_pending(config: Config, directory: RunDirectory, terminal: Terminal) -> bool:
     """Run the stages that are not done; return whether all found everything right."""
-    announce_duration(config, directory, terminal)
+    estimated = announce_duration(config, directory, terminal)
+    actual: dict[str, float] = {}
     all_passed = True
     for stage in config.stages:
         if _is_done(stage, directory) and stage not in _CHECKS_ITS_INPUT:
@@ -156,7 +157,7 @@ def _run_pending(config: Config, directory: RunDirectory, terminal: Terminal) ->
         terminal.rule(stage)
         started = time.monotonic()
         passed = STAGES[stage](_chosen(config, directory, stage), directory, terminal)
-        seconds = time.monotonic() - started
+        actual[stage] = seconds = time.monotonic() - started
         record = {"kind": "stage", "stage": stage, "seconds": seconds, "passed": passed}
         directory.append_log({**record, "peak_memory_bytes": peak_memory_bytes()})
         if passed or stage in _CHECKS_ITS_INPUT:
@@ -166,6 +167,7 @@ def _run_pending(config: Config, directory: RunDirectory, terminal: Terminal) ->
             "done" if passed else "done, except for some scenes or variants" if stage in _CHECKS_ITS_INPUT else "FAILED"
         )
         terminal.say(f"{stage}: {outcome} in {duration_text(seconds)}")
+    report_estimate(estimated, actual, directory, terminal)
     return all_passed
 
 

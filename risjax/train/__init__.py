@@ -5,6 +5,7 @@ from risjax.train.health import NonFiniteTraining
 from risjax.train.loop import Outcome, load_best, load_best_checkpoint, train
 from risjax.train.posterior import train_posterior
 from risjax.train.trainer import Trainer, estimate_step_seconds
+from risjax.train.validation import estimate_scene_seconds
 
 __all__ = [
     "Checkpoint",
@@ -13,6 +14,7 @@ __all__ = [
     "NonFiniteTraining",
     "Outcome",
     "Trainer",
+    "estimate_scene_seconds",
     "estimate_step_seconds",
     "load_best",
     "load_best_checkpoint",

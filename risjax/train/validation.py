@@ -1,6 +1,7 @@
 """Validation on fixed scenes, disjoint from training by construction, in the metrics that are reported."""
 
 import functools
+import time
 from collections.abc import Callable
 from typing import cast
 
@@ -16,6 +17,7 @@ from risjax.metrics.quick import quick, standard_error, standard_errors
 from risjax.model import Params
 from risjax.pipeline import compiled_pipeline
 from risjax.train.settings import make_settings
+from risjax.train.trainer import Trainer
 from risjax.types import Estimates, Scene, Sources
 
 _nmse = jax.jit(jax.vmap(covariance_nmse))
@@ -50,6 +52,15 @@ def make_validation(config: Config) -> Callable[[Params], dict[str, float]]:
         }
 
     return validate
+
+
+def estimate_scene_seconds(config: Config) -> float:
+    """Measure the seconds of one scene in the whole pipeline, without compilation, on a validation."""
+    validate, params = make_validation(config), Trainer(config).init().ema
+    validate(params)
+    started = time.perf_counter()
+    validate(params)
+    return (time.perf_counter() - started) / config.train.validation_scenes
 
 
 @functools.lru_cache(maxsize=4)

@@ -11,7 +11,7 @@ from risjax.registry import find
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from risjax.stages import StageError
-from risjax.stages.duration import announce_duration, remaining_steps
+from risjax.stages.duration import announce_duration, remaining_scenes, remaining_steps, report_estimate
 from risjax.stages.run_summary import summarise_run
 from risjax.stages.table import STAGES, Stage
 
@@ -46,12 +46,33 @@ def test_a_long_run_prints_its_estimated_duration(directory, monkeypatch):
     import risjax.train
 
     monkeypatch.setattr(risjax.train, "estimate_step_seconds", lambda config: 0.2)
+    monkeypatch.setattr(risjax.train, "estimate_scene_seconds", lambda config: 0.01)
     stream = io.StringIO()
-    announce_duration(searching(), directory, Terminal(stream=stream))
+    seconds = announce_duration(searching(), directory, Terminal(stream=stream))
     text = stream.getvalue()
-    assert "search: up to 150000 steps, about 8 h 20 min" in text
-    assert "train: up to 25000 steps, about 1 h 23 min" in text
-    assert "about 9 h 43 min at 200 ms a step of 64 scenes here" in text
+    assert "search: up to 150000 steps, 153600 scenes through the pipeline, about 8 h 45 min" in text
+    assert "train: up to 25000 steps, 46080 scenes through the pipeline, about 1 h 31 min" in text
+    assert "about 10 h 16 min at 200 ms a step of 64 scenes and 10.0 ms a scene of the pipeline here" in text
+    assert seconds == pytest.approx({"search": 150_000 * 0.2 + 1536, "train": 25_000 * 0.2 + 460.8})
+
+
+def test_the_error_of_the_estimate_is_reported(directory):
+    stream = io.StringIO()
+    estimated = {"search": 3600.0, "tune": 60.0}
+    report_estimate(estimated, {"search": 2400.0, "report": 3.0}, directory, Terminal(stream=stream))
+    assert "search: estimated 1 h, took 40 min (+50 %)" in stream.getvalue()
+    assert "tune" not in stream.getvalue(), "it was not run in this session"
+    assert [record["stages"] for record in directory.read_log("estimate")] == [
+        {"search": {"estimated_s": 3600.0, "actual_s": 2400.0}}
+    ]
+
+
+def test_scenes_of_comparisons_and_finalists_count(directory):
+    changes = {"stages": ["search", "train", "tune"], "search.finalists": 4, "search.final_scenes": 2000}
+    config = searching(**changes, **{"tune.settings": {"covariance.blend": [0.0, 0.2]}, "search.trials": 1})
+    found = remaining_scenes(config, directory)
+    assert found["search"] == 12 * 256 + 5 * 2000
+    assert found["tune"] == 3 * (2000 + 2560) + 20480
 
 
 def test_a_short_run_measures_nothing(directory):
