@@ -35,7 +35,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
-from scipy import special
 
 from risjax.config import PhysicsConfig
 from risjax.estimators.likelihood import solve_hermitian
@@ -74,6 +73,8 @@ def p_values(diagnostics: Diagnostics, num_sources: np.ndarray, num_elements: in
     Returns:
         Arrays of the shape of ``num_sources``; NaN where the statistic is NaN.
     """
+    from scipy import special  # 0.1 s, which loading a network does not need
+
     fitted, remaining = degrees(num_elements, num_measurements, np.asarray(num_sources))
     return (
         special.fdtrc(2 * num_elements, remaining, np.asarray(diagnostics.field_f, np.float64)),
@@ -98,6 +99,8 @@ def diagnose(
     Raises:
         ValueError: at trace time, unless L M > N.
     """
+    from scipy import special  # 0.1 s, which loading a network does not need
+
     num_elements, num_measurements = observation.codes.shape[-1], observation.snapshots.size
     if measured is None:
         return _unknown(observation.snapshots.real.dtype, num_elements)

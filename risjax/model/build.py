@@ -24,10 +24,12 @@ class Network(NamedTuple):
     Attributes:
         init: maps a key to parameters, a nested dict with the top level ``encoder`` and ``head``.
         apply: maps (parameters, batch of features) to a batch of predictions in the policy's output dtype.
+        shapes: shapes and dtypes of the parameters.
     """
 
     init: Callable[[Key[Array, ""]], Params]
     apply: Callable[[Params, Features | SnapshotFeatures], Prediction]
+    shapes: Params
 
 
 @functools.lru_cache(maxsize=64)
@@ -40,7 +42,8 @@ def build(array: ArrayConfig, model: ModelConfig, precision: PrecisionConfig) ->
     def make(key: Key[Array, ""]) -> nnx.Module:
         return kind(array, model, rngs=nnx.Rngs(params=key))
 
-    graph = nnx.graphdef(nnx.eval_shape(lambda: make(jax.random.key(0))))
+    graph, state = nnx.split(nnx.eval_shape(lambda: make(jax.random.key(0))))
+    shapes = jax.eval_shape(policy.cast_to_params, nnx.to_pure_dict(state))
 
     def init(key: Key[Array, ""]) -> Params:
         return policy.cast_to_params(nnx.to_pure_dict(nnx.state(make(key))))
@@ -51,4 +54,4 @@ def build(array: ArrayConfig, model: ModelConfig, precision: PrecisionConfig) ->
             prediction = nnx.merge(graph, nnx.State(params))(features)
             return policy.cast_to_output(prediction)
 
-    return Network(init, apply)
+    return Network(init, apply, shapes)

@@ -5,6 +5,7 @@ the fit (or of all peaks of the scene) are further inputs for each of them. The 
 every compute dtype of the network.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -64,10 +65,12 @@ class Posterior(NamedTuple):
     Attributes:
         init: maps (key, mean [F] and standard deviation [F] of the features) to parameters.
         apply: maps (parameters, features [..., K, F], active [..., K]) to outputs.
+        shapes: shapes and dtypes of the parameters.
     """
 
     init: Callable[[Key[Array, ""], Float[Array, " F"], Float[Array, " F"]], dict[str, Any]]
     apply: Callable[[dict[str, Any], Array, Array], Judgement]
+    shapes: dict[str, Any]
 
 
 def build_posterior(num_features: int, config: ModelConfig) -> Posterior:
@@ -80,13 +83,14 @@ def build_peak_posterior(num_features: int, config: ModelConfig) -> Posterior:
     return _build(num_features, config.posterior_width, 0)
 
 
+@functools.lru_cache(maxsize=16)
 def _build(num_features: int, width: int, knots: int) -> Posterior:
-    """Modules of flax.nnx appear only inside the two returned functions."""
+    """Build a head, once for equal sizes. Modules of flax.nnx appear only inside the two returned functions."""
 
     def make(key: Key[Array, ""]) -> PosteriorNetwork:
         return PosteriorNetwork(num_features, width, knots, rngs=nnx.Rngs(params=key))
 
-    graph = nnx.graphdef(nnx.eval_shape(lambda: make(jax.random.key(0))))
+    graph, state = nnx.split(nnx.eval_shape(lambda: make(jax.random.key(0))))
 
     def init(key: Key[Array, ""], mean: Array, std: Array) -> dict[str, Any]:
         params = nnx.to_pure_dict(nnx.state(make(key)))
@@ -95,4 +99,4 @@ def _build(num_features: int, width: int, knots: int) -> Posterior:
     def apply(params: dict[str, Any], features: Array, active: Array) -> Judgement:
         return nnx.merge(graph, nnx.State(params))(features, active)
 
-    return Posterior(init, apply)
+    return Posterior(init, apply, nnx.to_pure_dict(state))

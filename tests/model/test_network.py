@@ -48,6 +48,12 @@ def test_shapes_and_dtypes(compute):
     assert set(params) == {"encoder", "head"}
 
 
+def test_the_stated_shapes_are_those_of_initial_parameters():
+    network, params, _ = made("float32")
+    expected = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), params)
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), network.shapes) == expected
+
+
 @pytest.mark.parametrize("compute", ["bfloat16", "float16", "float32"])
 def test_every_product_runs_in_the_compute_dtype(compute):
     network, params, _ = made(compute)

@@ -20,6 +20,11 @@ def case():
     return params, features, active
 
 
+def test_the_stated_shapes_are_those_of_initial_parameters(case):
+    expected = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), case[0])
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), HEAD.shapes) == expected
+
+
 def test_order_does_not_matter(case):
     params, features, active = case
     order = jnp.asarray([2, 0, 3, 1])

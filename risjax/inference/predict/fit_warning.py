@@ -3,7 +3,6 @@
 import warnings
 
 import numpy as np
-from scipy import special
 
 from risjax.inference.predict.localization import Localization
 
@@ -28,6 +27,8 @@ class FitWarning(UserWarning):
 
 def misfit_text(num_misfit: int, num_no_signal: int, num_scenes: int) -> str | None:
     """Return the warning for a batch, or None if so many flags are expected of valid data."""
+    from scipy import special  # 0.1 s, which loading a network does not need
+
     too_many = num_misfit and special.bdtrc(num_misfit - 1, num_scenes, EXPECTED_RATE) <= LEVEL + 1e-9
     if not too_many and num_no_signal < max(LARGEST_NO_SIGNAL * num_scenes, 1):
         return None

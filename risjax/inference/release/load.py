@@ -1,14 +1,11 @@
 """Loading of trained parameters: of a release, of another run, or of this run's checkpoints."""
 
-import jax
-import jax.numpy as jnp
+from functools import lru_cache
 
 from risjax.config import Config
 from risjax.config.errors import ConfigError
 from risjax.config.io import differences, from_yaml
 from risjax.config.weights import WEIGHTS_NAME, TrainedNetwork, find_weights, no_weights_text
-from risjax.detection.candidate_features import num_features
-from risjax.detection.peak_features import NUM_PEAK_FEATURES
 from risjax.model import Params, build
 from risjax.pipeline import PEAKS, POSTERIOR, make_peak_posterior, make_posterior
 from risjax.precision import make_policy
@@ -60,9 +57,15 @@ def trained_config(found: TrainedNetwork) -> Config:
         WeightsError: it cannot be read.
     """
     try:
-        return from_yaml(found.config_path.read_text(encoding="utf-8"))
+        return _parsed(found.config_path.read_text(encoding="utf-8"))
     except (ConfigError, UnicodeDecodeError) as error:
         raise WeightsError(f"{found.config_path} cannot be read by this version of risjax: {error}") from error
+
+
+@lru_cache(maxsize=8)
+def _parsed(text: str) -> Config:
+    """`from_yaml`, once for equal texts: a loaded network needs its configuration twice."""
+    return from_yaml(text)
 
 
 def _refuse_mismatch(config: Config, trained: Config, found: TrainedNetwork) -> None:
@@ -78,15 +81,9 @@ def _refuse_mismatch(config: Config, trained: Config, found: TrainedNetwork) -> 
 
 def _refuse_other_shapes(config: Config, params: Params, found: TrainedNetwork) -> None:
     """Refuse parameters whose leaves differ from those of the network and its heads."""
-    like = jax.eval_shape(build(config.physics.array, config.model, config.precision).init, jax.random.key(0))
-    heads = {
-        POSTERIOR: (make_posterior(config.physics, config.model), num_features(config.physics.scene.max_sources)),
-        PEAKS: (make_peak_posterior(config.model), NUM_PEAK_FEATURES),
-    }
-    for name, (head, count) in heads.items():
-        if name in params:
-            each = jax.ShapeDtypeStruct((count,), jnp.float32)
-            like = {**like, name: jax.eval_shape(head.init, jax.random.key(0), each, each)}
+    like = build(config.physics.array, config.model, config.precision).shapes
+    heads = {POSTERIOR: make_posterior(config.physics, config.model), PEAKS: make_peak_posterior(config.model)}
+    like = like | {name: head.shapes for name, head in heads.items() if name in params}
     expected, held = flat_shapes(like), flat_shapes(params)
     of_network = {name: shape for name, shape in held.items() if name.split(".")[0] in like}
     wrong = [name for name in {**expected, **of_network} if expected.get(name) != of_network.get(name)]
