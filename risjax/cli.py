@@ -105,7 +105,7 @@ def _run(config: "Config", *, quiet: bool, resume: str) -> int:
 
     terminal = Terminal(quiet=quiet)
     try:
-        return run_stages(config, terminal)
+        return run_stages(config, terminal, resume)
     except (RunDirectoryError, ConfigError, JaxSettingsError) as error:
         print(f"error: {mask(str(error))}", file=sys.stderr)
         return 2

@@ -50,6 +50,9 @@ def test_a_run_ends_with_0_and_a_summary(ran, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "runs/mine: train done, evaluate done" in out
     assert (tmp_path / "runs/mine/config.yaml").exists()
+    [logged] = RunDirectory("runs/mine").read_log("command")
+    assert logged["command"].endswith("--config mine.yaml")
+    assert logged["stages"] == ["train", "evaluate"]
 
 
 def test_the_same_command_again_repeats_nothing(ran, capsys):

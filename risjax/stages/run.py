@@ -27,10 +27,15 @@ _WITHOUT_JAX = {"report", "verify"}
 """Stages that compile nothing."""
 
 
-def run_stages(config: Config, terminal: Terminal) -> int:
+def run_stages(config: Config, terminal: Terminal, command: str | None = None) -> int:
     """Run ``config.stages`` in the run directory; resume where an earlier run ended.
 
     With several processes (``distributed``) the first one runs the stages, and the others take part in its trainings.
+
+    Args:
+        config: the complete configuration.
+        terminal: shows progress.
+        command: the command that runs this configuration, for the log; None if there is none.
 
     Returns:
         0, or 1 if ``verify`` or ``audit`` found an error.
@@ -69,19 +74,19 @@ def run_stages(config: Config, terminal: Terminal) -> int:
     code = 1
     try:
         code = _report_of_run(config, terminal) if config.stages == ("report",) else None
-        code = _lead(config, terminal) if code is None else code
+        code = _lead(config, terminal, command) if code is None else code
     finally:
         multihost.send({"exit": code})
     return code
 
 
-def _lead(config: Config, terminal: Terminal) -> int:
+def _lead(config: Config, terminal: Terminal, command: str | None) -> int:
     try:
         directory = open_run_directory(config)
     except RunDirectoryBusy as busy:
         return _join_search(config, terminal, busy)
     try:
-        return _run_stages(config, directory, terminal)
+        return _run_stages(config, directory, terminal, command)
     except OSError as error:
         fault = file_fault(error, directory.path)
         if fault is None:
@@ -135,9 +140,12 @@ def _join_search(config: Config, terminal: Terminal, busy: RunDirectoryBusy) -> 
     return 0
 
 
-def _run_stages(config: Config, directory: RunDirectory, terminal: Terminal) -> int:
+def _run_stages(config: Config, directory: RunDirectory, terminal: Terminal, command: str | None) -> int:
     terminal.say(f"run directory: {directory.path}")
     pending = {stage for stage in config.stages if stage in _CHECKS_ITS_INPUT or not _is_done(stage, directory)}
+    if command is not None and pending:
+        stages = [stage for stage in config.stages if stage in pending]
+        directory.append_log({"kind": "command", "command": command, "stages": stages})
     with nullcontext() if pending <= _WITHOUT_JAX else _compile_cache(config, terminal):
         all_passed = _run_pending(config, directory, terminal)
     for line in summarise_run(config, directory):

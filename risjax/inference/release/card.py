@@ -41,6 +41,7 @@ def make_card(
 
     epochs = [record for record in log if record.get("kind") == "epoch"]
     environment: Mapping[str, Any] = next((record for record in log if record.get("kind") == "environment"), {})
+    commands = [record["command"] for record in log if record.get("kind") == "command"]
     last = epochs[-1] if epochs else {}
     best = next((record for record in epochs if record["epoch"] == best_epoch), {})
     template = Environment(
@@ -52,6 +53,7 @@ def make_card(
     return template.render(
         name=name,
         version=risjax.__version__,
+        commands=list(dict.fromkeys(commands)),
         config=config,
         physics=config.physics,
         scene=config.physics.scene,

@@ -40,6 +40,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
         record = {"kind": "epoch", "epoch": epoch, "best_epoch": 1, "validation": {"gospa_m": value}, "seconds": 61.0}
         directory.append_log({**record, "applied_updates": 6 * epoch, "skipped_steps": 0})
     directory.append_log({"kind": "environment", "device": "a device", "processor": "a processor", "jax": "0.1"})
+    for number in (1, 1, 2):  # the first was resumed
+        directory.append_log(
+            {"kind": "command", "command": f"risjax --config {number}.yaml 'a|b'", "stages": ["train"]}
+        )
     figure = {"value": 0.5, "low": 0.25, "high": 0.75, "count": 9}
     overall = {"overall": {"f1_3d": figure, "gospa_m": figure}}
     entry = {
@@ -77,6 +81,7 @@ def test_the_card_contains_the_figures_of_the_run(trained: RunDirectory) -> None
         "| sample_mvdr | - | - |",
         "| learned_mvdr - sample_mvdr | +0.500 [+0.250, +0.750] | - |",
         "- a note",
+        "| commands | `risjax --config 1.yaml 'a\\|b'`, `risjax --config 2.yaml 'a\\|b'` |",
         "6 by 6 elements",
         hashlib.sha256((trained.path / "release" / "weights.safetensors").read_bytes()).hexdigest(),
     ):
