@@ -12,6 +12,7 @@ import jax
 
 from risjax.config import Config
 from risjax.config.io import apply_overrides, load_config
+from risjax.runs.allocator import keep_freed_memory
 from risjax.train.settings import make_settings, program_key
 from risjax.train.trainer import make_program
 
@@ -29,6 +30,7 @@ def planned_bytes(config: Config) -> tuple[int, int]:
 
 def main(arguments: list[str]) -> None:
     """Print one line for each number of parts."""
+    keep_freed_memory()  # as the command line does
     name = arguments.pop(0) if arguments and "=" not in arguments[0] else "base.yaml"
     config = load_config(name, [*arguments, "checks.finite=false"])
     print(f"{name}: batch {config.train.batch_size}, {config.precision.compute}, {jax.devices()[0].device_kind}")

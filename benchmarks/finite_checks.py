@@ -17,6 +17,7 @@ Writes finite_checks.json: ratios, and whether "no door" compiles to the very pr
 """
 
 import risjax  # noqa: F401  isort: skip  (before jax: it sets the environment)
+from risjax.runs.allocator import keep_freed_memory  # isort: skip
 
 import argparse
 import functools
@@ -86,6 +87,7 @@ def ratio(times: np.ndarray, reference: np.ndarray) -> dict[str, float]:
 
 def main() -> None:
     """Measure, print and write."""
+    keep_freed_memory()  # as the command line does
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default="quick.yaml")
     parser.add_argument("--rounds", type=int, default=20)

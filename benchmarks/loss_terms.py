@@ -8,6 +8,7 @@ their quartiles.
 """
 
 import risjax  # noqa: F401  isort: skip  (before jax: it sets the environment)
+from risjax.runs.allocator import keep_freed_memory  # isort: skip
 
 import json
 import os
@@ -80,6 +81,7 @@ def ratios(calls: dict[str, Callable[[], Any]]) -> dict[str, dict[str, float]]:
 
 def main(overrides: list[str]) -> None:
     """Measure, print and write."""
+    keep_freed_memory()  # as the command line does
     base = load_config("base.yaml", ["checks.finite=false", *overrides])
     configs = {name: apply_overrides(base, changes) for name, changes in VARIANTS.items()}
     trainers = {name: Trainer(config) for name, config in configs.items()}

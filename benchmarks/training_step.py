@@ -15,6 +15,7 @@ Beside the step its parts are timed, each compiled by itself, so that a ratio be
 """
 
 import risjax  # noqa: F401  isort: skip  (before jax: it sets the environment)
+from risjax.runs.allocator import keep_freed_memory  # isort: skip
 
 import argparse
 import contextlib
@@ -196,6 +197,7 @@ def in_a_process_of_its_own(arguments: argparse.Namespace, name: str) -> list[di
 
 def main() -> None:
     """Measure, print and write the JSON."""
+    keep_freed_memory()  # as the command line does
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--compute", nargs="+", default=["float32"])

@@ -1,7 +1,7 @@
 """risjax: learned covariances and near-field localisation for reconfigurable intelligent surfaces.
 
-These settings must be made before jaxlib or scipy is loaded, therefore before every other import of the package. The
-times were measured:
+``import risjax`` sets two environment variables for the process, unless they are set already, because jaxlib and scipy
+read them when they are loaded. The times were measured:
 
 * ``OPENBLAS_NUM_THREADS=1``: jaxlib's LAPACK calls run on scipy's OpenBLAS, whose threads compete
   with XLA's pool; a batched ``eigh`` of 32x32 matrices takes 667 ms instead of 6 ms.
@@ -9,17 +9,47 @@ times were measured:
   As many concurrent calls as threads therefore deadlock: two, on two cores. The compiled programs here have at most
   three concurrent calls, a training step two, so that nine threads suffice for four devices that train at once. More
   threads cost time: with sixteen a training step of width 512 on two cores takes 1.1 times as long.
-* malloc keeps freed memory (`risjax.runs.allocator`): page faults took a fifth of a training step on a CPU.
+
+``RISJAX_NO_ENV=1`` leaves the environment unchanged.
 """
 
 import os
+import sys
+import warnings
 from pathlib import Path
 
-from risjax.runs.allocator import keep_freed_memory
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-os.environ.setdefault("PJRT_NPROC", str(max(9, os.cpu_count() or 1)))
-keep_freed_memory()
+def _set_environment() -> None:
+    """Set the variables of the module's docstring, and warn if they are set too late to have an effect."""
+    settings = {"OPENBLAS_NUM_THREADS": "1", "PJRT_NPROC": str(max(9, os.cpu_count() or 1))}
+    missing = {name: value for name, value in settings.items() if name not in os.environ}
+    late = {name: reason for name, reason in _loaded_already().items() if name in missing}
+    os.environ.update(missing)
+    if late:
+        warnings.warn(
+            f"{' and '.join(late.values())} before risjax was imported, without {' and '.join(late)} in the "
+            "environment. On a CPU a batched eigh may take a hundred times as long, and jaxlib 0.10 can hang. Import "
+            f"risjax first, or set {' '.join(f'{name}={settings[name]}' for name in late)} before Python starts. "
+            "RISJAX_NO_ENV=1 turns off these settings and this warning.",
+            stacklevel=3,
+        )
+
+
+def _loaded_already() -> dict[str, str]:
+    """The variables that have been read, with the reason: importing jax alone reads neither."""
+    reasons = {}
+    if "scipy.linalg" in sys.modules:
+        reasons["OPENBLAS_NUM_THREADS"] = "scipy.linalg was loaded"
+    if "jax" in sys.modules:
+        from risjax._compat.jax import backends_are_initialized
+
+        if backends_are_initialized():
+            reasons["PJRT_NPROC"] = "jax started its backend"
+    return reasons
+
+
+if os.environ.get("RISJAX_NO_ENV") != "1":
+    _set_environment()
 
 __version__ = "0.1.0"
 

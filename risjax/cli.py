@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 import risjax
+from risjax.runs.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     from risjax.config.root import Config
@@ -66,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    keep_freed_memory()
     for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows a ?
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

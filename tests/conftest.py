@@ -32,6 +32,7 @@ COMPAT = (
     "experiments/audit/test_audit.py::test_no_call_hides",
     "experiments/search/test_storage.py",
     "inference/test_export.py",
+    "runs/test_environment.py::test_importing_jax_alone",
     "test_checks.py",
     "train/test_locate_nonfinite.py::test_the_line_is_found",
     "train/test_loop.py",

@@ -1,4 +1,4 @@
-"""jax: the programs inside an equation, the operands of loops, and the state of the coordination service.
+"""jax: the programs inside an equation, the operands of loops, and the state of devices and coordination service.
 
 jax 0.10.2, 0.11.2 and 0.12.0.1 were tried. 0.11 merged ``ClosedJaxpr`` into ``Jaxpr`` and replaced the scan parameters
 ``num_consts`` and ``num_carry`` by ``ft_in`` and ``ft_out``. Nothing below reads any of these: a program is recognised
@@ -101,6 +101,13 @@ def coordination_state() -> Any:
     from jax._src.distributed import global_state
 
     return global_state
+
+
+def backends_are_initialized() -> bool:
+    """Return whether jax has started its devices; there is no public function that does not start them."""
+    from jax._src import xla_bridge
+
+    return xla_bridge.backends_are_initialized()
 
 
 def _rank(variable: Any) -> int:

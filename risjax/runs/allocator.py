@@ -8,6 +8,8 @@ faults. A process keeps its peak of memory until it ends; the peak itself is the
 More than two heaps would not help: those of further threads end at 64 MiB, and larger requests are mapped again (113 ms
 of kernel time in a step at width 512, 18 with two heaps). With a single heap the threads wait for each other (40 ms for
 a step at width 64, 35 with two or more).
+
+The command line makes this setting; ``import risjax`` does not, because it changes the memory of the whole process.
 """
 
 import ctypes
@@ -17,14 +19,14 @@ import platform
 # Names and values of glibc's <malloc.h>.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _LARGEST = 2**30
-_OVERRIDES = ("GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_ARENA_MAX")
+_OVERRIDES = ("GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_ARENA_MAX", "RISJAX_NO_ENV")
 
 
 def keep_freed_memory() -> bool:
     """Serve allocations of up to 1 GiB from two heaps that are not returned to the system.
 
     Returns:
-        Whether this was set: not without glibc, nor if the environment configures malloc.
+        Whether this was set: not without glibc, nor if the environment configures malloc or has RISJAX_NO_ENV.
     """
     if platform.libc_ver()[0] != "glibc" or any(name in os.environ for name in _OVERRIDES):
         return False

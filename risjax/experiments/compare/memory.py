@@ -21,6 +21,7 @@ from risjax.config import Config
 from risjax.config.io import from_yaml, to_yaml
 from risjax.experiments import torch_baseline as baseline
 from risjax.experiments.compare.paired_training import made_scenes
+from risjax.runs.allocator import keep_freed_memory
 from risjax.train import Trainer
 
 _STEPS = 3
@@ -55,6 +56,7 @@ def peak_memory(framework: str, config: Config, *, compile_network: bool) -> dic
 
 def main(framework: str, config_path: str, scenes_path: str, mode: str) -> None:
     """Train a few steps and print the figures as one line of JSON."""
+    keep_freed_memory()
     imported = _resident_bytes()
     config = from_yaml(Path(config_path).read_text(encoding="utf-8"))
     if framework == "risjax":
