@@ -243,8 +243,9 @@ def _compiled_pipeline(
 
 def _heads_alone(model: ModelConfig) -> ModelConfig:
     """The settings of a model that its heads read, with an encoder that any physics allows."""
-    heads = {"posterior_width": model.posterior_width, "posterior_knots": model.posterior_knots}
-    return ModelConfig(encoder="minimum_norm", **heads)
+    return ModelConfig(
+        encoder="minimum_norm", posterior_width=model.posterior_width, posterior_knots=model.posterior_knots
+    )
 
 
 @functools.lru_cache(maxsize=_KEPT_PROGRAMS)

@@ -1,7 +1,8 @@
 """Metrics against SNR, number of sources, range or separation."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -45,20 +46,83 @@ def metrics_along(
     Returns:
         The figure, or None if no metric was broken down along this axis.
     """
-    methods = list(source.methods)
-    shown = [metric for metric in metrics if any(source.along(axis, method, metric) for method in methods)]
+    shown = [metric for metric in metrics if any(source.along(axis, method, metric) for method in source.methods)]
     if not shown:
         return None
-    companions = {metric: _BOUND + metric.removeprefix("rmse_") for metric in shown if metric.startswith("rmse_")}
+    curves = _Curves(axis, tuple(source.methods), _table(source, axis, shown))
+    columns = min(len(shown), _MOST_PANELS)
+    lines = math.ceil(len(shown) / columns)
+
+    def paint(figure: Figure) -> None:
+        panels = figure.subplots(lines, columns, sharex=True, squeeze=False)
+        for axes, metric in zip(panels.flat, shown, strict=False):
+            curves.draw(axes, metric)
+            _finish(axes, metric)
+        for axes in panels.flat[len(shown) :]:
+            axes.set_visible(False)
+        for column in range(columns):
+            last = max(line for line in range(lines) if line * columns + column < len(shown))
+            curves.label(panels[last, column])
+        _legend(figure, panels.flat[: len(shown)])
+
+    return Drawing(f"{source.name}_{name}", title, caption, curves.table, paint, height_in=0.5 + 2.5 * lines)
+
+
+class _Curves(NamedTuple):
+    """Metrics of several methods along one axis.
+
+    Attributes:
+        axis: axis of the breakdowns.
+        methods: in the order of the legend.
+        table: of `_table`.
+    """
+
+    axis: str
+    methods: tuple[str, ...]
+    table: dict[str, Any]
+
+    def points(self, metric: str, method: str) -> tuple[np.ndarray, ...]:
+        """Centres of the slices, values and limits of the intervals of one curve."""
+        pairs = zip(self.table["metric"], self.table["method"], strict=True)
+        rows = [row for row, pair in enumerate(pairs) if pair == (metric, method)]
+        return tuple(self.table[column][rows] for column in (f"{self.axis}_centre", "value", "low", "high"))
+
+    def draw(self, axes: Axes, metric: str) -> None:
+        """Draw a metric of all methods, and its bound if there is one."""
+        styles = method_styles(self.methods)
+        for method in self.methods:
+            x, value, low, high = self.points(metric, method)
+            if not x.size:
+                continue
+            known = np.isfinite(low) & np.isfinite(high)
+            axes.fill_between(x[known], low[known], high[known], color=styles[method].color, alpha=0.15, linewidth=0)
+            axes.plot(x, value, **styles[method].line(label=method_name(method)))
+        bound, judged = _bound_of(metric), principal_method(self.methods)
+        if bound and judged:
+            x, value, *_ = self.points(bound, judged)
+            axes.plot(x, value, color=MUTED, linestyle=":", label=f"Cramér-Rao bound, {method_name(judged)}")
+
+    def label(self, axes: Axes) -> None:
+        """Label the horizontal axis, with ticks at the slices if each is a single integer, such as K."""
+        axes.set_xlabel(axis_name(self.axis))
+        axes.tick_params(labelbottom=True)
+        low, high = self.table[f"{self.axis}_low"], self.table[f"{self.axis}_high"]
+        if low.size and np.all(low == high) and np.all(low == np.round(low)):
+            axes.set_xticks(np.unique(low))
+
+
+def _table(source: SourceMetrics, axis: str, shown: Sequence[str]) -> dict[str, Any]:
+    """Return the entries of the metrics and of their bounds along an axis, one row for each."""
+    bounds = [bound for metric in shown if (bound := _bound_of(metric))]
     rows = [
         (metric, method, part, entry)
-        for metric in (*shown, *companions.values())
-        for method in methods
+        for metric in (*shown, *bounds)
+        for method in source.methods
         if has_estimation_error(method) or not metric.startswith(("rmse_", _BOUND))
         for part, entry in source.along(axis, method, metric)
         if entry.count == 0 or entry.count >= _FEWEST
     ]
-    table = {
+    return {
         "metric": [metric for metric, *_ in rows],
         "method": [method for _, method, *_ in rows],
         f"{axis}_low": np.array([part.low for *_, part, _ in rows]),
@@ -70,45 +134,19 @@ def metrics_along(
         "count": np.array([entry.count for *_, entry in rows]),
     }
 
-    def curve(metric: str, method: str) -> tuple[np.ndarray, ...]:
-        rows = [i for i in range(len(table["value"])) if (table["metric"][i], table["method"][i]) == (metric, method)]
-        return tuple(table[column][rows] for column in (f"{axis}_centre", "value", "low", "high"))
 
-    judged = principal_method(methods)
-    columns = min(len(shown), _MOST_PANELS)
-    lines = math.ceil(len(shown) / columns)
+def _bound_of(metric: str) -> str | None:
+    """Return the name of the Cramér-Rao bound of a metric, None if it has none."""
+    return _BOUND + metric.removeprefix("rmse_") if metric.startswith("rmse_") else None
 
-    def paint(figure: Figure) -> None:
-        styles = method_styles(methods)
-        panels = figure.subplots(lines, columns, sharex=True, squeeze=False)
-        for axes, metric in zip(panels.flat, shown, strict=False):
-            bound = companions.get(metric)
-            for method in methods:
-                x, value, low, high = curve(metric, method)
-                if not x.size:
-                    continue
-                style = styles[method]
-                known = np.isfinite(low) & np.isfinite(high)
-                axes.fill_between(x[known], low[known], high[known], color=style.color, alpha=0.15, linewidth=0)
-                axes.plot(x, value, **style.line(label=method_name(method)))
-            if bound and judged:
-                x, value, *_ = curve(bound, judged)
-                axes.plot(x, value, color=MUTED, linestyle=":", label=f"Cramér-Rao bound, {method_name(judged)}")
-            _finish(axes, metric)
-        for axes in panels.flat[len(shown) :]:
-            axes.set_visible(False)
-        for column in range(columns):
-            last = max(line for line in range(lines) if line * columns + column < len(shown))
-            panels[last, column].set_xlabel(axis_name(axis))
-            panels[last, column].tick_params(labelbottom=True)
-            _integer_ticks(panels[last, column], table[f"{axis}_low"], table[f"{axis}_high"])
-        entries: dict = {}
-        for axes in panels.flat[: len(shown)]:
-            handles, labels = axes.get_legend_handles_labels()
-            entries = dict(zip(labels, handles, strict=True)) | entries
-        figure.legend(entries.values(), entries.keys(), loc="outside upper left", ncols=5)
 
-    return Drawing(f"{source.name}_{name}", title, caption, table, paint, height_in=0.5 + 2.5 * lines)
+def _legend(figure: Figure, panels: Iterable[Axes]) -> None:
+    """Add one legend with the entries of all panels, each once."""
+    entries: dict[str, Any] = {}
+    for axes in panels:
+        handles, labels = axes.get_legend_handles_labels()
+        entries = dict(zip(labels, handles, strict=True)) | entries
+    figure.legend(entries.values(), entries.keys(), loc="outside upper left", ncols=5)
 
 
 def _finish(axes: Axes, metric: str) -> None:
@@ -123,9 +161,3 @@ def _finish(axes: Axes, metric: str) -> None:
     else:
         axes.set_ylim(bottom=0)
     tidy(axes)
-
-
-def _integer_ticks(axes: Axes, low: np.ndarray, high: np.ndarray) -> None:
-    """Place ticks at the slices if each is a single integer, such as K."""
-    if low.size and np.all(low == high) and np.all(low == np.round(low)):
-        axes.set_xticks(np.unique(low))

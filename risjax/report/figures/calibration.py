@@ -1,8 +1,10 @@
 """Calibration of the estimated standard deviations: empirical against nominal coverage."""
 
 import math
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from risjax.report.display_names import method_name
@@ -22,52 +24,15 @@ def coverage(source: SourceMetrics) -> Drawing | None:
     Returns:
         The figure, or None if no method estimates standard deviations.
     """
-    rows = []
-    for method in source.methods:
-        for metric in source.metrics():
-            sigma, _, coordinate = metric.removeprefix(_PREFIX).partition("_")
-            entry = source.overall(method, metric)
-            if metric.startswith(_PREFIX) and sigma in {f"{n}sigma" for n in _SIGMAS} and entry is not None:
-                rows.append((method, coordinate, int(sigma[0]), entry))
-    if not rows:
+    table = _table(source)
+    if not table["method"]:
         return None
-    table = {
-        "method": [method for method, *_ in rows],
-        "coordinate": [coordinate for _, coordinate, *_ in rows],
-        "sigma": np.array([sigma for _, _, sigma, _ in rows]),
-        "coverage": np.array([entry.value for *_, entry in rows]),
-        "low": np.array([entry.low for *_, entry in rows]),
-        "high": np.array([entry.high for *_, entry in rows]),
-        "nominal": np.array([math.erf(sigma / math.sqrt(2)) for _, _, sigma, _ in rows]),
-    }
     coordinates = list(dict.fromkeys(table["coordinate"]))
-    methods = list(dict.fromkeys(table["method"]))
 
     def paint(figure: Figure) -> None:
-        styles = method_styles(methods)
         panels = figure.subplots(1, len(coordinates), sharey=True, squeeze=False)[0]
         for axes, coordinate in zip(panels, coordinates, strict=True):
-            nominal = [math.erf(n / math.sqrt(2)) for n in _SIGMAS]
-            axes.plot(_SIGMAS, nominal, color=MUTED, linestyle=":", marker="_", label="nominal")
-            for index, method in enumerate(methods):
-                row = [
-                    i for i in range(len(rows)) if (table["method"][i], table["coordinate"][i]) == (method, coordinate)
-                ]
-                shift = 0.08 * (index - (len(methods) - 1) / 2)
-                x, value = table["sigma"][row] + shift, table["coverage"][row]
-                axes.vlines(x, table["low"][row], table["high"][row], color=styles[method].color, linewidth=1.2)
-                axes.plot(
-                    x,
-                    value,
-                    label=method_name(method),
-                    color=styles[method].color,
-                    marker=styles[method].marker,
-                    linestyle="none",
-                )
-            axes.set_title(coordinate.replace("_", " "))
-            axes.set_xticks(_SIGMAS, [f"{n}\N{GREEK SMALL LETTER SIGMA}" for n in _SIGMAS])
-            axes.set_ylim(0, 1.03)
-            tidy(axes)
+            _panel(axes, table, coordinate)
         panels[0].set_ylabel("Coverage")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=5)
@@ -77,3 +42,46 @@ def coverage(source: SourceMetrics) -> Drawing | None:
         "Below the nominal coverage a method is overconfident, above it underconfident."
     )
     return Drawing(f"{source.name}_calibration", "Calibration", caption, table, paint, height_in=2.8)
+
+
+def _table(source: SourceMetrics) -> dict[str, Any]:
+    """Return the coverages of all methods, one row for each coordinate and number of standard deviations."""
+    rows = []
+    for method in source.methods:
+        for metric in source.metrics():
+            sigma, _, coordinate = metric.removeprefix(_PREFIX).partition("_")
+            entry = source.overall(method, metric)
+            if metric.startswith(_PREFIX) and sigma in {f"{n}sigma" for n in _SIGMAS} and entry is not None:
+                rows.append((method, coordinate, int(sigma[0]), entry))
+    return {
+        "method": [method for method, *_ in rows],
+        "coordinate": [coordinate for _, coordinate, *_ in rows],
+        "sigma": np.array([sigma for _, _, sigma, _ in rows]),
+        "coverage": np.array([entry.value for *_, entry in rows]),
+        "low": np.array([entry.low for *_, entry in rows]),
+        "high": np.array([entry.high for *_, entry in rows]),
+        "nominal": np.array([_nominal(sigma) for _, _, sigma, _ in rows]),
+    }
+
+
+def _panel(axes: Axes, table: dict[str, Any], coordinate: str) -> None:
+    """Draw the nominal coverage of one coordinate and that of each method, side by side."""
+    methods = list(dict.fromkeys(table["method"]))
+    styles = method_styles(methods)
+    axes.plot(_SIGMAS, list(map(_nominal, _SIGMAS)), color=MUTED, linestyle=":", marker="_", label="nominal")
+    for index, method in enumerate(methods):
+        pairs = zip(table["method"], table["coordinate"], strict=True)
+        row = [i for i, pair in enumerate(pairs) if pair == (method, coordinate)]
+        x = table["sigma"][row] + 0.08 * (index - (len(methods) - 1) / 2)
+        color, marker = styles[method].color, styles[method].marker
+        axes.vlines(x, table["low"][row], table["high"][row], color=color, linewidth=1.2)
+        axes.plot(x, table["coverage"][row], label=method_name(method), color=color, marker=marker, linestyle="none")
+    axes.set_title(coordinate.replace("_", " "))
+    axes.set_xticks(_SIGMAS, [f"{n}\N{GREEK SMALL LETTER SIGMA}" for n in _SIGMAS])
+    axes.set_ylim(0, 1.03)
+    tidy(axes)
+
+
+def _nominal(sigma: int) -> float:
+    """Return the probability that a Gaussian error is within ``sigma`` standard deviations."""
+    return math.erf(sigma / math.sqrt(2))

@@ -68,8 +68,9 @@ def test_finalists_keep_their_checkpoints_and_the_best_of_them_wins(tmp_path, mo
     monkeypatch.setattr(finalists, "_measure", measure)
     config = make_config(pruner="none", finalists=3, first_trial="configured")
     outcome = search(config, RunDirectory(tmp_path), QUIET, train=FakeTrain())
-    ranked = sorted(outcome.trials, key=lambda trial: trial.value)
-    expected = [trial.number for trial in ranked[:3]]
+    ranked = sorted((trial.value, trial.number) for trial in outcome.trials if trial.value is not None)
+    assert len(ranked) == len(outcome.trials)
+    expected = [number for _, number in ranked[:3]]
     assert measured == expected + [0] * (0 not in expected)
     assert [trial.number for trial in outcome.trials if trial.is_best] == [measured[-1]]
     kept = {int(path.parts[-3]) for path in (tmp_path / "search" / "trials").glob("*/checkpoints/epoch_00001")}
