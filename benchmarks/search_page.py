@@ -14,6 +14,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from pages import rewrite
 
@@ -61,7 +62,7 @@ def compare_runs(run: RunDirectory, other: RunDirectory) -> dict[str, dict[str, 
         name = f"{source}/truth/{field}"
         if name not in second or not np.array_equal(first[name], second[name]):
             raise SystemExit(f"{run.path} and {other.path} were not evaluated on the same scenes ({name} differs)")
-    truth = Sources(*(first[f"{source}/truth/{field}"] for field in Sources._fields))
+    truth = Sources(*(jnp.asarray(first[f"{source}/truth/{field}"]) for field in Sources._fields))
     weights = scene_weights(len(truth.active), DRAWS, seed=0)
 
     def drawn(stored: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -73,8 +73,8 @@ def run_stages(config: Config, terminal: Terminal, command: str | None = None) -
         return _follow(config, terminal)
     code = 1
     try:
-        code = _report_of_run(config, terminal) if config.stages == ("report",) else None
-        code = _lead(config, terminal, command) if code is None else code
+        reported = _report_of_run(config, terminal) if config.stages == ("report",) else None
+        code = _lead(config, terminal, command) if reported is None else reported
     finally:
         multihost.send({"exit": code})
     return code

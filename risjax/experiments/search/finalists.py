@@ -102,7 +102,12 @@ def compare(config: Config, drawn: Mapping[int, Drawn]) -> dict[str, Any]:
 
 
 def _measured(config: Config, record: TrialRecord) -> Config:
-    changes = {"evaluate.methods": ("learned_ml",), "train.posterior.scenes": 0}
+    """The trial's configuration, with the method to measure; batches have the validation's size and so its programs."""
+    changes = {
+        "evaluate.methods": ("learned_ml",),
+        "evaluate.batch_size": config.train.batch_size,
+        "train.posterior.scenes": 0,
+    }
     return apply_overrides(trial_config(config, record.params), changes)
 
 

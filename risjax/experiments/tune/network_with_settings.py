@@ -66,7 +66,8 @@ class NetworkWithSettings:
         if self._proposals[0] == key:
             return self._proposals[1]
         programs = compiled_pipeline(config.physics, config.precision, config.model, config.estimator)
-        covariance, size = make_settings(config).covariance, config.evaluate.batch_size
+        # Batches have the size of those that the head's examples come from: they share the program.
+        covariance, size = make_settings(config).covariance, config.train.batch_size
         num_scenes = len(self._scenes.sources.active)
         parts = []
         with self._terminal.progress("tune: candidates", num_scenes) as bar:

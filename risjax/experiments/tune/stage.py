@@ -72,16 +72,17 @@ def _compare_values(bench: "_Bench", result: dict[str, Any], path: str, values: 
     metric = result["metric"]
     sign = 1 if lower_is_better(metric) else -1
     chosen = result["settings"]
-    current, best, best_gain = bench.measure(chosen), None, 0.0
+    current, best, best_change = bench.measure(chosen), None, 0.0
     for value in values:
         if bench.is_same(chosen, {path: value}):
             continue
         found = bench.measure({**chosen, path: value})
         differences = {name: difference(found[name], current[name]) for name in METRICS}
         result["comparisons"].append(entry := _entry(path, value, found, differences))
-        ends = [sign * differences[metric][end] for end in ("low", "high")]
-        if max(ends) < 0 and sign * differences[metric]["value"] < best_gain:
-            best, best_gain = entry, sign * differences[metric]["value"]
+        # (an undefined difference is no improvement)
+        change, *ends = (sign * (differences[metric][part] or 0.0) for part in ("value", "low", "high"))
+        if max(ends) < 0 and change < best_change:
+            best, best_change = entry, change
     if best is not None:
         best["is_chosen"] = True
         result["settings"] = {**chosen, path: best["value"]}

@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -96,12 +97,13 @@ def script(monkeypatch, tmp_path):
 
 def estimates_file(path: Path, error_m: float, truth: np.ndarray) -> RunDirectory:
     directory, active = RunDirectory(path), np.ones(truth.shape[:2], bool)
-    sources = Sources(truth, np.ones(active.shape, np.complex64), active)
+    plain = jnp.zeros(active.shape)
+    sources = Sources(jnp.asarray(truth), jnp.ones(active.shape, jnp.complex64), jnp.asarray(active))
     shifted = truth + np.array([0.0, 0.0, error_m])
-    plain = np.zeros(active.shape)
-    found = Estimates(shifted, sources.amplitude, active, np.ones(truth.shape), plain, plain)
-    arrays = {f"held_out/truth/{name}": value for name, value in sources._asdict().items()}
-    arrays |= {f"held_out/learned_ml/{name}": value for name, value in found._asdict().items()}
+    std = jnp.ones(truth.shape)
+    found = Estimates(jnp.asarray(shifted), sources.amplitude, sources.active, std, plain, plain)
+    arrays = {f"held_out/truth/{name}": np.asarray(value) for name, value in sources._asdict().items()}
+    arrays |= {f"held_out/learned_ml/{name}": np.asarray(value) for name, value in found._asdict().items()}
     write_estimates(directory, arrays)
     return directory
 

@@ -72,7 +72,10 @@ def test_values_are_compared_on_one_network_and_an_interrupted_stage_resumes(tmp
     [({1: 0.9, 3: 0.8}, 3), ({1: 0.9, 3: 1.2}, 1), ({1: 0.9999, 3: 1.2}, None), ({1: 1.1, 3: 1.2}, None)],
 )
 def test_the_best_value_that_is_better_by_its_interval_is_chosen(gospa, chosen):
-    class Bench:
+    class Bench(tune_stage._Bench):
+        def __init__(self):
+            pass
+
         def is_same(self, settings, change):
             return False
 
