@@ -25,6 +25,9 @@ or two equal columns. delta cancels in every gap, so P depends on F alone.
 Directions of F below the rank tolerance of NumPy, s_k <= max(N, rank) eps s_1, are not part of P: its trace is
 min(K, rank of F), and an all-zero F gives P = 0 with derivative 0. `signal_projector` of the N x N matrix differs from
 this only there: it completes the subspace with arbitrary null vectors.
+
+First derivatives only: a second one differentiates the `eigh` of F^H F and is NaN for equal singular values. For second
+derivatives use `signal_projector` of F F^H.
 """
 
 from functools import partial
