@@ -12,6 +12,7 @@ from risjax.loss.posterior import existence_loss
 from risjax.metrics.matching import match
 from risjax.model import Params
 from risjax.pipeline import compiled_pipeline, make_peak_posterior
+from risjax.runs.compiler_options import run_once
 from risjax.runs.terminal import Terminal
 from risjax.spectral.grid import to_position
 from risjax.spectral.peak_search import Peaks
@@ -59,7 +60,7 @@ def fit_peaks(config: Config, params: Params, terminal: Terminal) -> tuple[dict[
     _, fitted = fit_head(config, head, loss, train, (train.features, train.alive), terminal, weight_decay=_WEIGHT_DECAY)
     logit = head.apply(fitted, test.features, test.alive).existence
     return fitted, {
-        "existence_nats": float(jax.jit(loss)(fitted, test)),
+        "existence_nats": float(jax.jit(loss, compiler_options=run_once())(fitted, test)),
         **calibration(logit, test.real, test.alive, "peaks"),
     }
 

@@ -24,6 +24,7 @@ from risjax.metrics.matching import match
 from risjax.model import Params
 from risjax.model.posterior import Posterior
 from risjax.pipeline import PEAKS, POSTERIOR, compiled_pipeline, make_posterior
+from risjax.runs.compiler_options import run_once
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.safetensors_io import read_weights, write_weights
 from risjax.runs.terminal import Terminal
@@ -220,11 +221,12 @@ def _report(
     at = test.weakest[..., None]
     logit = jnp.take_along_axis(judged.existence, at, axis=-1)[..., 0]
     real = jnp.take_along_axis(test.real, at, axis=-1)[..., 0]
-    measured = jax.jit(losses)(fitted, test)
+    losses = jax.jit(losses, compiler_options=run_once())
+    measured = losses(fitted, test)
     uniform = {**fitted, "range": start["range"]}
     return {
         "existence_nats": float(measured.existence),
         "range_nats": float(measured.range),
-        "uniform_range_nats": float(jax.jit(losses)(uniform, test, fitted).range),
+        "uniform_range_nats": float(losses(uniform, test, fitted).range),
         **calibration(logit, real, held, "candidates"),
     }

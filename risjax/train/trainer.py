@@ -16,6 +16,7 @@ from risjax.config.errors import ConfigError, Problem
 from risjax.loss import make_labels
 from risjax.model import Network, build, make_inputs
 from risjax.precision import upcast
+from risjax.runs.compiler_options import run_once
 from risjax.train.loss_and_grad import train_scenes
 from risjax.train.mesh import AXIS, make_mesh, replicate
 from risjax.train.settings import ProgramKey, Settings, make_settings, program_key
@@ -57,7 +58,7 @@ def make_program(key: ProgramKey, mesh: Mesh | None = None) -> Program:
         return init_state(key, network, settings)
 
     if mesh is None:
-        made = jax.jit(init), jax.jit(draw)
+        made = jax.jit(init, compiler_options=run_once()), jax.jit(draw)
         steps = [jax.jit(make_step(key, network, draws=draws)) for draws in (False, True)]
     else:
         everywhere, shared = PartitionSpec(), PartitionSpec(AXIS)
@@ -65,7 +66,7 @@ def make_program(key: ProgramKey, mesh: Mesh | None = None) -> Program:
         # Results have exactly the shardings that arguments are expected to have: a step that received its own result
         # with another, even an equivalent one, would be compiled twice.
         made = (
-            jax.jit(init, out_shardings=NamedSharding(mesh, everywhere)),
+            jax.jit(init, out_shardings=NamedSharding(mesh, everywhere), compiler_options=run_once()),
             jax.jit(drawn, out_shardings=NamedSharding(mesh, shared)),
         )
         steps = [

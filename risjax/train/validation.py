@@ -16,6 +16,7 @@ from risjax.loss import covariance_nmse
 from risjax.metrics.quick import quick, standard_error, standard_errors
 from risjax.model import Params
 from risjax.pipeline import compiled_pipeline
+from risjax.runs.compiler_options import run_once
 from risjax.train.settings import make_settings
 from risjax.train.trainer import Trainer
 from risjax.types import Estimates, Scene, Sources
@@ -65,5 +66,7 @@ def estimate_scene_seconds(config: Config) -> float:
 
 @functools.lru_cache(maxsize=4)
 def _draw_batches(physics: PhysicsConfig, seed: int, scenes: int, size: int) -> list[Scene]:
-    draw = jax.jit(lambda index: scene_batch(physics, seed, Purpose.VALIDATION_SCENES, index, size))
+    draw = jax.jit(
+        lambda index: scene_batch(physics, seed, Purpose.VALIDATION_SCENES, index, size), compiler_options=run_once()
+    )
     return [draw(jnp.asarray(index)) for index in range(-(-scenes // size))]

@@ -6,6 +6,7 @@ would see alone, is validated after every epoch, and leaves when it is pruned or
 continue. Members have the numbers of separate trainings up to the rounding of batched products.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,10 +18,11 @@ import optuna
 from risjax.config import Config
 from risjax.config.io import apply_overrides, to_yaml
 from risjax.experiments.search.objective import TrialMonitor, TrialOutcome, pruned
+from risjax.runs.compiler_options import run_once
 from risjax.runs.run_directory import RunDirectory, write_atomically
 from risjax.train.checkpoint import Checkpoints
 from risjax.train.settings import log_intervals, make_settings, program_key
-from risjax.train.state import StepInfo
+from risjax.train.state import StepInfo, init_state
 from risjax.train.step import make_step
 from risjax.train.trainer import Trainer, make_program
 from risjax.train.validation import make_validation
@@ -72,7 +74,8 @@ def train_population(
     program = make_program(key)
     settings = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(make_settings, configs))
     first = jax.tree.map(lambda leaf: leaf[0], settings)
-    states = jax.jit(jax.vmap(program.init))(settings)
+    init = jax.vmap(functools.partial(init_state, key, program.network))
+    states = jax.jit(init, compiler_options=run_once())(settings)
     step = jax.jit(jax.vmap(make_step(key, program.network), in_axes=(0, None, 0)))
     validations = [make_validation(config) for config in configs]
     outcomes: list[TrialOutcome | None] = [None] * len(configs)
