@@ -13,10 +13,12 @@ read them when they are loaded. The times were measured:
 ``RISJAX_NO_ENV=1`` leaves the environment unchanged.
 """
 
+import importlib
 import os
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 
 def _set_environment() -> None:
@@ -52,6 +54,15 @@ if os.environ.get("RISJAX_NO_ENV") != "1":
     _set_environment()
 
 __version__ = "0.1.0"
+
+_PUBLIC = {"design_codes": "risjax.physics.code_design.known_channels"}
+"""Module of each public name, imported when the name is first used, so that ``import risjax`` is fast."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'risjax' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
 
 
 def load(name: str | Path = "original"):

@@ -23,6 +23,8 @@ class Purpose(enum.IntEnum):
     POSTERIOR_INIT = 10
     POSTERIOR_ORDER = 11
     LIMIT = 12
+    DESIGN = 13
+    DESIGN_SCENES = 14
     SELECTION_SCENES = 13
 
 

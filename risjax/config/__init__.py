@@ -1,5 +1,6 @@
 """The schema of a configuration: pydantic, frozen and strict. Nothing here imports jax."""
 
+from risjax.config.code_design import DesignConfig, DesignStageConfig
 from risjax.config.compare import CompareConfig
 from risjax.config.debug import DebugConfig
 from risjax.config.distributed import DistributedConfig
@@ -32,6 +33,8 @@ __all__ = [
     "CovarianceConfig",
     "DataConfig",
     "DebugConfig",
+    "DesignConfig",
+    "DesignStageConfig",
     "DistributedConfig",
     "Distribution",
     "EstimatorConfig",

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from risjax.config.code_design import DesignConfig
 from risjax.config.impairments import ImpairmentsConfig
 from risjax.registry.section import (
     FromList,
@@ -104,15 +105,19 @@ class ChannelConfig(Section):
 class CodebookConfig(Section):
     """The phase codes that the surface runs through."""
 
-    kind: Literal["dft", "random", "hadamard", "file", "original"] = "dft"
+    kind: Literal["dft", "random", "hadamard", "designed", "file", "original"] = "dft"
     """``dft``: columns of the two-dimensional DFT balanced in both axes; ``random``: uniform phases; ``hadamard``:
-    signs of Walsh functions; ``file``: any; ``original``: the original pipeline's."""
+    signs of Walsh functions; ``designed``: codes for the channel of each scene, by gradient; ``file``: any;
+    ``original``: the original pipeline's."""
     num_snapshots: PositiveInt = 16
     """L, codes and snapshots a scene."""
     phase_bits: Annotated[int, Field(ge=1, le=16)] | None = 3
     """Bits of the phase shifters; null leaves the phases unquantised. Codes of a file are not quantised."""
     seed: NonNegativeInt | None = 0
-    """``random``: the seed of codes that every scene shares; null draws fresh codes in every scene."""
+    """``random``: the seed of codes that every scene shares; null draws fresh codes in every scene. ``designed``: the
+    seed of the start."""
+    design: DesignConfig = DesignConfig()
+    """``designed``: criterion and steps."""
     path: str | None = None
     """``file``: an .npy file of [L, N] codes, +1 and -1 or complex of modulus 1."""
     measured: bool = False

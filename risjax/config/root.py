@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from risjax.config.ablate import AblateConfig
+from risjax.config.code_design import DesignStageConfig
 from risjax.config.compare import CompareConfig
 from risjax.config.debug import DebugConfig
 from risjax.config.distributed import DistributedConfig
@@ -30,6 +31,7 @@ Stage = Literal[
     "ablate",
     "evaluate",
     "limit",
+    "design",
     "audit",
     "compare",
     "report",
@@ -85,6 +87,7 @@ class Config(Section):
     tune: TuneConfig = TuneConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     limit: LimitConfig = LimitConfig()
+    design: DesignStageConfig = DesignStageConfig()
     ablate: AblateConfig = AblateConfig()
     simulate: SimulateConfig = SimulateConfig()
     compare: CompareConfig = CompareConfig()

@@ -34,6 +34,7 @@ TRAINING_SECTIONS = frozenset(
         "ablate",
         "compare",
         "debug",
+        "design",
         "search",
         "tune",
         "evaluate",

@@ -14,7 +14,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Complex, Float, Int, Key
 
-from risjax.config import ArrayConfig, CodebookConfig
+from risjax.config import ArrayConfig, CodebookConfig, PhysicsConfig
 from risjax.physics.received_arrays import codes_problem
 
 
@@ -112,6 +112,11 @@ def codes(codebook: CodebookConfig, array: ArrayConfig) -> Complex[np.ndarray, "
             phase_rad = hadamard_phases(array, count)
         case "file":
             return read_codes(str(codebook.path), count, array.num_elements, codebook.measured)
+        case "designed":
+            raise ValueError(
+                "codebook.kind = designed makes codes for the channel of each scene, expected common codes; write "
+                "those of the stage design to a file and set kind = file"
+            )
         case "random":
             if codebook.seed is None:
                 raise ValueError(
@@ -119,6 +124,23 @@ def codes(codebook: CodebookConfig, array: ArrayConfig) -> Complex[np.ndarray, "
                 )
             phase_rad = np.random.default_rng(codebook.seed).uniform(0, 2 * math.pi, (count, array.num_elements))
     return np.exp(1j * quantise_phase(phase_rad, codebook.phase_bits))
+
+
+def codes_for_channel(
+    key: Key[Array, ""], physics: PhysicsConfig, channel: Complex[Array, "M N"]
+) -> Complex[Array, "L N"]:
+    """Nominal codes of a scene: those designed for its channel (``designed``), or those of `draw_codes`.
+
+    Args:
+        key: key of the codes of this scene.
+        physics: surface, sources and codebook.
+        channel: H as the receiver knows it.
+    """
+    if physics.codebook.kind != "designed":
+        return draw_codes(key, physics.codebook, physics.array, channel.dtype)
+    from risjax.physics.code_design.optimise import design_for_channel  # imports optax, 0.8 s
+
+    return design_for_channel(channel, physics).astype(channel.dtype)
 
 
 def draw_codes(

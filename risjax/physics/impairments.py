@@ -102,7 +102,7 @@ def _geometry(errors: Mapping[str, Array], array: ArrayConfig, dtype: DTypeLike)
     return Geometry(elements_m, wavelength_m) if errors else None
 
 
-def coupling(codes: Complex[Array, "L N"], min_amplitude: Strength) -> Float[Array, "L N"]:
+def coupling(codes: Complex[Array, "*shape"], min_amplitude: Strength) -> Float[Array, "*shape"]:
     """Reflection amplitude at a phase, b(psi) = (1 - b_min) ((sin(psi - psi_0) + 1) / 2)^1.6 + b_min."""
     swing = (jnp.sin(jnp.angle(codes) - COUPLING_PHASE_RAD) + 1) / 2
     return (1 - min_amplitude) * jnp.maximum(swing, 0) ** COUPLING_EXPONENT + min_amplitude

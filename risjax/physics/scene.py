@@ -22,7 +22,7 @@ from jaxtyping import Array, Complex, Float, Key
 from risjax.config import PhysicsConfig, SceneConfig
 from risjax.physics.array import amplitude_norm, steering
 from risjax.physics.channel import NUM_UNIFORM, rician_channel
-from risjax.physics.codebook import draw_codes
+from risjax.physics.codebook import codes_for_channel
 from risjax.physics.distributions import complex_normal, draw_snr_db, scale
 from risjax.physics.impairments import draw_clutter, draw_geometry, estimate_channel, impair_codes
 from risjax.physics.placement import num_candidates, place
@@ -154,7 +154,8 @@ def draw_scene(key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = j
     draws = draw_numbers(uniform_key, normal_key, physics, dtype)
     sources = make_sources(draws, physics)
     channel = rician_channel(draws.channel_law, draws.scattered, physics.channel, physics.array)
-    nominal = draw_codes(code_key, physics.codebook, physics.array, channel.dtype)
+    estimate = estimate_channel(impairment_key, impairments, channel)
+    nominal = codes_for_channel(code_key, physics, estimate)
     applied, assumed = impair_codes(impairment_key, impairments, nominal)
     geometry, assumed_geometry = draw_geometry(impairment_key, physics, dtype)
     matrix = sources_steering(physics, sources, geometry)
@@ -175,5 +176,4 @@ def draw_scene(key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = j
         clutter = draw_clutter(impairment_key, physics, jnp.mean(jnp.abs(fields) ** 2), dtype, geometry)
         snapshots = snapshots + snapshots_of(clutter[None, :])
     truth = Truth(sources, snr_db, noise_variance, label_factor(matrix, sources.amplitude))
-    estimate = estimate_channel(impairment_key, impairments, channel)
     return Scene(Observation(snapshots, estimate, assumed, assumed_geometry), truth)

@@ -14,7 +14,7 @@ The module of that object, here ``my_package.schema``, is imported with the conf
 """
 
 from risjax.registry.entry_points import RegistryError, collect, find, implementation_of
-from risjax.registry.parts import Codebook, Encoder, Estimator, LossTerm, Part, Simulator
+from risjax.registry.parts import Codebook, DesignCriterion, Encoder, Estimator, LossTerm, Part, Simulator
 from risjax.registry.section import (
     Fraction,
     FromList,
@@ -29,6 +29,7 @@ from risjax.registry.term import TermConfig
 
 __all__ = [
     "Codebook",
+    "DesignCriterion",
     "Encoder",
     "Estimator",
     "Fraction",

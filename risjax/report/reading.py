@@ -46,6 +46,7 @@ class Run:
         audit: the result of the stage ``audit``.
         compare: the result of the stage ``compare``.
         limit: the result of the stage ``limit``.
+        design: the result of the stage ``design``.
         ablation: the result of the stage ``ablate``.
         tune: the result of the stage ``tune``.
         notes: remarks on missing or unreadable data.
@@ -68,6 +69,7 @@ class Run:
     audit: dict[str, Any] = field(default_factory=dict)
     compare: dict[str, Any] = field(default_factory=dict)
     limit: dict[str, Any] = field(default_factory=dict)
+    design: dict[str, Any] = field(default_factory=dict)
     ablation: dict[str, Any] = field(default_factory=dict)
     tune: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -130,6 +132,7 @@ def read_run(directory: RunDirectory) -> Run:
     run.compare = _read_json(directory.path / "compare.json", dict, note)
     run.limit = _read_json(directory.path / "limit.json", dict, note)
     run.tune = _read_json(directory.path / "tune.json", dict, note)
+    run.design = _read_json(directory.path / "design.json", dict, note)
     run.ablation = _read_json(directory.path / "ablation.json", dict, note)
     done = _read_json(directory.path / "state.json", dict, note).get("done")
     run.stages = {str(stage): str(when) for stage, when in done.items()} if isinstance(done, dict) else {}

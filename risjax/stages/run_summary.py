@@ -17,6 +17,8 @@ _FILES = (
     ("ablation.csv", "the metrics of each variant, one in each line"),
     ("metrics.json", "all metrics with their intervals"),
     ("estimates.npz", "the estimates, by scene"),
+    ("codes.npy", "the designed codes, for physics.codebook.kind = file"),
+    ("design.json", "the comparison of codebooks"),
     ("audit.json", "every operation of the training step with its dtype"),
     ("verify.json", "the checklist"),
     ("log.jsonl", "a line for each step and epoch"),

@@ -81,6 +81,11 @@ _TABLE = (
     ),
     Stage("evaluate", ("risjax.experiments.evaluate:evaluate",), _NO_NETWORK),
     Stage("limit", ("risjax.experiments.bayes_limit:limit",), ("risjax.experiments.bayes_limit:LimitError",)),
+    Stage(
+        "design",
+        ("risjax.experiments.code_design:design",),
+        (*_NO_NETWORK, "risjax.experiments.code_design:DesignError"),
+    ),
     Stage("audit", ("risjax.experiments.audit:run_audit",)),
     Stage(
         "compare",

@@ -23,7 +23,7 @@ _DEAD = {
     "search": "a search cannot search itself",
     "evaluate": "a trial's value comes from the validation scenes, before any evaluation",
     **dict.fromkeys(
-        ("ablate", "tune", "limit", "simulate", "compare", "predict", "release", "export", "data", "weights"),
+        ("ablate", "design", "tune", "limit", "simulate", "compare", "predict", "release", "export", "data", "weights"),
         "it belongs to a stage that no trial runs",
     ),
     "checks": "assertions do not change what is learned",

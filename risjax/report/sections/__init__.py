@@ -6,6 +6,7 @@ from risjax.report.blocks import ReportSection
 from risjax.report.reading import Run
 from risjax.report.sections.ablation import ablation_section
 from risjax.report.sections.checks import checks_section
+from risjax.report.sections.code_design import code_design_section
 from risjax.report.sections.comparison import comparison_section
 from risjax.report.sections.evaluation import evaluation_sections
 from risjax.report.sections.limit import limit_section
@@ -24,6 +25,7 @@ SECTIONS: tuple[Callable[[Run], Iterable[ReportSection]], ...] = (
     tuning_section,
     evaluation_sections,
     limit_section,
+    code_design_section,
     ablation_section,
 )
 """Functions that make the sections, in page order; a new section is added here."""

@@ -1,0 +1,1 @@
+"""Tests of `risjax.physics.code_design`."""
