@@ -20,6 +20,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 from pages import rewrite
 
 from risjax.data.stream import scene_batch
@@ -34,14 +35,16 @@ SNR_DB = {"10 dB and above": (10, np.inf), "0 dB and above": (0, np.inf), "below
 Change = Callable[[Observation, np.ndarray], Observation]
 
 
-def _reordered(array: np.ndarray, order: np.ndarray) -> np.ndarray:
-    return np.take_along_axis(array, np.broadcast_to(order[:, None, :], array.shape), axis=2)
+def _reordered(array: ArrayLike, order: np.ndarray) -> np.ndarray:
+    values = np.asarray(array)
+    return np.take_along_axis(values, np.broadcast_to(order[:, None, :], values.shape), axis=2)
 
 
-def _columns_first(array: np.ndarray) -> np.ndarray:
+def _columns_first(array: ArrayLike) -> np.ndarray:
     """Elements counted along the vertical axis first, on a square surface."""
-    side = round(array.shape[2] ** 0.5)
-    return array[:, :, np.arange(side * side).reshape(side, side).T.ravel()]
+    values = np.asarray(array)
+    side = round(values.shape[2] ** 0.5)
+    return values[:, :, np.arange(side * side).reshape(side, side).T.ravel()]
 
 
 CASES: dict[str, Change] = {

@@ -91,24 +91,45 @@ class RangeDecision(NamedTuple):
     within: Float[Array, "*batch K"]
 
 
-def decide_range(posterior: RangePosterior, window_m: float | Float[Array, ""]) -> RangeDecision:
+def decide_range(posterior: RangePosterior, window_m: float) -> RangeDecision:
     """Return the range of the largest expected utility 1[d <= w] - min(d, 2w) / 2w, d the distance to the true range.
 
     The first term counts the ranges within a tolerance of w metres. The second is the cost in a metric that is cut off
-    at 2w. The candidates for the maximum are the quadrature points and the mean, which wins for narrow posteriors.
+    at 2w. The range is that of the best quadrature point, moved to the vertex of the parabola through its utility and
+    those of its neighbours, and each point's weight is spread over its cell: the decision is then continuous in the
+    posterior, except between two maxima of equal utility. What a point falls short of the largest utility is computed,
+    since for a narrow posterior the utilities themselves differ by less than the resolution of float32.
     """
-    range_m = 1.0 / posterior.s
-    mean = jnp.sum(posterior.weight * range_m, axis=-1, keepdims=True)
-    centres = jnp.concatenate([mean, range_m], axis=-1)
-    distance = jnp.abs(range_m[:, None, :] - centres[:, :, None])
-    weight = posterior.weight[:, None, :]
-    within = jnp.sum(jnp.where(distance <= window_m, weight, 0.0), axis=-1)
-    charged = jnp.sum(jnp.minimum(distance, 2 * window_m) * weight, axis=-1) / (2 * window_m)
-    best = jnp.argmax(within - charged, axis=-1)[:, None]
-    chosen = jnp.take_along_axis(centres, best, axis=-1)
-    variance = jnp.sum(posterior.weight * (posterior.s - 1.0 / chosen) ** 2, axis=-1)
-    std_m = jnp.sqrt(variance) * chosen[:, 0] ** 2
-    return RangeDecision(chosen[:, 0], std_m, jnp.take_along_axis(within, best, axis=-1)[:, 0])
+    step = posterior.s[:, 1:2] - posterior.s[:, :1]
+    loss = _expected_loss(posterior, posterior.s, window_m)
+    best = jnp.clip(jnp.argmin(loss, axis=-1)[:, None], 1, NUM_POINTS - 2)
+    before, at, after = (jnp.take_along_axis(loss, best + offset, axis=-1) for offset in (-1, 0, 1))
+    bend = before - 2 * at + after
+    shift = jnp.where(bend > 0, 0.5 * (before - after) / jnp.where(bend > 0, bend, 1.0), jnp.sign(before - after))
+    s = jnp.take_along_axis(posterior.s, best, axis=-1) + jnp.clip(shift, -1.0, 1.0) * step
+    variance = jnp.sum(posterior.weight * (posterior.s - s) ** 2, axis=-1)
+    within = jnp.sum(posterior.weight * _coverage(posterior, s, window_m)[:, 0], axis=-1)
+    range_m = 1.0 / s[:, 0]
+    return RangeDecision(range_m, jnp.sqrt(variance) * range_m**2, within)
+
+
+def _expected_loss(posterior: RangePosterior, s: Float[Array, "K C"], window_m: float) -> Float[Array, "K C"]:
+    """One less the expected utility of reporting each range 1 / s."""
+    distance = _distance(posterior, s)
+    outside = 1.0 - _coverage(posterior, s, window_m)
+    return jnp.sum(posterior.weight[:, None] * (outside + jnp.minimum(distance / (2 * window_m), 1.0)), axis=-1)
+
+
+def _coverage(posterior: RangePosterior, s: Float[Array, "K C"], window_m: float) -> Float[Array, "K C Q"]:
+    """Share of each quadrature point's cell that lies within the window about each range 1 / s."""
+    cell_m = (posterior.s[:, 1:2] - posterior.s[:, :1]) / posterior.s**2
+    cell_m = jnp.maximum(cell_m, jnp.finfo(cell_m.dtype).tiny)[:, None]
+    return jnp.clip(0.5 + (window_m - _distance(posterior, s)) / cell_m, 0.0, 1.0)
+
+
+def _distance(posterior: RangePosterior, s: Float[Array, "K C"]) -> Float[Array, "K C Q"]:
+    """Distance of each quadrature point from each range 1 / s, in metres."""
+    return jnp.abs(posterior.s[:, None] - s[..., None]) / (posterior.s[:, None] * s[..., None])
 
 
 def decide_count(

@@ -79,20 +79,22 @@ def make_inputs_and_fit(
         inputs, measured = _second_order(normalised, config, physics), None
         if physics.scene.symbols == "constant":
             measured = regularised_images(normalised, (1.0,)).measured
-    elif config.encoder == "snapshots":  # its network is given the power of y and of H c, so that it depends on units
+    elif config.encoder == "snapshots":
         images = regularised_images(normalised, (1.0,))
-        inputs, measured = Inputs(snapshot_features(observation), images.field[0][:, None]), images.measured
+        turned = normalised._replace(snapshots=normalised.snapshots * middle_phase(images.field[0], physics.array))
+        features = snapshot_features(turned, images.noise_to_signal)
+        inputs, measured = Inputs(features, images.field[0][:, None]), images.measured
     else:
-        inputs, measured = _image_inputs(normalised, config)
+        inputs, measured = _image_inputs(normalised, config, physics.array)
     return inputs._replace(sample_factor=restore_field(inputs.sample_factor, scale)), measured
 
 
-def _image_inputs(observation: Observation, config: ModelConfig) -> tuple[Inputs, MeasuredField]:
-    """Inputs of the encoder of images, computed from a normalised scene."""
+def _image_inputs(observation: Observation, config: ModelConfig, array: ArrayConfig) -> tuple[Inputs, MeasuredField]:
+    """Inputs of the encoder of images, computed from a normalised scene; they do not depend on the phase of y."""
     images = regularised_images(observation, (1.0, *config.extra_regularisation))
     power = jnp.mean(jnp.abs(images.field) ** 2, axis=-1)
     positive = jnp.where(power > 0, power, 1.0)  # the images of an empty scene stay zero, its logarithms finite
-    unit = images.field * (positive**-0.5)[:, None]
+    unit = images.field * (positive**-0.5)[:, None] * middle_phase(images.field[0], array)
     channels = jnp.concatenate([unit.real, unit.imag], axis=0).T
     context = _context(images.noise_to_signal, positive)
     features = Features(elements=channels, context=context)
@@ -112,7 +114,7 @@ def _second_order(observation: Observation, config: ModelConfig, physics: Physic
     power = jnp.mean(fields.real**2 + fields.imag**2, axis=(1, 2))
     positive = jnp.where(power > 0, power, 1.0)
     unit = fields * (positive**-0.5)[:, None, None]
-    components = jax.vmap(lambda sets: _principal(sets, config.rank, middle_elements(physics.array)))(unit)
+    components = jax.vmap(lambda sets: _principal(sets, config.rank, physics.array))(unit)
     energy = jnp.mean(components.real**2 + components.imag**2, axis=(1, 2))
     components = components * (jnp.where(energy > 0, energy, 1.0) ** -0.5)[:, None, None]
     columns = components.reshape(-1, components.shape[-1])
@@ -121,17 +123,26 @@ def _second_order(observation: Observation, config: ModelConfig, physics: Physic
     return Inputs(Features(elements=elements, context=context), sample_factor=fields[0].T / count**0.5)
 
 
-def _principal(images: Complex[Array, "L N"], count: int, middle: Float[np.ndarray, " N"]) -> Complex[Array, "count N"]:
+def _principal(images: Complex[Array, "L N"], count: int, array: ArrayConfig) -> Complex[Array, "count N"]:
     """Strongest eigenvectors of sum_l x_l x_l^H times the root of their eigenvalues; zeros beyond the L-th."""
     gram = jnp.matmul(images.conj(), images.T, precision="highest")
     _, mixtures = jnp.linalg.eigh(gram)
     strongest = mixtures[:, ::-1][:, :count]
     components = jnp.matmul(strongest.T, images, precision="highest")
-    mean = jnp.matmul(components, jnp.asarray(middle, components.dtype), precision="highest")
+    phase = middle_phase(components, array)
+    return jnp.pad(components * phase[:, None], ((0, count - strongest.shape[1]), (0, 0)))
+
+
+def middle_phase(fields: Complex[Array, "*shape N"], array: ArrayConfig) -> Complex[Array, "*shape"]:
+    """Return the factor of modulus 1 that makes a field's mean over the middle elements real and positive.
+
+    1 where that mean is zero.
+    """
+    middle = jnp.asarray(middle_elements(array), fields.dtype)
+    mean = jnp.matmul(fields, middle, precision="highest")
     modulus = jnp.sqrt(mean.real**2 + mean.imag**2)
     is_nonzero = modulus > 0
-    phase = jnp.where(is_nonzero, mean.conj() / jnp.where(is_nonzero, modulus, 1.0), 1.0)
-    return jnp.pad(components * phase[:, None], ((0, count - strongest.shape[1]), (0, 0)))
+    return jnp.where(is_nonzero, mean.conj() / jnp.where(is_nonzero, modulus, 1.0), 1.0)
 
 
 def middle_elements(array: ArrayConfig) -> Float[np.ndarray, " N"]:

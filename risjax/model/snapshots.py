@@ -33,7 +33,7 @@ class SnapshotFeatures(NamedTuple):
         received: y, unit RMS, [L, M, 2].
         passed: H c, unit RMS, [L, M, 2].
         codes: real parts before imaginary parts, [L, 2 N].
-        context: log10 of the RMS of y and of H c before scaling, [2].
+        context: log10 of the estimated noise-to-signal ratio, [1].
     """
 
     received: Float[Array, "*batch L M pair"]
@@ -42,23 +42,29 @@ class SnapshotFeatures(NamedTuple):
     context: Float[Array, "*batch context"]
 
 
-def snapshot_features(observation: Observation) -> SnapshotFeatures:
-    """Inputs of one scene; batch by vmap. The snapshots of an empty scene stay zero."""
+def snapshot_features(observation: Observation, noise_to_signal: Float[Array, ""]) -> SnapshotFeatures:
+    """Inputs of one scene; batch by vmap. The snapshots of an empty scene stay zero.
+
+    The original network was given the RMS of y and of H c. These depend on the units of y and H, which the positions
+    of the sources do not; the noise-to-signal ratio takes their place.
+
+    Args:
+        observation: of one scene.
+        noise_to_signal: of `risjax.physics.images.FieldImages`.
+    """
     passed = jnp.matmul(observation.codes, observation.channel.T, precision="highest")
-    received, received_rms = _unit(observation.snapshots)
-    through, passed_rms = _unit(passed)
     return SnapshotFeatures(
-        received=received,
-        passed=through,
+        received=_unit(observation.snapshots),
+        passed=_unit(passed),
         codes=jnp.concatenate([observation.codes.real, observation.codes.imag], axis=-1),
-        context=jnp.log10(jnp.stack([received_rms, passed_rms])),
+        context=jnp.log10(noise_to_signal)[None],
     )
 
 
-def _unit(array: Complex[Array, "L M"]) -> tuple[Float[Array, "L M 2"], Float[Array, ""]]:
+def _unit(array: Complex[Array, "L M"]) -> Float[Array, "L M 2"]:
     power = jnp.mean(array.real**2 + array.imag**2)
     rms = jnp.sqrt(jnp.where(power > 0, power, 1.0))
-    return jnp.stack([array.real, array.imag], axis=-1) / rms, rms
+    return jnp.stack([array.real, array.imag], axis=-1) / rms
 
 
 class SnapshotEncoder(nnx.Module):
@@ -69,7 +75,7 @@ class SnapshotEncoder(nnx.Module):
         self.first = nnx.Conv(2, channels, (3, 3), rngs=rngs)
         self.second = nnx.Conv(channels, channels, (3, 3), rngs=rngs)
         self.embed = nnx.Linear(channels, config.width, rngs=rngs)
-        self.context = nnx.Linear(2, config.width, rngs=rngs)
+        self.context = nnx.Linear(1, config.width, rngs=rngs)
         self.codes = nnx.Linear(2 * array.num_elements, channels, rngs=rngs)
         self.passed = nnx.Linear(2, channels, rngs=rngs)
         self.blocks = nnx.List(

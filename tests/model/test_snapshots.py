@@ -9,6 +9,7 @@ import pytest
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose
 from risjax.model import build, make_inputs
+from risjax.physics.images import noise_to_signal
 from tests.tiny import tiny_config
 
 CONFIG = tiny_config(model__encoder="snapshots")
@@ -29,13 +30,29 @@ def inputs():
 def test_features_are_the_scaled_snapshots_and_the_channel_behind_each_code(inputs):
     observation, (features, sample) = inputs
     received = features.received[..., 0] + 1j * features.received[..., 1]
-    scale = 10.0 ** features.context[:, 0]
-    np.testing.assert_allclose(received * scale[:, None, None], observation.snapshots, rtol=1e-4, atol=1e-8)
+    scaled = np.asarray(observation.snapshots)
+    scaled = scaled / np.sqrt(np.mean(np.abs(scaled) ** 2, axis=(1, 2), keepdims=True))
+    turn = np.sum(received * scaled.conj(), axis=(1, 2), keepdims=True) / received[0].size  # a global phase
+    np.testing.assert_allclose(np.abs(turn), 1, rtol=1e-4)
+    np.testing.assert_allclose(received, scaled * turn, atol=1e-4)
+    ratio = jax.jit(jax.vmap(noise_to_signal))(observation)
+    np.testing.assert_allclose(10.0 ** features.context[:, 0], ratio, rtol=1e-3)
     passed = features.passed[..., 0] + 1j * features.passed[..., 1]
     expected = np.einsum("bmn,bln->blm", observation.channel, observation.codes)
     unit = expected / np.sqrt(np.mean(np.abs(expected) ** 2, axis=(1, 2), keepdims=True))
     np.testing.assert_allclose(passed, unit, atol=1e-4)
     assert sample.shape == (BATCH, 36, 1)
+
+
+@pytest.mark.parametrize("encoder", ["snapshots", "backprojection"])
+def test_features_depend_neither_on_units_nor_on_a_global_phase(inputs, encoder: str):
+    observation = inputs[0]
+    model = CONFIG.model.model_copy(update={"encoder": encoder})
+    features = jax.jit(jax.vmap(lambda scene: make_inputs(scene, model, CONFIG.physics).features))
+    other = observation._replace(
+        snapshots=observation.snapshots * np.complex64(3e-7 * np.exp(2j)), channel=observation.channel * np.float32(5e4)
+    )
+    chex.assert_trees_all_close(features(other), features(observation), atol=1e-3)
 
 
 def test_an_empty_scene_has_finite_features(inputs):

@@ -21,14 +21,17 @@ def make_inputs(scenes: Scenes, config: ModelConfig, physics: PhysicsConfig) -> 
     """Features of a batch, and the factor of its sample covariances, [B, N, 1] or, of snapshots' images, [B, N, L]."""
     with torch.autocast(scenes["snapshots"].device.type, enabled=False):
         if config.encoder == "snapshots":
-            return _snapshot_features(scenes), _images(scenes, (1.0,))[0][:, 0, :, None]
+            images, noise_to_signal = _images(scenes, (1.0,))
+            turn = _middle_phase(images[:, 0], physics.array)
+            turned = scenes | {"snapshots": scenes["snapshots"] * turn[:, None, None]}
+            return _snapshot_features(turned, noise_to_signal), images[:, 0, :, None]
         multiples = (1.0, *config.extra_regularisation)
         if config.encoder == "minimum_norm":
             return _second_order(scenes, multiples, config.rank, physics)
         images, noise_to_signal = _images(scenes, multiples)
         power = _squared(images).mean(-1)
         positive = torch.where(power > 0, power, 1.0)
-        unit = images * positive.rsqrt()[..., None]
+        unit = images * positive.rsqrt()[..., None] * _middle_phase(images[:, 0], physics.array)[:, None, None]
         elements = torch.cat([unit.real, unit.imag], dim=1).mT
         context = _context(noise_to_signal, positive)
         return {"elements": elements.contiguous(), "context": context}, images[:, 0, :, None]
@@ -59,11 +62,15 @@ def _principal(images: Tensor, count: int, array: ArrayConfig) -> Tensor:
     mixtures = torch.linalg.eigh(images.conj() @ images.mT).eigenvectors
     strongest = mixtures.flip(-1)[..., :count]
     components = strongest.mT @ images
-    middle = torch.as_tensor(middle_elements(array), device=images.device).to(images.dtype)
-    mean = components @ middle
-    modulus = _squared(mean).sqrt()
-    phase = torch.where(modulus > 0, mean.conj() / torch.where(modulus > 0, modulus, 1.0), 1.0)
+    phase = _middle_phase(components, array)
     return nn.functional.pad(components * phase[..., None], (0, 0, 0, count - strongest.shape[-1]))
+
+
+def _middle_phase(fields: Tensor, array: ArrayConfig) -> Tensor:
+    """The factor of modulus 1 that makes a field's mean over the middle elements real and positive, [...]."""
+    mean = fields @ torch.as_tensor(middle_elements(array), device=fields.device).to(fields.dtype)
+    modulus = _squared(mean).sqrt()
+    return torch.where(modulus > 0, mean.conj() / torch.where(modulus > 0, modulus, 1.0), 1.0)
 
 
 def _snapshot_images(scenes: Scenes, multiples: tuple[float, ...], physics: PhysicsConfig) -> tuple[Tensor, Tensor]:
@@ -94,22 +101,20 @@ def _white_ratio(values: Tensor, energies: Tensor) -> Tensor:
     return ratios[misfit.argmin(-1)]
 
 
-def _snapshot_features(scenes: Scenes) -> dict[str, Tensor]:
+def _snapshot_features(scenes: Scenes, noise_to_signal: Tensor) -> dict[str, Tensor]:
     codes = scenes["codes"]
-    received, received_rms = _unit(scenes["snapshots"])
-    passed, passed_rms = _unit(codes @ scenes["channel"].mT)
     return {
-        "received": received,
-        "passed": passed,
+        "received": _unit(scenes["snapshots"]),
+        "passed": _unit(codes @ scenes["channel"].mT),
         "codes": torch.cat([codes.real, codes.imag], dim=-1),
-        "context": torch.log10(torch.stack([received_rms, passed_rms], dim=-1)),
+        "context": torch.log10(noise_to_signal)[:, None],
     }
 
 
-def _unit(array: Tensor) -> tuple[Tensor, Tensor]:
+def _unit(array: Tensor) -> Tensor:
     power = _squared(array).mean((-2, -1))
     rms = torch.where(power > 0, power, 1.0).sqrt()
-    return torch.view_as_real(array / rms[:, None, None]), rms
+    return torch.view_as_real(array / rms[:, None, None])
 
 
 def _images(scenes: Scenes, multiples: tuple[float, ...]) -> tuple[Tensor, Tensor]:

@@ -17,14 +17,14 @@ class SnapshotEncoder(nn.Module):
         self.first = nn.Conv2d(2, channels, 3, padding="same")
         self.second = nn.Conv2d(channels, channels, 3, padding="same")
         self.embed = nn.Linear(channels, config.width)
-        self.context = nn.Linear(2, config.width)
+        self.context = nn.Linear(1, config.width)
         self.codes = nn.Linear(2 * array.num_elements, channels)
         self.passed = nn.Linear(2, channels)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = layer_norm(config.width)
 
     def forward(self, features: dict[str, Tensor]) -> Tensor:
-        """``received`` and ``passed`` [B, L, M, 2], ``codes`` [B, L, 2 N], ``context`` [B, 2] to [B, summary]."""
+        """``received`` and ``passed`` [B, L, M, 2], ``codes`` [B, L, 2 N], ``context`` [B, 1] to [B, summary]."""
         image = gelu(self.second(gelu(self.first(features["received"].movedim(-1, 1)))))
         tokens = self.embed(image.mean(dim=-1).mT) + self.context(features["context"])[:, None]
         for block in self.blocks:

@@ -1,0 +1,18 @@
+"""Laws of `benchmarks/metamorphic.py` on 2,048 random cases of each method, with the settings of released networks."""
+
+import pytest
+
+from benchmarks import metamorphic
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+UNEQUAL = 0.005
+"""Largest share of cases beyond the equality stated: fits that have not converged within their number of steps."""
+
+
+@pytest.mark.parametrize("row", metamorphic.METHODS)
+def test_arbitrary_choices_of_the_receiver_change_no_answer(row: str) -> None:
+    measured = metamorphic.measure(row, 256)
+    assert measured["cases"] == 2048
+    assert measured["violations"] <= UNEQUAL * measured["cases"]
+    unequal = sum(law["near_and_unequal"] for law in measured["laws"].values())
+    assert unequal <= 0.01 * measured["cases"], "cases near a threshold, counted apart"
