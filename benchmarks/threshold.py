@@ -1,4 +1,4 @@
-"""Detection threshold of a blind spectrum: ``python benchmarks/threshold.py [--method sample_mvdr] [overrides]``.
+"""Detection threshold of a blind spectrum: ``python benchmarks/threshold.py [--method mvdr] [overrides]``.
 
 Scenes of `Purpose.CALIBRATION_SCENES`, which no training, validation or evaluation draws. The method runs once with a
 threshold of 60 dB; its scores, dB below the scene's highest peak, are then cut at every threshold. Prints F1,
@@ -67,7 +67,7 @@ def sweep(estimates: Estimates, sources: Sources) -> list[dict[str, float]]:
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--method", default="sample_mvdr")
+    parser.add_argument("--method", default="mvdr")
     parser.add_argument("--run", type=Path, help="a run directory with a trained network")
     parser.add_argument("--config", default="quick")
     parser.add_argument("--scenes", type=int, default=512)

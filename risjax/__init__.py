@@ -17,8 +17,7 @@ import importlib
 import os
 import sys
 import warnings
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 
 def _set_environment() -> None:
@@ -55,27 +54,96 @@ if os.environ.get("RISJAX_NO_ENV") != "1":
 
 __version__ = "0.1.0"
 
-_PUBLIC = {"design_codes": "risjax.physics.code_design.known_channels"}
+if TYPE_CHECKING:
+    from risjax.api.bounds import crb as crb
+    from risjax.api.estimation import localise as localise
+    from risjax.api.pipeline import make_pipeline as make_pipeline
+    from risjax.api.scenes import simulate as simulate
+    from risjax.api.scoring import score as score
+    from risjax.api.training import fit as fit
+    from risjax.config import Config as Config
+    from risjax.config import PhysicsConfig as PhysicsConfig
+    from risjax.config.io import load_config as load_config
+    from risjax.data.files import read_scenes as read_scenes
+    from risjax.estimators import count_by_aic as count_by_aic
+    from risjax.estimators import count_by_mdl as count_by_mdl
+    from risjax.estimators import count_by_sorte as count_by_sorte
+    from risjax.inference.predict import Localization as Localization
+    from risjax.inference.predict import MeasurementError as MeasurementError
+    from risjax.inference.predict import Model as Model
+    from risjax.inference.predict import load as load
+    from risjax.physics.code_design.known_channels import design_codes as design_codes
+    from risjax.types import Estimates as Estimates
+    from risjax.types import Geometry as Geometry
+    from risjax.types import Observation as Observation
+    from risjax.types import Scene as Scene
+    from risjax.types import Sources as Sources
+    from risjax.types import Truth as Truth
+
+
+_PUBLIC = {
+    "Config": "risjax.config",
+    "Estimates": "risjax.types",
+    "Geometry": "risjax.types",
+    "Localization": "risjax.inference.predict",
+    "MeasurementError": "risjax.inference.predict",
+    "Model": "risjax.inference.predict",
+    "Observation": "risjax.types",
+    "PhysicsConfig": "risjax.config",
+    "Scene": "risjax.types",
+    "Sources": "risjax.types",
+    "Truth": "risjax.types",
+    "count_by_aic": "risjax.estimators",
+    "count_by_mdl": "risjax.estimators",
+    "count_by_sorte": "risjax.estimators",
+    "crb": "risjax.api.bounds",
+    "design_codes": "risjax.physics.code_design.known_channels",
+    "fit": "risjax.api.training",
+    "load": "risjax.inference.predict",
+    "load_config": "risjax.config.io",
+    "localise": "risjax.api.estimation",
+    "make_pipeline": "risjax.api.pipeline",
+    "read_scenes": "risjax.data.files",
+    "score": "risjax.api.scoring",
+    "simulate": "risjax.api.scenes",
+}
 """Module of each public name, imported when the name is first used, so that ``import risjax`` is fast."""
+
+__all__ = [
+    "Config",
+    "Estimates",
+    "Geometry",
+    "Localization",
+    "MeasurementError",
+    "Model",
+    "Observation",
+    "PhysicsConfig",
+    "Scene",
+    "Sources",
+    "Truth",
+    "count_by_aic",
+    "count_by_mdl",
+    "count_by_sorte",
+    "crb",
+    "design_codes",
+    "fit",
+    "load",
+    "load_config",
+    "localise",
+    "make_pipeline",
+    "read_scenes",
+    "score",
+    "simulate",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'risjax' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    found = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = found
+    return found
 
 
-def load(name: str | Path = "original"):
-    """Return a trained network that localises: ``risjax.load("original").localise(y, H, codes)``.
-
-    See `risjax.inference.predict.Model`; its imports are made here, so that ``import risjax`` is fast.
-
-    Args:
-        name: of a released network, a folder that the stage ``release`` wrote, or a run directory.
-
-    Raises:
-        FileNotFoundError: no such network; the message lists the available ones.
-    """
-    from risjax.inference.predict.model import load as load_model
-
-    return load_model(name)
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

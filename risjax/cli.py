@@ -78,8 +78,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         parser.error(f"--config NAME.yaml is missing; there are {', '.join(shipped_configs())}")
     # --help and a wrong flag are answered without the schema and pydantic
-    from risjax.config.errors import ConfigError
-    from risjax.config.io import load_config, to_yaml
+    from risjax.registry import RegistryError
+
+    try:
+        from risjax.config.errors import ConfigError
+        from risjax.config.io import load_config, to_yaml
+    except RegistryError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     from risjax.runs.compile_cache import cache_text
 
     try:

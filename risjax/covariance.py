@@ -62,6 +62,21 @@ def effective_covariance(
     return LowRankCovariance(factor=jnp.concatenate(parts, axis=-1), loading=loading)
 
 
+def sample_covariance(
+    sample: Complex[Array, "N snapshots"], settings: CovarianceConfig | CovarianceSettings
+) -> LowRankCovariance:
+    """Return R_sample, shrunk and loaded as R_eff is: R_eff without R_pred.
+
+    Args:
+        sample: factor of R_sample, of any scale.
+        settings: shrinkage s and loading delta.
+    """
+    total = 1.0 + settings.loading
+    factor = jnp.sqrt((1.0 - settings.shrinkage) / total) * normalise_trace(sample)
+    loading = jnp.asarray((settings.shrinkage + settings.loading) / total, factor.real.dtype)
+    return LowRankCovariance(factor, loading)
+
+
 def factor_of_sources(
     sources: Sources, physics: PhysicsConfig, geometry: Geometry | None = None
 ) -> Complex[Array, "N K"]:

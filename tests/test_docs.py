@@ -81,7 +81,9 @@ def _in_backticks(page: Path, pattern: str) -> list[str]:
 def _defined_in(module: Path) -> set[str]:
     """Names that a module defines or imports at its top level, and members of its classes as ``Class.member``."""
     names = set()
-    for node in ast.parse(module.read_text()).body:
+    body = ast.parse(module.read_text()).body
+    for_types = [inner for node in body if isinstance(node, ast.If) for inner in (*node.body, *node.orelse)]
+    for node in (*body, *for_types):
         match node:
             case ast.Import() | ast.ImportFrom():
                 names |= {alias.asname or alias.name for alias in node.names}

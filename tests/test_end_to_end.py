@@ -22,7 +22,7 @@ SHRUNK = [
     "search.steps_per_epoch=2",
     "estimator.grid={num_azimuth: 9, num_elevation: 5, num_range: 4}",
     "estimator.refine_iterations=1",
-    "evaluate.methods=[learned_mvdr, sample_mvdr]",
+    "evaluate.methods=[learned_mvdr, mvdr]",
     "evaluate.bootstrap_draws=20",
     "evaluate.batch_size=4",
     "evaluate.sources[0].scenes=4",
@@ -59,7 +59,7 @@ def test_quick_from_search_to_report_and_checklist(tmp_path, monkeypatch, capsys
     sources = directory.read_json("metrics.json")["sources"]
     assert set(sources) == {source.name for source in config.evaluate.sources}
     for source in sources.values():
-        for method in ("learned_mvdr", "sample_mvdr"):
+        for method in ("learned_mvdr", "mvdr"):
             f1 = source["methods"][method]["overall"]["f1_3d"]
             assert 0 <= f1["low"] <= f1["value"] <= f1["high"] <= 1
     with np.load(directory.estimates_path, allow_pickle=False) as estimates:

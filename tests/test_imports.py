@@ -16,6 +16,7 @@ ORDER = (
     "cli",
     "stages",
     "experiments",
+    "api",
     "inference",
     "train",
     "pipeline",
@@ -100,12 +101,17 @@ def imports(path: Path) -> tuple[tuple[str, int, bool], ...]:
     return tuple(_imports(path))
 
 
+def _is_for_types(node: ast.AST) -> bool:
+    """Return whether a node is ``if TYPE_CHECKING:``; its ``else`` counts as well, and imports nothing here."""
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
 def _imports(path: Path) -> Iterator[tuple[str, int, bool]]:
     tree = ast.parse(path.read_text())
     in_functions = {
         id(node)
         for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) or _is_for_types(function)
         for node in ast.walk(function)
     }
     for node in ast.walk(tree):

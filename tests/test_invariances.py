@@ -21,13 +21,13 @@ from tests.tiny import tiny_config
 
 CONFIG = tiny_config(physics__scene__snr_db=[15.0, 25.0], physics__scene__range_m=[0.5, 2.0])
 SCENES = 4
-METHODS = ("learned_ml", "learned_mvdr", "greedy_ml", "omp_ml", "sparse", "sample_mvdr", "sample_music")
-LIKELIHOOD = ("learned_ml", "greedy_ml", "omp_ml")
+METHODS = ("learned_ml", "learned_mvdr", "greedy_ml", "omp", "sparse", "mvdr", "music")
+LIKELIHOOD = ("learned_ml", "greedy_ml", "omp")
 """Methods whose amplitudes have a unit and a phase."""
 DIRECTION_RAD, RANGE_RATIO, RANGE_STD = 2e-3, 2e-2, 0.1
 """Equality of positions after a change of rounding: far below the accuracy of one scene. Ranges are equal within a
 fiftieth, or within a tenth of their standard deviation where the method states one: by rounding alone a fit of
-`omp_ml` whose range has a standard deviation of 0.48 m ended 0.031 m away (jaxlib 0.11)."""
+`omp` whose range has a standard deviation of 0.48 m ended 0.031 m away (jaxlib 0.11)."""
 
 Run = Callable[[Observation], Estimates]
 

@@ -33,7 +33,7 @@ search:
   space: {train.learning_rate: {log_uniform: [1.0e-4, 1.0e-2]}, loss.projector.weight: {uniform: [0.1, 1.0]}}
 evaluate:
   sources: [{name: held_out, scenes: 8}]
-  methods: [learned_mvdr, sample_mvdr]
+  methods: [learned_mvdr, mvdr]
   bootstrap_draws: 20
   batch_size: 4
 """

@@ -125,7 +125,15 @@ ADDED: dict[str, Added] = {
 }
 """Dotted path of a new setting to its value in sections that were stored before it existed."""
 
-RENAMED_METHODS: Mapping[str, str] = MappingProxyType({"greedy_ml_told_k": "greedy_ml_known_k"})
+RENAMED_METHODS: Mapping[str, str] = MappingProxyType(
+    {
+        "greedy_ml_told_k": "greedy_ml_known_k",
+        "sample_mvdr": "mvdr",
+        "sample_music": "music",
+        "sample_bartlett": "bartlett",
+        "omp_ml": "omp",
+    }
+)
 """Old to new names of methods, in ``evaluate.methods`` and in the results that earlier versions stored."""
 
 _SPACE = ("search", "space")

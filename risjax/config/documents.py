@@ -21,6 +21,9 @@ _INSIDE = Path(__file__).resolve().parents[1] / "shipped" / "configs"
 SHIPPED = _INSIDE if _INSIDE.is_dir() else Path(__file__).resolve().parents[2] / "configs"
 """The shipped configurations: the repository's ``configs/``, which a wheel carries inside the package."""
 
+DEFAULT_PROFILE = "default"
+"""Name of the physics with the defaults of the schema."""
+
 WHOLE_VALUES: tuple[KeyPath, ...] = (("search", "space"), ("physics", "scene", "snr_law"))
 """Mappings that a later file or override replaces as a whole: their keys are data, or belong to one kind of several."""
 
@@ -125,9 +128,11 @@ class Reader:
         origin = layer.origins.get((*path, "base"), layer.origins.get(path, ""))
         folder = SHIPPED / "physics"
         file = _find_base(str(name), folder) if isinstance(name, str) else None
-        if file is None:
-            options = sorted(entry.stem for entry in folder.glob("*.yaml"))
-            known = f"; there are {', '.join(options)}" if options else ""
+        if file is None and name == DEFAULT_PROFILE:
+            profile = Layer()
+        elif file is None:
+            options = sorted([DEFAULT_PROFILE, *(entry.stem for entry in folder.glob("*.yaml"))])
+            known = f"; there are {', '.join(options)}"
             text = f"no such profile: {name!r} is not in {folder}{known}{did_you_mean(str(name), options)}"
             self._problem(".".join(map(str, path)), origin, text)
             profile = Layer()

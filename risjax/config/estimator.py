@@ -1,10 +1,11 @@
 """``estimator.*``: grids, peaks and the detection threshold."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from risjax.registry.section import Fraction, NonNegativeInt, PositiveFloat, PositiveInt, Section
+from risjax.config.methods import METHODS
+from risjax.registry import Fraction, NonNegativeInt, PositiveFloat, PositiveInt, Section, with_sections
 
 
 class GridConfig(Section):
@@ -76,7 +77,10 @@ class PosteriorConfig(Section):
     over twice as many, cut off there. The tolerance of the 3-D F1, and half the cut-off of GOSPA."""
 
 
-class EstimatorConfig(Section):
+Order = Literal["gap", "mdl", "aic", "sorte"]
+
+
+class _EstimatorConfig(Section):
     """Estimation of sources from a spectrum, or from the snapshots."""
 
     grid: GridConfig = GridConfig()
@@ -92,6 +96,17 @@ class EstimatorConfig(Section):
     """... closer than this in inverse range (1/m), are one peak."""
     candidates: PositiveInt = 16
     """Local maxima of the grid that are refined."""
+    order: Order = "gap"
+    """Number of sources of MUSIC and ESPRIT where K is unknown, from the eigenvalues of the covariance: ``gap`` counts
+    those above 1e-3 of the largest; ``mdl``, ``aic`` and ``sorte`` are criteria for snapshots with changing symbols."""
     greedy: GreedyConfig = GreedyConfig()
     sparse: SparseConfig = SparseConfig()
     posterior: PosteriorConfig = PosteriorConfig()
+
+
+_sections = {name: method.settings for name, method in METHODS.items() if method.settings is not None}
+
+if TYPE_CHECKING:
+    EstimatorConfig = _EstimatorConfig
+else:
+    EstimatorConfig = with_sections(_EstimatorConfig, _sections)

@@ -1,25 +1,18 @@
 """``evaluate.*``: scenes, methods, tolerances and intervals of the evaluation."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from risjax.config.methods import METHODS
 from risjax.config.physics import PhysicsConfig
 from risjax.config.predict import ArrayNames, Observed
-from risjax.registry.section import FromList, PositiveFloat, PositiveInt, Section
+from risjax.registry import FromList, PositiveFloat, PositiveInt, Section
 
-Method = Literal[
-    "learned_mvdr",
-    "learned_ml",
-    "sample_mvdr",
-    "sample_music",
-    "sample_bartlett",
-    "greedy_ml",
-    "greedy_ml_known_k",
-    "omp_ml",
-    "sparse",
-    "oracle_mvdr",
-]
+if TYPE_CHECKING:
+    Method = str
+else:
+    Method = Literal[tuple(METHODS)]
 
 
 class SourceConfig(Section):
@@ -62,18 +55,18 @@ class EvaluateConfig(Section):
     methods: Annotated[tuple[Method, ...], FromList, Field(min_length=1)] = (
         "learned_mvdr",
         "learned_ml",
-        "sample_mvdr",
+        "mvdr",
         "greedy_ml",
         "oracle_mvdr",
     )
     """Methods to compare, each given neither SNR nor noise level nor K unless its name states it.
 
     ``learned_mvdr``: MVDR on the learned covariance; ``learned_ml``: the whole pipeline, its peaks as candidates,
-    fitted jointly to the snapshots and judged by the posterior head; ``sample_mvdr``, ``sample_music``,
-    ``sample_bartlett``: on the sample covariance, no learning; ``greedy_ml`` and ``greedy_ml_known_k``: greedy maximum
-    likelihood; ``omp_ml``: matching pursuit on the grid, then a joint fit; ``sparse``: sparse covariance fitting, for
-    per-snapshot symbols; ``oracle_mvdr``:
-    MVDR given the true covariance and K.
+    fitted jointly to the snapshots and judged by the posterior head; ``mvdr``, ``bartlett``, ``music``, ``music_2_5d``
+    (at most one source in each direction), ``esprit`` (far field): on the sample covariance, no learning;
+    ``greedy_ml`` and ``greedy_ml_known_k``: greedy maximum likelihood; ``omp``: matching pursuit on the grid, then a
+    joint fit; ``sparse``: sparse covariance fitting, for per-snapshot symbols; ``oracle_mvdr``: MVDR given the true
+    covariance and K.
     """
     tolerance: ToleranceConfig = ToleranceConfig()
     batch_size: PositiveInt = 32

@@ -8,7 +8,7 @@ profiles are resolved, ``run.directory`` is set, and the input files that it nam
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -18,10 +18,14 @@ from risjax.config.deprecated import replace_deprecated
 from risjax.config.documents import Layer, Reader
 from risjax.config.errors import ConfigError, KeyPath, Problem, dotted, place_of, schema_problems
 from risjax.config.overrides import parse_overrides, set_values
+from risjax.config.physics import PhysicsConfig
 from risjax.config.root import Config
 from risjax.config.secrets import is_masked, mask_tree
 from risjax.config.weights import lay_below
 from risjax.config.yaml12 import read_yaml, write_yaml
+from risjax.registry import Section
+
+SectionType = TypeVar("SectionType", bound=Section)
 
 
 def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
@@ -34,6 +38,10 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
 
     Raises:
         ConfigError: with every problem.
+
+    Example:
+        >>> load_config("quick.yaml", ["train.epochs=3", "physics=original"]).train.epochs
+        3
     """
     reader = Reader()
     layer, file = reader.read(name_or_path)
@@ -49,6 +57,45 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
         run["directory"] = f"runs/{file.stem}"
     config = _validated(layer, problems)
     return _with_input_files(config, layer)
+
+
+def read_physics(physics: PhysicsConfig | str | Mapping[str, Any]) -> PhysicsConfig:
+    """The measurement model that an argument means.
+
+    Args:
+        physics: the model itself, the name of a profile (``default``, ``original``, ...), or a dict as the section
+            ``physics`` of a configuration: ``{"base": "original", "scene": {"snr_db": [10, 10]}}``.
+
+    Raises:
+        ConfigError: with every problem.
+
+    Example:
+        >>> read_physics({"base": "original", "scene": {"snr_db": [10, 10]}}).scene.snr_db
+        (10.0, 10.0)
+    """
+    if isinstance(physics, PhysicsConfig):
+        return physics
+    reader, layer = Reader(), Layer({"stages": ["simulate"], "physics": _plain_tree(physics)})
+    problems = replace_deprecated(layer.values, layer.origins)
+    reader.expand_profiles(layer)
+    return _validated(layer, problems + reader.problems).physics
+
+
+def read_section(section: type[SectionType], values: SectionType | Mapping[str, Any] | None, name: str) -> SectionType:
+    """The section that an argument means: itself, a dict of its settings, or None for the defaults.
+
+    Args:
+        section: its class.
+        values: the argument.
+        name: of the section, for error messages.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    if isinstance(values, section):
+        return values
+    layer = Layer({"stages": ["simulate"], name: _plain_tree(values or {})})
+    return getattr(_validated(layer, replace_deprecated(layer.values, layer.origins)), name)
 
 
 def apply_overrides(config: Config, values: Mapping[str, Any]) -> Config:
@@ -156,6 +203,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(entry) for entry in value]
     return value.item() if hasattr(value, "item") else copy.deepcopy(value)
+
+
+def _plain_tree(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain_tree(entry) for key, entry in value.items()}
+    return _plain(value)
 
 
 def _leaves(value: Any, path: tuple[str | int, ...]) -> list[tuple[str, Any]]:

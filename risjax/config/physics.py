@@ -1,13 +1,13 @@
 """``physics.*``: the array, the channel, the codes and the scenes: everything that defines the manifold."""
 
 import math
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from risjax.config.code_design import DesignConfig
 from risjax.config.impairments import ImpairmentsConfig
-from risjax.registry.section import (
+from risjax.registry import (
     FromList,
     Interval,
     NonNegativeFloat,
@@ -15,8 +15,11 @@ from risjax.registry.section import (
     PositiveFloat,
     PositiveInt,
     Section,
-    check_ordered,
+    Simulator,
+    collect,
+    with_sections,
 )
+from risjax.registry.section import check_ordered
 
 PARAMETERS_PER_SOURCE = 5
 """Azimuth, elevation, range, and a complex amplitude."""
@@ -247,7 +250,18 @@ class SceneConfig(Section):
             )
 
 
-class PhysicsConfig(Section):
+SIMULATORS: dict[str, Simulator] = collect(
+    "risjax.simulators", Simulator, (Simulator(name="rician", implementation="risjax.physics.scene:draw_scene"),)
+)
+"""Every simulator of scenes by its name, those of other packages included (`risjax.registry`)."""
+
+if TYPE_CHECKING:
+    SimulatorName = str
+else:
+    SimulatorName = Literal[tuple(SIMULATORS)]
+
+
+class _PhysicsConfig(Section):
     """The measurement model."""
 
     array: ArrayConfig = ArrayConfig()
@@ -255,9 +269,11 @@ class PhysicsConfig(Section):
     codebook: CodebookConfig = CodebookConfig()
     impairments: ImpairmentsConfig = ImpairmentsConfig()
     scene: SceneConfig = SceneConfig()
+    simulator: SimulatorName = "rician"
+    """Simulator of the scenes: ``rician``, or one that another package registers."""
 
     @model_validator(mode="after")
-    def _identifiable(self) -> "PhysicsConfig":
+    def _identifiable(self) -> "_PhysicsConfig":
         measurements = self.codebook.num_snapshots * self.channel.num_antennas
         most = 2 * measurements // PARAMETERS_PER_SOURCE
         if self.scene.max_sources > most:
@@ -267,3 +283,11 @@ class PhysicsConfig(Section):
                 f"carry {most} at most; lower max_sources or measure more"
             )
         return self
+
+
+_sections = {name: part.settings for name, part in SIMULATORS.items() if part.settings is not None}
+
+if TYPE_CHECKING:
+    PhysicsConfig = _PhysicsConfig
+else:
+    PhysicsConfig = with_sections(_PhysicsConfig, _sections)

@@ -7,11 +7,13 @@ uninterrupted one.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Integer
+from jaxtyping import Array, Integer, Key
 
 from risjax.config import PhysicsConfig
+from risjax.config.physics import SIMULATORS
 from risjax.keys import Purpose, purpose_key
-from risjax.physics.scene import draw_scene
+from risjax.physics.scene import DrawScene
+from risjax.registry import implementation_of
 from risjax.types import Scene
 
 
@@ -30,6 +32,11 @@ def scene_batch(
     Scenes of a batch do not depend on its size: from position ``first`` on, ``batch_size`` of them are those of the
     larger batch.
     """
-    key = purpose_key(seed, purpose, index)
-    keys = jax.vmap(lambda position: jax.random.fold_in(key, position))(first + jnp.arange(batch_size))
-    return jax.vmap(lambda scene_key: draw_scene(scene_key, physics))(keys)
+    return draw_scenes(physics, purpose_key(seed, purpose, index), first + jnp.arange(batch_size))
+
+
+def draw_scenes(physics: PhysicsConfig, key: Key[Array, ""], positions: Integer[Array, " S"]) -> Scene:
+    """Scenes at some positions of the batch of a key: a Scene with a leading axis S."""
+    draw: DrawScene = implementation_of(SIMULATORS[physics.simulator])
+    keys = jax.vmap(lambda position: jax.random.fold_in(key, position))(positions)
+    return jax.vmap(lambda scene_key: draw(scene_key, physics))(keys)

@@ -9,6 +9,7 @@ from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.detection.candidate_features import CandidateFeatures, candidate_features, drops
 from risjax.detection.candidates import Elimination, eliminate
 from risjax.detection.peak_features import peak_features
+from risjax.estimators.interface import Search
 from risjax.estimators.joint_ml import Fit
 from risjax.estimators.likelihood import SufficientStatistics, statistics
 from risjax.estimators.mvdr import mvdr_peaks
@@ -56,7 +57,8 @@ def peaks_of_scene(
     """
     scene, _ = normalise_scene(scene)
     data, level = statistics(scene, physics), noise_to_signal(scene)
-    peaks = mvdr_peaks(effective, physics, estimator, grid=grid, geometry=scene.geometry)
+    surface_grid = grid_for(grid, physics, scene.geometry)
+    peaks = mvdr_peaks(effective, Search(physics, estimator, None, surface_grid, scene.geometry))
     vectors = steering_at(physics.array, peaks.cosines, scene.geometry)
     return peaks, peak_features(peaks, vectors, effective, data, level, physics)
 

@@ -15,13 +15,16 @@ References:
     burden", IEEE Transactions on Signal Processing 43 (1995), doi:10.1109/78.382406.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from risjax.config import PhysicsConfig
-from risjax.estimators.music import signal_basis
+from risjax.estimators.interface import Search, covariance_estimator
+from risjax.estimators.music import count_in_covariance, signal_basis
 from risjax.linalg import LowRankCovariance
 from risjax.types import Estimates
 
@@ -54,39 +57,54 @@ def _least_squares(left: Float[Array, "P K"], right: Float[Array, "P K"]) -> Flo
     return jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(gram + ridge), True), cross)
 
 
-def localise_esprit(covariance: LowRankCovariance, physics: PhysicsConfig, num_sources: int) -> Estimates:
-    """Directions of ``num_sources`` far-field sources, one scene; batch by vmap over scenes of one K.
+@covariance_estimator
+def localise_esprit(covariance: LowRankCovariance, search: Search) -> Estimates:
+    """Directions of far-field sources, a `CovarianceEstimator`.
 
-    Args:
-        covariance: R = F F^H + delta I with at least K significant columns.
-        physics: array and slots. Ranges are not estimated; all are the largest of the field of view.
-        num_sources: K, static because it is the size of the eigenvalue problem.
-
-    Returns:
-        K_max slots; ``amplitude`` and ``score`` zero, ``std`` inf. Directions outside the visible half-space are
-        inactive.
+    With unknown K, the number of sources follows from the eigenvalues by ``estimator.order``; it is at most the rank of
+    the covariance. ``amplitude`` and ``score`` are zero. Ranges are not estimated; all are the largest of the field of
+    view. Directions outside the visible half-space are inactive. No grid is used.
 
     Raises:
-        ValueError: K exceeds the slots, the covariance's rank or the number that shift invariance can resolve; the
-            spacing exceeds half a wavelength; the elements are given by ``array.elements_m``.
+        ValueError: at trace time: K exceeds the slots, the covariance's rank or the number that shift invariance can
+            resolve; the spacing exceeds half a wavelength; the elements are given by ``array.elements_m``.
     """
+    count, most = search.num_sources, _check(covariance, search.physics)
+    if isinstance(count, int):
+        if not 1 <= count <= most:
+            raise ValueError(
+                f"got num_sources = {count}, expected 1 to {most} (limited by slots, rank and shift invariance)"
+            )
+        return _directions(covariance, search.physics, count)
+    if count is None:
+        count = count_in_covariance(covariance, search.estimator.order, most)
+    # K is the size of the eigenvalue problem: one program for each.
+    branches = [partial(_directions, physics=search.physics, num_sources=size) for size in range(1, most + 1)]
+    found = jax.lax.switch(jnp.clip(count, 1, most) - 1, branches, covariance)
+    return found._replace(active=found.active & (count > 0))
+
+
+def _check(covariance: LowRankCovariance, physics: PhysicsConfig) -> int:
+    """Return the largest K, and raise where the array is not shift invariant."""
     array, slots = physics.array, physics.scene.max_sources
     if array.elements_m is not None:
         raise ValueError(
             "got array.elements_m, expected a uniform grid of elements, which ESPRIT needs; use another method"
         )
-    rows, columns = array.num_vertical, array.num_horizontal
-    most = min(slots, covariance.factor.shape[1], rows * (columns - 1), columns * (rows - 1))
-    if not 1 <= num_sources <= most:
-        raise ValueError(
-            f"got num_sources = {num_sources}, expected 1 to {most} (limited by slots, rank and shift invariance)"
-        )
-    step = 2 * np.pi * array.spacing_m / array.wavelength_m
-    if step > np.pi * (1 + 1e-6):
+    if 2 * array.spacing_m > array.wavelength_m * (1 + 1e-6):
         raise ValueError(
             f"got spacing_m = {array.spacing_m}, expected at most half a wavelength, {array.wavelength_m / 2} m; "
             "directions are ambiguous beyond it"
         )
+    rows, columns = array.num_vertical, array.num_horizontal
+    return min(slots, covariance.factor.shape[1], rows * (columns - 1), columns * (rows - 1))
+
+
+def _directions(covariance: LowRankCovariance, physics: PhysicsConfig, num_sources: int) -> Estimates:
+    """Directions of ``num_sources`` sources."""
+    array, slots = physics.array, physics.scene.max_sources
+    rows, columns = array.num_vertical, array.num_horizontal
+    step = 2 * np.pi * array.spacing_m / array.wavelength_m
     basis, _ = signal_basis(covariance, jnp.asarray(num_sources))
     basis = basis[:, :num_sources]
     transform = jnp.asarray(np.kron(_unitary(rows), _unitary(columns)).conj().T, basis.dtype)

@@ -4,10 +4,12 @@ Levenberg–Marquardt moves all sources of a scene together to the nearest optim
 view, with the amplitudes projected out. The Fisher information there gives the standard deviations.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from risjax.config import PhysicsConfig
@@ -112,7 +114,22 @@ def maximise_projected(
         known: projections, and whether they are those at ``cosines``; the first evaluation is then saved. The second
             must be the same for all scenes of a batch, so that under ``vmap`` ``lax.cond`` computes one branch only.
         iterations: number of steps.
+
+    The result is differentiable by ``data`` (`_tangents_at_optimum`); the start has derivative zero.
     """
+    return _search(data, physics, cosines, active, known, iterations)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _search(
+    data: SufficientStatistics,
+    physics: PhysicsConfig,
+    cosines: Float[Array, "K 3"],
+    active: Bool[Array, " K"],
+    known: tuple[Projections, Bool[Array, ""]] | None,
+    iterations: int | Int[Array, ""],
+) -> tuple[Fit, Projections]:
+    """`maximise_projected`, without its derivative."""
     field, array = field_of_view(physics), physics.array
     start = into_field(jnp.where(active[:, None], cosines, 0.5 * (field.s[0] + field.s[1])), field)
     before = _not_evaluated(start, data)
@@ -140,6 +157,61 @@ def maximise_projected(
     here = end.here
     fit = Fit(end.cosines, active, here.amplitude, here.contribution, here.residual, here.gradient, here.curvature)
     return fit, end.projections
+
+
+@_search.defjvp
+def _tangents_at_optimum(
+    physics: PhysicsConfig, primals: tuple, tangents: tuple
+) -> tuple[tuple[Fit, Projections], tuple[Fit, Projections]]:
+    """Derivatives of an optimum by the implicit function theorem, in place of those of the search.
+
+    At the optimum the gradient g of the residual is zero in all directions that no bound of the field of view holds, so
+    a change of the data moves it by dx = -(dg/dx)^-1 dg. The exact Hessian dg/dx is used; the Gauss-Newton matrix lacks
+    a term of the size of the noise.
+    """
+    data, _, active, *_ = primals
+    fit, projections = _search(data, physics, *primals[1:])
+    x = fit.cosines
+
+    def evaluate(data: SufficientStatistics, x: Float[Array, "K 3"]) -> tuple[Linearisation, Projections]:
+        projections = project(data, physics.array, x)
+        return linearise_projected(projections, data.energy, active), projections
+
+    def gradient(data: SufficientStatistics, x: Float[Array, "K 3"]) -> Float[Array, " P"]:
+        return evaluate(data, x)[0].gradient.reshape(-1)
+
+    hessian = jax.jacfwd(gradient, argnums=1)(data, x).reshape(x.size, x.size)
+    _, change = jax.jvp(lambda data: gradient(data, x), (data,), (tangents[0],))
+    free = _free(x, fit.gradient, active, field_of_view(physics)).reshape(-1)
+    moved = -_solve_free(hessian, change, free).reshape(x.shape)
+    _, (here, of_projections) = jax.jvp(evaluate, (data, x), (tangents[0], moved))
+    no_tangent = np.zeros(active.shape, jax.dtypes.float0)
+    tangent = Fit(moved, no_tangent, here.amplitude, here.contribution, here.residual, here.gradient, here.curvature)
+    return (fit, projections), (tangent, of_projections)
+
+
+def _free(
+    x: Float[Array, "K 3"], gradient: Float[Array, "K 3"], active: Bool[Array, " K"], field: Field
+) -> Bool[Array, "K 3"]:
+    """Coordinates of active sources that are not held by a bound of the field of view.
+
+    The range alone is held in a search; a direction at its bound is held by `risjax.spectral.grid.into_field`.
+    """
+    cosine = jnp.sqrt(jnp.maximum(1.0 - x[:, 1] ** 2, 0.0))
+    low = jnp.stack([field.sin_azimuth[0] * cosine, *(jnp.full_like(cosine, end[0]) for end in field[1:])], axis=1)
+    high = jnp.stack([field.sin_azimuth[1] * cosine, *(jnp.full_like(cosine, end[1]) for end in field[1:])], axis=1)
+    outward = jnp.where(gradient > 0, x <= low, x >= high)
+    return active[:, None] & ~outward
+
+
+def _solve_free(matrix: Float[Array, "P P"], vector: Float[Array, " P"], free: Bool[Array, " P"]) -> Float[Array, " P"]:
+    """matrix^-1 vector over the free coordinates, zero in the others; solved at unit diagonal."""
+    both = free[:, None] & free[None, :]
+    diagonal = jnp.abs(jnp.diagonal(matrix))
+    used = free & (diagonal > 0)
+    scale = jnp.where(used, jax.lax.rsqrt(jnp.where(used, diagonal, 1.0)), 0.0)
+    unit = jnp.where(both, matrix * scale[:, None] * scale[None, :], 0.0) + jnp.diag(jnp.where(used, 0.0, 1.0))
+    return scale * jnp.linalg.solve(unit, scale * vector)
 
 
 def _not_evaluated(start: Float[Array, "K 3"], data: SufficientStatistics) -> _Search:
@@ -191,7 +263,8 @@ def standard_deviations(
     blocks = covariance.reshape(slots, 3, slots, 3)[jnp.arange(slots), :, jnp.arange(slots), :]
     jacobian = jax.vmap(jax.jacfwd(to_position))(cosines)
     variance = jnp.einsum("kij,kjl,kil->ki", jacobian, blocks, jacobian, precision="highest")
-    return jnp.sqrt(jnp.maximum(variance, 0.0))
+    is_positive = variance > 0  # the derivative of the root is infinite at zero, where inactive slots are
+    return jnp.where(is_positive, jnp.sqrt(jnp.where(is_positive, variance, 1.0)), 0.0)
 
 
 def noise_from_residual(fit: Fit, num_measurements: Float[Array, ""]) -> Float[Array, ""]:

@@ -23,6 +23,8 @@ References:
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from risjax.config.estimator import Order
+
 
 def _log_sphericity(values: Float[Array, " p"]) -> Float[Array, " p"]:
     """log of (geometric over arithmetic mean of l_{k+1..p}) times p - k, for k = 0 ... p - 1."""
@@ -35,14 +37,40 @@ def _log_sphericity(values: Float[Array, " p"]) -> Float[Array, " p"]:
 
 
 def count_by_mdl(values: Float[Array, " p"], num_snapshots: int) -> Int[Array, ""]:
-    """Minimum description length, -log-likelihood + k (2p - k) / 2 log n (Wax and Kailath 1985); consistent in n."""
+    """Minimum description length, -log-likelihood + k (2p - k) / 2 log n (Wax and Kailath 1985); consistent in n.
+
+    Args:
+        values: eigenvalues of a covariance, largest first, [p] real.
+        num_snapshots: n.
+
+    Returns:
+        k, [] integer.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> int(count_by_mdl(jnp.asarray([9.0, 4.0, 1.1, 1.0, 0.9, 1.0]), 200))
+        2
+    """
     size = values.shape[0]
     k = jnp.arange(size, dtype=values.dtype)
     return jnp.argmin(-num_snapshots * _log_sphericity(values) + 0.5 * k * (2 * size - k) * jnp.log(num_snapshots))
 
 
 def count_by_aic(values: Float[Array, " p"], num_snapshots: int) -> Int[Array, ""]:
-    """Akaike's criterion, -log-likelihood + k (2p - k); overestimates with positive probability for every n."""
+    """Akaike's criterion, -log-likelihood + k (2p - k); overestimates with positive probability for every n.
+
+    Args:
+        values: eigenvalues of a covariance, largest first, [p] real.
+        num_snapshots: n.
+
+    Returns:
+        k, [] integer.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> int(count_by_aic(jnp.asarray([9.0, 4.0, 1.1, 1.0, 0.9, 1.0]), 200))
+        2
+    """
     size = values.shape[0]
     k = jnp.arange(size, dtype=values.dtype)
     return jnp.argmin(-num_snapshots * _log_sphericity(values) + k * (2 * size - k))
@@ -52,6 +80,20 @@ def count_by_sorte(values: Float[Array, " p"]) -> Int[Array, ""]:
     """SORTE (He et al. 2010): the k that minimises the ratio of the variances of the gaps after k + 1 and after k.
 
     It needs at least four eigenvalues and finds 1 to p - 3 sources. It uses neither noise level nor snapshots.
+
+    Args:
+        values: eigenvalues of a covariance, largest first, [p] real.
+
+    Returns:
+        k, [] integer.
+
+    Raises:
+        ValueError: fewer than four eigenvalues.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> int(count_by_sorte(jnp.asarray([9.0, 4.0, 1.1, 1.0, 0.9, 0.8])))
+        2
     """
     size = values.shape[0]
     if size < 4:
@@ -68,3 +110,22 @@ def count_by_sorte(values: Float[Array, " p"]) -> Int[Array, ""]:
 def count_by_gap(values: Float[Array, " p"], *, floor: float = 1e-3) -> Int[Array, ""]:
     """Number of eigenvalues above ``floor`` times the largest, for covariances that no snapshots determine."""
     return jnp.sum(values > floor * jnp.maximum(values[0], jnp.finfo(values.dtype).tiny))
+
+
+def count_by(order: Order, values: Float[Array, " p"], num_snapshots: int) -> Int[Array, ""]:
+    """Return the number of sources by the criterion ``estimator.order``.
+
+    Args:
+        order: its name.
+        values: eigenvalues, largest first.
+        num_snapshots: n.
+    """
+    match order:
+        case "mdl":
+            return count_by_mdl(values, num_snapshots)
+        case "aic":
+            return count_by_aic(values, num_snapshots)
+        case "sorte":
+            return count_by_sorte(values)
+        case "gap":
+            return count_by_gap(values)

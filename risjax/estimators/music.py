@@ -3,7 +3,8 @@
 The K leading eigenvectors U_s of R = F F^H + delta I are those of F F^H, which come from the small Gram matrix
 F^H F. The cost 1 - ||U_s^H a||^2, the share of a steering vector outside the signal subspace, is zero at a source.
 
-MUSIC needs K. Without it, K is the number of large eigenvalues (`model_order.count_by_gap`). For the rank-one
+MUSIC needs K. Without it, ``estimator.order`` is the criterion, by default the number of large eigenvalues
+(`model_order.count_by_gap`). For the rank-one
 covariance of constant symbols, R = x x^H, the signal subspace is spanned by the field itself and has one dimension for
 all sources. The peaks are then biased and near the strongest sources, and weaker sources may be missed: use the
 measurement-domain methods there.
@@ -17,12 +18,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
-from risjax.config import EstimatorConfig, PhysicsConfig
-from risjax.estimators.model_order import count_by_gap
+from risjax.config.estimator import Order
+from risjax.estimators.interface import Search, covariance_estimator
+from risjax.estimators.model_order import count_by
 from risjax.linalg import LowRankCovariance
-from risjax.spectral.grid import Grid, grid_like
 from risjax.spectral.peak_search import search_cost
-from risjax.types import Estimates, Geometry
+from risjax.types import Estimates
 
 
 def signal_basis(
@@ -42,58 +43,55 @@ def signal_basis(
     return jnp.matmul(factor, vectors, precision="highest") * scale[None, :], values
 
 
-def localise_music(
-    covariance: LowRankCovariance,
-    physics: PhysicsConfig,
-    estimator: EstimatorConfig,
-    num_sources: Int[Array, ""] | None = None,
-    *,
-    grid: Grid | None = None,
-    geometry: Geometry | None = None,
-) -> Estimates:
-    """Sources at the nulls of the noise subspace, one scene; batch by vmap.
+@covariance_estimator
+def localise_music(covariance: LowRankCovariance, search: Search) -> Estimates:
+    """Sources at the nulls of the noise subspace, a `CovarianceEstimator`.
 
-    Args:
-        covariance: R = F F^H + delta I.
-        physics: array, field of view, slots.
-        estimator: grid and refinement.
-        num_sources: K; None estimates it from the eigenvalues.
-        grid: search grid; None computes that of the configuration.
-        geometry: ``observation.geometry``; None is the nominal surface.
-
-    Returns:
-        K_max slots, deepest null first. ``amplitude`` is zero, because MUSIC estimates no powers, and ``std`` inf.
-        ``score`` is the pseudospectrum relative to the highest peak of the scene in dB.
+    With unknown K, the number of sources follows from the eigenvalues by ``estimator.order``. ``amplitude`` is zero,
+    because MUSIC estimates no powers. ``score`` is the pseudospectrum relative to the highest peak of the scene in dB;
+    the deepest null is the first source.
     """
-    grid = grid_like(covariance.factor, physics, estimator.grid, grid, geometry)
+    return _music(covariance, search)
+
+
+@covariance_estimator
+def localise_music_2_5d(covariance: LowRankCovariance, search: Search) -> Estimates:
+    """MUSIC with at most one source in each direction, a `CovarianceEstimator`; result as of `localise_music`.
+
+    Of nulls within ``min_separation`` in (u, v) only the deepest is kept, whatever their ranges. A weak source, whose
+    null extends along its range, then gives one estimate instead of several. Two sources in the same direction cannot
+    be separated.
+    """
+    single = search.estimator.model_copy(update={"min_range_separation": 1e3})
+    return _music(covariance, search._replace(estimator=single))
+
+
+def _music(covariance: LowRankCovariance, search: Search) -> Estimates:
+    num_sources = search.num_sources
     if num_sources is None:
-        _, values = signal_basis(covariance, jnp.asarray(covariance.factor.shape[1]))
-        num_sources = jnp.minimum(count_by_gap(values + covariance.loading), physics.scene.max_sources)
-    basis, _ = signal_basis(covariance, num_sources)
+        num_sources = count_in_covariance(covariance, search.estimator.order, search.physics.scene.max_sources)
+    basis, _ = signal_basis(covariance, jnp.asarray(num_sources))
 
     def cost(vectors: Complex[Array, "*shape N"]) -> Float[Array, "*shape"]:
         image = jnp.einsum("nr,...n->r...", basis.conj(), vectors, precision="highest")
         floor = 4 * jnp.finfo(image.real.dtype).eps
         return jnp.maximum(1.0 - jnp.sum(image.real**2 + image.imag**2, axis=0), floor)
 
-    found = search_cost(cost, lambda costs: 1.0 / costs, physics, estimator, num_sources, grid, geometry)
+    found = search_cost(cost, lambda costs: 1.0 / costs, *search._replace(num_sources=num_sources))
     return found._replace(amplitude=jnp.zeros_like(found.amplitude))
 
 
-def localise_music_2_5d(
-    covariance: LowRankCovariance,
-    physics: PhysicsConfig,
-    estimator: EstimatorConfig,
-    num_sources: Int[Array, ""] | None = None,
-    *,
-    grid: Grid | None = None,
-    geometry: Geometry | None = None,
-) -> Estimates:
-    """MUSIC with at most one source in each direction; arguments and result as in `localise_music`.
+def count_in_covariance(covariance: LowRankCovariance, order: Order, max_sources: int) -> Int[Array, ""]:
+    """Return the number of sources by a criterion for the eigenvalues of a covariance, at most K_max.
 
-    Of nulls within ``min_separation`` in (u, v) only the deepest is kept, whatever their ranges. A weak source, whose
-    null extends along its range, then gives one estimate instead of several. Two sources in the same direction cannot
-    be separated.
+    The criteria are applied to the eigenvalues of F^H F, [rank], as a covariance of as many variables with N samples,
+    the elements.
+
+    Args:
+        covariance: R = F F^H + delta I.
+        order: the criterion, see `risjax.estimators.model_order`.
+        max_sources: K_max.
     """
-    single = estimator.model_copy(update={"min_range_separation": 1e3})
-    return localise_music(covariance, physics, single, num_sources, grid=grid, geometry=geometry)
+    num_elements, rank = covariance.factor.shape
+    _, values = signal_basis(covariance, jnp.asarray(rank))
+    return jnp.minimum(count_by(order, values + covariance.loading, num_elements), max_sources)

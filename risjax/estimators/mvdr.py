@@ -8,67 +8,35 @@ References:
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Complex, Float
 
-from risjax.config import EstimatorConfig, PhysicsConfig
+from risjax.estimators.interface import Search, covariance_estimator
 from risjax.linalg import LowRankCovariance
-from risjax.spectral.grid import Grid, grid_like
 from risjax.spectral.peak_search import Cost, Peaks, find_peaks, search_cost
 from risjax.spectral.spectrum import bartlett_spectrum, mvdr_cost, whitener
-from risjax.types import Estimates, Geometry
+from risjax.types import Estimates
 
 
-def localise_mvdr(
-    covariance: LowRankCovariance,
-    physics: PhysicsConfig,
-    estimator: EstimatorConfig,
-    num_sources: Int[Array, ""] | None = None,
-    *,
-    grid: Grid | None = None,
-    geometry: Geometry | None = None,
-) -> Estimates:
-    """Sources at the peaks of 1 / (a^H R^-1 a), one scene; batch by vmap.
+@covariance_estimator
+def localise_mvdr(covariance: LowRankCovariance, search: Search) -> Estimates:
+    """Sources at the peaks of 1 / (a^H R^-1 a), a `CovarianceEstimator`.
 
-    Computes in the covariance's dtype; float32 is sufficient (see `risjax.spectral.spectrum`).
-
-    Args:
-        covariance: R = F F^H + delta I, delta > 0.
-        physics: array, field of view, slots (``scene.max_sources``).
-        estimator: grid, threshold, refinement.
-        num_sources: K if it is known; None keeps peaks within ``threshold_db`` of the highest.
-        grid: search grid; None computes that of the configuration. As an argument of a jitted caller, its steering
-            vectors are not constants of the compiled program.
-        geometry: ``observation.geometry``; None is the nominal surface.
-
-    Returns:
-        K_max slots, highest first. ``amplitude`` is the root of the beamformer's output power, in units of the
-        covariance, without a phase; ``std`` is inf; ``score`` is the level of the peak relative to the highest one in
-        dB. A covariance that is not finite, or singular without loading, gives no active source.
+    float32 is sufficient (see `risjax.spectral.spectrum`). With unknown K it keeps peaks within ``threshold_db`` of the
+    highest. ``amplitude`` is the root of the beamformer's output power, in units of the covariance, without a phase;
+    ``score`` is the level of the peak relative to the highest one in dB. A covariance that is singular without loading
+    gives no active source.
     """
-    grid = grid_like(covariance.factor, physics, estimator.grid, grid, geometry)
-    cost, height = _mvdr(covariance)
-    return search_cost(cost, height, physics, estimator, num_sources, grid, geometry)
+    return search_cost(*_mvdr(covariance), *search)
 
 
-def mvdr_peaks(
-    covariance: LowRankCovariance,
-    physics: PhysicsConfig,
-    estimator: EstimatorConfig,
-    *,
-    grid: Grid | None = None,
-    geometry: Geometry | None = None,
-) -> Peaks:
+def mvdr_peaks(covariance: LowRankCovariance, search: Search) -> Peaks:
     """Peaks from which `localise_mvdr` chooses, in ``estimator.candidates`` slots.
 
     Args:
-        covariance: as in `localise_mvdr`, like the following four.
-        physics: array, field of view, slots.
-        estimator: grid, threshold, refinement.
-        grid: search grid.
-        geometry: measured geometry.
+        covariance: R of one scene.
+        search: its ``num_sources`` is not used.
     """
-    grid = grid_like(covariance.factor, physics, estimator.grid, grid, geometry)
-    return find_peaks(*_mvdr(covariance), physics, estimator, grid, geometry)
+    return find_peaks(*_mvdr(covariance), search.physics, search.estimator, search.grid, search.geometry)
 
 
 def _mvdr(covariance: LowRankCovariance) -> tuple[Cost, Callable[[Float[Array, " J"]], Float[Array, " J"]]]:
@@ -81,25 +49,17 @@ def _mvdr(covariance: LowRankCovariance) -> tuple[Cost, Callable[[Float[Array, "
     return cost, lambda costs: covariance.loading / costs
 
 
-def localise_bartlett(
-    covariance: LowRankCovariance,
-    physics: PhysicsConfig,
-    estimator: EstimatorConfig,
-    num_sources: Int[Array, ""] | None = None,
-    *,
-    grid: Grid | None = None,
-    geometry: Geometry | None = None,
-) -> Estimates:
-    """Sources at the peaks of a^H R a; arguments and result as in `localise_mvdr`.
+@covariance_estimator
+def localise_bartlett(covariance: LowRankCovariance, search: Search) -> Estimates:
+    """Sources at the peaks of a^H R a, a `CovarianceEstimator`; result as of `localise_mvdr`.
 
     The conventional beamformer cannot resolve sources within a beamwidth. Side lobes of a strong source, 13 dB below
     it, are peaks too, so a larger ``estimator.threshold_db`` without K gives false sources. The side lobes of other
     sources bias its peaks.
     """
-    grid = grid_like(covariance.factor, physics, estimator.grid, grid, geometry)
     top = jnp.sum(jnp.abs(covariance.factor) ** 2) + covariance.loading
 
     def cost(vectors: Complex[Array, "*shape N"]) -> Float[Array, "*shape"]:
         return -bartlett_spectrum(covariance, vectors) / top
 
-    return search_cost(cost, lambda costs: -costs * top, physics, estimator, num_sources, grid, geometry)
+    return search_cost(cost, lambda costs: -costs * top, *search)

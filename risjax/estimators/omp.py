@@ -2,34 +2,26 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array
 
-from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.estimators.cfar import stopping_penalty
 from risjax.estimators.forward_selection import count_by_residual, empty_fit, gain_on_grid, search_energy
+from risjax.estimators.interface import Search, snapshot_estimator
 from risjax.estimators.joint_ml import Fit, estimates_from_fit, keep_if
 from risjax.estimators.likelihood import linearise, statistics
-from risjax.physics.scaling import in_normalised_units
-from risjax.spectral.grid import Grid, grid_like
 from risjax.types import Estimates, Observation
 
 
-@in_normalised_units
-def localise_omp(
-    observation: Observation,
-    physics: PhysicsConfig,
-    estimator: EstimatorConfig,
-    num_sources: Int[Array, ""] | None = None,
-    *,
-    grid: Grid | None = None,
-) -> Estimates:
-    """Sources on grid points with the largest decrease of the residual, amplitudes fitted jointly; one scene.
+@snapshot_estimator(lambda estimator: estimator.greedy.grid)
+def localise_omp(observation: Observation, search: Search) -> Estimates:
+    """Sources on grid points with the largest decrease of the residual, amplitudes fitted jointly; a
+    `SnapshotEstimator`.
 
-    Arguments and result as in `risjax.estimators.localise_greedy`, whose grid it uses. A source off the grid leaves a
+    Grid and result are those of `risjax.estimators.localise_greedy`. A source off the grid leaves a
     residual, to which the next source is fitted, so without K too many sources are found at high SNR. Refine the result
     with `risjax.estimators.polish` or `select_and_polish`; ``std`` is meaningful only after that.
     """
-    grid = grid_like(observation.snapshots, physics, estimator.greedy.grid, grid, observation.geometry)
+    physics, estimator, num_sources, grid, _ = search
     data = statistics(observation, physics)
     energy = search_energy(data, grid.steering)
     points = grid.cosines.reshape(-1, 3)

@@ -7,13 +7,14 @@ fitted again, until none is left. `count_by_residual` chooses among these fits. 
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.estimators.cfar import stopping_penalty
 from risjax.estimators.forward_selection import count_by_residual
+from risjax.estimators.interface import Count, Search, snapshot_estimator
 from risjax.estimators.joint_ml import Fit, estimates_from_fit, keep_if, maximise
 from risjax.estimators.likelihood import statistics
+from risjax.estimators.omp import localise_omp
 from risjax.physics.scaling import in_normalised_units
 from risjax.spectral.grid import to_cosines
 from risjax.types import Estimates, Observation
@@ -25,7 +26,7 @@ def select_and_polish(
     candidates: Estimates,
     physics: PhysicsConfig,
     estimator: EstimatorConfig,
-    num_sources: Int[Array, ""] | None = None,
+    num_sources: Count = None,
 ) -> Estimates:
     """Candidates that the likelihood supports, refined jointly on the snapshots, one scene.
 
@@ -57,3 +58,12 @@ def select_and_polish(
     count = jnp.minimum(count, counts[0])
     fit = jax.tree.map(lambda leaf: leaf[jnp.argmax(counts == count)], fits)
     return estimates_from_fit(keep_if(fit, (count > 0) & jnp.isfinite(data.energy)), data)
+
+
+@snapshot_estimator(lambda estimator: estimator.greedy.grid)
+def localise_omp_ml(observation: Observation, search: Search) -> Estimates:
+    """Matching pursuit for all slots, then `select_and_polish`, a `SnapshotEstimator`; result as of `polish`."""
+    physics, estimator, num_sources, grid, _ = search
+    most = jnp.asarray(physics.scene.max_sources)
+    candidates = localise_omp(observation, physics, estimator, most, grid=grid)
+    return select_and_polish(observation, candidates, physics, estimator, num_sources)

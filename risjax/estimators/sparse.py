@@ -27,13 +27,11 @@ References:
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Complex, Float
 
-from risjax.config import EstimatorConfig, PhysicsConfig
+from risjax.estimators.interface import Search, snapshot_estimator
 from risjax.estimators.likelihood import require_snapshots
 from risjax.estimators.stochastic import polish_stochastic
-from risjax.physics.scaling import in_normalised_units
-from risjax.spectral.grid import Grid, grid_like
 from risjax.spectral.peak_search import search_cost
 from risjax.types import Estimates, Observation
 
@@ -83,32 +81,19 @@ def fit_powers(
     return jax.lax.fori_loop(0, iterations, body, (start, 0.1 * mean_power))
 
 
-@in_normalised_units
-def localise_sparse(
-    observation: Observation,
-    physics: PhysicsConfig,
-    estimator: EstimatorConfig,
-    num_sources: Int[Array, ""] | None = None,
-    *,
-    grid: Grid | None = None,
-) -> Estimates:
-    """Sources by sparse covariance fitting, one scene; batch by `jax.lax.map`, because a scene needs L G M numbers.
+@snapshot_estimator(lambda estimator: estimator.sparse.grid)
+def localise_sparse(observation: Observation, search: Search) -> Estimates:
+    """Sources by sparse covariance fitting, a `SnapshotEstimator`; batch by `jax.lax.map`, because a scene needs L G M
+    numbers.
 
     The method is for ``per_snapshot`` symbols, to which the likelihood methods do not apply. It is valid for
-    ``constant`` symbols too, but does not use the phases between snapshots.
+    ``constant`` symbols too, but does not use the phases between snapshots. With unknown K it keeps powers within
+    ``threshold_db`` of the highest.
 
-    Args:
-        observation: snapshots, channel and codes.
-        physics: array, field of view, slots.
-        estimator: ``sparse``, the threshold and the refinement.
-        num_sources: K if it is known; None keeps powers within ``threshold_db`` of the highest.
-        grid: grid of ``estimator.sparse.grid``; None computes it.
-
-    Returns:
-        K_max slots; ``amplitude`` is the root of the power, without a phase; ``std`` that of the likelihood, inf
-        without refinement; ``score`` the power relative to the highest in dB.
+    ``amplitude`` is the root of the power, without a phase; ``std`` that of the likelihood, inf without refinement;
+    ``score`` the power relative to the highest in dB.
     """
-    grid = grid_like(observation.snapshots, physics, estimator.sparse.grid, grid, observation.geometry)
+    physics, estimator, num_sources, grid, _ = search
     require_snapshots(observation)
     powers, noise = fit_powers(observation, grid.steering, iterations=estimator.sparse.iterations)
     snapshots, channel, codes = observation[:3]

@@ -1,7 +1,7 @@
 """Interface of a term of the loss, and its inputs."""
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Complex, Float, Int
 
@@ -44,6 +44,7 @@ class TermInputs(NamedTuple):
         return effective_covariance(self.predicted, self.label.sample_factor, self.covariance)
 
 
+@runtime_checkable
 class Term(Protocol):
     """A term of the loss."""
 

@@ -67,7 +67,7 @@ Crb = Callable[[ArrayConfig, Observation, Sources, Float[Array, ""] | float], Cr
 _Tree = TypeVar("_Tree")
 
 
-def _widened(tree: _Tree) -> _Tree:
+def widened(tree: _Tree) -> _Tree:
     """A tree with its real leaves in float64 and its complex ones in complex128; booleans unchanged."""
 
     def widen(leaf: Array) -> Array:
@@ -90,7 +90,7 @@ def _computed_in_float64(crb: Callable[[ArrayConfig, Observation, Sources, Array
     ) -> CramerRaoBound:
         dtype = sources.position.dtype
         with jax.enable_x64(True):
-            bound = crb(array, *_widened((observation, sources, noise_variance)))
+            bound = crb(array, *widened((observation, sources, noise_variance)))
             return jax.tree.map(lambda leaf: leaf.astype(dtype), bound)
 
     def forward_pass(
@@ -100,8 +100,8 @@ def _computed_in_float64(crb: Callable[[ArrayConfig, Observation, Sources, Array
 
     def backward_pass(array: ArrayConfig, scene: tuple, cotangent: CramerRaoBound) -> tuple:
         with jax.enable_x64(True):
-            _, pull = jax.vjp(lambda *wide: crb(array, *wide), *_widened(scene))
-            wide = pull(_widened(cotangent))
+            _, pull = jax.vjp(lambda *wide: crb(array, *wide), *widened(scene))
+            wide = pull(widened(cotangent))
             return jax.tree.map(
                 lambda leaf, given: leaf if given.dtype == bool else leaf.astype(given.dtype), wide, scene
             )
@@ -218,7 +218,7 @@ def crb_in_float64(
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _mapped_crb(crb: Crb, array: ArrayConfig, scenes: tuple[Observation, Sources, Array]) -> CramerRaoBound:
-    return jax.lax.map(lambda scene: crb(array, *scene), _widened(scenes), batch_size=_SCENES_PER_BATCH)
+    return jax.lax.map(lambda scene: crb(array, *scene), widened(scenes), batch_size=_SCENES_PER_BATCH)
 
 
 def _solve_lower(lower: Complex[Array, "L M M"], right: Complex[Array, "L P M M"]) -> Complex[Array, "L P M M"]:

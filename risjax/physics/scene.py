@@ -11,7 +11,8 @@ receiver assumes. They differ from the true ones by the impairments that are not
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +50,30 @@ class Draws(NamedTuple):
     scattered: Complex[Array, "M N"]
     noise: Complex[Array, "L M"]
     symbols: Complex[Array, "P K"]
+
+
+@runtime_checkable
+class DrawScene(Protocol):
+    """A simulator of scenes."""
+
+    def __call__(self, key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = jnp.float32, /) -> Scene:
+        """Draw a scene; batched by vmap over keys, with ``physics`` static under jit.
+
+        Args:
+            key: key of the scene; the same key gives the same scene.
+            physics: measurement model; the settings of the simulator are ``physics.<its name>``.
+            dtype: real dtype, float32 or (with x64 enabled) float64.
+        """
+        ...
+
+
+DrawChannel = Callable[[Draws, PhysicsConfig], Complex[Array, "M N"]]
+"""A simulator of channels: from the random numbers of a scene to H."""
+
+
+def draw_rician(draws: Draws, physics: PhysicsConfig) -> Complex[Array, "M N"]:
+    """`rician_channel` as a `DrawChannel`."""
+    return rician_channel(draws.channel_law, draws.scattered, physics.channel, physics.array)
 
 
 def draw_numbers(
@@ -141,20 +166,27 @@ def transmitted_power(channel: Complex[Array, "M N"], field: Complex[Array, "*sh
     return jnp.matmul(field.real**2 + field.imag**2, of_element, precision="highest")
 
 
-def draw_scene(key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = jnp.float32) -> Scene:
+def draw_scene(
+    key: Key[Array, ""],
+    physics: PhysicsConfig,
+    dtype: DTypeLike = jnp.float32,
+    *,
+    channel: DrawChannel = draw_rician,
+) -> Scene:
     """Draw a scene; batch by vmap over keys, with ``physics`` static under jit.
 
     Args:
         key: key of the scene; the same key gives the same scene.
         physics: measurement model and distribution of the sources.
         dtype: real dtype, float32 or (with x64 enabled) float64.
+        channel: draws H, for simulators that differ in the channel alone.
     """
     uniform_key, normal_key, code_key, impairment_key = jax.random.split(key, 4)
     impairments = physics.impairments
     draws = draw_numbers(uniform_key, normal_key, physics, dtype)
     sources = make_sources(draws, physics)
-    channel = rician_channel(draws.channel_law, draws.scattered, physics.channel, physics.array)
-    estimate = estimate_channel(impairment_key, impairments, channel)
+    true_channel = channel(draws, physics)
+    estimate = estimate_channel(impairment_key, impairments, true_channel)
     nominal = codes_for_channel(code_key, physics, estimate)
     applied, assumed = impair_codes(impairment_key, impairments, nominal)
     geometry, assumed_geometry = draw_geometry(impairment_key, physics, dtype)
@@ -162,14 +194,14 @@ def draw_scene(key: Key[Array, ""], physics: PhysicsConfig, dtype: DTypeLike = j
     fields = _fields(draws, physics, matrix, sources)
 
     def snapshots_of(fields: Array) -> Array:
-        return jnp.matmul(applied * fields, channel.T, precision="highest")
+        return jnp.matmul(applied * fields, true_channel.T, precision="highest")
 
     clean = snapshots_of(fields)
     snr_db = draw_snr_db(draws.snr, physics.scene)
     if physics.scene.snr_reference == "received":
         signal_power = jnp.mean(jnp.abs(clean) ** 2)
     else:
-        signal_power = jnp.mean(transmitted_power(channel, fields))
+        signal_power = jnp.mean(transmitted_power(true_channel, fields))
     noise_variance = signal_power * 10 ** (-snr_db / 10)
     snapshots = clean + jnp.sqrt(noise_variance) * draws.noise
     if impairments.clutter_db is not None:

@@ -1,6 +1,6 @@
 """What other packages can add to risjax, and the objects with which they register it.
 
-A part (a term of the loss, an estimator, a simulator of scenes, an encoder, a codebook) is one object: its name, the
+A part (a term of the loss, an estimator, a simulator of scenes) is one object: its name, the
 section of its settings, and the place of its implementation, which is imported when it is needed. The parts of risjax
 are registered in the same way. docs/extending.md contains an example of each.
 
@@ -13,8 +13,8 @@ The module of that object, here ``my_package.schema``, is imported with the conf
 `risjax.registry`; it must not import `risjax.config` or jax.
 """
 
-from risjax.registry.entry_points import RegistryError, collect, find, implementation_of
-from risjax.registry.parts import Codebook, DesignCriterion, Encoder, Estimator, LossTerm, Part, Simulator
+from risjax.registry.entry_points import collect, find, implementation_of
+from risjax.registry.parts import Codebook, DesignCriterion, Estimator, LossTerm, Part, Simulator
 from risjax.registry.section import (
     Fraction,
     FromList,
@@ -23,14 +23,15 @@ from risjax.registry.section import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    RegistryError,
     Section,
+    with_sections,
 )
 from risjax.registry.term import TermConfig
 
 __all__ = [
     "Codebook",
     "DesignCriterion",
-    "Encoder",
     "Estimator",
     "Fraction",
     "FromList",
@@ -48,4 +49,5 @@ __all__ = [
     "collect",
     "find",
     "implementation_of",
+    "with_sections",
 ]

@@ -7,12 +7,9 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 from risjax.registry.parts import Part
+from risjax.registry.section import RegistryError
 
 AnyPart = TypeVar("AnyPart", bound=Part)
-
-
-class RegistryError(ImportError):
-    """A part of another package that cannot be used; the message names the package and its entry point."""
 
 
 def collect(group: str, kind: type[AnyPart], built_in: Iterable[AnyPart]) -> dict[str, AnyPart]:

@@ -94,21 +94,6 @@ class Simulator(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoder(Part):
-    """An encoder, chosen by ``model.encoder``; its implementation is a `risjax.model.encoders.Encoder`.
-
-    Attributes:
-        needs_common_field: it needs constant symbols, one coherent field in all snapshots.
-        uses_patches: it reads ``model.patch``, which divides both sides of the surface.
-        has_fixed_sizes: its parameters depend on the numbers of snapshots and antennas.
-    """
-
-    needs_common_field: bool = True
-    uses_patches: bool = True
-    has_fixed_sizes: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
 class DesignCriterion(Part):
     """A criterion of a code design, chosen by ``physics.codebook.design.criterion``; its implementation is a
     `risjax.physics.code_design.criteria.Criterion`."""

@@ -9,7 +9,7 @@ NO_VALUE = "\N{EN DASH}"
 """Shown for a missing value."""
 _METHODS = {
     "learned_mvdr": "learned MVDR",
-    "sample_mvdr": "sample MVDR",
+    "mvdr": "sample MVDR",
     "oracle_mvdr": "oracle MVDR",
     "learned_ml": "learned ML",
     "greedy_ml": "greedy ML",
@@ -57,7 +57,7 @@ _AXES = {
 
 
 def method_name(method: str) -> str:
-    """Return the display name of a method, such as "sample MVDR" for ``sample_mvdr``."""
+    """Return the display name of a method, such as "sample MVDR" for ``mvdr``."""
     return _METHODS.get(method) or " ".join(_ACRONYMS.get(word, word) for word in method.split("_"))
 
 

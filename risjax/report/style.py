@@ -59,7 +59,7 @@ def series_style(index: int) -> SeriesStyle:
     )
 
 
-_KNOWN = {"learned_ml": 0, "sample_mvdr": 1, "greedy_ml": 2, "learned_mvdr": 5}
+_KNOWN = {"learned_ml": 0, "mvdr": 1, "greedy_ml": 2, "learned_mvdr": 5}
 """Methods with a fixed palette index in every figure; the learned methods are the two blues."""
 _REFERENCE_LINES = ("--", ":", "-.")
 

@@ -83,7 +83,7 @@ def search_cost(
     height: Callable[[Float[Array, " J"]], Float[Array, " J"]],
     physics: PhysicsConfig,
     estimator: EstimatorConfig,
-    num_sources: Int[Array, ""] | None,
+    num_sources: Int[Array, ""] | int | None,
     grid: Grid,
     geometry: Geometry | None = None,
 ) -> Estimates:

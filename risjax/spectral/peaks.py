@@ -71,7 +71,7 @@ def choose(
     *,
     num_slots: int,
     threshold_db: float,
-    num_sources: Int[Array, ""] | None,
+    num_sources: Int[Array, ""] | int | None,
 ) -> tuple[Int[Array, " K"], Bool[Array, " K"]]:
     """Return the surviving peaks that are sources, highest first.
 

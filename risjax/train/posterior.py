@@ -84,6 +84,15 @@ def train_posterior(config: Config, directory: RunDirectory, terminal: Terminal)
     )
 
 
+def fit_heads(config: Config, network: Params, terminal: Terminal) -> Params:
+    """Return the parameters of a network with those of its posterior heads, unless ``train.posterior.scenes`` is 0."""
+    if config.train.posterior.scenes == 0:
+        return network
+    candidates, _ = fit_posterior(config, network, terminal)
+    peaks, _ = fit_peaks(config, network, terminal)
+    return {**network, POSTERIOR: candidates, PEAKS: peaks}
+
+
 def _kept(directory: RunDirectory) -> Path:
     """Return the file of the head for candidates, used until the other head is trained as well."""
     return directory.posterior_path.with_suffix(".part.safetensors")

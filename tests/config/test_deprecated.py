@@ -81,6 +81,13 @@ def test_the_old_name_of_a_method_is_replaced(write):
     )
     write("a.yaml", "stages: [evaluate]\n")
     assert load_config("a.yaml", ["evaluate.methods=[greedy_ml_told_k]"]).evaluate.methods == ("greedy_ml_known_k",)
+    old = ["sample_mvdr", "sample_music", "sample_bartlett", "omp_ml"]
+    assert load_config("a.yaml", [f"evaluate.methods=[{', '.join(old)}]"]).evaluate.methods == (
+        "mvdr",
+        "music",
+        "bartlett",
+        "omp",
+    )
 
 
 def test_a_malformed_list_of_methods_is_left_to_the_schema():

@@ -8,10 +8,11 @@ import numpy as np
 from risjax.config import EstimatorConfig
 from risjax.detection.peak_features import NUM_PEAK_FEATURES, peak_features
 from risjax.detection.posterior_decision import sources_at_peaks
+from risjax.estimators.interface import Search
 from risjax.estimators.likelihood import statistics
 from risjax.estimators.mvdr import localise_mvdr, mvdr_peaks
 from risjax.physics.images import noise_to_signal
-from risjax.spectral.grid import to_position
+from risjax.spectral.grid import grid_like, to_position
 from risjax.spectral.peak_search import Peaks
 from tests.estimators.scenes import covariance, observe, small_physics, steer
 
@@ -21,9 +22,13 @@ ARRIVING = 2
 """Index of the feature that is the height of a measured peak above the noise."""
 
 
+def search_of(effective):
+    return Search(PHYSICS, ESTIMATOR, None, grid_like(effective.factor, PHYSICS, ESTIMATOR.grid), None)
+
+
 @jax.jit
 def described(observation, effective):
-    peaks = mvdr_peaks(effective, PHYSICS, ESTIMATOR)
+    peaks = mvdr_peaks(effective, search_of(effective))
     vectors = steer(PHYSICS, to_position(peaks.cosines)).T
     data = statistics(observation, PHYSICS)
     return peaks, peak_features(peaks, vectors, effective, data, noise_to_signal(observation), PHYSICS)
@@ -45,7 +50,7 @@ def test_evidence_is_finite_free_of_scale_and_sees_the_noise():
 
 def test_peaks_come_highest_first_and_are_those_that_mvdr_chooses_from():
     effective = covariance(PHYSICS, TRUTH, np.array([1.0, 0.1]))
-    peaks = mvdr_peaks(effective, PHYSICS, ESTIMATOR)
+    peaks = mvdr_peaks(effective, search_of(effective))
     assert (np.diff(np.asarray(peaks.heights)[np.isfinite(peaks.heights)]) <= 0).all()
     by_mvdr = localise_mvdr(effective, PHYSICS, ESTIMATOR, jnp.asarray(2))
     np.testing.assert_allclose(to_position(peaks.cosines)[peaks.alive][:2], by_mvdr.position[:2], rtol=1e-5)

@@ -174,4 +174,4 @@ def test_esprit_takes_uniform_grids_only() -> None:
     moved = array.model_copy(update={"elements_m": tuple(map(tuple, element_positions(array).tolist()))})
     covariance = LowRankCovariance(jnp.ones((48, 1), jnp.complex64), jnp.asarray(1e-3))
     with pytest.raises(ValueError, match="expected a uniform grid of elements, which ESPRIT needs"):
-        localise_esprit(covariance, PHYSICS.model_copy(update={"array": moved}), 1)
+        localise_esprit(covariance, PHYSICS.model_copy(update={"array": moved}), EstimatorConfig(), 1)

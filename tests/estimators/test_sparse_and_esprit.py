@@ -95,15 +95,29 @@ def test_the_likelihood_refuses_per_snapshot_symbols() -> None:
 def test_esprit_on_plane_waves(count: int) -> None:
     """1e-3 of a beamwidth (0.25 in direction cosines) on sources at 10 km."""
     truth = np.array([[-0.5, 0.2, 1e4], [0.1, -0.3, 1e4], [0.6, 0.25, 1e4]], np.float32)[:count]
-    found = localise_esprit(covariance(PHYSICS, truth, [1.0, 0.5, 0.7][:count]), PHYSICS, count)
+    found = localise_esprit(covariance(PHYSICS, truth, [1.0, 0.5, 0.7][:count]), PHYSICS, EstimatorConfig(), count)
     assert np.asarray(found.active).sum() == count
     position = np.asarray(found.position)[:count]
     np.testing.assert_allclose(position[np.argsort(position[:, 0])][:, :2], truth[:, :2], atol=2.5e-4)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_esprit_with_a_traced_or_unknown_number_of_sources(count: int) -> None:
+    truth = np.array([[-0.5, 0.2, 1e4], [0.1, -0.3, 1e4], [0.6, 0.25, 1e4]], np.float32)[:count]
+    of_truth = covariance(PHYSICS, truth, [1.0, 0.5, 0.7][:count])
+    expected = localise_esprit(of_truth, PHYSICS, EstimatorConfig(), count)
+    traced = jax.jit(lambda k: localise_esprit(of_truth, PHYSICS, EstimatorConfig(), k))(jnp.asarray(count))
+    blind = jax.jit(lambda: localise_esprit(of_truth, PHYSICS, EstimatorConfig()))()
+    for found in (traced, blind):
+        np.testing.assert_array_equal(found.active, expected.active)
+        np.testing.assert_allclose(np.sort(found.position, 0), np.sort(expected.position, 0), atol=1e-5)
+    none = jax.jit(lambda k: localise_esprit(of_truth, PHYSICS, EstimatorConfig(), k))(jnp.asarray(0))
+    assert not np.asarray(none.active).any()
+
+
 def test_esprit_refuses_more_sources_than_it_can_resolve() -> None:
     with pytest.raises(ValueError, match="num_sources"):
-        localise_esprit(covariance(PHYSICS, TRUTH, [1.0, 1.0]), PHYSICS, 3)
+        localise_esprit(covariance(PHYSICS, TRUTH, [1.0, 1.0]), PHYSICS, EstimatorConfig(), 3)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

@@ -20,7 +20,7 @@ stages: [search, train, evaluate, report]
 physics: original
 train: {epochs: 6, steps_per_epoch: 40}
 evaluate:
-  methods: [learned_ml, learned_mvdr, sample_mvdr, greedy_ml, oracle_mvdr]
+  methods: [learned_ml, learned_mvdr, mvdr, greedy_ml, oracle_mvdr]
 search:
   trials: 6
   space:
@@ -32,7 +32,7 @@ search:
 _QUALITY = {  # (chance that a source is found, angle error in degrees, relative range error, false alarms, seconds)
     "learned_ml": (0.85, 0.9, 0.07, 0.15, 9e-3),
     "learned_mvdr": (0.7, 1.4, 0.1, 0.3, 4e-3),
-    "sample_mvdr": (0.5, 2.2, 0.2, 1.0, 3e-3),
+    "mvdr": (0.5, 2.2, 0.2, 1.0, 3e-3),
     "greedy_ml": (0.86, 0.8, 0.09, 0.2, 0.11),
     "oracle_mvdr": (0.98, 0.2, 0.02, 0.0, 4e-3),
 }
@@ -168,7 +168,7 @@ def write_evaluation(directory: RunDirectory, names: tuple[str, ...], scenes: in
         methods = {method: draw_estimates(generator, truth, snr_db, method) for method in _QUALITY}
         bound = np.broadcast_to(np.array([0.004, 0.004, 0.08]), truth.position.shape)
         bound = bound * 10 ** (-snr_db / 20)[:, None, None] * (1 + truth.position[..., 2:])
-        nmse = {"learned_ml": 0.4, "learned_mvdr": 0.4, "sample_mvdr": 1.1}
+        nmse = {"learned_ml": 0.4, "learned_mvdr": 0.4, "mvdr": 1.1}
         per_scene = {m: {"nmse": mean * generator.gamma(8, 1 / 8, scenes)} for m, mean in nmse.items()}
         entry = summarise(
             methods, truth, ToleranceConfig(), snr_db=snr_db, bound_std=bound, per_scene=per_scene, draws=200

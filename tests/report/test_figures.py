@@ -141,7 +141,7 @@ def test_scene_shows_every_source_and_estimate() -> None:
     truth[:, 2] = 3.0, 7.0
     std = np.array([[0.01, 0.01, np.inf], [0.01, 0.02, 0.3]])
     drawing = figures.scene_view(
-        Points(truth), {"learned_ml": Points(truth + 0.01, std), "sample_mvdr": Points(np.zeros((0, 3)))},
+        Points(truth), {"learned_ml": Points(truth + 0.01, std), "mvdr": Points(np.zeros((0, 3)))},
         name="s", title="t", caption="c",
     )  # fmt: skip
     table, figure = read_csv(drawing), drawing.figure()
@@ -172,9 +172,7 @@ def test_error_curves_end_at_the_share_of_detected_sources() -> None:
 
 
 def test_paired_differences_are_positive_if_better() -> None:
-    pairs = {
-        ("learned_ml", "sample_mvdr"): {"gospa_m": Interval(-0.5, -0.7, -0.4, 9), "f1_3d": Interval(0.1, 0.0, 0.2, 9)}
-    }
+    pairs = {("learned_ml", "mvdr"): {"gospa_m": Interval(-0.5, -0.7, -0.4, 9), "f1_3d": Interval(0.1, 0.0, 0.2, 9)}}
     drawing = figures.paired_differences(SourceMetrics("s", pairs=pairs))
     assert drawing is not None
     table = read_csv(drawing)

@@ -131,9 +131,9 @@ def test_outcome_follows_the_intervals_for_either_order_of_the_pair(
 ) -> None:
     forward = {"f1_3d": Interval(*f1, 9), "gospa_m": Interval(*gospa_, 9)}
     backward = {name: Interval(-e.value, -e.high, -e.low, 9) for name, e in forward.items()}
-    for pairs in ({("learned_ml", "sample_mvdr"): forward}, {("sample_mvdr", "learned_ml"): backward}):
+    for pairs in ({("learned_ml", "mvdr"): forward}, {("mvdr", "learned_ml"): backward}):
         (comparison,) = compare_with_baselines(SourceMetrics("s", pairs=pairs))
-        assert (comparison.method, comparison.baseline, comparison.outcome) == ("learned_ml", "sample_mvdr", outcome)
+        assert (comparison.method, comparison.baseline, comparison.outcome) == ("learned_ml", "mvdr", outcome)
 
 
 def test_comparisons_use_the_complete_pipeline_and_put_references_last() -> None:
@@ -151,8 +151,8 @@ def test_comparisons_use_the_complete_pipeline_and_put_references_last() -> None
 def test_errors_in_figures_match_those_of_matched_pairs(tmp_path: Path) -> None:
     generator = np.random.default_rng(3)
     truth, snr_db = draw_truth(generator, 40)
-    estimates = draw_estimates(generator, truth, snr_db, "sample_mvdr")
-    stored = {"truth": truth, "sample_mvdr": estimates}
+    estimates = draw_estimates(generator, truth, snr_db, "mvdr")
+    stored = {"truth": truth, "mvdr": estimates}
     arrays = {f"s/{name}/{key}": getattr(it, key) for name, it in stored.items() for key in ("position", "active")}
     gate = ToleranceConfig(azimuth_deg=2.0)
     run = Run(tmp_path, config={"evaluate": {"tolerance": {"azimuth_deg": 2.0}}}, estimates=arrays)
@@ -165,7 +165,7 @@ def test_errors_in_figures_match_those_of_matched_pairs(tmp_path: Path) -> None:
     expected = np.abs(pairwise_errors(position, true)[scene, source, partner[scene, source]])
     assert num_sources == truth.active.sum()
     assert 0 < len(scene) < num_sources
-    found = errors["sample_mvdr"]
+    found = errors["mvdr"]
     np.testing.assert_allclose(np.radians(found["azimuth_deg"]), expected[:, 0], atol=1e-6)
     np.testing.assert_allclose(found["range_m"], expected[:, 2], atol=1e-6)
 

@@ -1,4 +1,4 @@
-"""The methods under comparison: jitted functions of a batch, given only the inputs that their names imply."""
+"""The methods under comparison, each a function of a batch, given only the inputs that its registration names."""
 
 from collections.abc import Callable
 from typing import NamedTuple, cast
@@ -7,43 +7,34 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
-from risjax.config import Config, EstimatorConfig, GridConfig, ModelConfig, PhysicsConfig
+from risjax.config import Config, ModelConfig, PhysicsConfig
 from risjax.config.evaluate import Method
-from risjax.covariance import covariance_settings, effective_covariance
-from risjax.estimators import (
-    Grid,
-    localise_bartlett,
-    localise_greedy,
-    localise_music,
-    localise_mvdr,
-    localise_omp,
-    localise_sparse,
-    make_grid,
-    select_and_polish,
-)
+from risjax.config.methods import METHODS
+from risjax.covariance import covariance_settings
+from risjax.estimators import CovarianceEstimator
+from risjax.inference.classical import grid_of, on_sample, on_snapshots
 from risjax.linalg import LowRankCovariance, normalise_trace
 from risjax.loss import covariance_nmse, projector_distance
-from risjax.model import Params, make_inputs
+from risjax.model import Params
 from risjax.physics.chunked_vmap import over_surfaces
 from risjax.physics.measurement import require_common_field
-from risjax.pipeline import compiled_pipeline
+from risjax.pipeline import Programs, compiled_pipeline
+from risjax.registry import Estimator, implementation_of
 from risjax.types import Estimates, Geometry, Observation, Sources
 
-LEARNED: frozenset[str] = frozenset({"learned_mvdr", "learned_ml"})
+LEARNED: frozenset[str] = frozenset(name for name, method in METHODS.items() if method.reads == "network")
 """Methods that need a trained network."""
-ORACLE: frozenset[str] = frozenset({"oracle_mvdr"})
+ORACLE: frozenset[str] = frozenset(name for name, method in METHODS.items() if method.reads == "truth")
 """Methods that are given the true covariance."""
-IMAGES: frozenset[str] = frozenset({"learned_mvdr", "sample_mvdr", "sample_music", "sample_bartlett"})
-"""Methods that see what the network's encoder sees, and no likelihood."""
-LIKELIHOOD: frozenset[str] = frozenset({"learned_ml", "greedy_ml", "greedy_ml_known_k", "omp_ml"})
-"""Methods whose likelihood is of one field in all snapshots: constant symbols."""
-KNOWN_K: frozenset[str] = frozenset({"oracle_mvdr", "greedy_ml_known_k"})
+KNOWN_K: frozenset[str] = frozenset(name for name, method in METHODS.items() if method.knows_count)
 """Methods that know K."""
 
 
 def needs_common_field(name: str, model: ModelConfig) -> bool:
     """Return whether a method needs constant symbols, for its likelihood or its image of the common field."""
-    return name in LIKELIHOOD or (name in IMAGES and model.needs_common_field)
+    method = METHODS[name]
+    sees_images = method.reads in ("network", "covariance")
+    return method.needs_common_field or (sees_images and model.needs_common_field)
 
 
 class Batch(NamedTuple):
@@ -93,94 +84,64 @@ def make_method(
     """
     if needs_common_field(name, config.model):
         require_common_field(physics.scene, f"the method {name}")
+    method = METHODS[name]
     if name in LEARNED:
         if params is None:
             raise ValueError(f"{name} needs the parameters of a trained network")
-        return _learned(config, physics, params, name)
-    return jax.jit(_without_network(config, physics, name))
+        return _learned(config, physics, params, method)
+    makers = {"snapshots": _on_snapshots, "covariance": _on_sample, "truth": _oracle}
+    return jax.jit(makers[method.reads](config, physics, method))
 
 
-def _without_network(config: Config, physics: PhysicsConfig, name: Method) -> Callable[[Batch], Found]:
-    match name:
-        case "greedy_ml" | "greedy_ml_known_k":
-            return _on_snapshots(localise_greedy, physics, config.estimator, config.estimator.greedy.grid)
-        case "omp_ml":
-            return _on_snapshots(_pursue_and_select, physics, config.estimator, config.estimator.greedy.grid)
-        case "sparse":
-            return _on_snapshots(localise_sparse, physics, config.estimator, config.estimator.sparse.grid, lax_map=True)
-        case "sample_mvdr":
-            return _on_sample(localise_mvdr, config, physics)
-        case "sample_music":
-            return _on_sample(localise_music, config, physics)
-        case "sample_bartlett":
-            return _on_sample(localise_bartlett, config, physics)
-    return _oracle(config, physics)
-
-
-def _on_snapshots(
-    localise: Callable[..., Estimates],
-    physics: PhysicsConfig,
-    estimator: EstimatorConfig,
-    points: GridConfig,
-    *,
-    lax_map: bool = False,
-) -> Callable[[Batch], Found]:
-    grid = make_grid(physics, points)
+def _on_snapshots(config: Config, physics: PhysicsConfig, method: Estimator) -> Callable[[Batch], Found]:
+    localise = on_snapshots(method, physics, config.estimator)
+    grid = grid_of(method, physics, config.estimator)
 
     def run(batch: Batch) -> Found:
-        def localise_scene(observation: Observation, count: Array | None) -> Estimates:
-            return localise(observation, physics, estimator, count, grid=grid)
-
-        scenes = (batch.observation, batch.num_sources)
-        if lax_map:
-            return Found(jax.lax.map(lambda scene: localise_scene(*scene), scenes), None)
-        found = over_surfaces(localise_scene, batch.observation.geometry, *scenes)
-        return Found(found, None, Sources(found.position, found.amplitude, found.active))
+        found = localise(batch.observation, batch.num_sources, grid)
+        fitted = Sources(found.position, found.amplitude, found.active) if method.needs_common_field else None
+        return Found(found, None, fitted)
 
     return run
 
 
-def _pursue_and_select(
-    observation: Observation, physics: PhysicsConfig, estimator: EstimatorConfig, count: Array | None, *, grid: Grid
-) -> Estimates:
-    candidates = localise_omp(observation, physics, estimator, jnp.asarray(physics.scene.max_sources), grid=grid)
-    return select_and_polish(observation, candidates, physics, estimator, count)
+def _on_sample(config: Config, physics: PhysicsConfig, method: Estimator) -> Callable[[Batch], Found]:
+    localise = on_sample(method, physics, config.estimator, config.model, config.covariance)
+    grid = grid_of(method, physics, config.estimator)
+    return lambda batch: Found(*localise(batch.observation, batch.num_sources, grid))
 
 
-def _on_sample(localise: Callable[..., Estimates], config: Config, physics: PhysicsConfig) -> Callable[[Batch], Found]:
-    """MVDR on the sample covariance, loaded and shrunk like the learned one."""
-    grid = make_grid(physics, config.estimator.grid)
-    alone = config.covariance.model_copy(update={"blend": 1.0})
-    estimator = config.estimator.model_copy(update={"threshold_db": config.estimator.sample_threshold_db})
-
-    def run(batch: Batch) -> Found:
-        def localise_scene(observation: Observation) -> tuple[Estimates, Array]:
-            factor = make_inputs(observation, config.model, physics).sample_factor
-            covariance = effective_covariance(factor, factor, alone)
-            return localise(covariance, physics, estimator, grid=grid, geometry=observation.geometry), factor
-
-        return Found(*over_surfaces(localise_scene, batch.observation.geometry, batch.observation))
-
-    return run
-
-
-def _learned(config: Config, physics: PhysicsConfig, params: Params, name: Method) -> Callable[[Batch], Found]:
+def _learned(config: Config, physics: PhysicsConfig, params: Params, method: Estimator) -> Callable[[Batch], Found]:
     programs = compiled_pipeline(physics, config.precision, config.model, config.estimator)
-    settings = covariance_settings(config.covariance)
+    settings, report = covariance_settings(config.covariance), implementation_of(method)
 
     def run(batch: Batch) -> Found:
         prediction, effective = programs.covariance(params, batch.observation, settings)
         factor = cast(Array, prediction.factor)  # the pipeline's upcast has joined its two parts
-        if name == "learned_ml":
-            proposals = programs.propose(batch.observation, effective)
-            return Found(programs.decide(params, proposals), factor, programs.fitted(params, proposals))
-        return Found(programs.spectral(params, batch.observation, effective), factor)
+        estimates, fitted = report(programs, params, batch.observation, effective)
+        return Found(estimates, factor, fitted)
 
     return run
 
 
-def _oracle(config: Config, physics: PhysicsConfig) -> Callable[[Batch], Found]:
-    grid = make_grid(physics, config.estimator.grid)
+def learned_mvdr(
+    programs: Programs, params: Params, observation: Observation, effective: LowRankCovariance
+) -> tuple[Estimates, Sources | None]:
+    """Sources at the peaks of the learned spectrum."""
+    return programs.spectral(params, observation, effective), None
+
+
+def learned_ml(
+    programs: Programs, params: Params, observation: Observation, effective: LowRankCovariance
+) -> tuple[Estimates, Sources | None]:
+    """Sources of the whole pipeline, and the fit of all candidates."""
+    proposals = programs.propose(observation, effective)
+    return programs.decide(params, proposals), programs.fitted(params, proposals)
+
+
+def _oracle(config: Config, physics: PhysicsConfig, method: Estimator) -> Callable[[Batch], Found]:
+    localise: CovarianceEstimator = implementation_of(method)
+    grid = grid_of(method, physics, config.estimator)
 
     def run(batch: Batch) -> Found:
         if batch.label_factor is None or batch.num_sources is None:
@@ -191,7 +152,7 @@ def _oracle(config: Config, physics: PhysicsConfig) -> Callable[[Batch], Found]:
         def localise_scene(factor: Array, count: Array, surface: Geometry | None) -> Estimates:
             loading = jnp.asarray(config.covariance.loading, factor.real.dtype)
             covariance = LowRankCovariance(normalise_trace(factor), loading)
-            return localise_mvdr(covariance, physics, config.estimator, count, grid=grid, geometry=surface)
+            return localise(covariance, physics, config.estimator, count, grid=grid, geometry=surface)
 
         return Found(over_surfaces(localise_scene, geometry, batch.label_factor, batch.num_sources, geometry), None)
 

@@ -1,9 +1,8 @@
 """A trained network with its pipeline: ``risjax.load("original").localise(y, H, codes)``."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import jax
 import numpy as np
@@ -13,11 +12,12 @@ from numpy.typing import ArrayLike
 from risjax.config import Config
 from risjax.config.weights import find_weights, no_weights_text
 from risjax.covariance import covariance_settings
+from risjax.inference.predict.batches import filled, in_batches
 from risjax.inference.predict.fit_warning import warn_of_misfits
 from risjax.inference.predict.localization import Localization, located, rank_problem
 from risjax.inference.predict.measurements import MeasurementError, as_observation
 from risjax.inference.predict.programs import checked_sources, covariance_of_fit, dense_at_trace, dense_of_batch
-from risjax.inference.release import load_params
+from risjax.inference.release import load_params, write_network
 from risjax.inference.release.load import trained_config
 from risjax.model import Params
 from risjax.physics.measurement import require_common_field
@@ -27,12 +27,8 @@ from risjax.runs import jax_settings
 from risjax.runs.compile_cache import enable_with_warning
 from risjax.types import Diagnostics, Estimates, Geometry, Observation
 
-T = TypeVar("T")
 COVARIANCES = ("fit", "network", "effective")
 """Covariances of a model: of the fit, as the network predicts it, as the spectra use it."""
-
-MOST_SCENES = 64
-"""Scenes that go through the pipeline together; more are cut into such batches."""
 
 
 class Model:
@@ -101,7 +97,7 @@ class Model:
         if not 0.0 <= min_existence <= 1.0:
             raise ValueError(f"min_existence is {min_existence}, expected a probability from 0 to 1")
         observation, is_batch = self._checked(y, H, codes, geometry, codes_measured)
-        found = located(*_in_batches(self.estimate, observation), observation, min_existence)
+        found = located(*in_batches(self._checked_sources, observation), observation, min_existence)
         problem = rank_problem(found, observation.codes.shape[-1])
         if problem:
             raise MeasurementError(problem)
@@ -145,16 +141,41 @@ class Model:
         if of == "fit":
             require_common_field(self.config.physics.scene, "the covariance of a fit to the snapshots")
         observation, is_batch = self._checked(y, H, codes, geometry, codes_measured)
-
-        def run(part: Observation, size: int) -> np.ndarray:
-            return np.asarray(self._filled(partial(self._covariance, of), part, size))
-
-        found = _in_batches(run, observation)
+        found = np.asarray(in_batches(partial(self._covariance, of), observation))
         return found if is_batch else found[0]
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the network as a folder that `risjax.load` reads: weights, configuration and, if there is one, card.
+
+        Args:
+            folder: created where it is missing; files of an earlier network in it are replaced.
+
+        Returns:
+            The folder.
+
+        Example:
+            >>> model = risjax.load("original")                       # doctest: +SKIP
+            >>> risjax.load(model.save("my_network"))                 # doctest: +SKIP
+        """
+        return write_network(Path(folder).expanduser(), self.config, self.params, self.card)
+
+    def export(self, path: str | Path, *, platforms: Sequence[str] = ("cpu", "cuda")) -> None:
+        """Write the whole pipeline as one file that runs without risjax (`risjax.inference.export`).
+
+        Args:
+            path: the file, ``.zip``.
+            platforms: on which it runs; lowering for one needs no such device.
+
+        Raises:
+            ValueError: a network whose scenes have individual geometries, for which the program has no input.
+        """
+        from risjax.inference.export import export_pipeline  # 0.2 s that localisation does not need
+
+        export_pipeline(self, path, platforms=platforms)
 
     def estimate(self, observation: Observation, size: int) -> tuple[Estimates, Diagnostics]:
         """Estimates and diagnostics of at most ``size`` scenes, filled up to ``size`` for a single program."""
-        return self._filled(self._checked_sources, observation, size)
+        return filled(self._checked_sources, observation, size)
 
     def _checked_sources(self, observation: Observation) -> tuple[Estimates, Diagnostics]:
         found = self._programs.covariance_and_field(self.params, observation, self._settings)
@@ -168,13 +189,6 @@ class Model:
             fitted = self._programs.fitted(self.params, proposals)
             return covariance_of_fit(self.config.physics)(fitted, observation.geometry)
         return dense_of_batch(effective) if of == "effective" else dense_at_trace(prediction.factor)
-
-    def _filled(self, program: Callable[[Observation], T], observation: Observation, size: int) -> T:
-        count = len(observation.snapshots)
-        rows = np.minimum(np.arange(size), count - 1)
-        filled = jax.tree.map(lambda array: np.ascontiguousarray(array[rows]), observation)
-        found = jax.device_get(program(filled))
-        return jax.tree.map(lambda leaf: leaf[:count], found)
 
     def check_sizes(self, num_snapshots: int, num_antennas: int, num_elements: int) -> None:
         """Refuses measurements of another surface, or too few of them.
@@ -225,17 +239,6 @@ class Model:
         return Model, (self.name, self.config, jax.device_get(self.params), self.card)
 
 
-def _in_batches(run: Callable[[Observation, int], T], observation: Observation) -> T:
-    """``run`` on at most `MOST_SCENES` scenes at a time; its second argument is the size to fill up to."""
-    count = len(observation.snapshots)
-    size = min(MOST_SCENES, 1 << (count - 1).bit_length())
-    parts = [
-        run(jax.tree.map(lambda array, at=start: array[at : at + size], observation), size)
-        for start in range(0, count, size)
-    ]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-
-
 def load(name: str | Path = "original") -> Model:
     """Load a trained network, and let JAX keep compiled programs (`risjax.runs.compile_cache`).
 
@@ -246,6 +249,11 @@ def load(name: str | Path = "original") -> Model:
         FileNotFoundError: no network of this name; the message lists the released ones.
         JaxSettingsError: an environment variable of JAX requires an absent device or strict dtype promotion.
         WeightsError, CheckpointError: a damaged network.
+
+    Example:
+        >>> import risjax
+        >>> model = risjax.load("original")             # doctest: +SKIP
+        >>> sources = model.localise(y, H, codes)       # doctest: +SKIP
     """
     if jax_settings.are_set():
         jax_settings.check_jax_settings()

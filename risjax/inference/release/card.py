@@ -78,7 +78,10 @@ def _source(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     shown = {metric: title for metric, title in _SHOWN.items() if any(metric in found for found in methods.values())}
     rows = [[method, *(_interval(found.get(metric)) for metric in shown)] for method, found in methods.items()]
     pairs = [
-        [pair.replace("_minus_", " - "), *(_interval(found["overall"].get(metric), sign=True) for metric in _PAIRED)]
+        [
+            " - ".join(map(current_method, pair.split("_minus_"))),
+            *(_interval(found["overall"].get(metric), sign=True) for metric in _PAIRED),
+        ]
         for pair, found in entry.get("pairs", {}).items()
         if pair.startswith("learned")
     ]

@@ -87,5 +87,17 @@ def write_release(
     weights.rename(folder / WEIGHTS_NAME)
 
 
+def write_network(folder: Path, config: Config, params: Params, card: str) -> Path:
+    """Write a network without its training's log and metrics, so that loading returns the same parameters; the weights
+    last."""
+    for name in (WEIGHTS_NAME, CARD_NAME, METRICS_NAME):
+        (folder / name).unlink(missing_ok=True)
+    write_atomically(folder / CONFIG_NAME, to_yaml(config.model_copy(update={"weights": None})))
+    if card:
+        write_atomically(folder / CARD_NAME, card)
+    write_weights(folder / WEIGHTS_NAME, params, {"name": folder.resolve().name, "risjax": risjax.__version__})
+    return folder
+
+
 def _narrowed(leaf: jax.Array, dtype: str) -> jax.Array:
     return leaf.astype(jnp.dtype(dtype)) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf

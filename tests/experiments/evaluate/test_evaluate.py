@@ -58,7 +58,7 @@ def small_config(methods: tuple[Method, ...]) -> Config:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, RunDirectory, dict]:
-    config = small_config(("sample_mvdr", "oracle_mvdr"))
+    config = small_config(("mvdr", "oracle_mvdr"))
     directory = RunDirectory(tmp_path_factory.mktemp("run"))
     return config, directory, evaluate(config, directory, Terminal(quiet=True))
 
@@ -69,10 +69,10 @@ def test_what_is_written(finished: tuple[Config, RunDirectory, dict]) -> None:
     assert written == json.loads(json.dumps(result))
     entry = written["sources"]["held_out"]
     assert entry["scenes"] == SCENES
-    assert set(entry["timing"]["sample_mvdr"]) == {"compile_s", "scene_s"}
-    assert {"value", "low", "high", "count"} == set(entry["methods"]["sample_mvdr"]["overall"]["nmse"])
+    assert set(entry["timing"]["mvdr"]) == {"compile_s", "scene_s"}
+    assert {"value", "low", "high", "count"} == set(entry["methods"]["mvdr"]["overall"]["nmse"])
     assert "nmse" not in entry["methods"]["oracle_mvdr"]["overall"]
-    assert "f1_3d" in entry["pairs"]["sample_mvdr_minus_oracle_mvdr"]["overall"]
+    assert "f1_3d" in entry["pairs"]["mvdr_minus_oracle_mvdr"]["overall"]
     with np.load(directory.estimates_path) as arrays:
         assert arrays["held_out/oracle_mvdr/position"].shape == (SCENES, 2, 3)
         assert arrays["held_out/truth/active"].dtype == bool
@@ -98,7 +98,7 @@ def test_completed_work_is_not_repeated(
 
 def test_a_file_without_amplitudes_leaves_out_what_needs_them(tmp_path: Path) -> None:
     source = SourceConfig(name="file", path=str(tmp_path / "scenes.npz"), scenes=3)
-    config = small_config(("sample_mvdr", "oracle_mvdr"))
+    config = small_config(("mvdr", "oracle_mvdr"))
     config = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"sources": (source,)})})
     generator = np.random.default_rng(0)
     np.savez(
@@ -111,11 +111,11 @@ def test_a_file_without_amplitudes_leaves_out_what_needs_them(tmp_path: Path) ->
     )
     result = evaluate(config, RunDirectory(tmp_path / "run"), Terminal(quiet=True))
     entry = result["sources"]["file"]
-    assert list(entry["methods"]) == ["sample_mvdr"]
+    assert list(entry["methods"]) == ["mvdr"]
     assert entry["scenes"] == 3
     assert any("amplitudes" in note for note in entry["notes"])
     assert any("oracle_mvdr" in note for note in entry["notes"])
-    assert not any(name.startswith("snr_db") for name in entry["methods"]["sample_mvdr"])
+    assert not any(name.startswith("snr_db") for name in entry["methods"]["mvdr"])
 
 
 def test_a_file_of_other_names_and_axes_is_evaluated(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_file_of_other_names_and_axes_is_evaluated(tmp_path: Path) -> None:
 
 
 def test_fits_are_stored_and_their_covariance_is_evaluated(tmp_path: Path) -> None:
-    config = small_config(("greedy_ml", "sample_mvdr"))
+    config = small_config(("greedy_ml", "mvdr"))
     (source,) = config.evaluate.sources
     source = source.model_copy(update={"scenes": 8})
     config = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"sources": (source,)})})
@@ -152,7 +152,7 @@ def test_fits_are_stored_and_their_covariance_is_evaluated(tmp_path: Path) -> No
     methods = evaluate(config, directory, Terminal(quiet=True))["sources"]["held_out"]["methods"]
     assert methods["greedy_ml"]["overall"]["nmse_of_fit"]["value"] < 0.1
     assert methods["greedy_ml"]["overall"]["subspace_overlap_of_fit"]["value"] > 0.8
-    assert "nmse_of_fit" not in methods["sample_mvdr"]["overall"]
+    assert "nmse_of_fit" not in methods["mvdr"]["overall"]
     fits, estimates = stored_fits(config, source, directory), stored_estimates(config, source, directory)
     assert set(fits) == {"greedy_ml"}
     for field, values in fits["greedy_ml"]._asdict().items():
@@ -178,7 +178,7 @@ def test_every_method_on_the_same_scenes(tmp_path: Path) -> None:
     entry = evaluate(config, directory, terminal)["sources"]["held_out"]
     assert set(entry["methods"]) == set(methods)
     overall = {name: parts["overall"] for name, parts in entry["methods"].items()}
-    for name in ("greedy_ml", "omp_ml"):
+    for name in ("greedy_ml", "omp"):
         assert overall[name]["f1_angle"]["value"] > 0.8
         assert "coverage_2sigma_azimuth" in overall[name]
     assert overall["greedy_ml_known_k"]["k_accuracy"]["value"] == 1.0

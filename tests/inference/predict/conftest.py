@@ -10,8 +10,7 @@ import pytest
 
 from risjax.config import Config
 from risjax.data.stream import scene_batch
-from risjax.inference.predict import Model, load
-from risjax.inference.predict import model as model_module
+from risjax.inference.predict import Model, batches, load
 from risjax.keys import Purpose
 from risjax.types import Scene
 from tests.inference.released import tiny_release
@@ -37,7 +36,7 @@ class Setting(NamedTuple):
 @pytest.fixture(autouse=True)
 def one_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of four everywhere: one program to compile."""
-    monkeypatch.setattr(model_module, "MOST_SCENES", 4)
+    monkeypatch.setattr(batches, "MOST_SCENES", 4)
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ EVALUATED = """
 base: mine.yaml
 stages: [evaluate]
 evaluate:
-  methods: [sample_mvdr]
+  methods: [mvdr]
   batch_size: 12
   bootstrap_draws: 20
   sources:
@@ -101,7 +101,7 @@ def test_evaluation_scores_them_with_the_geometry_of_the_file(folder: Path, monk
     monkeypatch.chdir(folder)
     assert cli.main(["--config", "evaluated.yaml", "--quiet"]) == 0
     sources = json.loads(Path("runs/evaluated/metrics.json").read_text())["sources"]
-    found = {name: entry["methods"]["sample_mvdr"]["overall"] for name, entry in sources.items()}
+    found = {name: entry["methods"]["mvdr"]["overall"] for name, entry in sources.items()}
     assert found["known"]["f1_angle"]["value"] > 0.8
     assert found["known"]["rmse_azimuth_deg"]["value"] < 0.3 * found["ignored"]["rmse_azimuth_deg"]["value"]
     assert any("knows each scene's geometry" in note for note in sources["known"]["notes"])

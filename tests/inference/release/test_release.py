@@ -22,7 +22,7 @@ from tests.inference.released import tiny_release
 from tests.tiny import TINY, tiny_config
 
 SHRUNK = [f"{name}={value}" for name, value in TINY.items()]
-EVALUATED = ["evaluate.sources=[{name: held_out, scenes: 6}]", "evaluate.methods=[learned_mvdr, sample_mvdr]"]
+EVALUATED = ["evaluate.sources=[{name: held_out, scenes: 6}]", "evaluate.methods=[learned_mvdr, mvdr]"]
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +48,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     overall = {"overall": {"f1_3d": figure, "gospa_m": figure}}
     entry = {
         "scenes": 9,
-        "methods": {"learned_mvdr": overall, "sample_mvdr": {"overall": {}}},
-        "pairs": {"learned_mvdr_minus_sample_mvdr": overall},
+        "methods": {"learned_mvdr": overall, "mvdr": {"overall": {}}},
+        "pairs": {"learned_mvdr_minus_mvdr": overall},
         "notes": ["a note"],
     }
     directory.write_json("metrics.json", {"sources": {"held_out": entry}})
@@ -78,8 +78,8 @@ def test_the_card_contains_the_figures_of_the_run(trained: RunDirectory) -> None
         "| hardware | a device; a processor |",
         "| wall time | 2 min 2 s, validation included |",
         "| learned_mvdr | 0.500 [0.250, 0.750] | 0.500 [0.250, 0.750] |",
-        "| sample_mvdr | - | - |",
-        "| learned_mvdr - sample_mvdr | +0.500 [+0.250, +0.750] | - |",
+        "| mvdr | - | - |",
+        "| learned_mvdr - mvdr | +0.500 [+0.250, +0.750] | - |",
         "- a note",
         "| commands | `risjax --config 1.yaml 'a\\|b'`, `risjax --config 2.yaml 'a\\|b'` |",
         "6 by 6 elements",

@@ -1,0 +1,1 @@
+"""Functions behind the public names of `risjax`: scenes, estimators, training, metrics and bounds in memory."""

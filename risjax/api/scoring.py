@@ -1,0 +1,69 @@
+"""Metrics of estimates against the truth, with intervals."""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import jax
+import numpy as np
+
+from risjax.config import EvaluateConfig
+from risjax.config.io import read_section
+from risjax.inference.predict.localization import Localization
+from risjax.metrics.summary import summarise
+from risjax.types import Estimates, Sources, Truth
+
+Found = TypeVar("Found", Estimates, Sources)
+
+
+def score(
+    estimates: Localization | Estimates,
+    truth: Truth | Sources,
+    *,
+    tolerance: Mapping[str, float] | None = None,
+    bound_std: np.ndarray | None = None,
+    draws: int = 2000,
+    seed: int = 0,
+) -> dict[str, dict[str, float]]:
+    """Return the metrics of estimates, with 95 % intervals by resampling of scenes.
+
+    `risjax.metrics.scoring` defines them: F1, precision and recall in 3-D and in angle, GOSPA, K, errors, calibration.
+
+    Args:
+        estimates: of S scenes, as `risjax.localise` returns them, or of one.
+        truth: of the same scenes, as `risjax.simulate` returns it, or its sources.
+        tolerance: largest errors of a match, as ``{"azimuth_deg": 5.0, "elevation_deg": 5.0, "range_m": 1.0}``, and the
+            parameters of GOSPA (``evaluate.tolerance`` of a configuration).
+        bound_std: standard deviations of a bound, ``risjax.crb(...).std``, [S, K, 3], to compare the errors with.
+        draws: resamplings behind each interval.
+        seed: of the resamplings.
+
+    Returns:
+        ``{metric: {"value", "low", "high", "count"}}``. Metrics that are not defined, such as an error without a match,
+        are absent.
+
+    Raises:
+        ConfigError: an invalid tolerance.
+        ValueError: numbers of scenes that differ.
+
+    Example:
+        >>> import risjax
+        >>> scenes = risjax.simulate({"scene": {"snr_db": [20, 20]}}, 4, key=0)
+        >>> f1 = risjax.score(risjax.localise(*scenes.observation), scenes.truth)["f1_angle"]
+        >>> 0.5 < f1["low"] <= f1["value"] <= f1["high"] <= 1.0
+        True
+    """
+    sources = _batched(truth.sources if isinstance(truth, Truth) else truth)
+    found = _batched(Estimates(*(getattr(estimates, name) for name in Estimates._fields)))
+    if len(found.active) != len(sources.active):
+        raise ValueError(
+            f"got estimates of {len(found.active)} scenes and the truth of {len(sources.active)}, expected as many"
+        )
+    limits = read_section(EvaluateConfig, {"tolerance": tolerance or {}}, "evaluate").tolerance
+    summary = summarise({"method": found}, sources, limits, bound_std=bound_std, draws=draws, seed=seed)
+    return summary["methods"]["method"]["overall"]
+
+
+def _batched(scenes: Found) -> Found:
+    """Arrays on the host with a leading axis of scenes."""
+    scenes = jax.tree.map(np.asarray, scenes)
+    return jax.tree.map(lambda leaf: leaf[None], scenes) if scenes.active.ndim == 1 else scenes

@@ -1,0 +1,56 @@
+"""Public names: each is listed once, imported lazily, documented, and not the name of a module."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import risjax
+
+FUNCTIONS = [name for name in risjax.__all__ if inspect.isfunction(getattr(risjax, name))]
+
+
+def test_the_three_lists_of_public_names_agree():
+    tree = ast.parse(Path(risjax.__file__).read_text())
+    (for_types,) = [n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
+    imported = {
+        alias.name: node.module for node in for_types.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assert imported == risjax._PUBLIC
+    assert list(risjax._PUBLIC) == risjax.__all__ == sorted(risjax.__all__)
+
+
+def test_no_public_name_is_that_of_a_module():
+    modules = {module.name for module in pkgutil.iter_modules(risjax.__path__)}
+    assert not modules & set(risjax.__all__)
+    for module in pkgutil.walk_packages(risjax.__path__, "risjax."):
+        if not module.name.startswith("risjax.experiments.torch_baseline"):
+            importlib.import_module(module.name)
+    for name in risjax.__all__:
+        assert not inspect.ismodule(getattr(risjax, name)), name
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_public_function_is_documented(name: str):
+    function = getattr(risjax, name)
+    text = inspect.getdoc(function)
+    assert text is not None
+    for parameter in inspect.signature(function).parameters:
+        assert f"\n    {parameter}: " in text, parameter
+    assert "Example:\n    >>>" in text, "a runnable example"
+
+
+def test_importing_the_package_imports_no_jax():
+    code = "import sys, risjax; assert 'jax' not in sys.modules; risjax.fit; assert 'jax' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_unknown_name_is_an_error():
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        risjax.nothing  # noqa: B018
+    assert set(risjax.__all__) <= set(dir(risjax))
