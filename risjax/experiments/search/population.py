@@ -8,7 +8,7 @@ continue. Members have the numbers of separate trainings up to the rounding of b
 
 import functools
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -21,11 +21,13 @@ from risjax.experiments.search.objective import TrialMonitor, TrialOutcome, prun
 from risjax.runs.compiler_options import run_once
 from risjax.runs.run_directory import RunDirectory, write_atomically
 from risjax.train.checkpoint import Checkpoints
-from risjax.train.settings import log_intervals, make_settings, program_key
-from risjax.train.state import StepInfo, init_state
-from risjax.train.step import make_step
-from risjax.train.trainer import Trainer, make_program
+from risjax.train.settings import Settings, log_intervals, make_settings, program_key
+from risjax.train.state import StepInfo, TrainState, init_state
+from risjax.train.step import Step, make_step
+from risjax.train.trainer import Program, Trainer, make_program
 from risjax.train.validation import make_validation
+
+Tree = TypeVar("Tree")
 
 
 @runtime_checkable
@@ -73,51 +75,76 @@ def train_population(
     key = program_key(configs[0])
     program = make_program(key)
     settings = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(make_settings, configs))
-    first = jax.tree.map(lambda leaf: leaf[0], settings)
     init = jax.vmap(functools.partial(init_state, key, program.network))
     states = jax.jit(init, compiler_options=run_once())(settings)
     step = jax.jit(jax.vmap(make_step(key, program.network), in_axes=(0, None, 0)))
-    validations = [make_validation(config) for config in configs]
-    outcomes: list[TrialOutcome | None] = [None] * len(configs)
-
-    def active() -> list[int]:
-        return [member for member, outcome in enumerate(outcomes) if outcome is None]
-
+    members = [_Member(index, *parts) for index, parts in enumerate(zip(configs, monitors, directories, strict=True))]
     for epoch in range(1, configs[0].train.epochs + 1):
-        infos: list[StepInfo] = []
-        for interval in log_intervals(configs[0].train.steps_per_epoch):
-            pending: list[StepInfo] = []
-            for _ in interval:
-                # All members have tried the same number of steps, so they are at the same batch of the stream.
-                states, info = step(states, program.draw(first, states.step[0]), settings)
-                pending.append(info)
-            infos += jax.device_get(pending)
-        health: StepInfo = jax.tree.map(lambda *leaves: np.stack(leaves), *infos)
-        for member in active():
-            outcomes[member] = _nonfinite_reason(
-                jax.tree.map(lambda leaf, m=member: leaf[:, m], health), configs[member]
-            )
-        for member in active():
-            validation = validations[member](jax.tree.map(lambda leaf, m=member: leaf[m], states.ema))
-            record = {
-                "kind": "epoch",
-                "epoch": epoch,
-                "loss": float(health.loss[:, member].mean()),
-                "validation": validation,
-                "skipped_steps": int(states.skipped[member]),
-            }
-            directories[member].append_log(record)
-            try:
-                monitors[member].on_epoch(record)
-            except optuna.TrialPruned as stopped:
-                outcomes[member] = pruned(str(stopped))
-            if outcomes[member] is None and monitors[member].is_best_epoch:
-                state = jax.tree.map(lambda leaf, m=member: leaf[m], states)
-                metadata = {"epoch": epoch, "best_epoch": epoch, "best": validation}
-                Checkpoints(directories[member].checkpoints).save(state, metadata, best_epoch=epoch)
-        if not active():
+        states, health = _train_epoch(program, step, states, settings, configs[0].train.steps_per_epoch)
+        active = [member for member in members if member.outcome is None]
+        for member in active:
+            member.end_epoch(epoch, states, health)
+        if all(member.outcome is not None for member in active):
             break
-    return [outcome or monitor.outcome() for outcome, monitor in zip(outcomes, monitors, strict=True)]
+    return [member.outcome or member.monitor.outcome() for member in members]
+
+
+def _train_epoch(
+    program: Program, step: Step, states: TrainState, settings: Settings, steps: int
+) -> tuple[TrainState, StepInfo]:
+    """Train all members for an epoch; return their states and the reports of all steps, [steps, members]."""
+    first = jax.tree.map(lambda leaf: leaf[0], settings)
+    infos: list[StepInfo] = []
+    for interval in log_intervals(steps):
+        pending: list[StepInfo] = []
+        for _ in interval:
+            # All members have tried the same number of steps, so they are at the same batch of the stream.
+            states, info = step(states, program.draw(first, states.step[0]), settings)
+            pending.append(info)
+        infos += jax.device_get(pending)
+    return states, jax.tree.map(lambda *leaves: np.stack(leaves), *infos)
+
+
+class _Member:
+    """One trial of a group.
+
+    Attributes:
+        monitor: receives the record of each epoch.
+        outcome: of a trial that has ended before its last epoch; None while it trains.
+    """
+
+    def __init__(self, index: int, config: Config, monitor: TrialMonitor, directory: RunDirectory):
+        self.monitor = monitor
+        self.outcome: TrialOutcome | None = None
+        self._index, self._config, self._directory = index, config, directory
+        self._validate = make_validation(config)
+
+    def end_epoch(self, epoch: int, states: TrainState, health: StepInfo) -> None:
+        """Validate, log and report an epoch; save its state if it is the best; end the trial if it is pruned."""
+        loss = health.loss[:, self._index]
+        self.outcome = _nonfinite_reason(jax.tree.map(lambda leaf: leaf[:, self._index], health), self._config)
+        if self.outcome is not None:
+            return
+        validation = self._validate(self._of(states.ema))
+        record = {
+            "kind": "epoch",
+            "epoch": epoch,
+            "loss": float(loss.mean()),
+            "validation": validation,
+            "skipped_steps": int(states.skipped[self._index]),
+        }
+        self._directory.append_log(record)
+        try:
+            self.monitor.on_epoch(record)
+        except optuna.TrialPruned as stopped:
+            self.outcome = pruned(str(stopped))
+        if self.outcome is None and self.monitor.is_best_epoch:
+            metadata = {"epoch": epoch, "best_epoch": epoch, "best": validation}
+            Checkpoints(self._directory.checkpoints).save(self._of(states), metadata, best_epoch=epoch)
+
+    def _of(self, states: Tree) -> Tree:
+        """Return the member's part of a stacked tree."""
+        return jax.tree.map(lambda leaf: leaf[self._index], states)
 
 
 def _nonfinite_reason(health: StepInfo, config: Config) -> TrialOutcome | None:

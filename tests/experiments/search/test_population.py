@@ -71,6 +71,7 @@ def tiny(**settings) -> Config:
         "physics.scene.max_sources": 2,
         "physics.scene.num_sources": (1, 2),
         "precision.compute": "float32",
+        "model.patch": 2,
         "model.width": 16,
         "model.heads": 2,
         "model.layers": 1,
