@@ -184,15 +184,20 @@ def _nothing(count: int, slots: int) -> Localization:
     empty, nan, no = np.zeros((count, slots), np.float32), np.full(count, np.nan), np.zeros(count, bool)
     wide = np.zeros((count, slots, 3), np.float32)
     return Localization(
-        wide,
-        empty.astype(np.complex64),
-        empty.astype(bool),
-        np.full_like(wide, np.inf),
-        empty,
-        empty,
-        *(nan, nan, nan, nan),
-        no.astype(int),
-        *(no, no),
+        position=wide,
+        amplitude=empty.astype(np.complex64),
+        active=empty.astype(bool),
+        std=np.full_like(wide, np.inf),
+        score=empty,
+        existence=empty,
+        explained=nan,
+        unexplained=nan,
+        fit_p_value=nan,
+        signal_p_value=nan,
+        degrees_of_freedom=nan,
+        rank=no.astype(int),
+        misfit=no,
+        no_signal=no,
     )
 
 

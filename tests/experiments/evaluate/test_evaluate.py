@@ -128,7 +128,7 @@ def test_a_file_of_other_names_and_axes_is_evaluated(tmp_path: Path) -> None:
 
     codes = np.exp(1j * np.angle(gaussian(4, 8, 36))).astype(np.complex64)
     usual = {"snapshots": gaussian(4, 8, 7), "channel": gaussian(4, 7, 36), "codes": codes}
-    labels = {"position": np.tile(np.float32([0.1, 0.1, 2.0]), (4, 1, 1)), "active": np.ones((4, 1), bool)}
+    labels = {"position": np.tile(np.asarray([0.1, 0.1, 2.0], np.float32), (4, 1, 1)), "active": np.ones((4, 1), bool)}
     np.savez(tmp_path / "usual.npz", **usual, **labels)
     other = {"Y": usual["snapshots"].swapaxes(1, 2), "G": usual["channel"], "C": codes}
     np.savez(tmp_path / "other.npz", **other, **labels)
