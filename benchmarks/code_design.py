@@ -101,8 +101,8 @@ def observe(setting: Setting, codes: jax.Array) -> tuple[Observation, jax.Array]
     per_scene = jax.vmap(scene, in_axes=(None, None, 0, 0, 0))
     snapshots, received = jax.vmap(per_scene)(setting.channel, codes, setting.field, setting.variance, setting.noise)
     snapshots = snapshots.reshape(-1, *snapshots.shape[2:])
-    repeated = (jnp.repeat(array, PER_CHANNEL, axis=0) for array in (setting.channel, codes))
-    return Observation(snapshots, *repeated), (received / setting.power).ravel()
+    channel, repeated = (jnp.repeat(array, PER_CHANNEL, axis=0) for array in (setting.channel, codes))
+    return Observation(snapshots, channel, repeated), (received / setting.power).ravel()
 
 
 def codes_of(settings: dict[str, Any], setting: Setting, physics: PhysicsConfig) -> tuple[jax.Array, float]:
@@ -146,7 +146,9 @@ def table(measured: dict[str, Any]) -> dict[str, Any]:
     count = len(measured["dft"]["sums"]["gospa_m"][0])
     weights = scene_weights(count, 2000, 0)
     drawn = {
-        name: draw_ratios({key: Quotient(*map(np.asarray, pair)) for key, pair in entry["sums"].items()}, weights)
+        name: draw_ratios(
+            {key: Quotient(np.asarray(pair[0]), np.asarray(pair[1])) for key, pair in entry["sums"].items()}, weights
+        )
         for name, entry in measured.items()
     }
     return {

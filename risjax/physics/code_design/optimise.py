@@ -119,7 +119,7 @@ def ascend(
     reflect = reflection(physics)
     loss, slope = jax.value_and_grad(lambda phase_rad: -value_of(reflect(phase_rad)))(state.phase_rad)
     update, moments = _adam(physics, steps).update(slope, state.moments)
-    return DesignState(state.phase_rad + update, moments), -loss
+    return DesignState(jnp.asarray(optax.apply_updates(state.phase_rad, update)), moments), -loss
 
 
 def last_prior(key: Key[Array, ""], physics: PhysicsConfig) -> DesignPrior:

@@ -78,5 +78,5 @@ def design_prior(key: Key[Array, ""], physics: PhysicsConfig, steps: int, positi
 def _bounds(physics: PhysicsConfig) -> tuple[tuple[float, float], ...]:
     """Least and greatest azimuth [rad], elevation [rad] and range [m]."""
     scene = physics.scene
-    angles = (tuple(map(math.radians, interval)) for interval in (scene.azimuth_deg, scene.elevation_deg))
+    angles = [(math.radians(low), math.radians(high)) for low, high in (scene.azimuth_deg, scene.elevation_deg)]
     return (*angles, scene.range_m)
