@@ -15,6 +15,7 @@ import pytest
 
 from risjax import cli
 from risjax.config import Config, SimulateConfig
+from risjax.data.chunks import Chunk
 from risjax.data.simulate import write_scenes
 from risjax.inference.predict import Model
 from risjax.inference.predict import stage as stage_module
@@ -128,6 +129,18 @@ def test_bad_scenes_are_reported_and_the_others_are_predicted(
     entries = json.loads(Path("bad/sources.json").read_text())["scenes"]
     assert {entry["scene"]: entry["error"] for entry in entries if "error" in entry} == reasons
     assert run("run.directory=bad", "--quiet") == 1, "the same command says the same again"
+
+
+def test_a_part_without_a_usable_scene_has_no_sources_and_unknown_diagnostics(setting: Setting) -> None:
+    reasons = {scene: "channel holds values that are not finite" for scene in (4, 5, 6)}
+    part = stage_module._answer(Chunk(4, 3, None, reasons), setting.model, setting.config)
+    assert part.reasons == reasons
+    assert part.found.active.shape == (3, setting.config.physics.scene.max_sources)
+    assert not part.found.active.any()
+    assert not (part.found.misfit | part.found.no_signal).any()
+    assert part.found.rank.dtype.kind == "i"
+    for number in (part.found.explained, part.found.fit_p_value, part.found.degrees_of_freedom):
+        assert np.isnan(number).all()
 
 
 def test_new_measurements_under_an_old_name_are_predicted_again(
