@@ -6,9 +6,10 @@ import pytest
 from risjax.config import Config, Distribution
 from risjax.config.io import apply_overrides, load_config
 from risjax.experiments.search.population import groups
-from risjax.experiments.search.study import search
+from risjax.experiments.search.study import SearchOutcome, search
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
+from risjax.train import load_best
 from tests.experiments.search.fake import FakeTrain, fake_population, make_config
 
 QUIET = Terminal(quiet=True)
@@ -76,8 +77,10 @@ def tiny(**settings) -> Config:
         "model.heads": 2,
         "model.layers": 1,
         "model.rank": 3,
+        "model.patch": 2,
+        "train.posterior.scenes": 0,
         "train.batch_size": 4,
-        "train.steps_per_epoch": 5,
+        "train.steps_per_epoch": 40,
         "train.validation_scenes": 4,
         "search.trials": 3,
         "search.epochs": 2,
@@ -88,12 +91,18 @@ def tiny(**settings) -> Config:
     return config.model_copy(update={"search": config.search.model_copy(update={"space": CONTINUOUS})})
 
 
+def _winner(outcome: SearchOutcome) -> int:
+    return next(trial.number for trial in outcome.trials if trial.is_best)
+
+
 @pytest.mark.slow
 def test_a_population_gives_what_separate_trainings_give(tmp_path):
     """Members see the same scenes from the same start; float32 products in batches differ by rounding."""
     jax.clear_caches()
     apart = search(tiny(), RunDirectory(tmp_path / "apart"), QUIET)
     together = search(tiny(**{"search.population": 3}), RunDirectory(tmp_path / "together"), QUIET)
+    kept = RunDirectory(tmp_path / "together" / "search" / "trials" / f"{_winner(together):04d}")
+    assert load_best(together.config, kept), "the network of the best epoch is there for the finalists"
     for single, member in zip(apart.trials, together.trials, strict=True):
         assert member.params == single.params
         assert list(member.intermediate.values()) == pytest.approx(list(single.intermediate.values()), rel=2e-3)
