@@ -77,7 +77,6 @@ def tiny(**settings) -> Config:
         "model.heads": 2,
         "model.layers": 1,
         "model.rank": 3,
-        "model.patch": 2,
         "train.posterior.scenes": 0,
         "train.batch_size": 4,
         "train.steps_per_epoch": 40,
