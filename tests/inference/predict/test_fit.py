@@ -58,7 +58,9 @@ def test_a_measurement_of_less_than_full_rank_is_refused(setting: Setting, obser
 
 
 def test_one_scene_has_scalars(setting: Setting, observation: Observation):
-    found = setting.model.localise(*jax.tree.map(lambda array: array[0], observation))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FitWarning)  # the network is untrained and may miss a source
+        found = setting.model.localise(*jax.tree.map(lambda array: array[0], observation))
     assert found.misfit.shape == found.explained.shape == ()
 
 
