@@ -91,7 +91,7 @@ class RangeDecision(NamedTuple):
     within: Float[Array, "*batch K"]
 
 
-def decide_range(posterior: RangePosterior, window_m: float) -> RangeDecision:
+def decide_range(posterior: RangePosterior, window_m: float | Float[Array, ""]) -> RangeDecision:
     """Return the range of the largest expected utility 1[d <= w] - min(d, 2w) / 2w, d the distance to the true range.
 
     The first term counts the ranges within a tolerance of w metres. The second is the cost in a metric that is cut off
@@ -113,14 +113,14 @@ def decide_range(posterior: RangePosterior, window_m: float) -> RangeDecision:
     return RangeDecision(range_m, jnp.sqrt(variance) * range_m**2, within)
 
 
-def _expected_loss(posterior: RangePosterior, s: Float[Array, "K C"], window_m: float) -> Float[Array, "K C"]:
+def _expected_loss(posterior: RangePosterior, s: Float[Array, "K C"], window_m: float | Float[Array, ""]) -> Float[Array, "K C"]:
     """One less the expected utility of reporting each range 1 / s."""
     distance = _distance(posterior, s)
     outside = 1.0 - _coverage(posterior, s, window_m)
     return jnp.sum(posterior.weight[:, None] * (outside + jnp.minimum(distance / (2 * window_m), 1.0)), axis=-1)
 
 
-def _coverage(posterior: RangePosterior, s: Float[Array, "K C"], window_m: float) -> Float[Array, "K C Q"]:
+def _coverage(posterior: RangePosterior, s: Float[Array, "K C"], window_m: float | Float[Array, ""]) -> Float[Array, "K C Q"]:
     """Share of each quadrature point's cell that lies within the window about each range 1 / s."""
     cell_m = (posterior.s[:, 1:2] - posterior.s[:, :1]) / posterior.s**2
     cell_m = jnp.maximum(cell_m, jnp.finfo(cell_m.dtype).tiny)[:, None]

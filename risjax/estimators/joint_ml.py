@@ -5,7 +5,7 @@ view, with the amplitudes projected out. The Fisher information there gives the 
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -185,7 +185,7 @@ def _tangents_at_optimum(
     free = _free(x, fit.gradient, active, field_of_view(physics)).reshape(-1)
     moved = -_solve_free(hessian, change, free).reshape(x.shape)
     _, (here, of_projections) = jax.jvp(evaluate, (data, x), (tangents[0], moved))
-    no_tangent = np.zeros(active.shape, jax.dtypes.float0)
+    no_tangent: Any = np.zeros(active.shape, jax.dtypes.float0)
     tangent = Fit(moved, no_tangent, here.amplitude, here.contribution, here.residual, here.gradient, here.curvature)
     return (fit, projections), (tangent, of_projections)
 
