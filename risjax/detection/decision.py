@@ -113,14 +113,18 @@ def decide_range(posterior: RangePosterior, window_m: float | Float[Array, ""]) 
     return RangeDecision(range_m, jnp.sqrt(variance) * range_m**2, within)
 
 
-def _expected_loss(posterior: RangePosterior, s: Float[Array, "K C"], window_m: float | Float[Array, ""]) -> Float[Array, "K C"]:
+def _expected_loss(
+    posterior: RangePosterior, s: Float[Array, "K C"], window_m: float | Float[Array, ""]
+) -> Float[Array, "K C"]:
     """One less the expected utility of reporting each range 1 / s."""
     distance = _distance(posterior, s)
     outside = 1.0 - _coverage(posterior, s, window_m)
     return jnp.sum(posterior.weight[:, None] * (outside + jnp.minimum(distance / (2 * window_m), 1.0)), axis=-1)
 
 
-def _coverage(posterior: RangePosterior, s: Float[Array, "K C"], window_m: float | Float[Array, ""]) -> Float[Array, "K C Q"]:
+def _coverage(
+    posterior: RangePosterior, s: Float[Array, "K C"], window_m: float | Float[Array, ""]
+) -> Float[Array, "K C Q"]:
     """Share of each quadrature point's cell that lies within the window about each range 1 / s."""
     cell_m = (posterior.s[:, 1:2] - posterior.s[:, :1]) / posterior.s**2
     cell_m = jnp.maximum(cell_m, jnp.finfo(cell_m.dtype).tiny)[:, None]
