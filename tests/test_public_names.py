@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 import risjax
+import risjax.linalg
 
+REFERENCE = Path(risjax.__file__).resolve().parents[1] / "docs" / "api.md"
 FUNCTIONS = [name for name in risjax.__all__ if inspect.isfunction(getattr(risjax, name))]
 
 
@@ -43,6 +46,17 @@ def test_every_public_function_is_documented(name: str):
     for parameter in inspect.signature(function).parameters:
         assert f"\n    {parameter}: " in text, parameter
     assert "Example:\n    >>>" in text, "a runnable example"
+
+
+def test_every_public_name_is_in_the_api_reference_once():
+    documented = re.findall(r"^::: ([\w.]+)$", REFERENCE.read_text(), re.MULTILINE)
+    public = {f"{module.__name__}.{name}" for module in (risjax, risjax.linalg) for name in module.__all__}
+    assert public <= set(documented), f"add ::: and the name to docs/api.md: {sorted(public - set(documented))}"
+    assert len(documented) == len(set(documented))
+    for path in documented:
+        module, name = path.rsplit(".", 1)
+        found = getattr(importlib.import_module(module), name)
+        assert inspect.getdoc(found), f"{path} has no docstring"
 
 
 def test_importing_the_package_imports_no_jax():

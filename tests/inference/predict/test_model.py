@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 import risjax
-from risjax.inference.predict import MeasurementError
+from risjax.detection.peak_features import NUM_PEAK_FEATURES
+from risjax.inference.predict import MeasurementError, Model
 from risjax.inference.predict.localization import COLUMNS
 from risjax.physics.array import element_positions, steering
+from risjax.pipeline import PEAKS, POSTERIOR, make_peak_posterior
 from risjax.types import Geometry
 from tests.inference.predict.conftest import EASY, Setting
 from tests.inference.released import tiny_release
@@ -135,6 +137,35 @@ def test_a_copy_through_pickle_localises_alike(setting: Setting) -> None:
     assert (copied.name, copied.config, copied.card) == (setting.model.name, setting.model.config, setting.model.card)
     observation = setting.scenes.observation[:3]
     np.testing.assert_array_equal(copied.localise(*observation).position, setting.model.localise(*observation).position)
+
+
+def test_load_is_the_inverse_of_save(setting: Setting, tmp_path: Path) -> None:
+    """Parameters of the network and of both heads bit by bit, the configuration, the card, and the answers."""
+    config, peaks = setting.config, make_peak_posterior(setting.config.model)
+    head = jax.jit(peaks.init)(jax.random.key(1), jnp.zeros(NUM_PEAK_FEATURES), jnp.ones(NUM_PEAK_FEATURES))
+    model = Model("trained", config, {**setting.model.params, PEAKS: head}, card="# tiny\n")
+    loaded = risjax.load(model.save(tmp_path / "saved"))
+    again = risjax.load(loaded.save(tmp_path / "again"))
+    assert {POSTERIOR, PEAKS} <= set(loaded.params)
+    for other, folder in ((loaded, "saved"), (again, "again")):
+        assert jax.tree.structure(other.params) == jax.tree.structure(dict(model.params))
+        for one, two in zip(jax.tree.leaves(other.params), jax.tree.leaves(model.params), strict=True):
+            assert one.dtype == two.dtype
+            np.testing.assert_array_equal(one, two)
+        assert other.name == other.config.weights == str(tmp_path / folder)
+        assert other.config.model_copy(update={"weights": config.weights}) == config
+        assert other.card == model.card
+    observation = setting.scenes.observation
+    for one, two in zip(loaded.localise(*observation), model.localise(*observation), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_saving_replaces_an_earlier_network(setting: Setting, tmp_path: Path) -> None:
+    setting.model.save(tmp_path)
+    without_head = {name: part for name, part in setting.model.params.items() if name != POSTERIOR}
+    loaded = risjax.load(Model("trained", setting.config, without_head).save(tmp_path))
+    assert set(loaded.params) == set(without_head)
+    assert loaded.card == ""
 
 
 def test_unlikely_sources_can_be_left_out(setting: Setting) -> None:
