@@ -10,8 +10,9 @@ import jax
 from jaxtyping import Array, Integer, Key
 
 
+@enum.unique
 class Purpose(enum.IntEnum):
-    """Purposes of keys. Changing a number would change the random draws of existing runs."""
+    """Purposes of keys, each with its own number. Changing a number would change the random draws of existing runs."""
 
     MODEL_INIT = 1
     TRAIN_SCENES = 2
@@ -25,7 +26,7 @@ class Purpose(enum.IntEnum):
     LIMIT = 12
     DESIGN = 13
     DESIGN_SCENES = 14
-    SELECTION_SCENES = 13
+    SELECTION_SCENES = 15
 
 
 def purpose_key(
