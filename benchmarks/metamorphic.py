@@ -51,10 +51,10 @@ METHODS: dict[str, tuple[str, Method]] = {
     "learned_ml, default": ("default", "learned_ml"),
     "learned_mvdr": ("original", "learned_mvdr"),
     "greedy_ml": ("original", "greedy_ml"),
-    "omp_ml": ("original", "omp_ml"),
-    "sample_mvdr": ("original", "sample_mvdr"),
-    "sample_music": ("original", "sample_music"),
-    "sample_bartlett": ("original", "sample_bartlett"),
+    "omp": ("original", "omp"),
+    "mvdr": ("original", "mvdr"),
+    "music": ("original", "music"),
+    "bartlett": ("original", "bartlett"),
     "sparse": ("original", "sparse"),
 }
 """Name of the row: released network whose physics and settings are used, method."""
@@ -170,7 +170,7 @@ def thresholds(config: Config, name: Method) -> list[dict[str, float]]:
         "learned_ml": [("posterior.existence", estimator.posterior.existence, 0.02), _WINDOW],
         "learned_mvdr": [("posterior.existence", estimator.posterior.existence, 0.02)],
         "greedy_ml": [("greedy.penalty", estimator.greedy.penalty, 0.02 * estimator.greedy.penalty)],
-        "omp_ml": [("greedy.penalty", estimator.greedy.penalty, 0.02 * estimator.greedy.penalty)],
+        "omp": [("greedy.penalty", estimator.greedy.penalty, 0.02 * estimator.greedy.penalty)],
         "sparse": [("threshold_db", estimator.threshold_db, 0.02)],
     }.get(name, [("sample_threshold_db", estimator.sample_threshold_db, 0.02)])
     return [{f"estimator.{key}": value + sign * step} for key, value, step in moved for sign in (-1, 1)]
