@@ -1,8 +1,8 @@
 """What other packages can add to risjax, and the objects with which they register it.
 
-A part (a term of the loss, an estimator, a simulator of scenes) is one object: its name, the
-section of its settings, and the place of its implementation, which is imported when it is needed. The parts of risjax
-are registered in the same way. docs/extending.md contains an example of each.
+A part (a term of the loss, an estimator, a simulator of scenes, a criterion of a code design) is one object: its name,
+the section of its settings, and the place of its implementation, which is imported when it is needed. The parts of
+risjax are registered in the same way. docs/extending.md lists them, with examples.
 
 Another package names its object in an entry point:
 
@@ -14,7 +14,7 @@ The module of that object, here ``my_package.schema``, is imported with the conf
 """
 
 from risjax.registry.entry_points import collect, find, implementation_of
-from risjax.registry.parts import Codebook, DesignCriterion, Estimator, LossTerm, Part, Simulator
+from risjax.registry.parts import DesignCriterion, Estimator, LossTerm, Part, Simulator
 from risjax.registry.section import (
     Fraction,
     FromList,
@@ -30,7 +30,6 @@ from risjax.registry.section import (
 from risjax.registry.term import TermConfig
 
 __all__ = [
-    "Codebook",
     "DesignCriterion",
     "Estimator",
     "Fraction",

@@ -97,8 +97,3 @@ class Simulator(Part):
 class DesignCriterion(Part):
     """A criterion of a code design, chosen by ``physics.codebook.design.criterion``; its implementation is a
     `risjax.physics.code_design.criteria.Criterion`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Codebook(Part):
-    """A codebook, chosen by ``physics.codebook.kind``; its implementation is a `risjax.physics.codebook.MakeCodes`."""
