@@ -1,6 +1,8 @@
 """Codes for given channels, `risjax.design_codes`."""
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +12,14 @@ from jaxtyping import Array, Complex
 
 from risjax.config import PhysicsConfig
 from risjax.config.code_design import CRITERIA
-from risjax.config.io import load_config
+from risjax.config.io import read_physics
 from risjax.physics.chunked_vmap import over_scenes
 from risjax.physics.code_design.optimise import design_for_channel
 
 
 def design_codes(
     channel: ArrayLike,
-    physics: PhysicsConfig | str = "default",
+    physics: PhysicsConfig | str | Mapping[str, Any] = "default",
     *,
     criterion: str = "position_information",
     bits: int | None = 3,
@@ -29,7 +31,8 @@ def design_codes(
 
     Args:
         channel: H, complex [M, N], or [S, M, N] for S channels; its scale does not matter.
-        physics: surface and distribution of the sources; ``"default"``, the name of a profile, or a `PhysicsConfig`.
+        physics: surface and distribution of the sources: a `PhysicsConfig`, the name of a profile, or a dict of
+            settings.
         criterion: a name of `risjax.config.code_design.CRITERIA`.
         bits: of the phase shifters; None leaves the phases unquantised.
         num_snapshots: L; None takes that of ``physics``.
@@ -41,6 +44,7 @@ def design_codes(
         with the channel and the snapshots that were measured with them.
 
     Raises:
+        ConfigError: invalid settings.
         ValueError: a channel of another shape, with values that are not finite, or an unknown criterion.
 
     Example:
@@ -48,7 +52,7 @@ def design_codes(
         >>> codes.shape, codes.dtype
         ((16, 144), dtype('complex64'))
     """
-    model = _with_design(_physics_of(physics), criterion, bits, num_snapshots, steps, seed)
+    model = _with_design(read_physics(physics), criterion, bits, num_snapshots, steps, seed)
     channels = _checked(channel, model.array.num_elements)
     codes = np.asarray(_design(jnp.asarray(channels.reshape(-1, *channels.shape[-2:])), model))
     return codes.reshape(*channels.shape[:-2], *codes.shape[1:])
@@ -59,12 +63,6 @@ def _design(channels: Complex[Array, "S M N"], physics: PhysicsConfig) -> Comple
     return over_scenes(lambda channel: design_for_channel(channel, physics), channels).astype(jnp.complex64)
 
 
-def _physics_of(physics: PhysicsConfig | str) -> PhysicsConfig:
-    if isinstance(physics, PhysicsConfig):
-        return physics
-    return PhysicsConfig() if physics == "default" else load_config("base.yaml", [f"physics={physics}"]).physics
-
-
 def _with_design(
     physics: PhysicsConfig, criterion: str, bits: int | None, num_snapshots: int | None, steps: int, seed: int
 ) -> PhysicsConfig:
@@ -72,12 +70,12 @@ def _with_design(
         raise ValueError(f"got criterion = {criterion!r}, expected one of {', '.join(CRITERIA)}")
     codebook = {
         "kind": "designed",
-        "num_snapshots": num_snapshots or physics.codebook.num_snapshots,
+        "num_snapshots": physics.codebook.num_snapshots if num_snapshots is None else num_snapshots,
         "phase_bits": bits,
         "seed": seed,
         "design": {"criterion": criterion, "steps": steps},
     }
-    return PhysicsConfig.model_validate(physics.model_dump() | {"codebook": codebook})
+    return read_physics(physics.model_dump() | {"codebook": codebook})
 
 
 def _checked(channel: ArrayLike, num_elements: int) -> Complex[np.ndarray, "*batch M N"]:
