@@ -77,6 +77,7 @@ REPORT_IMPORTS = (
     "metrics/detection.py",
     "runs/environment.py",
     "runs/run_directory.py",
+    "runs/npz_io.py",
     "runs/formatting.py",
     "config/",
     "types.py",

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import yaml
@@ -19,6 +18,7 @@ from risjax.config.deprecated import current_array_name
 from risjax.report.metrics_view import SourceMetrics, read_sources
 from risjax.report.steps import StepTable, read_steps
 from risjax.runs.environment import installed_environment
+from risjax.runs.npz_io import DAMAGE
 from risjax.runs.run_directory import RunDirectory
 
 Note = Callable[[str], None]
@@ -191,7 +191,7 @@ def _read_arrays(path: Path, note: Note) -> dict[str, np.ndarray]:
         # np.load does not close a damaged file, so the file is opened and closed here.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return {current_array_name(name): file[name] for name in file.files}
-    except (OSError, ValueError, BadZipFile, EOFError) as error:
+    except DAMAGE as error:
         note(f"{path.name} is damaged ({error}) and ignored.")
         return {}
 

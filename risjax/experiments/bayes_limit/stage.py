@@ -6,7 +6,6 @@ run resumes with the next one; ``limit.json`` is made from it and from the evalu
 
 import functools
 import hashlib
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,8 @@ from risjax.experiments.evaluate import EvaluationScenes, load_scenes, stored_es
 from risjax.keys import Purpose, purpose_key
 from risjax.metrics.bootstrap import scene_weights
 from risjax.metrics.summary import summarise
-from risjax.runs.run_directory import RunDirectory, write_atomically
+from risjax.runs.npz_io import read_marked_arrays, write_marked_arrays
+from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from risjax.types import Estimates, Observation, Sources
 
@@ -235,17 +235,9 @@ def _fingerprint(config: Config, scenes: EvaluationScenes) -> str:
 
 def _read(path: Path, mark: str) -> list[Arrays]:
     """Return the scenes sampled before; none if the file is absent, damaged or of other settings."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if str(file["fingerprint"]) != mark:
-                return []
-            arrays = {name: file[name] for name in Samples._fields}
-    except (OSError, ValueError, EOFError, KeyError):
-        return []
-    return [{name: values[row] for name, values in arrays.items()} for row in range(len(arrays["active"]))]
+    arrays = read_marked_arrays(path, mark)
+    return [{name: arrays[name][row] for name in Samples._fields} for row in range(len(arrays.get("active", ())))]
 
 
 def _write(path: Path, mark: str, stored: list[Arrays]) -> None:
-    content = io.BytesIO()
-    np.savez(content, fingerprint=np.asarray(mark), **_stack(stored))  # pyright: ignore[reportArgumentType]
-    write_atomically(path, content.getvalue())
+    write_marked_arrays(path, mark, _stack(stored))

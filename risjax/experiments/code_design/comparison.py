@@ -1,7 +1,6 @@
 """Comparison of codebooks on the same scenes: sources, channels and noise are those of the keys, whatever the codes."""
 
 import hashlib
-import io
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,10 @@ from risjax.keys import Purpose
 from risjax.metrics.bootstrap import Drawn, Ratio, difference, draw_ratios, scene_weights
 from risjax.metrics.scoring import score
 from risjax.model import Params
-from risjax.runs.run_directory import RunDirectory, write_atomically
+from risjax.runs.npz_io import read_marked_arrays, write_marked_arrays
+from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Bar, Terminal
+from risjax.runs.text_tables import Row, interval_text
 from risjax.types import Scene
 
 METRICS = ("f1_3d", "f1_angle", "gospa_m", "k_accuracy", "received")
@@ -54,14 +55,14 @@ def compare_codebooks(config: Config, path: Path, directory: RunDirectory, termi
     params = load_params(config, directory) if settings.method in LEARNED else None
     compared = codebooks(config, path)
     file, mark = directory.path / SCENES_FILE, _fingerprint(config, path)
-    stored = _read(file, mark)
+    stored = read_marked_arrays(file, mark)
     done = sum(f"{name}/f1_3d/0" in stored for name in compared)
     with terminal.progress("compare", settings.scenes * len(compared), completed=done * settings.scenes) as bar:
         for name, codebook in compared.items():
             if f"{name}/f1_3d/0" not in stored:
                 physics = config.physics.model_copy(update={"codebook": codebook})
                 stored |= {f"{name}/{key}": value for key, value in _scores(config, physics, params, name, bar).items()}
-                _write(file, mark, stored)
+                write_marked_arrays(file, mark, stored)
     drawn = _drawn(stored, list(compared), settings.scenes, config)
     return {
         "method": settings.method,
@@ -120,17 +121,14 @@ def _drawn(stored: Arrays, names: list[str], count: int, config: Config) -> dict
     }
 
 
-def _tables(drawn: dict[str, dict[str, Drawn]], method: str, scenes: int) -> dict[str, list[dict[str, str]]]:
-    def cell(entry: dict[str, Any], sign: str = "") -> str:
-        return f"{entry['value']:{sign}.3f} [{entry['low']:{sign}.3f}, {entry['high']:{sign}.3f}]"
-
+def _tables(drawn: dict[str, dict[str, Drawn]], method: str, scenes: int) -> dict[str, list[Row]]:
     values = [
-        {"codes": name} | {metric: cell(entry.interval()) for metric, entry in table.items()}
+        {"codes": name} | {metric: interval_text(entry.interval()) for metric, entry in table.items()}
         for name, table in drawn.items()
     ]
     differences = [
         {"codes": f"{name} minus dft"}
-        | {metric: cell(difference(table[metric], drawn["dft"][metric]), "+") for metric in METRICS}
+        | {metric: interval_text(difference(table[metric], drawn["dft"][metric]), "+") for metric in METRICS}
         for name, table in drawn.items()
         if name != "dft"
     ]
@@ -143,20 +141,3 @@ def _fingerprint(config: Config, path: Path) -> str:
     digest = hashlib.sha256(f"{text} {config.run.seed}".encode())
     digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _read(path: Path, mark: str) -> Arrays:
-    """Stored scores; none where the file is absent, damaged or of other settings."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if str(file["fingerprint"]) != mark:
-                return {}
-            return {name: file[name] for name in file.files if name != "fingerprint"}
-    except (OSError, ValueError, EOFError, KeyError):
-        return {}
-
-
-def _write(path: Path, mark: str, arrays: Arrays) -> None:
-    content = io.BytesIO()
-    np.savez(content, fingerprint=np.asarray(mark), **arrays)  # pyright: ignore[reportArgumentType]
-    write_atomically(path, content.getvalue())

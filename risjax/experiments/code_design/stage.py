@@ -21,6 +21,7 @@ from risjax.experiments.code_design.figures import write_figures
 from risjax.keys import Purpose, purpose_key
 from risjax.physics.code_design.optimise import DesignState, first_state
 from risjax.physics.code_design.shared import shared_codes, shared_step
+from risjax.runs.npz_io import read_marked_arrays, write_marked_arrays
 from risjax.runs.run_directory import RunDirectory, write_atomically
 from risjax.runs.terminal import Terminal
 
@@ -107,19 +108,14 @@ def _fingerprint(config: Config) -> str:
 
 def _read(path: Path, mark: str, first: DesignState) -> tuple[DesignState, list[float]]:
     """The stored state and values; those of the start where the file is absent, damaged or of other settings."""
-    leaves, structure = jax.tree.flatten(first)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if str(file["fingerprint"]) != mark:
-                return first, []
-            stored = [jnp.asarray(file[f"leaf_{index}"]) for index in range(len(leaves))]
-            return jax.tree.unflatten(structure, stored), file["values"].tolist()
-    except (OSError, ValueError, EOFError, KeyError):
+    arrays = read_marked_arrays(path, mark)
+    if not arrays:
         return first, []
+    leaves, structure = jax.tree.flatten(first)
+    stored = [jnp.asarray(arrays[f"leaf_{index}"]) for index in range(len(leaves))]
+    return jax.tree.unflatten(structure, stored), arrays["values"].tolist()
 
 
 def _write(path: Path, mark: str, state: DesignState, values: list[float]) -> None:
-    content = io.BytesIO()
-    arrays: dict[str, Any] = {f"leaf_{index}": np.asarray(leaf) for index, leaf in enumerate(jax.tree.leaves(state))}
-    np.savez(content, fingerprint=np.asarray(mark), values=np.asarray(values), **arrays)
-    write_atomically(path, content.getvalue())
+    arrays = {f"leaf_{index}": np.asarray(leaf) for index, leaf in enumerate(jax.tree.leaves(state))}
+    write_marked_arrays(path, mark, {"values": np.asarray(values), **arrays})

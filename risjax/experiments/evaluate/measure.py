@@ -6,7 +6,6 @@ the steady state). It is rewritten after every method, so that an interrupted ev
 """
 
 import hashlib
-import io
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -31,7 +30,8 @@ from risjax.experiments.evaluate.methods import (
 )
 from risjax.experiments.evaluate.scenes import EvaluationScenes
 from risjax.model import Params
-from risjax.runs.run_directory import RunDirectory, write_atomically
+from risjax.runs.npz_io import read_arrays, write_arrays
+from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Bar
 from risjax.types import Estimates, Sources
 
@@ -211,15 +211,9 @@ def _digest(params: Params | None) -> str:
 
 def read_estimates(directory: RunDirectory) -> Arrays:
     """Return the stored results of an interrupted evaluation; empty if the file is absent or damaged."""
-    try:
-        with np.load(directory.estimates_path, allow_pickle=False) as file:
-            return {current_array_name(name): file[name] for name in file.files}
-    except (OSError, ValueError, EOFError):
-        return {}
+    return {current_array_name(name): values for name, values in read_arrays(directory.estimates_path).items()}
 
 
 def write_estimates(directory: RunDirectory, arrays: Arrays) -> None:
     """Write ``estimates.npz`` of a directory, whole."""
-    content = io.BytesIO()
-    np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]  (no array is named allow_pickle)
-    write_atomically(directory.estimates_path, content.getvalue())
+    write_arrays(directory.estimates_path, arrays)
