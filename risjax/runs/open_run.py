@@ -12,22 +12,23 @@ from risjax.runs.faults import file_fault
 from risjax.runs.run_directory import LOCK_NAME, RunDirectory, RunDirectoryError, write_atomically
 
 _FREE = ("run.compile_cache", "train.devices", "train.accumulation", "distributed.", "ablate.")
-"""Settings in which a run may differ from the one that it goes on with: on what it trains and in how many parts, since
-an interrupted one may go on on other devices, and what it compares, since every variant knows its own settings."""
+"""Settings that may differ from those of the run that is resumed: the devices and the parts of a batch, because an
+interrupted training may continue on other devices, and the variants of an ablation, each of which has a run directory
+of its own."""
 
 
 def open_run_directory(config: Config) -> RunDirectory:
     """The locked directory of a run, new or to be resumed.
 
-    A directory that holds the same configuration is resumed. ``run.fresh`` moves an old one aside, to its own
-    name with the date, and never deletes it. `run.directory`, `run.fresh` and `run.compile_cache` may differ, since
-    they change no result, the devices that train and the parts of their batches, which change its last digits only,
-    and the variants of an ablation; so may ``stages`` where one list continues the other, which then keeps the longer
-    one.
+    A directory with the same configuration is resumed. ``run.fresh`` renames an old one, to its own name with the
+    date, and never deletes it. `run.directory`, `run.fresh` and `run.compile_cache` may differ, because they change no
+    result. The devices of a training and the parts of a batch may differ, because they change the last digits only,
+    and so may the variants of an ablation. ``stages`` may differ where one list begins with the other; the directory
+    keeps the longer one.
 
     Raises:
-        RunDirectoryError: another process has the directory, it holds another configuration (the differing
-            settings are named), or it holds files that no run wrote. Nothing was changed.
+        RunDirectoryError: another process uses the directory, it contains another configuration (the differing
+            settings are named), or it contains files that no run wrote. Nothing was changed.
     """
     assert config.run.directory is not None, "load_config sets run.directory"
     path = Path(config.run.directory).expanduser()

@@ -57,7 +57,7 @@ def load_scenes(config: Config, source: SourceConfig, *, purpose: Purpose = Purp
         )
         scenes = scenes._replace(notes=(*scenes.notes, note))
     if scenes.observation.geometry is not None:
-        note = "the receiver knows each scene's geometry: estimators and bounds use it, the network is blind to it"
+        note = "the receiver knows each scene's geometry: estimators and bounds use it, the network does not"
         scenes = scenes._replace(notes=(*scenes.notes, note))
     return scenes
 

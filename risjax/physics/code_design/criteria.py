@@ -116,7 +116,7 @@ def _information(lower: Complex[Array, "r r"]) -> Float[Array, ""]:
 
 
 def _flat(columns: Complex[Array, "P N 4"]) -> Complex[Array, "N P4"]:
-    """Columns of all positions side by side, those of a position far apart: [N, 4 P], column 4 first."""
+    """Columns of all positions side by side: [N, 4 P], the first column of every position, then the second ones, ..."""
     return jnp.transpose(columns, (1, 2, 0)).reshape(columns.shape[1], -1)
 
 

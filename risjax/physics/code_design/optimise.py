@@ -1,7 +1,7 @@
 """Gradient steps on the phases of the codes, by Adam with a step that decays as a cosine.
 
-The start are independent uniform phases; a start at DFT codes ends lower. The criterion is a function of new positions
-at every step, and of the reflection coefficients of the surface: exp(j psi), or those of
+The steps start from independent uniform phases; from DFT codes they end at a lower value. The criterion is a function
+of new positions at every step, and of the reflection coefficients of the surface: exp(j psi), or those of
 `risjax.physics.impairments.coupling` where phase and amplitude are coupled.
 """
 
