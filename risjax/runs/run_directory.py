@@ -2,12 +2,13 @@
 
 ======================= ===============================================================================
 config.yaml             the resolved configuration, passwords masked
-log.jsonl               a JSON object on each line, with its ``kind`` (step, epoch, dtypes, stage, ...)
+log.jsonl               a JSON object on each line, with its ``kind`` (command, step, epoch, dtypes, stage, ...)
 metrics.json            metrics of the evaluation
 estimates.npz           estimates of the evaluation, by scene
 checkpoints/            states of the training
 ablation/               a run directory for each variant and seed; ablation.json, ablation.csv next to it
 search/                 the study, trials.json, best.yaml
+tune/                   estimates of the stage tune, best.yaml; tune.json next to it
 figures/, report.html   the report
 state.json              finished stages
 ======================= ===============================================================================
