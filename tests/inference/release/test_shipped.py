@@ -13,6 +13,7 @@ from risjax.config.io import from_yaml
 from risjax.config.weights import RELEASED, released_names
 from risjax.data.files import read_scenes
 from risjax.inference.predict import load
+from risjax.inference.release.card import make_card
 
 REPOSITORY = Path(risjax.__file__).resolve().parents[1]
 NAMES = released_names() or [pytest.param("", marks=pytest.mark.skip(reason="no released network in this checkout"))]
@@ -34,6 +35,19 @@ def test_a_released_network_is_small_complete_and_loads(name: str) -> None:
     for absent in ("Not evaluated", "not logged", "wall time | 0 s"):
         assert absent not in card, absent
     assert load(name).config.weights == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_accuracy_of_a_card_is_the_one_that_its_metrics_generate(name: str) -> None:
+    folder, model = RELEASED / name, load(name)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    made = make_card(name, model.config, [], None, metrics, folder / "weights.safetensors", model.params)
+    assert _accuracy(model.card) == _accuracy(made)
+    assert "| mvdr |" in _accuracy(model.card)
+
+
+def _accuracy(card: str) -> str:
+    return card.split("\n## Accuracy\n")[1].split("\n## ")[0]
 
 
 @pytest.mark.slow
