@@ -58,7 +58,8 @@ def localise(
             ``esprit`` (sample covariance), ``sparse`` (per-snapshot symbols), or one that another package registers.
         physics: surface, field of view, symbols and the largest number of sources: a `PhysicsConfig`, the name of a
             profile, or a dict of settings.
-        num_sources: K if it is known, an integer or one for each scene, [S]; None estimates it.
+        num_sources: K if it is known, an integer or one for each scene, [S]; None estimates it. The method
+            ``greedy_ml_known_k`` requires it.
         estimator: settings of the section ``estimator`` of a configuration, as ``{"threshold_db": 6.0}``.
         codes_measured: the codes are measured coefficients, whose modulus may differ from 1.
 

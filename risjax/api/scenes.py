@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Key
 
 from risjax.config import PhysicsConfig
@@ -19,7 +20,7 @@ Physics = PhysicsConfig | str | Mapping[str, Any]
 _BATCH = 128
 
 
-def simulate(physics: Physics, num_scenes: int, *, key: Key[Array, ""] | int) -> Scene:
+def simulate(physics: Physics, num_scenes: int, *, key: Key[Array, ""] | int | np.integer) -> Scene:
     """Draw scenes of a measurement model.
 
     y_l = H diag(c_l) x_l + n_l with x_l = sum_k a(position_k) s_kl, see `risjax.physics.scene`. Scene i depends on the
@@ -29,12 +30,12 @@ def simulate(physics: Physics, num_scenes: int, *, key: Key[Array, ""] | int) ->
         physics: a `PhysicsConfig`, the name of a profile (``"default"``, ``"original"``), or a dict of settings, such
             as ``{"scene": {"snr_db": [10, 10]}}`` or ``{"base": "original", ...}``.
         num_scenes: S, at least 1.
-        key: a key of `jax.random`, or the seed of one.
+        key: the seed, an integer, or a key of `jax.random`; the same one gives the same scenes.
 
     Returns:
-        ``observation`` has ``snapshots`` [S, L, M], ``channel`` [S, M, N] and ``codes`` [S, L, N], complex64; ``truth``
-        has ``sources`` (``position`` [S, K, 3] in rad, rad and m; ``amplitude`` [S, K]; ``active`` [S, K]), ``snr_db``,
-        ``noise_variance`` and ``label_factor``.
+        The scenes, as JAX arrays. ``observation`` has ``snapshots`` [S, L, M], ``channel`` [S, M, N] and ``codes``
+        [S, L, N], complex64; ``truth`` has ``sources`` (``position`` [S, K, 3] in rad, rad and m; ``amplitude`` [S, K];
+        ``active`` [S, K]), ``snr_db`` [S], ``noise_variance`` [S] and ``label_factor`` [S, N, K].
 
     Raises:
         ConfigError: invalid settings, each with its name.
@@ -48,7 +49,7 @@ def simulate(physics: Physics, num_scenes: int, *, key: Key[Array, ""] | int) ->
     if num_scenes < 1:
         raise ValueError(f"got num_scenes = {num_scenes}, expected at least 1")
     model = read_physics(physics)
-    key = jax.random.key(key) if isinstance(key, int) else key
+    key = jax.random.key(int(key)) if isinstance(key, int | np.integer) else key
     size = min(_BATCH, 1 << (num_scenes - 1).bit_length())
     batches = [_draw(model, size, key, jnp.asarray(first)) for first in range(0, num_scenes, size)]
     return jax.tree.map(lambda *parts: jnp.concatenate(parts)[:num_scenes], *batches)

@@ -30,7 +30,7 @@ def score(
 
     Args:
         estimates: of S scenes, as `risjax.localise` returns them, or of one.
-        truth: of the same scenes, as `risjax.simulate` returns it, or its sources.
+        truth: of the same scenes, ``scenes.truth`` of `risjax.simulate`, or its sources.
         tolerance: largest errors of a match, as ``{"azimuth_deg": 5.0, "elevation_deg": 5.0, "range_m": 1.0}``, and the
             parameters of GOSPA (``evaluate.tolerance`` of a configuration).
         bound_std: standard deviations of a bound, ``risjax.crb(...).std``, [S, K, 3], to compare the errors with.
@@ -38,8 +38,11 @@ def score(
         seed: of the resamplings.
 
     Returns:
-        ``{metric: {"value", "low", "high", "count"}}``. Metrics that are not defined, such as an error without a match,
-        are absent.
+        ``{metric: {"value", "low", "high", "count"}}``: the metric, its interval, and the number of sources or scenes
+        behind it. Metrics are ``f1_3d``, ``precision_3d``, ``recall_3d``, ``f1_angle``, ``gospa_m``, ``k_accuracy``,
+        ``rmse_azimuth_deg``, ``rmse_range_m``, ``coverage_2sigma_azimuth`` and more; with ``bound_std`` also
+        ``crb_azimuth_deg`` and ``rmse_over_bound_azimuth``. Metrics that are not defined, such as an error without a
+        match, are absent.
 
     Raises:
         ConfigError: an invalid tolerance.

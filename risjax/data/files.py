@@ -44,6 +44,10 @@ def read_scenes(
             directory whose scenes were simulated with such impairments.
         max_range_m: largest range that a labelled source may have.
 
+    Returns:
+        ``observation`` with ``snapshots`` [S, L, M], ``channel`` [S, M, N] and ``codes`` [S, L, N], complex64, for
+        ``risjax.localise(*scenes.observation)``; ``sources`` and further truth where the file contains them, else None.
+
     Raises:
         FileNotFoundError: if there is nothing at ``path``.
         SceneFileError: if a file is damaged, not a scene file, or holds wrong shapes, dtypes or values; the message

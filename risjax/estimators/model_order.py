@@ -21,6 +21,7 @@ References:
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from risjax.config.estimator import Order
@@ -36,11 +37,11 @@ def _log_sphericity(values: Float[Array, " p"]) -> Float[Array, " p"]:
     return tail_logs - left * jnp.log(tail_sums / left)
 
 
-def count_by_mdl(values: Float[Array, " p"], num_snapshots: int) -> Int[Array, ""]:
+def count_by_mdl(values: Float[Array | np.ndarray, " p"], num_snapshots: int) -> Int[Array, ""]:
     """Minimum description length, -log-likelihood + k (2p - k) / 2 log n (Wax and Kailath 1985); consistent in n.
 
     Args:
-        values: eigenvalues of a covariance, largest first, [p] real.
+        values: eigenvalues of a covariance, largest first, [p] real: ``np.linalg.eigvalsh(R)[::-1]``.
         num_snapshots: n.
 
     Returns:
@@ -51,16 +52,17 @@ def count_by_mdl(values: Float[Array, " p"], num_snapshots: int) -> Int[Array, "
         >>> int(count_by_mdl(jnp.asarray([9.0, 4.0, 1.1, 1.0, 0.9, 1.0]), 200))
         2
     """
+    values = jnp.asarray(values)
     size = values.shape[0]
     k = jnp.arange(size, dtype=values.dtype)
     return jnp.argmin(-num_snapshots * _log_sphericity(values) + 0.5 * k * (2 * size - k) * jnp.log(num_snapshots))
 
 
-def count_by_aic(values: Float[Array, " p"], num_snapshots: int) -> Int[Array, ""]:
+def count_by_aic(values: Float[Array | np.ndarray, " p"], num_snapshots: int) -> Int[Array, ""]:
     """Akaike's criterion, -log-likelihood + k (2p - k); overestimates with positive probability for every n.
 
     Args:
-        values: eigenvalues of a covariance, largest first, [p] real.
+        values: eigenvalues of a covariance, largest first, [p] real: ``np.linalg.eigvalsh(R)[::-1]``.
         num_snapshots: n.
 
     Returns:
@@ -71,18 +73,19 @@ def count_by_aic(values: Float[Array, " p"], num_snapshots: int) -> Int[Array, "
         >>> int(count_by_aic(jnp.asarray([9.0, 4.0, 1.1, 1.0, 0.9, 1.0]), 200))
         2
     """
+    values = jnp.asarray(values)
     size = values.shape[0]
     k = jnp.arange(size, dtype=values.dtype)
     return jnp.argmin(-num_snapshots * _log_sphericity(values) + k * (2 * size - k))
 
 
-def count_by_sorte(values: Float[Array, " p"]) -> Int[Array, ""]:
+def count_by_sorte(values: Float[Array | np.ndarray, " p"]) -> Int[Array, ""]:
     """SORTE (He et al. 2010): the k that minimises the ratio of the variances of the gaps after k + 1 and after k.
 
     It needs at least four eigenvalues and finds 1 to p - 3 sources. It uses neither noise level nor snapshots.
 
     Args:
-        values: eigenvalues of a covariance, largest first, [p] real.
+        values: eigenvalues of a covariance, largest first, [p] real: ``np.linalg.eigvalsh(R)[::-1]``.
 
     Returns:
         k, [] integer.
@@ -95,6 +98,7 @@ def count_by_sorte(values: Float[Array, " p"]) -> Int[Array, ""]:
         >>> int(count_by_sorte(jnp.asarray([9.0, 4.0, 1.1, 1.0, 0.9, 0.8])))
         2
     """
+    values = jnp.asarray(values)
     size = values.shape[0]
     if size < 4:
         raise ValueError(f"got {size} eigenvalues, expected at least 4, because SORTE compares the gaps between them")

@@ -70,7 +70,7 @@ _Tree = TypeVar("_Tree")
 def widened(tree: _Tree) -> _Tree:
     """A tree with its real leaves in float64 and its complex ones in complex128; booleans unchanged."""
 
-    def widen(leaf: Array) -> Array:
+    def widen(leaf: Array | np.ndarray) -> Array | np.ndarray:
         if leaf.dtype == bool:
             return leaf
         return leaf.astype(jnp.complex128 if jnp.iscomplexobj(leaf) else jnp.float64)

@@ -243,7 +243,10 @@ def load(name: str | Path = "original") -> Model:
     """Load a trained network, and let JAX keep compiled programs (`risjax.runs.compile_cache`).
 
     Args:
-        name: of a released network, a folder that the stage ``release`` wrote, or a run directory.
+        name: of a released network, a folder that `Model.save` or the stage ``release`` wrote, or a run directory.
+
+    Returns:
+        The network, ready to localise.
 
     Raises:
         FileNotFoundError: no network of this name; the message lists the released ones.

@@ -33,15 +33,16 @@ def design_codes(
         channel: H, complex [M, N], or [S, M, N] for S channels; its scale does not matter.
         physics: surface and distribution of the sources: a `PhysicsConfig`, the name of a profile, or a dict of
             settings.
-        criterion: a name of `risjax.config.code_design.CRITERIA`.
+        criterion: ``position_information``, ``mutual_information``, ``crb``, ``coherence``, or one that another package
+            registers; docs/code-design.md defines and compares them.
         bits: of the phase shifters; None leaves the phases unquantised.
         num_snapshots: L; None takes that of ``physics``.
         steps: gradient steps.
         seed: seed of the start and of the sampled positions.
 
     Returns:
-        Codes of unit modulus, complex64 [L, N], or [S, L, N]. With `risjax.load`, pass them to ``localise`` together
-        with the channel and the snapshots that were measured with them.
+        Codes of unit modulus, complex64 [L, N], or [S, L, N]. Measure the snapshots with them, and pass them to
+        ``localise`` with the channel and these snapshots.
 
     Raises:
         ConfigError: invalid settings.

@@ -1,0 +1,41 @@
+"""Arguments of the public functions as users of NumPy pass them."""
+
+import warnings
+
+import jax
+import numpy as np
+import pytest
+
+import risjax
+from risjax.types import Scene
+from tests.tiny import tiny_config
+
+PHYSICS = tiny_config().physics
+SETTINGS = {"array": {"num_horizontal": 6, "num_vertical": 6}, "codebook": {"num_snapshots": 8}}
+
+
+@pytest.fixture(scope="module")
+def scenes() -> Scene:
+    return risjax.simulate(PHYSICS, 2, key=3)
+
+
+def test_a_seed_of_numpy_or_a_key_draws_the_same_scenes(scenes: Scene):
+    for key in (np.int64(3), jax.random.key(3)):
+        np.testing.assert_array_equal(
+            risjax.simulate(PHYSICS, 2, key=key).observation.snapshots, scenes.observation.snapshots
+        )
+
+
+@pytest.mark.parametrize(
+    ("count", "arguments"), [(risjax.count_by_mdl, [200]), (risjax.count_by_aic, [200]), (risjax.count_by_sorte, [])]
+)
+def test_the_order_criteria_take_eigenvalues_of_numpy_without_a_warning(count, arguments):
+    covariance = np.diag([1.0, 4.0, 1.1, 9.0, 0.9, 1.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert int(count(np.linalg.eigvalsh(covariance)[::-1], *arguments)) == 2
+
+
+def test_codes_are_designed_for_a_dict_of_settings():
+    channel = np.random.default_rng(0).normal(size=(8, 36, 2)).view(complex)[..., 0]
+    assert risjax.design_codes(channel, SETTINGS, steps=1).shape == (8, 36)
