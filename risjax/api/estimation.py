@@ -39,7 +39,7 @@ def localise(
     *,
     method: str = "greedy_ml",
     physics: Physics = "default",
-    num_sources: ArrayLike | None = None,
+    num_sources: ArrayLike | int | None = None,
     estimator: EstimatorConfig | Mapping[str, Any] | None = None,
     codes_measured: bool = False,
 ) -> Localization:
@@ -131,7 +131,7 @@ def _check(method: Estimator, physics: PhysicsConfig, observation: Observation) 
 
 
 def _counts(
-    num_sources: ArrayLike | None, method: Estimator, physics: PhysicsConfig, scenes: int
+    num_sources: ArrayLike | int | None, method: Estimator, physics: PhysicsConfig, scenes: int
 ) -> Int[np.ndarray, " S"] | None:
     if num_sources is None:
         if method.knows_count:
