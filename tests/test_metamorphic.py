@@ -3,12 +3,18 @@
 import pytest
 
 from benchmarks import metamorphic
+from risjax.config.methods import METHODS
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 UNEQUAL = 0.005
 """Largest share of cases beyond the equality stated: fits that have not converged within their number of steps."""
 
 
+def test_every_method_is_registered() -> None:
+    assert {name for _, name in metamorphic.METHODS.values()} <= METHODS.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("row", metamorphic.METHODS)
 def test_arbitrary_choices_of_the_receiver_change_no_answer(row: str) -> None:
     measured = metamorphic.measure(row, 256)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from risjax.config.errors import ConfigError
 from risjax.config.io import apply_overrides
 from risjax.physics.code_design.known_channels import design_codes
 from risjax.physics.code_design.optimise import at_step, criterion_of, design_for_channel, gram_of, reflection
@@ -99,3 +100,8 @@ def test_a_batch_of_channels_equals_single_ones():
 def test_invalid_inputs_are_refused(channel, options, message):
     with pytest.raises(ValueError, match=message):
         design_codes(channel, tiny_config().physics, **options)
+
+
+def test_invalid_settings_are_refused_by_their_names():
+    with pytest.raises(ConfigError, match=r"physics\.codebook\.num_snapshots\s+got 0"):
+        design_codes(np.ones((8, 36)), tiny_config().physics, num_snapshots=0)
