@@ -72,13 +72,13 @@ def test_a_list_of_stages_may_be_continued_but_not_changed(config):
 
 
 def test_another_password_resumes_and_is_never_written(config):
-    stored = reopened(config, search__storage="postgresql://ada:first@host/db").path
-    reopened(config, search__storage="postgresql://ada:second@host/db")
+    stored = reopened(config, search__storage="postgresql://ada:primrose@host/db").path
+    reopened(config, search__storage="postgresql://ada:cowslip@host/db")
     text = "".join(path.read_text() for path in stored.rglob("*") if path.is_file())
-    assert "first" not in text
-    assert "second" not in text
+    assert "primrose" not in text
+    assert "cowslip" not in text
     with pytest.raises(RunDirectoryError, match=r"search\.storage"):
-        reopened(config, search__storage="postgresql://ada:first@other/db")
+        reopened(config, search__storage="postgresql://ada:primrose@other/db")
 
 
 def test_fresh_moves_the_old_one_aside_and_deletes_nothing(config):

@@ -12,7 +12,7 @@ from risjax.loss.covariance_nmse import covariance_nmse
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from risjax.train import NonFiniteTraining, Trainer, train
-from risjax.train import loop as loop_module
+from risjax.train import epoch as epoch_module
 from risjax.train.health import find_nonfinite_terms, locate
 from risjax.train.locate_nonfinite import first_nonfinite
 from risjax.types import Scene
@@ -197,7 +197,7 @@ def test_a_stopped_training_names_the_operation_if_requested(tmp_path, monkeypat
 
     draw = Trainer.draw
     monkeypatch.setattr(Trainer, "draw", lambda self, step: spoiled_at_step_three(draw(self, step), step))
-    monkeypatch.setattr(loop_module, "locate", recording)
+    monkeypatch.setattr(epoch_module, "locate", recording)
     config = tiny_config(debug__locate_nonfinite=is_on)
     with pytest.raises(NonFiniteTraining, match=r"(?s)step 3 .*labels\.factor of scenes") as error:
         train(config, RunDirectory(tmp_path), Terminal(quiet=True))

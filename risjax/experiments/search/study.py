@@ -41,6 +41,7 @@ _FREE = (
     "search.final_scenes",
     "train.devices",
     "train.accumulation",
+    "tune",
     "distributed",
     "evaluate.sources",
     "evaluate.methods",

@@ -261,7 +261,10 @@ def _figures_in(wanted: Any, part: Part) -> Iterator[int]:
 
 
 def _fingerprint(path: Path, params: Any) -> str:
-    """Digest of the measurements (size, time and ends of the file, or the manifest) and of the network."""
+    """Digest of the measurements (size, time and ends of the file, or the manifest), the network and a part's fields.
+
+    The fields let parts of a version with other fields be computed again.
+    """
     file = path / MANIFEST if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file")
@@ -274,6 +277,7 @@ def _fingerprint(path: Path, params: Any) -> str:
             digest.update(stream.read(_SAMPLE_BYTES))
             stream.seek(max(0, status.st_size - _SAMPLE_BYTES))
             digest.update(stream.read())
+    digest.update(" ".join(Localization._fields).encode())
     for leaf in jax.tree.leaves(params):
         digest.update(np.asarray(leaf).tobytes())
     return digest.hexdigest()[:16]
