@@ -37,6 +37,13 @@ def _log_sphericity(values: Float[Array, " p"]) -> Float[Array, " p"]:
     return tail_logs - left * jnp.log(tail_sums / left)
 
 
+def _count(values: Float[Array, " p"], num_snapshots: int, penalty: float | Float[Array, ""]) -> Int[Array, ""]:
+    """The k that minimises -log-likelihood + penalty k (2p - k)."""
+    size = values.shape[0]
+    k = jnp.arange(size, dtype=values.dtype)
+    return jnp.argmin(-num_snapshots * _log_sphericity(values) + penalty * k * (2 * size - k))
+
+
 def count_by_mdl(values: Float[Array | np.ndarray, " p"], num_snapshots: int) -> Int[Array, ""]:
     """Minimum description length, -log-likelihood + k (2p - k) / 2 log n (Wax and Kailath 1985); consistent in n.
 
@@ -52,10 +59,7 @@ def count_by_mdl(values: Float[Array | np.ndarray, " p"], num_snapshots: int) ->
         >>> int(count_by_mdl(jnp.asarray([9.0, 4.0, 1.1, 1.0, 0.9, 1.0]), 200))
         2
     """
-    values = jnp.asarray(values)
-    size = values.shape[0]
-    k = jnp.arange(size, dtype=values.dtype)
-    return jnp.argmin(-num_snapshots * _log_sphericity(values) + 0.5 * k * (2 * size - k) * jnp.log(num_snapshots))
+    return _count(jnp.asarray(values), num_snapshots, 0.5 * jnp.log(num_snapshots))
 
 
 def count_by_aic(values: Float[Array | np.ndarray, " p"], num_snapshots: int) -> Int[Array, ""]:
@@ -73,10 +77,7 @@ def count_by_aic(values: Float[Array | np.ndarray, " p"], num_snapshots: int) ->
         >>> int(count_by_aic(jnp.asarray([9.0, 4.0, 1.1, 1.0, 0.9, 1.0]), 200))
         2
     """
-    values = jnp.asarray(values)
-    size = values.shape[0]
-    k = jnp.arange(size, dtype=values.dtype)
-    return jnp.argmin(-num_snapshots * _log_sphericity(values) + k * (2 * size - k))
+    return _count(jnp.asarray(values), num_snapshots, 1.0)
 
 
 def count_by_sorte(values: Float[Array | np.ndarray, " p"]) -> Int[Array, ""]:
