@@ -76,7 +76,7 @@ def compare_runs(run: RunDirectory, other: RunDirectory) -> dict[str, dict[str, 
 
 def page(runs: dict[str, dict[str, Any]]) -> str:
     """Return the generated part of the page."""
-    return "\n\n".join(f"## {name}\n\n{_section(found)}" for name, found in sorted(runs.items()))
+    return "\n\n".join(f"### {name}\n\n{_section(found)}" for name, found in sorted(runs.items()))
 
 
 def _section(found: dict[str, Any]) -> str:

@@ -117,7 +117,7 @@ def test_the_page_is_made_of_the_files_of_a_run(searched, script, tmp_path, monk
     monkeypatch.setattr(sys, "argv", ["search_page.py", str(searched.path), "--against", f"{name}={other.path}"])
     script.main()
     text = (tmp_path / "search.md").read_text()
-    assert text.startswith("Before\n<!-- begin search -->\n## ")
+    assert text.startswith("Before\n<!-- begin search -->\n### ")
     assert "old" not in text
     for expected in ("search 1 min 30 s", "**Finalists: gospa_m", "All trials", "minus that of default"):
         assert expected in text
