@@ -12,6 +12,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import fill
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -86,14 +87,17 @@ def influence_figure(runs: dict[str, dict[str, Any]]) -> Figure:
     changes = {name: {change.name: change for change in read_changes(found)} for name, found in runs.items()}
     names = list(dict.fromkeys(name for of_run in changes.values() for name in of_run))[::-1]
     with plt.rc_context(STYLE):
-        height = 1.2 + 0.2 * len(names)
-        figure, axes = plt.subplots(1, len(runs), figsize=(4.5 + 3 * len(runs), height), sharey=True, squeeze=False)
+        height = 1.2 + 0.26 * len(names)
+        figure, axes = plt.subplots(1, len(runs), figsize=(4 + 3.5 * len(runs), height), sharey=True, squeeze=False)
         for axis, (run, of_run) in zip(axes[0], changes.items(), strict=True):
             for row, name in enumerate(names):
                 _draw_change(axis, row, of_run.get(name))
             axis.axvline(0.0, color=INK, lw=0.8)
-            axis.set(title=f"Physics {run}", xlabel="change of GOSPA, m (negative is better)")
-        axes[0, 0].set_yticks(np.arange(len(names)), names)
+            axis.set_title(f"Physics {run}")
+        figure.supxlabel(
+            "change of GOSPA, m (negative is better; full marks: the 95 % interval excludes zero)", fontsize=9
+        )
+        axes[0, 0].set_yticks(np.arange(len(names)), [fill(name, 48) for name in names])
         axes[0, 0].set_ylim(-0.7, len(names) - 0.3)
         figure.tight_layout()
     return figure
