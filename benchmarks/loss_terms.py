@@ -32,7 +32,6 @@ VARIANTS = {
     "default": {},
     "default again": {},
     "alignment": {"loss.alignment.weight": 0.5},
-    "schedule": {"loss.projector.warmup": 0.0},
 }
 ROUNDS = 15
 

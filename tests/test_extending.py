@@ -37,8 +37,9 @@ config = apply_overrides(tiny_config(), {"loss.element_power.weight": 0.2, "phys
 records = []
 model = risjax.fit(config, on_epoch=records.append)
 assert len(records) == config.train.epochs
-weights = records[-1]["weights"]
-assert abs(weights["element_power"] - 0.2) < 1e-6 and records[-1]["terms"]["element_power"] > 0, records[-1]
+terms = records[-1]["terms"]
+assert terms["element_power"] > 0, records[-1]
+assert abs(terms["covariance"] + 0.5 * terms["projector"] + 0.2 * terms["element_power"] - records[-1]["loss"]) < 1e-4
 assert model.config.loss.terms["element_power"].weight == 0.2
 
 from risjax.config.loss import TERMS

@@ -1,18 +1,15 @@
-"""Settings of earlier versions: the table of those removed or renamed, and what is done with each.
+"""Tables of the settings and methods that were removed, renamed or added since earlier versions.
 
-Every reader of YAML and of overrides applies the table before the schema validates: the configurations of users, of
-run directories and of releases. A removed setting is accepted at the value that switched it off, which means the same
-program without it, and dropped; at any other value it is an error with the reason. A renamed setting is moved. To
-remove or rename a setting, add a line to `DEPRECATED`. A new setting whose default differs from what earlier versions
-did has a line in `ADDED`.
+A removed setting is accepted at the value that switched it off, which means the same program without it, and dropped;
+at any other value it is an error with the reason. A renamed setting is moved. To remove or rename a setting, add a line
+to `DEPRECATED`. A new setting whose default differs from what earlier versions did has a line in `ADDED`.
+`risjax.config.upgrade` applies the tables.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
-
-from risjax.config.errors import KeyPath, Problem, dotted, place_of
 
 
 @dataclass(frozen=True)
@@ -29,6 +26,17 @@ class Removed:
     off: Any
     reason: str
     switch: str | None = None
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A section that no setting uses any longer. It is dropped at any value; a search over it is an error.
+
+    Attributes:
+        reason: why it was removed.
+    """
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ class Renamed:
     to: str
 
 
-Action = Removed | RemovedChoice | RenamedChoice | Renamed
+Action = Removed | Unread | RemovedChoice | RenamedChoice | Renamed
 
 _GEOMETRY = "the geometry head was removed (docs/ablation.md); locate sources by learned_mvdr or learned_ml"
 _CONTRAST = (
@@ -74,6 +82,10 @@ _CONTRAST = (
 )
 _DIAGONAL = "the weight was removed because it changed no metric (docs/ablation.md); leave it out"
 _REFINER = "the refiner was removed because it changed no metric of learned_ml (docs/ablation.md); leave it out"
+_MULTIPLE = (
+    "weights that change during a training were removed because no measurement supported them (docs/ablation.md); "
+    "leave it out"
+)
 
 DEPRECATED: dict[str, Action] = {
     "model.geometry_slots": Removed(0, _GEOMETRY),
@@ -82,11 +94,14 @@ DEPRECATED: dict[str, Action] = {
     "loss.covariance.diagonal": Removed(1, _DIAGONAL),
     "model.refiner_width": Removed(0, _REFINER),
     "train.refiner": Removed(1000, _REFINER, switch="steps"),  # every run without a refiner has stored this default
+    "loss.*.warmup": Removed(1, _MULTIPLE),
+    "loss.*.final": Removed(1, _MULTIPLE),
+    "loss.schedule": Unread(_MULTIPLE),
     "physics.codebook.kind": RemovedChoice("mixed", "no measurement supported it; take dft or random"),
     "evaluate.methods": RemovedChoice("learned_geometry", _GEOMETRY),
     "ablate.methods": RemovedChoice("learned_geometry", _GEOMETRY),
 }
-"""Old dotted path to what is done with it; ``*`` is any index. A path of ``physics`` holds in
+"""Old dotted path to what is done with it; ``*`` is any index or name. A path of ``physics`` holds in
 ``evaluate.sources[].physics`` too."""
 
 
@@ -136,39 +151,6 @@ RENAMED_METHODS: Mapping[str, str] = MappingProxyType(
 )
 """Old to new names of methods, in ``evaluate.methods`` and in the results that earlier versions stored."""
 
-_SPACE = ("search", "space")
-
-
-def replace_deprecated(values: dict[str, Any], origins: dict[KeyPath, str]) -> list[Problem]:
-    """Apply the table to a tree of settings and to the record of where each was written, in place.
-
-    Args:
-        values: the tree of one file, or of a whole configuration.
-        origins: place of each value, by path.
-
-    Returns:
-        One problem for every setting that cannot be dropped or moved. It is taken out all the same, so that the schema
-        does not report it a second time.
-    """
-    problems = []
-    for pattern, action in _table():
-        for path in list(_matches(values, pattern, ())):
-            problems += _replace(values, origins, path, action)
-        problems += _replace_in_space(values, origins, pattern, action)
-    _complete_stored_sections(values)
-    return problems
-
-
-def _complete_stored_sections(values: dict[str, Any]) -> None:
-    """Give complete sections of earlier versions the settings of `ADDED` that they lack, in place."""
-    for name, added in ADDED.items():
-        *section, setting = name.split(".")
-        for pattern in (tuple(section), ("evaluate", "sources", "*", *section)):
-            for path in _matches(values, pattern, ()):
-                holder = _holder(values, path)[path[-1]]
-                if isinstance(holder, dict) and added.complete <= holder.keys():
-                    holder.setdefault(setting, added.value)
-
 
 def current_method(name: str) -> str:
     """Return the present name of a method; the same name if it was not renamed."""
@@ -179,128 +161,3 @@ def current_array_name(name: str) -> str:
     """Return the name ``source/method/field`` of an array of ``estimates.npz`` with the present name of its method."""
     parts = name.split("/")
     return "/".join([*parts[:1], *map(current_method, parts[1:2]), *parts[2:]])
-
-
-def current_path(path: KeyPath) -> KeyPath:
-    """Return the present path of a setting; the same path if it was not renamed."""
-    for pattern, action in _table():
-        if isinstance(action, Renamed) and _fits(path[: len(pattern)], pattern):
-            return (*_filled(action.to, path), *path[len(pattern) :])
-    return path
-
-
-def _table() -> Iterator[tuple[tuple[str, ...], Action]]:
-    """Every pattern, split at its dots, with its action; those of ``physics`` once more for the evaluated scenes."""
-    yield ("evaluate", "methods"), RenamedChoice(RENAMED_METHODS)
-    for name, action in DEPRECATED.items():
-        pattern = tuple(name.split("."))
-        yield pattern, action
-        if pattern[0] == "physics":
-            of_source = Renamed(f"evaluate.sources.*.{action.to}") if isinstance(action, Renamed) else action
-            yield ("evaluate", "sources", "*", *pattern), of_source
-
-
-def _replace(values: dict[str, Any], origins: dict[KeyPath, str], path: KeyPath, action: Action) -> list[Problem]:
-    holder = _holder(values, path)
-    value, place = holder[path[-1]], place_of(path, origins)
-    if isinstance(action, RenamedChoice):
-        if isinstance(value, list):
-            holder[path[-1]] = [_renamed_entry(action, entry) for entry in value]
-        return []
-    if isinstance(action, RemovedChoice):
-        chosen = value if isinstance(value, list) else [value]
-        if action.value not in chosen:
-            return []
-        if isinstance(value, list):
-            holder[path[-1]] = [entry for entry in value if entry != action.value] or value
-        return [Problem(dotted(path), place, f"got {action.value}, which is no longer a choice: {action.reason}")]
-    below = _cut(origins, path)
-    del holder[path[-1]]
-    if isinstance(action, Renamed):
-        return _move(values, origins, path, _filled(action.to, path), value, below)
-    where = path if action.switch is None else (*path, action.switch)
-    if action.switch is not None and isinstance(value, dict):
-        value = value.get(action.switch, action.off)
-    if not isinstance(value, bool) and value == action.off:
-        return []
-    return [Problem(dotted(where), place_of(where, below), f"got {value}, expected {action.off}: {action.reason}")]
-
-
-def _renamed_entry(action: RenamedChoice, entry: Any) -> Any:
-    return action.names.get(entry, entry) if isinstance(entry, str) else entry
-
-
-def _move(
-    values: dict[str, Any],
-    origins: dict[KeyPath, str],
-    old: KeyPath,
-    new: KeyPath,
-    value: Any,
-    below: dict[KeyPath, str],
-) -> list[Problem]:
-    holder: Any = values
-    for part in new[:-1]:
-        holder = holder.setdefault(part, {}) if isinstance(part, str) else holder[part]
-    if new[-1] in holder:
-        text = f"got {dotted(old)} and {dotted(new)}, expected one of them: the first is the old name of the second"
-        return [Problem(dotted(old), place_of(old, below), text)]
-    holder[new[-1]] = value
-    origins |= {(*new, *path[len(old) :]): place for path, place in below.items()}
-    return []
-
-
-def _replace_in_space(
-    values: dict[str, Any], origins: dict[KeyPath, str], pattern: tuple[str, ...], action: Action
-) -> list[Problem]:
-    """The keys of ``search.space`` are dotted paths themselves."""
-    problems: list[Problem] = []
-    if isinstance(action, RemovedChoice | RenamedChoice):
-        return problems
-    for place in _matches(values, _SPACE, ()):
-        space = _holder(values, place)[place[-1]]
-        for name in list(space) if isinstance(space, dict) else ():
-            path = tuple(str(name).split("."))
-            if not _fits(path[: len(pattern)], pattern):
-                continue
-            entry = space.pop(name)
-            if isinstance(action, Renamed):
-                space[dotted(current_path(path))] = entry
-            else:
-                problems.append(Problem(dotted((*_SPACE, name)), place_of((*_SPACE, name), origins), action.reason))
-    return problems
-
-
-def _matches(node: Any, pattern: tuple[str, ...], path: KeyPath) -> Iterator[KeyPath]:
-    if not pattern:
-        yield path
-    elif isinstance(node, dict) and pattern[0] in node:
-        yield from _matches(node[pattern[0]], pattern[1:], (*path, pattern[0]))
-    elif isinstance(node, list) and pattern[0] == "*":
-        for index, entry in enumerate(node):
-            yield from _matches(entry, pattern[1:], (*path, index))
-
-
-def _fits(path: KeyPath, pattern: tuple[str, ...]) -> bool:
-    return len(path) == len(pattern) and all(
-        isinstance(part, int) if expected == "*" else part == expected
-        for part, expected in zip(path, pattern, strict=True)
-    )
-
-
-def _filled(pattern: str, path: KeyPath) -> KeyPath:
-    indices = iter([part for part in path if isinstance(part, int)])
-    return tuple(next(indices) if part == "*" else part for part in pattern.split("."))
-
-
-def _holder(values: Any, path: KeyPath) -> Any:
-    for part in path[:-1]:
-        values = values[part]
-    return values
-
-
-def _cut(origins: dict[KeyPath, str], path: KeyPath) -> dict[KeyPath, str]:
-    """Take the places at and below ``path`` out of ``origins``."""
-    below = {known: place for known, place in origins.items() if known[: len(path)] == path}
-    for known in below:
-        del origins[known]
-    return below

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from risjax.config.deprecated import replace_deprecated
 from risjax.config.errors import KeyPath, Problem, did_you_mean
+from risjax.config.upgrade import replace_deprecated
 from risjax.config.yaml12 import compose, read_yaml
 
 _INSIDE = Path(__file__).resolve().parents[1] / "shipped" / "configs"

@@ -14,13 +14,13 @@ import yaml
 from pydantic import ValidationError
 
 from risjax.config import documents
-from risjax.config.deprecated import replace_deprecated
 from risjax.config.documents import Layer, Reader
 from risjax.config.errors import ConfigError, KeyPath, Problem, dotted, place_of, schema_problems
 from risjax.config.overrides import parse_overrides, set_values
 from risjax.config.physics import PhysicsConfig
 from risjax.config.root import Config
 from risjax.config.secrets import is_masked, mask_tree
+from risjax.config.upgrade import replace_deprecated
 from risjax.config.weights import lay_below
 from risjax.config.yaml12 import read_yaml, write_yaml
 from risjax.registry import Section
@@ -131,7 +131,7 @@ def to_yaml(config: Config) -> str:
 
 
 def from_yaml(text: str) -> Config:
-    """The configuration that `to_yaml` wrote, of this version or an earlier one (`risjax.config.deprecated`).
+    """The configuration that `to_yaml` wrote, of this version or an earlier one (`risjax.config.upgrade`).
 
     Raises:
         ConfigError: with every problem.

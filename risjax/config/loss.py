@@ -1,4 +1,4 @@
-"""``loss.*``: the terms, their weights and the schedule of the weights.
+"""``loss.*``: the terms and their weights.
 
 `TERMS` registers the terms, those of other packages included (`risjax.registry`); each has a section of its name.
 """
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import create_model, model_validator
 
-from risjax.registry import Fraction, LossTerm, PositiveFloat, Section, TermConfig, collect
+from risjax.registry import LossTerm, PositiveFloat, Section, TermConfig, collect
 
 
 class CovarianceTermConfig(TermConfig):
@@ -26,26 +26,6 @@ class AlignmentTermConfig(TermConfig):
     loading: PositiveFloat = 0.1
     """delta at trace N: a true source that R_pred gives the power p has the share delta / (p + delta) left to explain.
     The smaller, the more weak sources count."""
-
-
-class LossScheduleConfig(Section):
-    """Three phases of the terms' weights, as shares of all updates. Every weight goes linearly from its ``warmup``
-    multiple to ``weight`` itself, stays there, and goes linearly to its ``final`` multiple. All multiples are 1 by
-    default, and so all weights constant."""
-
-    warmup_fraction: Fraction = 0.1
-    """Length of the first phase; 0 begins with the second."""
-    final_fraction: Fraction = 0.2
-    """Length of the last phase; 0 ends with the second."""
-
-    @model_validator(mode="after")
-    def _within_the_training(self) -> "LossScheduleConfig":
-        if self.warmup_fraction + self.final_fraction > 1 + 1e-9:
-            raise ValueError(
-                f"warmup_fraction and final_fraction must not overlap, got {self.warmup_fraction} and "
-                f"{self.final_fraction}, together more than the whole training; lower one of them"
-            )
-        return self
 
 
 _TORCH = "risjax.experiments.torch_baseline.terms"
@@ -79,7 +59,20 @@ TERMS: dict[str, LossTerm] = collect(
 """Every term of the loss by its name."""
 
 
+def _is_term(name: Any, value: Any) -> bool:
+    return name in TERMS and isinstance(value, dict)
+
+
 class _Terms(Section):
+    @model_validator(mode="before")
+    @classmethod
+    def _default_weights(cls, values: Any) -> Any:
+        """Give each section without a weight the default of its term, which differs from term to term."""
+        if not isinstance(values, dict):
+            return values
+        given = {name: {"weight": TERMS[name].weight, **term} for name, term in values.items() if _is_term(name, term)}
+        return {**values, **given}
+
     @property
     def terms(self) -> dict[str, TermConfig]:
         """Every term by its name, whatever its weight."""
@@ -94,7 +87,6 @@ if TYPE_CHECKING:
         covariance: CovarianceTermConfig = CovarianceTermConfig()
         projector: ProjectorTermConfig = ProjectorTermConfig()
         alignment: AlignmentTermConfig = AlignmentTermConfig()
-        schedule: LossScheduleConfig = LossScheduleConfig()
 else:
     _sections: dict[str, Any] = {
         name: (term.settings, term.settings(weight=term.weight)) for name, term in TERMS.items()
@@ -105,5 +97,4 @@ else:
         __module__=__name__,
         __doc__="The loss: a weighted sum of terms, each in full precision.",
         **_sections,
-        schedule=(LossScheduleConfig, LossScheduleConfig()),
     )

@@ -6,10 +6,10 @@ from typing import Any
 
 import yaml
 
-from risjax.config.deprecated import current_path, replace_deprecated
 from risjax.config.documents import Layer, Reader
 from risjax.config.errors import KeyPath, Problem, dotted
 from risjax.config.root import Config
+from risjax.config.upgrade import current_path, replace_deprecated
 from risjax.config.yaml12 import read_value
 
 _PART = re.compile(r"\[(\d+)\]|([^.\[\]]+)")

@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from risjax.config.deprecated import replace_deprecated
 from risjax.config.documents import Layer
 from risjax.config.errors import KeyPath, Problem, did_you_mean, place_of
+from risjax.config.upgrade import replace_deprecated
 from risjax.config.yaml12 import read_yaml
 
 RELEASED = Path(__file__).resolve().parents[1] / "inference" / "weights"

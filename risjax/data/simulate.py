@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 import risjax
 from risjax.config import Config, PhysicsConfig, SimulateConfig
-from risjax.config.deprecated import replace_deprecated
+from risjax.config.upgrade import replace_deprecated
 from risjax.data.files import FORMAT, MANIFEST, read_manifest, sha256
 from risjax.data.layouts import SceneFileError
 from risjax.data.stream import scene_batch

@@ -2,7 +2,7 @@
 
 from risjax.loss.covariance_nmse import covariance_nmse
 from risjax.loss.projector_distance import projector_distance
-from risjax.loss.settings import LossSettings, at_progress, loss_settings
+from risjax.loss.settings import LossSettings, loss_settings
 from risjax.loss.subspace_alignment import subspace_alignment
 from risjax.loss.term import Labels, Number, Term, TermInputs
 from risjax.loss.total import Loss, make_labels, total_loss
@@ -14,7 +14,6 @@ __all__ = [
     "Number",
     "Term",
     "TermInputs",
-    "at_progress",
     "covariance_nmse",
     "loss_settings",
     "make_labels",

@@ -54,7 +54,7 @@ def total_loss(
         prediction: batch of the network's outputs, in half or full precision.
         labels: batch of labels.
         settings: weights and numbers of the terms, from `risjax.loss.loss_settings`. A term without a weight is not
-            computed. The schedule is not read; apply `risjax.loss.at_progress` first.
+            computed.
         covariance: settings that combine R_pred and R_sample into R_eff.
         precision: ``loss_matmul``, the precision of the loss's matrix products.
     """

@@ -4,7 +4,7 @@ from risjax.registry.section import NonNegativeFloat, Section
 
 
 class TermConfig(Section):
-    """One term of the loss: its weight, and the multiples of it that a training begins and ends with.
+    """One term of the loss and its weight.
 
     The fields that a term adds are numbers. They are arguments of the compiled program, so that a search over them
     compiles once.
@@ -12,7 +12,3 @@ class TermConfig(Section):
 
     weight: NonNegativeFloat = 1.0
     """Weight in the sum; 0 leaves the term out of the program."""
-    warmup: NonNegativeFloat = 1.0
-    """Multiple of ``weight`` at the first step, see ``loss.schedule``; 0 keeps the term for later."""
-    final: NonNegativeFloat = 1.0
-    """Multiple of ``weight`` at the last step, see ``loss.schedule``."""

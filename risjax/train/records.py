@@ -29,14 +29,13 @@ def counts(state: TrainState) -> dict[str, int]:
 
 def step_record(step: int, epoch: int, info: StepInfo, scenes_per_second: float) -> dict[str, Any]:
     """Return the log's record of one step."""
-    scalars = {name: value for name, value in info._asdict().items() if name not in ("terms", "weights")}
+    scalars = {name: value for name, value in info._asdict().items() if name != "terms"}
     return {
         "kind": "step",
         "step": step,
         "epoch": epoch,
         **{name: value.item() for name, value in scalars.items()},
         "terms": {name: value.item() for name, value in info.terms.items()},
-        "weights": {name: value.item() for name, value in info.weights.items()},
         "scenes_per_second": scenes_per_second,
     }
 
@@ -50,7 +49,6 @@ def health_of(records: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         **{name: mean(name) for name in ("loss", "grad_norm_backbone", "grad_norm_head", "update_norm")},
         "terms": {name: float(np.mean([record["terms"][name] for record in records])) for name in records[0]["terms"]},
-        "weights": records[-1]["weights"],
         "finite": all(record["finite"] and np.isfinite(record["loss"]) for record in records),
         "loss_scale": records[-1]["loss_scale"],
         "learning_rate": records[-1]["learning_rate"],

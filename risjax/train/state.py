@@ -1,6 +1,5 @@
 """State and report of a training step."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -43,7 +42,6 @@ class StepInfo(NamedTuple):
     Attributes:
         loss: the weighted sum.
         terms: mean of each term over the batch, unweighted.
-        weights: weight of each term in this step.
         grad_norm_backbone: norm of the unscaled gradient of the encoder, before clipping.
         grad_norm_head: the same for the head.
         update_norm: norm of the change of the parameters; 0 for a skipped step.
@@ -57,7 +55,6 @@ class StepInfo(NamedTuple):
 
     loss: Float[Array, ""]
     terms: dict[str, Float[Array, ""]]
-    weights: Mapping[str, Float[Array, ""]]
     grad_norm_backbone: Float[Array, ""]
     grad_norm_head: Float[Array, ""]
     update_norm: Float[Array, ""]

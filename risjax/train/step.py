@@ -5,7 +5,7 @@ float16 it halves the loss scale. In float16 the gradient that enters the networ
 (`risjax.precision.limit_cotangents`), so that a single degenerate scene does not invalidate its batch.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import cast
 
 import jax
@@ -15,7 +15,6 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from risjax.checks import check_finite
-from risjax.loss import at_progress
 from risjax.model import Network, Params
 from risjax.precision import all_finite, select_tree
 from risjax.train.loss_and_grad import Scenes, make_loss_and_grad
@@ -55,9 +54,7 @@ def make_step(key: ProgramKey, network: Network, mesh: Mesh | None = None, *, dr
 
     def step(state: TrainState, scenes: Scenes, settings: Settings) -> tuple[TrainState, StepInfo]:
         applied = schedule_count(state.opt_state)
-        progress = applied.astype(settings.learning_rate.dtype) / settings.total_steps
-        loss = at_progress(settings.loss, progress)
-        loss_and_grad = loss_and_grad_of(state.params, state.loss_scale, scenes, settings._replace(loss=loss))
+        loss_and_grad = loss_and_grad_of(state.params, state.loss_scale, scenes, settings)
         for name in _CHECKED if loss_and_grad.nonfinite else ():
             check_finite(loss_and_grad.nonfinite[name], name=name)
         gradient = state.loss_scale.unscale(loss_and_grad.gradient)
@@ -86,7 +83,6 @@ def make_step(key: ProgramKey, network: Network, mesh: Mesh | None = None, *, dr
         info = StepInfo(
             loss=loss_and_grad.loss,
             terms=loss_and_grad.terms,
-            weights=cast(Mapping[str, Array], loss.weights),
             grad_norm_backbone=optax.tree.norm(gradient["encoder"]),
             grad_norm_head=optax.tree.norm(gradient["head"]),
             update_norm=optax.tree.norm(jax.tree.map(jnp.subtract, params, state.params)),

@@ -146,3 +146,9 @@ def test_differences_name_the_settings():
 def test_configs_load_without_jax():
     code = "import sys, risjax.config.io, risjax.cli; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+def test_a_term_of_the_loss_without_a_weight_has_the_default_of_that_term():
+    loss = from_yaml("stages: [train]\nloss: {projector: {}, alignment: {loading: 0.2}}\n").loss
+    assert (loss.covariance.weight, loss.projector.weight, loss.alignment.weight) == (1.0, 0.5, 0.0)
+    assert loss.alignment.loading == 0.2

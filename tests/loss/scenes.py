@@ -47,7 +47,7 @@ def labels_of(physics: str, *, double: bool = False) -> Labels:
 
 
 def all_terms(**overrides: Any) -> LossSettings:
-    """Every term with weight 1, every number of every term part of the program but the schedule."""
+    """Every term with weight 1, every number of every term part of the program."""
     on = {f"loss.{name}.weight": 1.0 for name in TERMS}
     return loss_settings(apply_overrides(Config(stages=("train",)), on | overrides).loss)
 

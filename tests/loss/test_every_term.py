@@ -144,12 +144,11 @@ def test_terms_without_weight_are_not_in_the_program():
 def test_numbers_of_absent_terms_are_not_in_the_settings():
     absent = LossConfig.model_validate(
         {
-            "covariance": {"weight": 0.0, "warmup": 0.0},
-            "alignment": {"weight": 0.0, "loading": 0.5, "final": 3.0},
-            "schedule": {"warmup_fraction": 0.5, "final_fraction": 0.5},
+            "covariance": {"weight": 0.0},
+            "alignment": {"weight": 0.0, "loading": 0.5},
         }
     )
-    assert loss_settings(absent) == ({"projector": 0.5}, {}, None)  # a NamedTuple
+    assert loss_settings(absent) == ({"projector": 0.5}, {})  # a NamedTuple
     same = LossConfig.model_validate({"covariance": {"weight": 0.0}, "projector": {"weight": 2.0}})
     assert jax.tree.structure(loss_settings(absent)) == jax.tree.structure(loss_settings(same))
     assert jax.tree.structure(loss_settings(absent)) != jax.tree.structure(loss_settings(LossConfig()))

@@ -4,7 +4,7 @@
 "sample": x_hat [B, N, 1]}``, complex tensors or `Packed` pairs.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,8 +42,6 @@ def total_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted sum of the terms' means over scenes, [], and each term for each scene, {name: [B]}.
 
-    ``settings`` are Python numbers, of one moment: see `weights_at`.
-
     Raises:
         RuntimeError: by PyTorch, where ``options.cast`` leaves complex32 or mixed dtypes to an operation without them.
     """
@@ -61,24 +59,6 @@ def total_loss(
         (weight * terms[name].mean() for name, weight in weights.items()), start=torch.zeros((), device=factor.device)
     )
     return total, terms
-
-
-def weights_at(settings: LossSettings, progress: float) -> LossSettings:
-    """The settings of one moment, ``progress`` of all updates done: `risjax.loss.at_progress` in Python numbers."""
-    schedule = settings.schedule
-    if schedule is None:
-        return settings
-
-    def share(done: float, length: float) -> float:
-        return min(done / length, 1.0) if length > 0 else 1.0
-
-    early = 1.0 - share(progress, cast(float, schedule.warmup_fraction))
-    late = 1.0 - share(1.0 - progress, cast(float, schedule.final_fraction))
-    weights = {
-        name: weight * (1.0 + early * (schedule.warmup[name] - 1.0) + late * (schedule.final[name] - 1.0))
-        for name, weight in settings.weights.items()
-    }
-    return settings._replace(weights=weights, schedule=None)
 
 
 def _promoted(value: Any, factor: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from risjax.config import Config
 from risjax.experiments.torch_baseline.casting import narrow
 from risjax.experiments.torch_baseline.features import make_inputs
-from risjax.experiments.torch_baseline.loss import total_loss, weights_at
+from risjax.experiments.torch_baseline.loss import total_loss
 from risjax.experiments.torch_baseline.network import build_network, prediction
 from risjax.experiments.torch_baseline.optimizer import clip_by_global_norm, make_optimizer, update_average
 from risjax.experiments.torch_baseline.options import BaselineOptions
@@ -113,9 +113,7 @@ class Trainer:
             parts = self._forward(features)
         if self.half is not None:
             parts = tuple(part.to(self.half) for part in parts)
-        train = self.config.train
-        now = weights_at(self.terms, self.applied / (train.epochs * train.steps_per_epoch))
-        return total_loss(prediction(parts), labels, now, self.config.covariance, self.options)
+        return total_loss(prediction(parts), labels, self.terms, self.config.covariance, self.options)
 
     def parameters(self, *, average: bool = False) -> dict[Any, Any]:
         """The parameters, or their moving average, as flax has them."""

@@ -37,13 +37,10 @@ def test_the_shipped_step_is_clean_for_every_policy(compute):
     assert found(load_config("quick.yaml", [f"precision.compute={compute}"])) == []
 
 
-WHOLE_LOSS = [
-    *(f"loss.{name}.weight=0.5" for name in LossConfig().terms),
-    "loss.projector.warmup=0.0",
-]
+WHOLE_LOSS = [f"loss.{name}.weight=0.5" for name in LossConfig().terms]
 
 
-def test_the_step_is_clean_with_every_term_of_the_loss_and_a_schedule():
+def test_the_step_is_clean_with_every_term_of_the_loss():
     config = load_config("quick.yaml", [*SMALL, *WHOLE_LOSS])
     program = list(operations(trace_step(config)))
     precision = config.precision

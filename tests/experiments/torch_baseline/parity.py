@@ -29,14 +29,9 @@ BUILTIN64 = 1e-6
 
 
 WHOLE_LOSS: dict[str, Any] = {
-    "loss__covariance__final": 0.3,
-    "loss__projector__warmup": 0.0,
     "loss__alignment__weight": 0.3,
-    "loss__alignment__warmup": 2.0,
-    "loss__schedule__warmup_fraction": 0.4,
-    "loss__schedule__final_fraction": 0.3,
 }
-"""Every term with every number, and weights that change."""
+"""Every term with every number."""
 
 
 class Same(NamedTuple):

@@ -11,8 +11,7 @@ torch = pytest.importorskip("torch", reason="comparing with PyTorch needs it: pi
 
 from risjax.config import LossConfig  # noqa: E402
 from risjax.experiments import torch_baseline as baseline  # noqa: E402
-from risjax.experiments.torch_baseline.loss import weights_at  # noqa: E402
-from risjax.loss import at_progress, loss_settings, make_labels, total_loss  # noqa: E402
+from risjax.loss import loss_settings, make_labels, total_loss  # noqa: E402
 from risjax.types import PackedComplex, Prediction  # noqa: E402
 from tests.experiments.torch_baseline.parity import (  # noqa: E402
     FLOAT32,
@@ -69,7 +68,7 @@ def both(dtype: str) -> tuple[dict, dict, dict, dict]:
         their_gradients, found = {}, {}
         for term in TERMS:
             leaf = torch.tensor(parts).requires_grad_(True)
-            alone = settings._replace(weights={name: float(name == term) for name in TERMS}, schedule=None)
+            alone = settings._replace(weights={name: float(name == term) for name in TERMS})
             emitted = {"factor": torch.complex(leaf[0], leaf[1])}
             total, found = baseline.total_loss(emitted, targets, alone, config.covariance, eager())
             total.backward()
@@ -85,16 +84,3 @@ def test_values_and_gradients_agree(term, dtype):
     assert error(terms[term], their_terms[term]) <= TOLERANCE[dtype]
     assert np.abs(their_gradients[term]).max() > 1e-4
     assert error(gradients[term], their_gradients[term]) <= TOLERANCE[dtype]
-
-
-def test_weights_take_the_same_course():
-    settings = loss_settings(configuration("float64", **WHOLE_LOSS).loss)
-    course = []
-    with jax.enable_x64(True):
-        for progress in np.linspace(0.0, 1.0, 21):
-            ours, theirs = at_progress(settings, progress).weights, weights_at(settings, float(progress)).weights
-            assert {name: float(value) for name, value in ours.items()} == pytest.approx(theirs, rel=FLOAT64)
-            course.append(tuple(theirs.values()))
-    assert len(set(course)) > 10
-    constant = loss_settings(LossConfig())
-    assert weights_at(constant, 0.5) is constant
