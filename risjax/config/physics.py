@@ -108,7 +108,7 @@ class ChannelConfig(Section):
 class CodebookConfig(Section):
     """The phase codes that the surface runs through."""
 
-    kind: Literal["dft", "random", "hadamard", "designed", "file", "original"] = "dft"
+    kind: Literal["dft", "random", "hadamard", "designed", "file", "original"] = "random"
     """``dft``: columns of the two-dimensional DFT balanced in both axes; ``random``: uniform phases; ``hadamard``:
     signs of Walsh functions; ``designed``: codes for the channel of each scene, by gradient; ``file``: any;
     ``original``: the original pipeline's."""

@@ -19,6 +19,9 @@ from risjax.config.yaml12 import read_yaml
 RELEASED = Path(__file__).resolve().parents[1] / "inference" / "weights"
 """The networks inside the package, one folder each."""
 
+ALIASES = {"default_dft": "default"}
+"""Second names of released networks. ``default_dft`` remains the network that was trained with DFT codes."""
+
 WEIGHTS_NAME = "weights.safetensors"
 CONFIG_NAME = "config.yaml"
 
@@ -69,8 +72,8 @@ def released_names() -> list[str]:
 
 def find_weights(name: str) -> TrainedNetwork | None:
     """The network that ``name`` means, None where there is none."""
-    given = Path(name).expanduser()
-    shipped = [RELEASED / name] if name in released_names() else []
+    given, released = Path(name).expanduser(), ALIASES.get(name, name)
+    shipped = [RELEASED / released] if released in released_names() else []
     for folder in (*shipped, given, given / "release"):
         if (folder / WEIGHTS_NAME).is_file() and (folder / CONFIG_NAME).is_file():
             return TrainedNetwork(folder, True, folder / CONFIG_NAME)

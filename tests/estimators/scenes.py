@@ -17,7 +17,7 @@ def small_physics(max_sources: int = 3) -> PhysicsConfig:
     return PhysicsConfig(
         array=ArrayConfig(num_horizontal=8, num_vertical=6),
         channel=ChannelConfig(num_antennas=8),
-        codebook=CodebookConfig(num_snapshots=10),
+        codebook=CodebookConfig(kind="dft", num_snapshots=10),
         scene=SceneConfig(max_sources=max_sources, num_sources=(1, max_sources), range_m=(0.5, 5.0)),
     )
 

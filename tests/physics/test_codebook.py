@@ -42,13 +42,13 @@ def test_dft_codes_are_balanced_in_both_axes():
 def test_any_number_of_dft_codes_are_distinct_columns(count):
     frequencies = balanced_frequencies(ARRAY, count)
     assert len(np.unique(frequencies, axis=0)) == count
-    matrix = codes(CodebookConfig(num_snapshots=count, phase_bits=None), ARRAY)
+    matrix = codes(CodebookConfig(kind="dft", num_snapshots=count, phase_bits=None), ARRAY)
     np.testing.assert_allclose(matrix @ matrix.conj().T, 144 * np.eye(count), atol=1e-9)
 
 
 def test_more_dft_codes_than_columns_are_refused():
     with pytest.raises(ValueError, match="144 elements"):
-        codes(CodebookConfig(num_snapshots=145), ARRAY)
+        codes(CodebookConfig(kind="dft", num_snapshots=145), ARRAY)
 
 
 def test_ties_are_quantised_one_way():

@@ -19,7 +19,7 @@ from risjax.types import Observation, Scene, Sources
 SMALL = PhysicsConfig(
     array=ArrayConfig(num_horizontal=6, num_vertical=6),
     channel=ChannelConfig(num_antennas=8),
-    codebook=CodebookConfig(num_snapshots=9),
+    codebook=CodebookConfig(kind="dft", num_snapshots=9),
     scene=SceneConfig(max_sources=3, num_sources=(2, 2), range_m=(0.5, 2.0)),
 )
 # float32 with a condition number of the scaled information up to 1e4

@@ -33,7 +33,7 @@ SUBSETS = [("position_jitter",), ("wavelength_error",), ("spacing_error",), tupl
 SMALL = PhysicsConfig(
     array=ArrayConfig(num_horizontal=6, num_vertical=6),
     channel=ChannelConfig(num_antennas=8),
-    codebook=CodebookConfig(num_snapshots=9),
+    codebook=CodebookConfig(kind="dft", num_snapshots=9),
     scene=SceneConfig(max_sources=3, num_sources=(2, 2), range_m=(0.5, 2.0), snr_db=(140.0, 140.0)),
 )
 

@@ -16,7 +16,8 @@ from risjax.physics.pictures import (
 from risjax.types import Observation, Scene, Sources, Truth
 
 PHYSICS = PhysicsConfig(
-    array=ArrayConfig(num_horizontal=6, num_vertical=6), codebook=CodebookConfig(num_snapshots=5, phase_bits=None)
+    array=ArrayConfig(num_horizontal=6, num_vertical=6),
+    codebook=CodebookConfig(kind="dft", num_snapshots=5, phase_bits=None),
 )
 
 

@@ -117,7 +117,7 @@ def test_transmitted_power_is_the_mean_over_codes_of_uniform_phases():
 
 def test_transmitted_snr_does_not_depend_on_the_codes():
     random = _scenes(_with(codebook={"kind": "random"}), 20)
-    dft = _scenes(SMALL, 20)
+    dft = _scenes(_with(codebook={"kind": "dft"}), 20)
     np.testing.assert_allclose(random.truth.noise_variance, dft.truth.noise_variance, rtol=1e-5)
     assert not np.allclose(random.observation.snapshots, dft.observation.snapshots, rtol=0.1)
 

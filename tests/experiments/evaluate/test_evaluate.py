@@ -46,7 +46,7 @@ def small_config(methods: tuple[Method, ...]) -> Config:
         physics=PhysicsConfig(
             array=ArrayConfig(num_horizontal=6, num_vertical=6),
             channel=ChannelConfig(num_antennas=8),
-            codebook=CodebookConfig(num_snapshots=8),
+            codebook=CodebookConfig(kind="dft", num_snapshots=8),
             scene=SceneConfig(max_sources=2, num_sources=(1, 2), snr_db=(10.0, 20.0)),
         ),
         estimator=EstimatorConfig(grid=grid, greedy=GreedyConfig(grid=grid), sparse=SparseConfig(grid=grid)),

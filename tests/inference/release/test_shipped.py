@@ -10,7 +10,7 @@ import pytest
 import risjax
 from risjax import cli
 from risjax.config.io import from_yaml
-from risjax.config.weights import RELEASED, released_names
+from risjax.config.weights import RELEASED, find_weights, released_names
 from risjax.data.files import read_scenes
 from risjax.inference.predict import load
 from risjax.inference.release.card import make_card
@@ -35,6 +35,13 @@ def test_a_released_network_is_small_complete_and_loads(name: str) -> None:
     for absent in ("Not evaluated", "not logged", "wall time | 0 s"):
         assert absent not in card, absent
     assert load(name).config.weights == name
+
+
+def test_the_network_of_the_dft_codes_has_a_name_that_states_them() -> None:
+    model, found = load("default_dft"), find_weights("default_dft")
+    assert model.config.physics.codebook.kind == "dft"
+    assert found is not None
+    assert "`dft` codes" in (found.folder / "card.md").read_text()
 
 
 @pytest.mark.parametrize("name", NAMES)
