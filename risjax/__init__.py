@@ -55,6 +55,7 @@ if os.environ.get("RISJAX_NO_ENV") != "1":
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from risjax.api.adaptive_codes import adapt_codes as adapt_codes
     from risjax.api.bounds import crb as crb
     from risjax.api.estimation import localise as localise
     from risjax.api.pipeline import make_pipeline as make_pipeline
@@ -93,6 +94,7 @@ _PUBLIC = {
     "Scene": "risjax.types",
     "Sources": "risjax.types",
     "Truth": "risjax.types",
+    "adapt_codes": "risjax.api.adaptive_codes",
     "count_by_aic": "risjax.estimators",
     "count_by_mdl": "risjax.estimators",
     "count_by_sorte": "risjax.estimators",
@@ -121,6 +123,7 @@ __all__ = [
     "Scene",
     "Sources",
     "Truth",
+    "adapt_codes",
     "count_by_aic",
     "count_by_mdl",
     "count_by_sorte",

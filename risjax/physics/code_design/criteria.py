@@ -40,6 +40,8 @@ _PARAMETERS = np.asarray([[1, 1j, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0
 """Columns of the parameters (relative amplitude, real and imaginary; azimuth, elevation, range) in those of D_p."""
 _AMPLITUDE_PRECISION = 0.02
 """Inverse prior variance of an amplitude's real and imaginary part over the noise variance; keeps J_p finite."""
+_ROUNDING = 1e-5
+"""Loading of an information matrix of unit diagonal."""
 
 
 def mutual_information(gram: Complex[Array, "N N"], prior: DesignPrior) -> Float[Array, ""]:
@@ -83,7 +85,8 @@ def crb(gram: Complex[Array, "N N"], prior: DesignPrior) -> Float[Array, ""]:
 
     def of_scene(index: Int[Array, " K"], active: Bool[Array, " K"]) -> Float[Array, "Q K"]:
         chosen = products[:, index][:, :, :, index]
-        return _range_variances(chosen, prior.range_m[index], active, prior)
+        amplitude = _path_loss_amplitudes(prior.range_m[index], active, columns.shape[1])
+        return range_variances(chosen, amplitude, active, prior)
 
     variances = jax.vmap(of_scene)(jnp.asarray(index), jnp.asarray(active))
     return -jnp.sum(jnp.log(variances)) / (count * prior.snr.shape[0])
@@ -151,18 +154,30 @@ def _scenes(count: int) -> tuple[np.ndarray, np.ndarray]:
     return np.minimum(first[:, None] + slot, count - 1), slot < np.asarray(sizes)[:, None]
 
 
-def _range_variances(
-    products: Complex[Array, "4 K 4 K"], range_m: Float[Array, " K"], active: Bool[Array, " K"], prior: DesignPrior
+def _path_loss_amplitudes(
+    range_m: Float[Array, " K"], active: Bool[Array, " K"], num_elements: int
+) -> Complex[Array, " K"]:
+    """Amplitudes inverse to the range, of different phases and total energy N."""
+    modulus = jnp.where(active, 1 / range_m, 0.0)
+    phase = jnp.exp(2j * jnp.pi * _GOLDEN * jnp.arange(range_m.shape[0]) ** 2)
+    return phase * modulus * jnp.sqrt(num_elements / jnp.sum(modulus**2))
+
+
+def range_variances(
+    products: Complex[Array, "4 K 4 K"], amplitude: Complex[Array, " K"], active: Bool[Array, " K"], prior: DesignPrior
 ) -> Float[Array, "Q K"]:
     """Bound on the variance of each range of one scene, for each signal-to-noise ratio; 1 in unused slots.
 
     The parameters of a source are the relative change of its amplitude, real and imaginary, and its position, so that
     all their columns have the amplitude as a factor.
+
+    Args:
+        products: D_p^H G D_q of the scene's positions.
+        amplitude: of the steering vectors, over the root of the noise variance at a ratio ``prior.snr`` of 1.
+        active: slots in use.
+        prior: its signal-to-noise ratios and its information about the positions.
     """
-    count, num_elements = range_m.shape[0], prior.columns.shape[1]
-    modulus = jnp.where(active, 1 / range_m, 0.0)
-    phase = jnp.exp(2j * jnp.pi * _GOLDEN * jnp.arange(count) ** 2)
-    amplitude = phase * modulus * jnp.sqrt(num_elements / jnp.sum(modulus**2))
+    count = active.shape[0]
     scaled = products * amplitude.conj()[None, :, None, None] * amplitude[None, None, None, :]
     spread = jnp.asarray(_PARAMETERS)
     real = 2 * jnp.einsum("ap,aibj,bq->ipjq", spread.conj(), scaled, spread, precision="highest").real
@@ -171,7 +186,9 @@ def _range_variances(
     loading = jnp.diag(jnp.where(active[:, None], own[None, :], 1.0).ravel())
     matrices = prior.snr[:, None, None] * information[None] + loading[None]
     scale = jax.lax.rsqrt(jnp.diagonal(matrices, axis1=1, axis2=2))
-    lower = jnp.linalg.cholesky(matrices * scale[:, :, None] * scale[:, None, :])
+    unit = matrices * scale[:, :, None] * scale[:, None, :]
+    # Sources at one position leave pivots below the rounding of float32 where the signal is strong.
+    lower = jnp.linalg.cholesky(unit + _ROUNDING * jnp.eye(5 * count, dtype=unit.dtype)[None])
     right = jnp.broadcast_to(jnp.eye(5 * count, dtype=lower.dtype)[None], lower.shape)
     inverse = jax.lax.linalg.triangular_solve(lower, right, left_side=True, lower=True)
     variance = jnp.sum(inverse**2, axis=1) * scale**2

@@ -53,7 +53,7 @@ class DesignPrior(NamedTuple):
 def design_prior(key: Key[Array, ""], physics: PhysicsConfig, steps: int, positions: int) -> DesignPrior:
     """Return a prior with ``positions`` new positions for each of ``steps`` steps, float32 and complex64."""
     scene = physics.scene
-    low, high = (jnp.asarray(ends, jnp.float32) for ends in zip(*_bounds(physics), strict=True))
+    low, high = position_bounds(physics)
     unit = jax.random.uniform(key, (steps * positions, 3))
     position = low[None, :] + unit * (high - low)[None, :]
 
@@ -75,8 +75,9 @@ def design_prior(key: Key[Array, ""], physics: PhysicsConfig, steps: int, positi
     )
 
 
-def _bounds(physics: PhysicsConfig) -> tuple[tuple[float, float], ...]:
+def position_bounds(physics: PhysicsConfig) -> tuple[Float[Array, "3"], Float[Array, "3"]]:
     """Least and greatest azimuth [rad], elevation [rad] and range [m]."""
     scene = physics.scene
     angles = [(math.radians(low), math.radians(high)) for low, high in (scene.azimuth_deg, scene.elevation_deg)]
-    return (*angles, scene.range_m)
+    low, high = zip(*angles, scene.range_m, strict=True)
+    return jnp.asarray(low, jnp.float32), jnp.asarray(high, jnp.float32)
