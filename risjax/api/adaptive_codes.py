@@ -79,7 +79,7 @@ def _estimates(found: Localization | Estimates) -> Estimates:
 
 @partial(jax.jit, static_argnums=2)
 def _adapt(observation: Observation, estimates: Estimates, physics: PhysicsConfig) -> Complex[Array, "S L N"]:
-    key = jax.random.key(physics.codebook.seed or 0)
+    key = jax.random.key(physics.codebook.seed)
 
     def of_scene(scene: tuple[Observation, Estimates]) -> Complex[Array, "L N"]:
         seen, estimated = scene

@@ -44,17 +44,17 @@ class RemovedChoice:
     """A value, alone or in a list, that a setting no longer takes.
 
     Attributes:
-        value: the value.
+        value: the value; None is null.
         reason: why it was removed, or what replaces it.
     """
 
-    value: str
+    value: str | None
     reason: str
 
 
 @dataclass(frozen=True)
 class RenamedChoice:
-    """Values in the list of a setting that have other names now.
+    """Values of a setting, alone or in a list, that have other names now.
 
     Attributes:
         names: old name to new name.
@@ -98,6 +98,10 @@ DEPRECATED: dict[str, Action] = {
     "loss.*.final": Removed(1, _MULTIPLE),
     "loss.schedule": Unread(_MULTIPLE),
     "physics.codebook.kind": RemovedChoice("mixed", "no measurement supported it; take dft or random"),
+    "physics.codebook.seed": RemovedChoice(
+        None, "for new codes in every scene set physics.codebook.kind to random_each_scene and leave the seed out"
+    ),
+    "physics.simulator": RenamedChoice(MappingProxyType({"rician": "standard"})),
     "evaluate.methods": RemovedChoice("learned_geometry", _GEOMETRY),
     "ablate.methods": RemovedChoice("learned_geometry", _GEOMETRY),
 }

@@ -104,9 +104,7 @@ class _EstimatorConfig(Section):
     posterior: PosteriorConfig = PosteriorConfig()
 
 
-_sections = {name: method.settings for name, method in METHODS.items() if method.settings is not None}
-
 if TYPE_CHECKING:
     EstimatorConfig = _EstimatorConfig
 else:
-    EstimatorConfig = with_sections(_EstimatorConfig, _sections)
+    EstimatorConfig = with_sections(_EstimatorConfig, METHODS)

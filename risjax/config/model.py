@@ -1,16 +1,13 @@
-"""``precision.*``, ``model.*``, ``covariance.*``: the network, its dtypes, and the covariance derived from it."""
+"""``precision.*``, ``model.*``, ``covariance.*``: the network, its dtypes, and the covariance derived from it.
 
-from typing import Annotated, Literal
+`ENCODERS` registers the networks, those of other packages included (`risjax.registry`).
+"""
+
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from risjax.registry.section import (
-    Fraction,
-    FromList,
-    PositiveFloat,
-    PositiveInt,
-    Section,
-)
+from risjax.registry import Encoder, Fraction, FromList, PositiveFloat, PositiveInt, Section, collect, with_sections
 
 _LossScale = Annotated[float, Field(gt=0.0, le=2.0**127)]
 """A loss scale is a float32 number; 2^127 is its largest power of two."""
@@ -35,15 +32,49 @@ class PrecisionConfig(Section):
     """float16 only: smallest value of the loss scale."""
 
 
-class ModelConfig(Section):
+_TORCH = "risjax.experiments.torch_baseline.network"
+
+ENCODERS: dict[str, Encoder] = collect(
+    "risjax.encoders",
+    Encoder,
+    (
+        Encoder(
+            name="backprojection",
+            implementation="risjax.model.transformer:BACKPROJECTION",
+            torch=f"{_TORCH}:BACKPROJECTION",
+        ),
+        Encoder(
+            name="minimum_norm",
+            implementation="risjax.model.transformer:MINIMUM_NORM",
+            needs_common_field=False,
+            torch=f"{_TORCH}:MINIMUM_NORM",
+        ),
+        Encoder(
+            name="snapshots",
+            implementation="risjax.model.snapshots:SNAPSHOTS",
+            needs_patches=False,
+            has_fixed_sizes=True,
+            torch=f"{_TORCH}:SNAPSHOTS",
+        ),
+    ),
+)
+"""Every encoder by its name."""
+
+if TYPE_CHECKING:
+    EncoderName = str
+else:
+    EncoderName = Literal[tuple(ENCODERS)]
+
+
+class _ModelConfig(Section):
     """The network: an encoder and a head that emits the covariance's low-rank factor."""
 
-    encoder: Literal["backprojection", "minimum_norm", "snapshots"] = "backprojection"
+    encoder: EncoderName = "backprojection"
     """``backprojection``: a transformer over patches of the regularised image of the field on the surface.
     ``minimum_norm``: the same transformer over patches of the ``rank`` strongest principal components of the snapshots'
     images, which need no field common to all snapshots. ``snapshots``: the original pipeline's shape, raw
     snapshots with codes and H c pooled apart, for comparison; it reads neither ``patch`` nor
-    ``extra_regularisation``."""
+    ``extra_regularisation``. Or an encoder of another package."""
     width: PositiveInt = 128
     """Channels of a token."""
     layers: PositiveInt = 4
@@ -67,16 +98,22 @@ class ModelConfig(Section):
     @property
     def needs_common_field(self) -> bool:
         """True if the encoder needs one coherent field in all snapshots, which requires ``constant`` symbols."""
-        return self.encoder != "minimum_norm"
+        return ENCODERS[self.encoder].needs_common_field
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> "ModelConfig":
+    def _heads_divide(self) -> "_ModelConfig":
         if self.width % self.heads:
             raise ValueError(
                 f"heads must divide width, got width = {self.width} and heads = {self.heads}; "
                 f"try heads = {next(h for h in range(self.heads, 0, -1) if self.width % h == 0)}"
             )
         return self
+
+
+if TYPE_CHECKING:
+    ModelConfig = _ModelConfig
+else:
+    ModelConfig = with_sections(_ModelConfig, ENCODERS)
 
 
 class CovarianceConfig(Section):

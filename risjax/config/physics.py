@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from risjax.config.code_design import DesignConfig
+from risjax.config.channel import ChannelConfig, check_angles
+from risjax.config.codebook import CodebookConfig
 from risjax.config.impairments import ImpairmentsConfig
 from risjax.registry import (
     FromList,
     Interval,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     Section,
@@ -23,13 +23,6 @@ from risjax.registry.section import check_ordered
 
 PARAMETERS_PER_SOURCE = 5
 """Azimuth, elevation, range, and a complex amplitude."""
-
-
-def check_angles(name: str, interval: tuple[float, float]) -> None:
-    """Raises ValueError unless an interval of angles in degrees is ordered and in front of the panel."""
-    check_ordered(name, interval)
-    if interval[0] < -90 or interval[1] > 90:
-        raise ValueError(f"{name} must lie within [-90, 90] (in front of the surface), got {list(interval)}")
 
 
 class ArrayConfig(Section):
@@ -66,72 +59,6 @@ class ArrayConfig(Section):
                 f"elements_m holds {len(self.elements_m)} elements, expected num_horizontal * num_vertical = "
                 f"{self.num_horizontal} * {self.num_vertical} = {self.num_elements}"
             )
-        return self
-
-
-class ChannelConfig(Section):
-    """The Rician channel from the surface to the base station, a uniform linear array along the horizontal axis."""
-
-    num_antennas: PositiveInt = 16
-    """M, antennas of the base station, spaced half a wavelength."""
-    rician_factor: Interval = (0.5, 10.0)
-    """Power of the line of sight over the scattered part (a ratio, not dB), uniform; the original pipeline's law."""
-    line_of_sight_azimuth_deg: Interval = (-60.0, 60.0)
-    """Azimuth of the base station as the surface sees it, uniform; a point interval fixes the geometry."""
-    line_of_sight_elevation_deg: Interval = (-60.0, 60.0)
-    """Elevation of the base station as the surface sees it, uniform."""
-    arrival_azimuth_deg: Interval | None = (-60.0, 60.0)
-    """Azimuth of the surface as the base station sees it; null repeats the surface's angles, as the original does."""
-    distance_m: Interval | None = None
-    """Distance from the surface's centre to the base station's, uniform; the line of sight then has spherical
-    wavefronts. null is a base station in the far field: plane waves on both sides."""
-    normalisation: Literal["unit", "original"] = "unit"
-    """``unit``: both parts of equal power, E|H_mn|^2 = 1 / N. ``original``: the original pipeline's, scattered entries
-    of power 1 / M and a line of sight of unit Frobenius norm, 1 / N of the share that the Rician factor claims."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "ChannelConfig":
-        check_ordered("rician_factor", self.rician_factor)
-        if self.rician_factor[0] < 0:
-            raise ValueError(f"rician_factor is a ratio of powers and cannot be negative, got {self.rician_factor[0]}")
-        check_angles("line_of_sight_azimuth_deg", self.line_of_sight_azimuth_deg)
-        check_angles("line_of_sight_elevation_deg", self.line_of_sight_elevation_deg)
-        if self.arrival_azimuth_deg is not None:
-            check_angles("arrival_azimuth_deg", self.arrival_azimuth_deg)
-        if self.distance_m is not None:
-            check_ordered("distance_m", self.distance_m)
-            if self.distance_m[0] <= 0:
-                raise ValueError(f"distance_m must start above 0 m, got {self.distance_m[0]}")
-        return self
-
-
-class CodebookConfig(Section):
-    """The phase codes that the surface runs through."""
-
-    kind: Literal["dft", "random", "hadamard", "designed", "file", "original"] = "random"
-    """``dft``: columns of the two-dimensional DFT balanced in both axes; ``random``: uniform phases; ``hadamard``:
-    signs of Walsh functions; ``designed``: codes for the channel of each scene, by gradient; ``file``: any;
-    ``original``: the original pipeline's."""
-    num_snapshots: PositiveInt = 16
-    """L, codes and snapshots a scene."""
-    phase_bits: Annotated[int, Field(ge=1, le=16)] | None = 3
-    """Bits of the phase shifters; null leaves the phases unquantised. Codes of a file are not quantised."""
-    seed: NonNegativeInt | None = 0
-    """``random``: the seed of codes that every scene shares; null draws fresh codes in every scene. ``designed``: the
-    seed of the start."""
-    design: DesignConfig = DesignConfig()
-    """``designed``: criterion and steps."""
-    path: str | None = None
-    """``file``: an .npy file of [L, N] codes, +1 and -1 or complex of modulus 1."""
-    measured: bool = False
-    """``file``: the codes are measured reflection coefficients, whose modulus may differ from 1."""
-
-    @model_validator(mode="after")
-    def _file_has_a_path(self) -> "CodebookConfig":
-        if (self.kind == "file") != (self.path is not None):
-            raise ValueError(f"path goes with kind = file and only with it, got kind = {self.kind}, path = {self.path}")
-        if self.measured and self.kind != "file":
-            raise ValueError(f"measured goes with kind = file only, got kind = {self.kind}; set it to false")
         return self
 
 
@@ -251,7 +178,7 @@ class SceneConfig(Section):
 
 
 SIMULATORS: dict[str, Simulator] = collect(
-    "risjax.simulators", Simulator, (Simulator(name="rician", implementation="risjax.physics.scene:draw_scene"),)
+    "risjax.simulators", Simulator, (Simulator(name="standard", implementation="risjax.physics.scene:draw_scene"),)
 )
 """Every simulator of scenes by its name, those of other packages included (`risjax.registry`)."""
 
@@ -269,8 +196,8 @@ class _PhysicsConfig(Section):
     codebook: CodebookConfig = CodebookConfig()
     impairments: ImpairmentsConfig = ImpairmentsConfig()
     scene: SceneConfig = SceneConfig()
-    simulator: SimulatorName = "rician"
-    """Simulator of the scenes: ``rician``, or one that another package registers."""
+    simulator: SimulatorName = "standard"
+    """``standard``: scenes of all sections of ``physics``; or a simulator of another package."""
 
     @model_validator(mode="after")
     def _identifiable(self) -> "_PhysicsConfig":
@@ -285,9 +212,7 @@ class _PhysicsConfig(Section):
         return self
 
 
-_sections = {name: part.settings for name, part in SIMULATORS.items() if part.settings is not None}
-
 if TYPE_CHECKING:
     PhysicsConfig = _PhysicsConfig
 else:
-    PhysicsConfig = with_sections(_PhysicsConfig, _sections)
+    PhysicsConfig = with_sections(_PhysicsConfig, SIMULATORS)

@@ -13,7 +13,7 @@ from risjax.config.estimator import EstimatorConfig
 from risjax.config.evaluate import EvaluateConfig
 from risjax.config.limit import LimitConfig
 from risjax.config.loss import LossConfig
-from risjax.config.model import CovarianceConfig, ModelConfig, PrecisionConfig
+from risjax.config.model import ENCODERS, CovarianceConfig, ModelConfig, PrecisionConfig
 from risjax.config.physics import PhysicsConfig
 from risjax.config.predict import DataConfig, ExportConfig, PredictConfig
 from risjax.config.release import ReleaseConfig
@@ -145,7 +145,7 @@ class Config(Section):
             return self
         array, patch = self.physics.array, self.model.patch
         sides = (array.num_horizontal, array.num_vertical)
-        if self.model.encoder != "snapshots" and any(side % patch for side in sides):
+        if ENCODERS[self.model.encoder].needs_patches and any(side % patch for side in sides):
             whole = [side for side in range(1, min(sides) + 1) if not any(length % side for length in sides)]
             raise _problem(
                 ("model", "patch"),

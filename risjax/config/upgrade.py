@@ -101,18 +101,19 @@ def _replace_choice(
     holder = _holder(values, path)
     value = holder[path[-1]]
     if isinstance(action, RenamedChoice):
-        if isinstance(value, list):
-            holder[path[-1]] = [_renamed_entry(action, entry) for entry in value]
+        is_list = isinstance(value, list)
+        holder[path[-1]] = [_renamed(action, entry) for entry in value] if is_list else _renamed(action, value)
         return []
     if action.value not in (value if isinstance(value, list) else [value]):
         return []
     if isinstance(value, list):
         holder[path[-1]] = [entry for entry in value if entry != action.value] or value
-    text = f"got {action.value}, which is no longer a choice: {action.reason}"
+    got = "null" if action.value is None else action.value
+    text = f"got {got}, which is no longer a choice: {action.reason}"
     return [Problem(dotted(path), place_of(path, origins), text)]
 
 
-def _renamed_entry(action: RenamedChoice, entry: Any) -> Any:
+def _renamed(action: RenamedChoice, entry: Any) -> Any:
     return action.names.get(entry, entry) if isinstance(entry, str) else entry
 
 

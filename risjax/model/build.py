@@ -9,9 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Key
 
 from risjax.config import ArrayConfig, ModelConfig, PrecisionConfig
-from risjax.model.features import Features
-from risjax.model.network import CovarianceNetwork
-from risjax.model.snapshots import SnapshotFeatures, SnapshotNetwork
+from risjax.model.encoder import CovarianceNetwork
 from risjax.precision import make_policy
 from risjax.types import Prediction
 
@@ -28,7 +26,7 @@ class Network(NamedTuple):
     """
 
     init: Callable[[Key[Array, ""]], Params]
-    apply: Callable[[Params, Features | SnapshotFeatures], Prediction]
+    apply: Callable[[Params, Any], Prediction]
     shapes: Params
 
 
@@ -37,10 +35,8 @@ def build(array: ArrayConfig, model: ModelConfig, precision: PrecisionConfig) ->
     """Build the network, once for equal settings. Modules of flax.nnx appear only inside the two returned functions."""
     policy = make_policy(precision)
 
-    kind = SnapshotNetwork if model.encoder == "snapshots" else CovarianceNetwork
-
     def make(key: Key[Array, ""]) -> nnx.Module:
-        return kind(array, model, rngs=nnx.Rngs(params=key))
+        return CovarianceNetwork(array, model, rngs=nnx.Rngs(params=key))
 
     graph, state = nnx.split(nnx.eval_shape(lambda: make(jax.random.key(0))))
     shapes = jax.eval_shape(policy.cast_to_params, nnx.to_pure_dict(state))
@@ -48,7 +44,7 @@ def build(array: ArrayConfig, model: ModelConfig, precision: PrecisionConfig) ->
     def init(key: Key[Array, ""]) -> Params:
         return policy.cast_to_params(nnx.to_pure_dict(nnx.state(make(key))))
 
-    def apply(params: Params, features: Features | SnapshotFeatures) -> Prediction:
+    def apply(params: Params, features: Any) -> Prediction:
         with jax.named_scope("network"):
             params, features = policy.cast_to_compute((params, features))
             prediction = nnx.merge(graph, nnx.State(params))(features)

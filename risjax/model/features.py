@@ -13,7 +13,7 @@ from jaxtyping import Array, Complex, Float
 
 from risjax.checks import check_observation
 from risjax.config import ArrayConfig, ModelConfig, PhysicsConfig
-from risjax.model.snapshots import SnapshotFeatures, snapshot_features
+from risjax.model.encoder import Inputs, parts_of
 from risjax.physics.field_of_view import view_factor
 from risjax.physics.images import MeasuredField, regularised_images
 from risjax.physics.scaling import normalise_scene, restore_field
@@ -25,7 +25,7 @@ class Features(NamedTuple):
     """Inputs of the network for one scene, in float32.
 
     Attributes:
-        elements: features of each element, real parts before imaginary parts, [N, `num_channels`]: the element's value
+        elements: features of each element, real parts before imaginary parts, [N, C]: the element's value
             in each image of unit RMS, or its row of each principal component of unit RMS.
         context: scalars of the scene, [2]: log10 of the estimated noise-to-signal ratio, and log10 of the first
             image's RMS over that of the last.
@@ -35,22 +35,14 @@ class Features(NamedTuple):
     context: Float[Array, "*batch context"]
 
 
-class Inputs(NamedTuple):
-    """Features and the factor of the sample covariance, computed from the same images.
-
-    Attributes:
-        features: inputs of the network.
-        sample_factor: the factor of R_sample: x_hat, [N, 1], or the images of the snapshots over sqrt(L), [N, L].
-    """
-
-    features: Features | SnapshotFeatures
-    sample_factor: Complex[Array, "*batch N snapshots"]
+def num_image_channels(config: ModelConfig) -> int:
+    """Number of features of an element in `image_inputs`."""
+    return 2 * (1 + len(config.extra_regularisation))
 
 
-def num_channels(config: ModelConfig) -> int:
-    """Number of features of an element in `Features`."""
-    images = 1 + len(config.extra_regularisation)
-    return 2 * images * (config.rank if config.encoder == "minimum_norm" else 1)
+def num_component_channels(config: ModelConfig) -> int:
+    """Number of features of an element in `component_inputs`."""
+    return config.rank * num_image_channels(config)
 
 
 def make_inputs(observation: Observation, config: ModelConfig, physics: PhysicsConfig) -> Inputs:
@@ -75,35 +67,28 @@ def make_inputs_and_fit(
     """
     check_observation(observation)
     normalised, scale = normalise_scene(observation)
-    if config.encoder == "minimum_norm":
-        inputs, measured = _second_order(normalised, config, physics), None
-        if physics.scene.symbols == "constant":
-            measured = regularised_images(normalised, (1.0,)).measured
-    elif config.encoder == "snapshots":
-        images = regularised_images(normalised, (1.0,))
-        turned = normalised._replace(snapshots=normalised.snapshots * middle_phase(images.field[0], physics.array))
-        features = snapshot_features(turned, images.noise_to_signal)
-        inputs, measured = Inputs(features, images.field[0][:, None]), images.measured
-    else:
-        inputs, measured = _image_inputs(normalised, config, physics.array)
+    inputs, measured = parts_of(config).make_inputs(normalised, config, physics)
     return inputs._replace(sample_factor=restore_field(inputs.sample_factor, scale)), measured
 
 
-def _image_inputs(observation: Observation, config: ModelConfig, array: ArrayConfig) -> tuple[Inputs, MeasuredField]:
-    """Inputs of the encoder of images, computed from a normalised scene; they do not depend on the phase of y."""
+def image_inputs(observation: Observation, config: ModelConfig, physics: PhysicsConfig) -> tuple[Inputs, MeasuredField]:
+    """`Features` of regularised images, as `risjax.model.encoder.MakeInputs`; they do not depend on the phase of y."""
     images = regularised_images(observation, (1.0, *config.extra_regularisation))
     power = jnp.mean(jnp.abs(images.field) ** 2, axis=-1)
     positive = jnp.where(power > 0, power, 1.0)  # the images of an empty scene stay zero, its logarithms finite
-    unit = images.field * (positive**-0.5)[:, None] * middle_phase(images.field[0], array)
+    unit = images.field * (positive**-0.5)[:, None] * middle_phase(images.field[0], physics.array)
     channels = jnp.concatenate([unit.real, unit.imag], axis=0).T
     context = _context(images.noise_to_signal, positive)
     features = Features(elements=channels, context=context)
     return Inputs(features=features, sample_factor=images.field[0][:, None]), images.measured
 
 
-def _second_order(observation: Observation, config: ModelConfig, physics: PhysicsConfig) -> Inputs:
-    """Principal components of the covariances of the snapshots' images, S = (1/L) sum_l x_l x_l^H.
+def component_inputs(
+    observation: Observation, config: ModelConfig, physics: PhysicsConfig
+) -> tuple[Inputs, MeasuredField | None]:
+    """`Features` of principal components, as `risjax.model.encoder.MakeInputs`.
 
+    They are those of the covariances of the snapshots' images, S = (1/L) sum_l x_l x_l^H.
     S depends neither on the phases nor on the order of the snapshots. Its strongest eigenvectors, times the root of
     their eigenvalues, are images of mixtures of sources, as is the image of a coherent field. The free phase of an
     eigenvector is chosen so that its mean over the middle of the surface is real and positive.
@@ -120,7 +105,9 @@ def _second_order(observation: Observation, config: ModelConfig, physics: Physic
     columns = components.reshape(-1, components.shape[-1])
     elements = jnp.concatenate([columns.real, columns.imag], axis=0).T
     context = _context(images.noise_to_signal, positive)
-    return Inputs(Features(elements=elements, context=context), sample_factor=fields[0].T / count**0.5)
+    inputs = Inputs(Features(elements=elements, context=context), sample_factor=fields[0].T / count**0.5)
+    is_coherent = physics.scene.symbols == "constant"
+    return inputs, regularised_images(observation, (1.0,)).measured if is_coherent else None
 
 
 def _principal(images: Complex[Array, "L N"], count: int, array: ArrayConfig) -> Complex[Array, "count N"]:

@@ -11,7 +11,7 @@ c        phase codes                                                 [L, N]
 Two 3 x 3 convolutions act on the image y of snapshots by antennas. Its mean over the antennas gives a token for each
 snapshot, and a transformer mixes the tokens. Codes and H c are embedded snapshot by snapshot and pooled separately, so
 the network cannot relate a snapshot to its own code, and it receives H only as H c. For these reasons the original did
-not learn. The network serves comparisons of speed and accuracy; use `risjax.model.network` for everything else.
+not learn. The network serves comparisons of speed and accuracy; use `risjax.model.transformer` for everything else.
 """
 
 from typing import NamedTuple
@@ -21,8 +21,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Complex, Float
 
-from risjax.config import ArrayConfig, ModelConfig
+from risjax.config import ArrayConfig, ModelConfig, PhysicsConfig
 from risjax.model.blocks import Block
+from risjax.model.encoder import Inputs, NetworkParts
+from risjax.model.features import middle_phase
+from risjax.physics.images import MeasuredField, regularised_images
 from risjax.types import Observation, PackedComplex, Prediction
 
 
@@ -59,6 +62,16 @@ def snapshot_features(observation: Observation, noise_to_signal: Float[Array, ""
         codes=jnp.concatenate([observation.codes.real, observation.codes.imag], axis=-1),
         context=jnp.log10(noise_to_signal)[None],
     )
+
+
+def snapshot_inputs(
+    observation: Observation, config: ModelConfig, physics: PhysicsConfig
+) -> tuple[Inputs, MeasuredField]:
+    """`SnapshotFeatures` and the regularised image, as `risjax.model.encoder.MakeInputs`."""
+    images = regularised_images(observation, (1.0,))
+    turned = observation._replace(snapshots=observation.snapshots * middle_phase(images.field[0], physics.array))
+    features = snapshot_features(turned, images.noise_to_signal)
+    return Inputs(features, images.field[0][:, None]), images.measured
 
 
 def _unit(array: Complex[Array, "L M"]) -> Float[Array, "L M 2"]:
@@ -106,17 +119,10 @@ class SnapshotHead(nnx.Module):
         return Prediction(factor=PackedComplex(real, imag))
 
 
-class SnapshotNetwork(nnx.Module):
-    """Encoder and head; the log reports their gradient norms separately."""
-
-    def __init__(self, array: ArrayConfig, config: ModelConfig, *, rngs: nnx.Rngs):
-        self.encoder = SnapshotEncoder(array, config, rngs=rngs)
-        self.head = SnapshotHead(array, config, rngs=rngs)
-
-    def __call__(self, features: SnapshotFeatures) -> Prediction:
-        return self.head(self.encoder(features))
-
-
 def summary_channels(config: ModelConfig) -> int:
     """Number of channels of the convolutions, of the pooled codes and of the pooled H c."""
     return max(config.width // 8, 1)
+
+
+SNAPSHOTS = NetworkParts(snapshot_inputs, SnapshotEncoder, SnapshotHead)
+"""The encoder ``snapshots``."""

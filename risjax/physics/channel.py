@@ -7,18 +7,71 @@ scattered part has independent circular Gaussian entries.
 """
 
 import math
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, Key
 
-from risjax.config import ArrayConfig, ChannelConfig
+from risjax.config import ArrayConfig, ChannelConfig, PhysicsConfig
+from risjax.config.channel import CHANNELS
 from risjax.physics.array import direction_cosines, element_positions
 from risjax.physics.distributions import scale
+from risjax.registry import implementation_of
 
 NUM_UNIFORM = 5
 """Number of uniform draws of a channel: Rician factor, three angles and a distance."""
+
+
+class ChannelDraws(NamedTuple):
+    """Random numbers of a channel.
+
+    Attributes:
+        uniform: uniform on [0, 1), [5].
+        scattered: unit circular Gaussian, [M, N].
+        key: key of further random numbers.
+    """
+
+    uniform: Float[Array, "5"]
+    scattered: Complex[Array, "M N"]
+    key: Key[Array, ""]
+
+
+@runtime_checkable
+class DrawChannel(Protocol):
+    """A simulator of channels."""
+
+    def __call__(self, draws: ChannelDraws, physics: PhysicsConfig, /) -> Complex[Array, "M N"]:
+        """Return H of a scene; batched by vmap, with ``physics`` static under jit.
+
+        Args:
+            draws: random numbers of the scene's channel, in the dtype of the result.
+            physics: measurement model; the settings of the simulator are ``physics.channel.<its name>``.
+        """
+        ...
+
+
+def draw_channel(draws: ChannelDraws, physics: PhysicsConfig) -> Complex[Array, "M N"]:
+    """H of a scene, by the simulator ``physics.channel.kind``.
+
+    Raises:
+        ValueError: that simulator returns an array of another shape than [M, N].
+    """
+    part = CHANNELS[physics.channel.kind]
+    draw: DrawChannel = implementation_of(part)
+    channel = draw(draws, physics)
+    if channel.shape != draws.scattered.shape:
+        raise ValueError(
+            f"the channel {part.name!r} has shape {list(channel.shape)}, expected [M, N] = "
+            f"{list(draws.scattered.shape)}; mend its implementation {part.implementation}"
+        )
+    return channel.astype(draws.scattered.dtype)
+
+
+def draw_rician(draws: ChannelDraws, physics: PhysicsConfig) -> Complex[Array, "M N"]:
+    """`rician_channel` as a `DrawChannel`."""
+    return rician_channel(draws.uniform, draws.scattered, physics.channel, physics.array)
 
 
 def line_of_sight(

@@ -7,15 +7,50 @@ rounded to the nearest phase step.
 
 import functools
 import math
+from typing import Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike
 from jaxtyping import Array, Complex, Float, Int, Key
 
 from risjax.config import ArrayConfig, CodebookConfig, PhysicsConfig
+from risjax.config.codebook import CODEBOOKS
 from risjax.physics.received_arrays import codes_problem
+from risjax.registry import implementation_of
+
+AnyArray = TypeVar("AnyArray", np.ndarray, Array)
+
+
+@runtime_checkable
+class CommonCodes(Protocol):
+    """A codebook that is the same in every scene."""
+
+    def __call__(self, codebook: CodebookConfig, array: ArrayConfig, /) -> Complex[np.ndarray, "L N"]:
+        """Return the codes, complex128; phases are rounded to ``codebook.phase_bits`` by `codes_of_phases`.
+
+        Args:
+            codebook: its settings; those of the kind itself are ``codebook.<its name>``.
+            array: the surface.
+        """
+        ...
+
+
+@runtime_checkable
+class CodesOfScene(Protocol):
+    """A codebook in which every scene has codes of its own."""
+
+    def __call__(
+        self, key: Key[Array, ""], physics: PhysicsConfig, channel: Complex[Array, "M N"], /
+    ) -> Complex[Array, "L N"]:
+        """Return the codes of a scene; batched by vmap over keys and channels, with ``physics`` static under jit.
+
+        Args:
+            key: key of the codes of this scene.
+            physics: surface, sources and codebook.
+            channel: H as the receiver knows it.
+        """
+        ...
 
 
 def quantise_phase(phase_rad: Float[np.ndarray, "*shape"], bits: int | None) -> Float[np.ndarray, "*shape"]:
@@ -95,67 +130,93 @@ def hadamard_phases(array: ArrayConfig, num_snapshots: int) -> Float[np.ndarray,
     return math.pi * (odd % 2).reshape(num_snapshots, array.num_elements)
 
 
-def codes(codebook: CodebookConfig, array: ArrayConfig) -> Complex[np.ndarray, "L N"]:
-    """Codes common to all scenes, exp(j q(phase)) in complex128; codes from a file are not quantised.
-
-    Raises:
-        ValueError: the codebook draws new codes in every scene, has fewer codes than snapshots, or its file does not
-            contain [L, N] finite numbers.
-    """
-    count = codebook.num_snapshots
-    match codebook.kind:
-        case "dft":
-            phase_rad = dft_phases(array, balanced_frequencies(array, count))
-        case "original":
-            phase_rad = dft_phases(array, strided_frequencies(array, count))
-        case "hadamard":
-            phase_rad = hadamard_phases(array, count)
-        case "file":
-            return read_codes(str(codebook.path), count, array.num_elements, codebook.measured)
-        case "designed":
-            raise ValueError(
-                "codebook.kind = designed makes codes for the channel of each scene, expected common codes; write "
-                "those of the stage design to a file and set kind = file"
-            )
-        case "random":
-            if codebook.seed is None:
-                raise ValueError(
-                    "codebook.seed = null draws new codes in every scene, expected a seed for common codes"
-                )
-            phase_rad = np.random.default_rng(codebook.seed).uniform(0, 2 * math.pi, (count, array.num_elements))
+def codes_of_phases(phase_rad: Float[np.ndarray, "L N"], codebook: CodebookConfig) -> Complex[np.ndarray, "L N"]:
+    """exp(j q(phase)) in complex128, with q the rounding to ``phase_bits`` of the codebook."""
     return np.exp(1j * quantise_phase(phase_rad, codebook.phase_bits))
 
 
-def codes_for_channel(
+def dft_codes(codebook: CodebookConfig, array: ArrayConfig) -> Complex[np.ndarray, "L N"]:
+    """Columns of the two-dimensional DFT, `balanced_frequencies`, as `CommonCodes`."""
+    return codes_of_phases(dft_phases(array, balanced_frequencies(array, codebook.num_snapshots)), codebook)
+
+
+def original_codes(codebook: CodebookConfig, array: ArrayConfig) -> Complex[np.ndarray, "L N"]:
+    """Codes of the original pipeline, `strided_frequencies`, as `CommonCodes`."""
+    return codes_of_phases(dft_phases(array, strided_frequencies(array, codebook.num_snapshots)), codebook)
+
+
+def hadamard_codes(codebook: CodebookConfig, array: ArrayConfig) -> Complex[np.ndarray, "L N"]:
+    """Walsh functions, `hadamard_phases`, as `CommonCodes`."""
+    return codes_of_phases(hadamard_phases(array, codebook.num_snapshots), codebook)
+
+
+def random_codes(codebook: CodebookConfig, array: ArrayConfig) -> Complex[np.ndarray, "L N"]:
+    """Uniform phases of the codebook's seed, as `CommonCodes`."""
+    shape = (codebook.num_snapshots, array.num_elements)
+    return codes_of_phases(np.random.default_rng(codebook.seed).uniform(0, 2 * math.pi, shape), codebook)
+
+
+def random_codes_of_scene(
     key: Key[Array, ""], physics: PhysicsConfig, channel: Complex[Array, "M N"]
 ) -> Complex[Array, "L N"]:
-    """Nominal codes of a scene: those designed for its channel (``designed``), or those of `draw_codes`.
+    """New uniform phases in every scene, as `CodesOfScene`."""
+    shape, bits = (physics.codebook.num_snapshots, physics.array.num_elements), physics.codebook.phase_bits
+    if bits is None:
+        phase_rad = jax.random.uniform(key, shape, maxval=2 * math.pi)
+    else:
+        phase_rad = jax.random.randint(key, shape, 0, 2**bits) * (2 * math.pi / 2**bits)
+    return jnp.exp(1j * phase_rad).astype(channel.dtype)
+
+
+def codes_of_file(codebook: CodebookConfig, array: ArrayConfig) -> Complex[np.ndarray, "L N"]:
+    """Codes of the file ``path``, not quantised, as `CommonCodes`."""
+    return read_codes(str(codebook.path), codebook.num_snapshots, array.num_elements, codebook.measured)
+
+
+def codes(codebook: CodebookConfig, array: ArrayConfig) -> Complex[np.ndarray, "L N"]:
+    """Codes common to all scenes.
+
+    Raises:
+        ValueError: every scene has codes of its own, the codebook has fewer codes than snapshots, or its file does not
+            contain [L, N] finite numbers.
+    """
+    part = CODEBOOKS[codebook.kind]
+    if part.each_scene:
+        raise ValueError(
+            f"codebook.kind = {codebook.kind} makes codes for each scene, expected common codes; write those of the "
+            "stage design to a file and set kind = file, or set kind = random"
+        )
+    make: CommonCodes = implementation_of(part)
+    return _checked(make(codebook, array), codebook, array)
+
+
+def draw_codes(key: Key[Array, ""], physics: PhysicsConfig, channel: Complex[Array, "M N"]) -> Complex[Array, "L N"]:
+    """Nominal codes of a scene: the common ones, or codes of its own.
 
     Args:
         key: key of the codes of this scene.
         physics: surface, sources and codebook.
         channel: H as the receiver knows it.
+
+    Raises:
+        ValueError: as `codes`, or codes of another shape than [L, N].
     """
-    if physics.codebook.kind != "designed":
-        return draw_codes(key, physics.codebook, physics.array, channel.dtype)
-    from risjax.physics.code_design.optimise import design_for_channel  # imports optax, 0.8 s
+    codebook, array = physics.codebook, physics.array
+    part = CODEBOOKS[codebook.kind]
+    if not part.each_scene:
+        return jnp.asarray(codes(codebook, array), channel.dtype)
+    make: CodesOfScene = implementation_of(part)
+    return _checked(make(key, physics, channel), codebook, array).astype(channel.dtype)
 
-    return design_for_channel(channel, physics).astype(channel.dtype)
 
-
-def draw_codes(
-    key: Key[Array, ""], codebook: CodebookConfig, array: ArrayConfig, dtype: DTypeLike = jnp.complex64
-) -> Complex[Array, "L N"]:
-    """Nominal codes of a scene: the common ones, or new random ones for ``random`` with ``seed = null``."""
-    if codebook.kind != "random" or codebook.seed is not None:
-        return jnp.asarray(codes(codebook, array), dtype)
-    shape = (codebook.num_snapshots, array.num_elements)
-    if codebook.phase_bits is None:
-        phase_rad = jax.random.uniform(key, shape, maxval=2 * math.pi)
-    else:
-        steps = 2**codebook.phase_bits
-        phase_rad = jax.random.randint(key, shape, 0, steps) * (2 * math.pi / steps)
-    return jnp.exp(1j * phase_rad).astype(dtype)
+def _checked(made: AnyArray, codebook: CodebookConfig, array: ArrayConfig) -> AnyArray:
+    expected = (codebook.num_snapshots, array.num_elements)
+    if made.shape != expected:
+        raise ValueError(
+            f"the codebook {codebook.kind!r} made codes of shape {list(made.shape)}, expected [num_snapshots, N] = "
+            f"{list(expected)}; mend its implementation {CODEBOOKS[codebook.kind].implementation}"
+        )
+    return made
 
 
 @functools.lru_cache(maxsize=8)

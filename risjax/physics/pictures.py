@@ -139,7 +139,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     key = jax.random.key(arguments.seed)
     scene = jax.jit(lambda: draw_scene(key, physics))()
-    codes = np.asarray(draw_codes(key, physics.codebook, physics.array))
+    codes = np.asarray(draw_codes(key, physics, jnp.asarray(scene.observation.channel)))
     for name, figure in (
         ("scene", scene_figure(physics, scene)),
         ("codebook", codebook_figure(physics, codes)),

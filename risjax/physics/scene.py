@@ -11,7 +11,6 @@ receiver assumes. They differ from the true ones by the impairments that are not
 """
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -22,8 +21,8 @@ from jaxtyping import Array, Complex, Float, Key
 
 from risjax.config import PhysicsConfig, SceneConfig
 from risjax.physics.array import amplitude_norm, steering
-from risjax.physics.channel import NUM_UNIFORM, rician_channel
-from risjax.physics.codebook import codes_for_channel
+from risjax.physics.channel import NUM_UNIFORM, ChannelDraws, draw_channel
+from risjax.physics.codebook import draw_codes
 from risjax.physics.distributions import complex_normal, draw_snr_db, scale
 from risjax.physics.impairments import draw_clutter, draw_geometry, estimate_channel, impair_codes
 from risjax.physics.placement import num_candidates, place
@@ -34,7 +33,7 @@ class Draws(NamedTuple):
     """Random numbers of a scene without impairments.
 
     Attributes:
-        channel_law: uniform on [0, 1), for `rician_channel`, [U].
+        channel_law: uniform on [0, 1), for `draw_channel`, [U].
         snr: uniform on [0, 1).
         source_law: uniform on [0, 1): number of sources, gain of the scene, power of each source, [2 + K].
         places: uniform on [0, 1), for `place`, [K, candidates, 3].
@@ -65,15 +64,6 @@ class DrawScene(Protocol):
             dtype: real dtype, float32 or (with x64 enabled) float64.
         """
         ...
-
-
-DrawChannel = Callable[[Draws, PhysicsConfig], Complex[Array, "M N"]]
-"""A simulator of channels: from the random numbers of a scene to H."""
-
-
-def draw_rician(draws: Draws, physics: PhysicsConfig) -> Complex[Array, "M N"]:
-    """`rician_channel` as a `DrawChannel`."""
-    return rician_channel(draws.channel_law, draws.scattered, physics.channel, physics.array)
 
 
 def draw_numbers(
@@ -170,8 +160,6 @@ def draw_scene(
     key: Key[Array, ""],
     physics: PhysicsConfig,
     dtype: DTypeLike = jnp.float32,
-    *,
-    channel: DrawChannel = draw_rician,
 ) -> Scene:
     """Draw a scene; batch by vmap over keys, with ``physics`` static under jit.
 
@@ -179,15 +167,14 @@ def draw_scene(
         key: key of the scene; the same key gives the same scene.
         physics: measurement model and distribution of the sources.
         dtype: real dtype, float32 or (with x64 enabled) float64.
-        channel: draws H, for simulators that differ in the channel alone.
     """
-    uniform_key, normal_key, code_key, impairment_key = jax.random.split(key, 4)
+    uniform_key, normal_key, code_key, impairment_key, channel_key = jax.random.split(key, 5)
     impairments = physics.impairments
     draws = draw_numbers(uniform_key, normal_key, physics, dtype)
     sources = make_sources(draws, physics)
-    true_channel = channel(draws, physics)
+    true_channel = draw_channel(ChannelDraws(draws.channel_law, draws.scattered, channel_key), physics)
     estimate = estimate_channel(impairment_key, impairments, true_channel)
-    nominal = codes_for_channel(code_key, physics, estimate)
+    nominal = draw_codes(code_key, physics, estimate)
     applied, assumed = impair_codes(impairment_key, impairments, nominal)
     geometry, assumed_geometry = draw_geometry(impairment_key, physics, dtype)
     matrix = sources_steering(physics, sources, geometry)

@@ -1,8 +1,9 @@
 """What other packages can add to risjax, and the objects with which they register it.
 
-A part (a term of the loss, an estimator, a simulator of scenes, a criterion of a code design) is one object: its name,
-the section of its settings, and the place of its implementation, which is imported when it is needed. The parts of
-risjax are registered in the same way. docs/extending.md lists them, with examples.
+A part (a term of the loss, an estimator, an encoder, a codebook, a simulator of channels or of scenes, a criterion of a
+code design) is one object: its name, the section of its settings, and the place of its implementation, which is
+imported when it is needed. The parts of risjax are registered in the same way. docs/extending.md lists them, with
+examples.
 
 Another package names its object in an entry point:
 
@@ -14,7 +15,18 @@ The module of that object, here ``my_package.schema``, is imported with the conf
 """
 
 from risjax.registry.entry_points import collect, find, implementation_of
-from risjax.registry.parts import DesignCriterion, Estimator, LossTerm, Part, Simulator
+from risjax.registry.parts import (
+    Channel,
+    Codebook,
+    DesignCriterion,
+    Encoder,
+    Estimator,
+    LossTerm,
+    Part,
+    PartWithSection,
+    Simulator,
+    with_sections,
+)
 from risjax.registry.section import (
     Fraction,
     FromList,
@@ -25,12 +37,14 @@ from risjax.registry.section import (
     PositiveInt,
     RegistryError,
     Section,
-    with_sections,
 )
 from risjax.registry.term import TermConfig
 
 __all__ = [
+    "Channel",
+    "Codebook",
     "DesignCriterion",
+    "Encoder",
     "Estimator",
     "Fraction",
     "FromList",
@@ -39,6 +53,7 @@ __all__ = [
     "NonNegativeFloat",
     "NonNegativeInt",
     "Part",
+    "PartWithSection",
     "PositiveFloat",
     "PositiveInt",
     "RegistryError",

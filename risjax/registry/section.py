@@ -1,9 +1,8 @@
 """Base class and types of the sections of a configuration. No module of this package imports jax."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from risjax._compat.pydantic import FrozenModel
 
@@ -21,24 +20,6 @@ class Section(BaseModel, metaclass=FrozenModel):
     model_config = ConfigDict(
         frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
     )
-
-
-def with_sections(base: type[Section], sections: Mapping[str, type[Section]]) -> type[Section]:
-    """Return ``base``, a class called ``_Name``, as ``Name`` with further sections at their defaults.
-
-    Args:
-        base: class with the fields of risjax.
-        sections: classes of the registered parts' settings, by their names.
-
-    Raises:
-        RegistryError: a name that is a field of the base already.
-    """
-    taken = [name for name in sections if name in base.model_fields]
-    if taken:
-        raise RegistryError(f"{', '.join(taken)}: settings of a registered part, expected a name that is not in use")
-    fields: dict[str, Any] = {name: (section, section()) for name, section in sections.items()}
-    name, text = base.__name__.removeprefix("_"), base.__doc__
-    return create_model(name, __base__=base, __module__=base.__module__, __doc__=text, **fields)
 
 
 def _tuple_from_list(value: Any) -> Any:

@@ -3,7 +3,7 @@
 import pytest
 
 from risjax.config import upgrade
-from risjax.config.deprecated import DEPRECATED, Removed, RemovedChoice, Renamed
+from risjax.config.deprecated import DEPRECATED, Removed, RemovedChoice, Renamed, RenamedChoice
 from risjax.config.errors import ConfigError, setting_paths
 from risjax.config.io import apply_overrides, from_yaml, load_config, to_tree, to_yaml
 from risjax.config.root import Config
@@ -26,7 +26,7 @@ def at(action: Removed, value: object) -> object:
 def test_every_old_path_is_unknown_to_the_schema_and_every_new_one_is_known():
     known = {".".join(path) for path in setting_paths(Config)}
     for name, action in DEPRECATED.items():
-        assert (name in known) == isinstance(action, RemovedChoice), name
+        assert (name in known) == isinstance(action, RemovedChoice | RenamedChoice), name
         assert not isinstance(action, Renamed) or action.to in known, action.to
 
 
@@ -110,6 +110,19 @@ def test_a_removed_codebook_is_refused_in_every_physics():
         from_yaml(text + "physics: {codebook: {kind: mixed}}\n")
     reasons = {problem.path: problem.text for problem in error.value.problems if "no longer a choice" in problem.text}
     assert set(reasons) == {"physics.codebook.kind", "evaluate.sources[0].physics.codebook.kind"}
+
+
+def test_codes_without_a_seed_are_another_codebook():
+    with pytest.raises(ConfigError, match=r"got null, which is no longer a choice: .*random_each_scene"):
+        from_yaml("stages: [train]\nphysics: {codebook: {kind: random, seed: null}}\n")
+
+
+def test_the_old_name_of_the_simulator_of_scenes_is_replaced():
+    text = "stages: [evaluate]\nevaluate: {sources: [{name: a, physics: {simulator: rician}}]}\n"
+    config = from_yaml(text + "physics: {simulator: rician}\n")
+    assert config.physics.simulator == "standard"
+    assert config.evaluate.sources[0].physics is not None
+    assert config.evaluate.sources[0].physics.simulator == "standard"
 
 
 def test_a_search_over_a_removed_setting_is_refused(write):

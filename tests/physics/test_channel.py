@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from risjax.config import ArrayConfig, ChannelConfig
+from risjax.config import ArrayConfig, ChannelConfig, PhysicsConfig
 from risjax.physics.array import element_positions, steering
-from risjax.physics.channel import NUM_UNIFORM, line_of_sight, rician_channel
+from risjax.physics.channel import NUM_UNIFORM, ChannelDraws, draw_channel, line_of_sight, rician_channel
 from risjax.physics.distributions import complex_normal
 
 ARRAY = ArrayConfig(num_horizontal=6, num_vertical=6)
@@ -91,3 +91,10 @@ def test_a_near_base_station_gives_the_line_of_sight_more_than_one_dimension():
 def test_a_distance_of_zero_is_refused():
     with pytest.raises(ValidationError, match="distance_m must start above 0"):
         ChannelConfig(distance_m=(0.0, 5.0))
+
+
+def test_a_channel_of_another_shape_is_refused_with_the_place_of_its_code(monkeypatch):
+    monkeypatch.setattr("risjax.physics.channel.draw_rician", lambda draws, physics: draws.scattered.T)
+    draws = ChannelDraws(jnp.zeros(NUM_UNIFORM), jnp.zeros((16, 144), jnp.complex64), jax.random.key(0))
+    with pytest.raises(ValueError, match=r"has shape \[144, 16\], expected \[M, N\] = \[16, 144\]; mend .*draw_rician"):
+        draw_channel(draws, PhysicsConfig())

@@ -1,11 +1,12 @@
 """Codebooks."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from risjax.config import ArrayConfig, CodebookConfig
+from risjax.config import ArrayConfig, CodebookConfig, PhysicsConfig
 from risjax.physics.codebook import balanced_frequencies, codes, draw_codes, quantise_phase
 
 ARRAY = ArrayConfig()
@@ -57,14 +58,25 @@ def test_ties_are_quantised_one_way():
 
 
 def test_fresh_codes_differ_from_scene_to_scene_and_shared_ones_do_not():
-    fresh = CodebookConfig(kind="random", seed=None)
-    first, second = (np.asarray(draw_codes(jax.random.key(k), fresh, ARRAY)) for k in (0, 1))
+    fresh = PhysicsConfig(codebook=CodebookConfig(kind="random_each_scene"))
+    channel = jnp.zeros((16, 144), jnp.complex64)
+    first, second = (np.asarray(draw_codes(jax.random.key(k), fresh, channel)) for k in (0, 1))
     assert (first != second).any(axis=1).all(), "a code that two scenes share"
-    shared = CodebookConfig(kind="random")
-    first, second = (draw_codes(jax.random.key(k), shared, ARRAY) for k in (0, 1))
+    shared = PhysicsConfig(codebook=CodebookConfig(kind="random"))
+    first, second = (draw_codes(jax.random.key(k), shared, channel) for k in (0, 1))
     np.testing.assert_array_equal(first, second)
-    with pytest.raises(ValueError, match="expected a seed for common codes"):
-        codes(fresh, ARRAY)
+    with pytest.raises(ValueError, match="random_each_scene makes codes for each scene, expected common codes"):
+        codes(fresh.codebook, ARRAY)
+
+
+@pytest.mark.parametrize(
+    ("kind", "function"), [("hadamard", "hadamard_codes"), ("random_each_scene", "random_codes_of_scene")]
+)
+def test_codes_of_another_shape_are_refused_with_the_place_of_their_code(monkeypatch, kind, function):
+    monkeypatch.setattr(f"risjax.physics.codebook.{function}", lambda *_: np.ones((2, 3)))
+    physics = PhysicsConfig(codebook=CodebookConfig(kind=kind))
+    with pytest.raises(ValueError, match=rf"made codes of shape \[2, 3\], expected .* \[16, 144\]; mend .*{function}"):
+        draw_codes(jax.random.key(0), physics, jnp.zeros((16, 144), jnp.complex64))
 
 
 def test_codes_of_a_file(tmp_path):

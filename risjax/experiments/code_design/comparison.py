@@ -34,7 +34,7 @@ def codebooks(config: Config, path: Path) -> dict[str, CodebookConfig]:
     common = {"path": None, "measured": False}
     compared = {
         "dft": given.model_copy(update=common | {"kind": "dft"}),
-        "random": given.model_copy(update=common | {"kind": "random", "seed": given.seed or 0}),
+        "random": given.model_copy(update=common | {"kind": "random"}),
         "designed": given.model_copy(update=common | {"kind": "file", "path": str(path)}),
     }
     if config.design.each_channel:

@@ -12,6 +12,8 @@ import jax
 import numpy as np
 
 from risjax.config import Config
+from risjax.config.loss import TERMS
+from risjax.config.model import ENCODERS
 from risjax.experiments import torch_baseline as baseline
 from risjax.experiments.compare.comparison_tables import make_tables, markdown
 from risjax.experiments.compare.failures import reproduce
@@ -165,8 +167,8 @@ def _refuse(config: Config) -> None:
     if config.train.optimizer != "adamw":
         raise CompareError(f"the baseline trains with adamw, got train.optimizer = {config.train.optimizer}")
     try:
-        for name in loss_settings(config.loss).weights:
-            baseline.torch_place(name)
+        for part in (ENCODERS[config.model.encoder], *(TERMS[name] for name in loss_settings(config.loss).weights)):
+            baseline.torch_place(part)
     except ValueError as error:
         raise CompareError(str(error)) from error
 

@@ -7,9 +7,10 @@ GradScaler, fused AdamW, fused attention, ``torch.compile`` where it works, a Da
 
 from risjax.experiments.torch_baseline.casting import Packed, upcast
 from risjax.experiments.torch_baseline.features import make_inputs
-from risjax.experiments.torch_baseline.loss import torch_place, total_loss
+from risjax.experiments.torch_baseline.loss import total_loss
 from risjax.experiments.torch_baseline.network import build_network
 from risjax.experiments.torch_baseline.options import BaselineOptions
+from risjax.experiments.torch_baseline.places import torch_place
 from risjax.experiments.torch_baseline.projector import signal_overlap, signal_projector
 from risjax.experiments.torch_baseline.runtime import describe_runtime, has_cuda, peak_memory_bytes, synchronize
 from risjax.experiments.torch_baseline.scenes import MadeScenes, make_loader

@@ -4,51 +4,85 @@ Full precision whatever autocast says, without gradients. Scenes are dictionarie
 ``channel`` [B, M, N], ``codes`` [B, L, N], complex64 or complex128.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 from risjax.config import ArrayConfig, ModelConfig, PhysicsConfig
+from risjax.config.model import ENCODERS
+from risjax.experiments.torch_baseline.places import torch_place
 from risjax.model.features import middle_elements
 from risjax.physics.field_of_view import view_factor
 from risjax.physics.images import NOISE_TO_SIGNAL_RANGE
 from risjax.physics.snapshot_images import WHITE_RATIOS_DB
+from risjax.registry import find
 
 Scenes = dict[str, Tensor]
+
+
+class TorchNetworkParts(NamedTuple):
+    """Counterpart of `risjax.model.encoder.NetworkParts`.
+
+    Attributes:
+        make_inputs: maps (scenes, model, physics) to the features of a batch and the factor of its sample covariances,
+            [B, N, 1] or, of snapshots' images, [B, N, L].
+        encoder: class of a module, built of (array, model), from features to what ``head`` reads. Names and shapes of
+            its parameters are those of the encoder of risjax (`risjax.experiments.torch_baseline.weights`).
+        head: class of a module, built of (array, model), to the real and imaginary parts of F, [B, N, rank] each.
+    """
+
+    make_inputs: Callable[[Scenes, ModelConfig, PhysicsConfig], tuple[dict[str, Tensor], Tensor]]
+    encoder: Callable[[ArrayConfig, ModelConfig], nn.Module]
+    head: Callable[[ArrayConfig, ModelConfig], nn.Module]
+
+
+def parts_of(config: ModelConfig) -> TorchNetworkParts:
+    """Inputs, encoder and head of ``model.encoder`` in PyTorch.
+
+    Raises:
+        ValueError: the encoder has no counterpart.
+    """
+    return find(torch_place(ENCODERS[config.encoder]))
 
 
 @torch.no_grad()
 def make_inputs(scenes: Scenes, config: ModelConfig, physics: PhysicsConfig) -> tuple[dict[str, Tensor], Tensor]:
     """Features of a batch, and the factor of its sample covariances, [B, N, 1] or, of snapshots' images, [B, N, L]."""
     with torch.autocast(scenes["snapshots"].device.type, enabled=False):
-        if config.encoder == "snapshots":
-            images, noise_to_signal = _images(scenes, (1.0,))
-            turn = _middle_phase(images[:, 0], physics.array)
-            turned = scenes | {"snapshots": scenes["snapshots"] * turn[:, None, None]}
-            return _snapshot_features(turned, noise_to_signal), images[:, 0, :, None]
-        multiples = (1.0, *config.extra_regularisation)
-        if config.encoder == "minimum_norm":
-            return _second_order(scenes, multiples, config.rank, physics)
-        images, noise_to_signal = _images(scenes, multiples)
-        power = _squared(images).mean(-1)
-        positive = torch.where(power > 0, power, 1.0)
-        unit = images * positive.rsqrt()[..., None] * _middle_phase(images[:, 0], physics.array)[:, None, None]
-        elements = torch.cat([unit.real, unit.imag], dim=1).mT
-        context = _context(noise_to_signal, positive)
-        return {"elements": elements.contiguous(), "context": context}, images[:, 0, :, None]
+        return parts_of(config).make_inputs(scenes, config, physics)
+
+
+def snapshot_inputs(scenes: Scenes, config: ModelConfig, physics: PhysicsConfig) -> tuple[dict[str, Tensor], Tensor]:
+    """Inputs of the encoder ``snapshots``."""
+    images, noise_to_signal = _images(scenes, (1.0,))
+    turn = _middle_phase(images[:, 0], physics.array)
+    turned = scenes | {"snapshots": scenes["snapshots"] * turn[:, None, None]}
+    return _snapshot_features(turned, noise_to_signal), images[:, 0, :, None]
+
+
+def image_inputs(scenes: Scenes, config: ModelConfig, physics: PhysicsConfig) -> tuple[dict[str, Tensor], Tensor]:
+    """Inputs of the encoder ``backprojection``."""
+    images, noise_to_signal = _images(scenes, (1.0, *config.extra_regularisation))
+    power = _squared(images).mean(-1)
+    positive = torch.where(power > 0, power, 1.0)
+    unit = images * positive.rsqrt()[..., None] * _middle_phase(images[:, 0], physics.array)[:, None, None]
+    elements = torch.cat([unit.real, unit.imag], dim=1).mT
+    context = _context(noise_to_signal, positive)
+    return {"elements": elements.contiguous(), "context": context}, images[:, 0, :, None]
 
 
 def _context(noise_to_signal: Tensor, power: Tensor) -> Tensor:
     return torch.stack([torch.log10(noise_to_signal), 0.5 * torch.log10(power[:, 0] / power[:, -1])], dim=-1)
 
 
-def _second_order(
-    scenes: Scenes, multiples: tuple[float, ...], rank: int, physics: PhysicsConfig
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Principal components of the covariances of the snapshots' images."""
-    fields, noise_to_signal = _snapshot_images(scenes, multiples, physics)
+def component_inputs(scenes: Scenes, config: ModelConfig, physics: PhysicsConfig) -> tuple[dict[str, Tensor], Tensor]:
+    """Inputs of the encoder ``minimum_norm``: principal components of the covariances of the snapshots' images."""
+    fields, noise_to_signal = _snapshot_images(scenes, (1.0, *config.extra_regularisation), physics)
     power = _squared(fields).mean((-2, -1))
     positive = torch.where(power > 0, power, 1.0)
-    components = _principal(fields * positive.rsqrt()[..., None, None], rank, physics.array)
+    components = _principal(fields * positive.rsqrt()[..., None, None], config.rank, physics.array)
     energy = _squared(components).mean((-2, -1))
     components = components * torch.where(energy > 0, energy, 1.0).rsqrt()[..., None, None]
     columns = components.flatten(1, 2)

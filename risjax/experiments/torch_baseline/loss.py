@@ -13,24 +13,10 @@ from risjax.config import CovarianceConfig
 from risjax.config.loss import TERMS
 from risjax.experiments.torch_baseline.casting import join, upcast
 from risjax.experiments.torch_baseline.options import BaselineOptions
+from risjax.experiments.torch_baseline.places import torch_place
 from risjax.experiments.torch_baseline.terms import TermInputs
 from risjax.loss import LossSettings
 from risjax.registry import find
-
-
-def torch_place(name: str) -> str:
-    """Return the place of a term of the loss in PyTorch.
-
-    Raises:
-        ValueError: the term is registered without one.
-    """
-    place = TERMS[name].torch
-    if place is None:
-        raise ValueError(
-            f"the term {name!r} of the loss has no counterpart in PyTorch; set loss.{name}.weight to 0, or give "
-            "`torch` in its risjax.registry.LossTerm"
-        )
-    return place
 
 
 def total_loss(
@@ -54,7 +40,7 @@ def total_loss(
     label, sample = _promoted(labels["factor"], factor), _promoted(labels["sample"], factor)
     scenes = TermInputs(factor, label, sample, labels["num_sources"], covariance, options)
     weights = settings.weights
-    terms = {name: find(torch_place(name))(scenes, settings.numbers.get(name, {})) for name in weights}
+    terms = {name: find(torch_place(TERMS[name]))(scenes, settings.numbers.get(name, {})) for name in weights}
     total = sum(
         (weight * terms[name].mean() for name, weight in weights.items()), start=torch.zeros((), device=factor.device)
     )

@@ -10,21 +10,27 @@ from torch import Tensor, nn
 from risjax.config import ArrayConfig, ModelConfig
 from risjax.experiments.torch_baseline.blocks import Block, layer_norm
 from risjax.experiments.torch_baseline.casting import Packed
+from risjax.experiments.torch_baseline.features import (
+    TorchNetworkParts,
+    component_inputs,
+    image_inputs,
+    parts_of,
+    snapshot_inputs,
+)
 from risjax.experiments.torch_baseline.snapshots import SnapshotEncoder, SnapshotHead
-from risjax.model.features import num_channels
+from risjax.model.features import num_component_channels, num_image_channels
 
 Features = dict[str, Tensor]
 
 
-class BackprojectionEncoder(nn.Module):
-    """A transformer over patches of what the images show of each element."""
+class PatchEncoder(nn.Module):
+    """Transformer over patches of the elements' features."""
 
-    def __init__(self, array: ArrayConfig, config: ModelConfig):
+    def __init__(self, channels: int, array: ArrayConfig, config: ModelConfig):
         super().__init__()
         self.grid = (array.num_vertical, array.num_horizontal, config.patch)
-        channels = num_channels(config) * config.patch**2
         patches = array.num_elements // config.patch**2
-        self.embed = nn.Linear(channels, config.width)
+        self.embed = nn.Linear(channels * config.patch**2, config.width)
         self.context = nn.Linear(2, config.width)
         self.place = nn.Parameter(0.02 * torch.randn(patches, config.width))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
@@ -37,6 +43,20 @@ class BackprojectionEncoder(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         return self.norm(tokens)
+
+
+class BackprojectionEncoder(PatchEncoder):
+    """Transformer over patches of regularised images."""
+
+    def __init__(self, array: ArrayConfig, config: ModelConfig):
+        super().__init__(num_image_channels(config), array, config)
+
+
+class MinimumNormEncoder(PatchEncoder):
+    """Transformer over patches of principal components."""
+
+    def __init__(self, array: ArrayConfig, config: ModelConfig):
+        super().__init__(num_component_channels(config), array, config)
 
 
 class CovarianceHead(nn.Module):
@@ -57,13 +77,22 @@ class CovarianceNetwork(nn.Module):
 
     def __init__(self, array: ArrayConfig, config: ModelConfig):
         super().__init__()
-        snapshots = config.encoder == "snapshots"
-        self.encoder = (SnapshotEncoder if snapshots else BackprojectionEncoder)(array, config)
-        self.head = (SnapshotHead if snapshots else CovarianceHead)(array, config)
+        parts = parts_of(config)
+        self.encoder, self.head = parts.encoder(array, config), parts.head(array, config)
 
     def forward(self, features: Features) -> tuple[Tensor, ...]:
         """The real and imaginary parts of F, [B, N, rank] each, in the dtype of the last product."""
         return self.head(self.encoder(features))
+
+
+BACKPROJECTION = TorchNetworkParts(image_inputs, BackprojectionEncoder, CovarianceHead)
+"""The encoder ``backprojection``."""
+
+MINIMUM_NORM = TorchNetworkParts(component_inputs, MinimumNormEncoder, CovarianceHead)
+"""The encoder ``minimum_norm``."""
+
+SNAPSHOTS = TorchNetworkParts(snapshot_inputs, SnapshotEncoder, SnapshotHead)
+"""The encoder ``snapshots``."""
 
 
 def build_network(

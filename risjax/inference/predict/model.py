@@ -10,6 +10,7 @@ from jaxtyping import Array
 from numpy.typing import ArrayLike
 
 from risjax.config import Config
+from risjax.config.model import ENCODERS
 from risjax.config.weights import find_weights, no_weights_text
 from risjax.covariance import covariance_settings
 from risjax.inference.predict.batches import filled, in_batches
@@ -209,7 +210,7 @@ class Model:
                 f"{num_elements} unknowns of the field; it takes more than N, as from more codes or antennas"
             )
         expected = (physics.codebook.num_snapshots, physics.channel.num_antennas)
-        if encoder == "snapshots" and (num_snapshots, num_antennas) != expected:
+        if ENCODERS[encoder].has_fixed_sizes and (num_snapshots, num_antennas) != expected:
             raise MeasurementError(
                 f"got L = {num_snapshots} snapshots of M = {num_antennas} antennas; the network {self.name!r} takes "
                 f"{expected[0]} of {expected[1]} (model.encoder = {encoder})"

@@ -105,7 +105,7 @@ def adapt_codes_to_scene(
             ``design``.
     """
     settings = physics.codebook.design
-    start_key, prior_key = jax.random.split(jax.random.key(physics.codebook.seed or 0))
+    start_key, prior_key = jax.random.split(jax.random.key(physics.codebook.seed))
     prior = at_step(design_prior(prior_key, physics, 1, settings.positions), jnp.asarray(0))
     prior = prior._replace(snr=jnp.ones(1))
 

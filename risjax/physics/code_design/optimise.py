@@ -55,6 +55,13 @@ def reflection(physics: PhysicsConfig) -> CodesOf:
     return reflect
 
 
+def designed_codes(
+    key: Key[Array, ""], physics: PhysicsConfig, channel: Complex[Array, "M N"]
+) -> Complex[Array, "L N"]:
+    """`design_for_channel` as `risjax.physics.codebook.CodesOfScene`; the codes do not depend on the key."""
+    return design_for_channel(channel, physics)
+
+
 def design_for_channel(channel: Complex[Array, "M N"], physics: PhysicsConfig) -> Complex[Array, "L N"]:
     """Codes of unit modulus for one known channel; batch by vmap.
 
@@ -67,7 +74,7 @@ def design_for_channel(channel: Complex[Array, "M N"], physics: PhysicsConfig) -
     """
     codebook = physics.codebook
     settings, criterion = codebook.design, criterion_of(codebook.design)
-    start_key, prior_key, last_key = jax.random.split(jax.random.key(codebook.seed or 0), 3)
+    start_key, prior_key, last_key = jax.random.split(jax.random.key(codebook.seed), 3)
     priors = design_prior(prior_key, physics, settings.steps, settings.positions)
 
     def value_of(codes: Array, prior: DesignPrior) -> Array:

@@ -76,7 +76,7 @@ def test_designed_scenes_have_the_sources_and_channels_of_others():
     np.testing.assert_allclose(scenes.truth.noise_variance, others.truth.noise_variance, rtol=1e-4)
     codes = np.asarray(scenes.observation.codes)
     assert not np.allclose(codes[0], codes[1])
-    with pytest.raises(ValueError, match="designed makes codes for the channel of each scene"):
+    with pytest.raises(ValueError, match="designed makes codes for each scene"):
         common_codes(physics.codebook, physics.array)
 
 

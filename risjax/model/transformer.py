@@ -1,4 +1,4 @@
-"""Network from images of the field to the factor of the covariance: an encoder and a head."""
+"""Transformers over patches of the surface, and the head that maps their tokens to the factor of the covariance."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -6,7 +6,14 @@ from jaxtyping import Array, Float
 
 from risjax.config import ArrayConfig, ModelConfig
 from risjax.model.blocks import Block
-from risjax.model.features import Features, num_channels
+from risjax.model.encoder import NetworkParts
+from risjax.model.features import (
+    Features,
+    component_inputs,
+    image_inputs,
+    num_component_channels,
+    num_image_channels,
+)
 from risjax.model.patches import from_patches, num_patches, to_patches
 from risjax.model.products import linear, plus
 from risjax.types import PackedComplex, Prediction
@@ -14,12 +21,12 @@ from risjax.types import PackedComplex, Prediction
 CONTEXT_SCALARS = 2
 
 
-class BackprojectionEncoder(nnx.Module):
+class PatchEncoder(nnx.Module):
     """Transformer over patches of the elements' features; the context of the scene is added to every token."""
 
-    def __init__(self, array: ArrayConfig, config: ModelConfig, *, rngs: nnx.Rngs):
+    def __init__(self, channels: int, array: ArrayConfig, config: ModelConfig, *, rngs: nnx.Rngs):
         self.array, self.patch = array, config.patch
-        self.embed = linear(num_channels(config) * config.patch**2, config.width, rngs=rngs)
+        self.embed = linear(channels * config.patch**2, config.width, rngs=rngs)
         self.context = linear(CONTEXT_SCALARS, config.width, rngs=rngs)
         place = nnx.initializers.normal(0.02)(rngs.params(), (num_patches(array, config.patch), config.width))
         self.place = nnx.Param(place)
@@ -38,6 +45,20 @@ class BackprojectionEncoder(nnx.Module):
         return self.norm(tokens)
 
 
+class BackprojectionEncoder(PatchEncoder):
+    """Transformer over patches of regularised images."""
+
+    def __init__(self, array: ArrayConfig, config: ModelConfig, *, rngs: nnx.Rngs):
+        super().__init__(num_image_channels(config), array, config, rngs=rngs)
+
+
+class MinimumNormEncoder(PatchEncoder):
+    """Transformer over patches of principal components."""
+
+    def __init__(self, array: ArrayConfig, config: ModelConfig, *, rngs: nnx.Rngs):
+        super().__init__(num_component_channels(config), array, config, rngs=rngs)
+
+
 class CovarianceHead(nnx.Module):
     """Linear layer from each token to the rows of F of its elements.
 
@@ -53,12 +74,8 @@ class CovarianceHead(nnx.Module):
         return Prediction(factor=PackedComplex(real, imag))
 
 
-class CovarianceNetwork(nnx.Module):
-    """Encoder and head; the log reports their gradient norms separately."""
+BACKPROJECTION = NetworkParts(image_inputs, BackprojectionEncoder, CovarianceHead)
+"""The encoder ``backprojection``."""
 
-    def __init__(self, array: ArrayConfig, config: ModelConfig, *, rngs: nnx.Rngs):
-        self.encoder = BackprojectionEncoder(array, config, rngs=rngs)
-        self.head = CovarianceHead(array, config, rngs=rngs)
-
-    def __call__(self, features: Features) -> Prediction:
-        return self.head(self.encoder(features))
+MINIMUM_NORM = NetworkParts(component_inputs, MinimumNormEncoder, CovarianceHead)
+"""The encoder ``minimum_norm``."""
