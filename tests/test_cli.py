@@ -18,6 +18,7 @@ from risjax.config.root import Stage
 from risjax.runs.run_directory import RunDirectory
 from risjax.stages import StageError, run
 from risjax.stages.table import STAGES
+from tests.imported import HEAVY, run_and_list_imports
 
 ROOT = Path(risjax.__file__).parents[1]
 
@@ -293,9 +294,6 @@ def test_settings_of_jax_that_cannot_work_are_one_sentence_and_exit_2(tmp_path, 
     assert [path.name for path in tmp_path.iterdir()] == ["a.yaml"]
 
 
-HEAVY = ("jax", "matplotlib", "numpy", "optuna", "scipy")
-
-
 @pytest.mark.parametrize(
     ("arguments", "absent"),
     [
@@ -312,16 +310,9 @@ def test_quick_answers_import_little(arguments, absent, ran, tmp_path):
     trials.parent.mkdir(parents=True)
     trials.write_text('[{"is_best": true, "params": {}, "value": 1.0}]')
     assert cli.main(["--config", "mine.yaml"]) == 0
-    program = (
-        "import sys; from risjax.cli import main\n"
-        "try: main(sys.argv[1:])\n"
-        "except SystemExit as end: assert end.code == 0\n"
-        "print('imported', *{name.partition('.')[0] for name in sys.modules})"
-    )
-    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60)
-    imported = done.stdout.splitlines()[-1].split()
-    assert imported[0] == "imported"
-    assert not {*absent} & {*imported}
+    code, imported, _ = run_and_list_imports(arguments)
+    assert code == "0"
+    assert not {*absent} & imported
 
 
 def test_a_network_is_not_loaded_under_strict_promotion():

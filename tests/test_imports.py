@@ -57,6 +57,7 @@ SINGLE_IMPORTER = {
 NO_JAX = (
     "cli.py",
     "stages/verify.py",
+    "stages/finished.py",
     "stages/run_summary.py",
     "report/",
     "metrics/matching.py",

@@ -7,6 +7,7 @@ from risjax.runs import multihost
 from risjax.runs.formatting import duration_text
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
+from risjax.stages.finished import is_finished
 
 _LONG_RUN_SCENES = 200_000
 """Number of remaining training scenes from which on the duration is measured, which takes seconds of compilation."""
@@ -82,7 +83,7 @@ def remaining_steps(config: Config, directory: RunDirectory) -> Mapping[str, int
         work["search"] = _trainings_left(config, directory) * steps
     if "train" in config.stages and not directory.is_done("train"):
         work["train"] = _epochs_left(config, directory) * config.train.steps_per_epoch
-    if "ablate" in config.stages:
+    if "ablate" in config.stages and not is_finished("ablate", config, directory):
         from risjax.experiments.ablate.variants import ahead
 
         work["ablate"] = ahead(config, directory)

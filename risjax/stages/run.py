@@ -17,11 +17,9 @@ from risjax.runs.run_directory import RunDirectory, RunDirectoryBusy
 from risjax.runs.terminal import Terminal
 from risjax.stages.codebook_files import check_codebook_files
 from risjax.stages.duration import announce_duration, report_estimate
+from risjax.stages.finished import CHECKS_ITS_INPUT, is_finished, remember, repeat_result
 from risjax.stages.run_summary import summarise_run
-from risjax.stages.table import READ_LATER, STAGES, StageError
-
-_CHECKS_ITS_INPUT = ("predict", "ablate")
-"""Stages that run each time and check whether their input has changed since they finished."""
+from risjax.stages.table import STAGES, StageError
 
 _WITHOUT_JAX = {"report", "verify"}
 """Stages that compile nothing."""
@@ -142,7 +140,7 @@ def _join_search(config: Config, terminal: Terminal, busy: RunDirectoryBusy) -> 
 
 def _run_stages(config: Config, directory: RunDirectory, terminal: Terminal, command: str | None) -> int:
     terminal.say(f"run directory: {directory.path}")
-    pending = {stage for stage in config.stages if stage in _CHECKS_ITS_INPUT or not _is_done(stage, directory)}
+    pending = {stage for stage in config.stages if not is_finished(stage, config, directory)}
     if command is not None and pending:
         stages = [stage for stage in config.stages if stage in pending]
         directory.append_log({"kind": "command", "command": command, "stages": stages})
@@ -159,8 +157,9 @@ def _run_pending(config: Config, directory: RunDirectory, terminal: Terminal) ->
     actual: dict[str, float] = {}
     all_passed = True
     for stage in config.stages:
-        if _is_done(stage, directory) and stage not in _CHECKS_ITS_INPUT:
+        if is_finished(stage, config, directory):
             terminal.say(f"{stage}: already done")
+            all_passed &= repeat_result(stage, directory, terminal)
             continue
         terminal.rule(stage)
         started = time.monotonic()
@@ -168,21 +167,16 @@ def _run_pending(config: Config, directory: RunDirectory, terminal: Terminal) ->
         actual[stage] = seconds = time.monotonic() - started
         record = {"kind": "stage", "stage": stage, "seconds": seconds, "passed": passed}
         directory.append_log({**record, "peak_memory_bytes": peak_memory_bytes()})
-        if passed or stage in _CHECKS_ITS_INPUT:
+        if passed or stage in CHECKS_ITS_INPUT:
             directory.mark_done(stage)
+            remember(stage, config, directory)
         all_passed &= passed
         outcome = (
-            "done" if passed else "done, except for some scenes or variants" if stage in _CHECKS_ITS_INPUT else "FAILED"
+            "done" if passed else "done, except for some scenes or variants" if stage in CHECKS_ITS_INPUT else "FAILED"
         )
         terminal.say(f"{stage}: {outcome} in {duration_text(seconds)}")
     report_estimate(estimated, actual, directory, terminal)
     return all_passed
-
-
-def _is_done(stage: str, directory: RunDirectory) -> bool:
-    """Return whether a stage was finished before and the file that later stages read still exists."""
-    needed = READ_LATER.get(stage)
-    return directory.is_done(stage) and (needed is None or (directory.path / needed).exists())
 
 
 def _chosen(config: Config, directory: RunDirectory, stage: str) -> Config:

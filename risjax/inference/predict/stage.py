@@ -9,7 +9,7 @@ measurements and the network; where either differs under the same name, all scen
 import hashlib
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,16 +81,20 @@ def predict(config: Config, directory: RunDirectory, terminal: Terminal) -> bool
     else:
         state |= {"finished": True, **_run(config, params, path, directory, terminal)}
         state["bytes"] = {name: (directory.path / name).stat().st_size for name in _outputs(directory)}
-        directory.write_json(STATE_NAME, state)
-        _remove_parts(directory)
-    if state["failed"]:
-        terminal.warn(
-            f"{state['failed']} of {state['scenes']} scenes could not be used; bad_scenes.csv gives the reasons"
-        )
-    text = misfit_text(state.get("misfit", 0), state.get("no_signal", 0), state["scenes"] - state["failed"])
-    if text:
+    state["warnings"] = _warnings(state)
+    directory.write_json(STATE_NAME, state)
+    _remove_parts(directory)
+    for text in state["warnings"]:
         terminal.warn(text)
     return not state["failed"]
+
+
+def _warnings(state: Mapping[str, Any]) -> list[str]:
+    texts = [misfit_text(state.get("misfit", 0), state.get("no_signal", 0), state["scenes"] - state["failed"])]
+    if state["failed"]:
+        used = f"{state['failed']} of {state['scenes']} scenes could not be used; bad_scenes.csv gives the reasons"
+        texts = [used, *texts]
+    return [text for text in texts if text]
 
 
 def _outputs(directory: RunDirectory) -> list[str]:

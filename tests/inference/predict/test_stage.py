@@ -22,6 +22,7 @@ from risjax.inference.predict import stage as stage_module
 from risjax.inference.predict.localization import COLUMNS
 from risjax.runs.terminal import Terminal
 from risjax.types import Diagnostics, Estimates, Observation
+from tests.imported import HEAVY, run_and_list_imports
 from tests.inference.predict.conftest import Setting
 
 pytestmark = pytest.mark.filterwarnings("ignore::risjax.inference.predict.fit_warning.FitWarning")
@@ -156,6 +157,18 @@ def test_new_measurements_under_an_old_name_are_predicted_again(
     after = Path("runs/mine/sources.csv").read_text()
     assert after != before
     assert len(read_csv(Path("runs/mine/sources.csv"))) == len(before.splitlines()) - 1
+
+
+def test_a_finished_prediction_answers_without_jax(work: Path, setting: Setting) -> None:
+    values = setting.arrays()
+    values["snapshots"][2, 1, 1] = np.nan
+    np.savez(work / "y.npz", **values)
+    assert run() == 1
+    code, imported, printed = run_and_list_imports(["--config", "mine.yaml", "data.path=y.npz"])
+    assert code == "1", "a scene could not be used"
+    assert "predict: already done" in printed
+    assert "1 of 9 scenes could not be used" in printed
+    assert not {*HEAVY} & imported
 
 
 def test_deleted_and_truncated_outputs_are_written_again(work: Path) -> None:
