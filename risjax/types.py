@@ -130,7 +130,7 @@ class Truth(NamedTuple):
 
     Attributes:
         sources: positions, amplitudes (root of the expected power for per-snapshot symbols), active.
-        snr_db: mean |clean snapshot|^2 over the noise variance, in dB.
+        snr_db: signal power over the noise variance, in dB; ``physics.scene.snr_reference`` defines the power.
         noise_variance: variance of the complex noise on each entry of y.
         label_factor: B with R = B B^H of trace N, the label covariance's factor, [N, K];
             columns of inactive slots are zero.
@@ -148,7 +148,12 @@ class Truth(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """Observation and truth of one scene."""
+    """Observation and truth of one scene.
+
+    Attributes:
+        observation: information of the receiver, the input of every estimator.
+        truth: sources, SNR and noise variance, for scores and bounds.
+    """
 
     observation: Observation
     truth: Truth

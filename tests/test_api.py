@@ -39,3 +39,18 @@ def test_the_order_criteria_take_eigenvalues_of_numpy_without_a_warning(count, a
 def test_codes_are_designed_for_a_dict_of_settings():
     channel = np.random.default_rng(0).normal(size=(8, 36, 2)).view(complex)[..., 0]
     assert risjax.design_codes(channel, SETTINGS, steps=1).shape == (8, 36)
+
+
+@pytest.mark.parametrize("kind", ["deterministic", "misspecified"])
+def test_the_bound_of_one_scene_is_its_entry_in_the_bounds_of_a_batch(scenes: Scene, kind):
+    assumed = {"assumed": SETTINGS | {"array": SETTINGS["array"] | {"wavefront": "paraxial"}}}
+    options = {"kind": kind} | (assumed if kind == "misspecified" else {})
+    second = jax.tree.map(lambda leaf: leaf[1], scenes)
+    batch, single = risjax.crb(PHYSICS, scenes, **options), risjax.crb(PHYSICS, second, **options)
+    for many, one in zip(batch, single, strict=True):
+        np.testing.assert_allclose(one, many[1], rtol=1e-6)
+
+
+def test_a_criterion_of_order_without_noise_eigenvalues_is_refused(scenes: Scene):
+    with pytest.raises(ValueError, match=r"got estimator\.order = mdl for a covariance of rank 1, expected gap"):
+        risjax.localise(*scenes.observation, method="music", physics=PHYSICS, estimator={"order": "mdl"})

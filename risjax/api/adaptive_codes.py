@@ -57,6 +57,13 @@ def adapt_codes(
         MeasurementError: wrong shapes or dtypes, or values that are not finite.
         ConfigError: invalid settings.
         ValueError: symbols that change between snapshots, or no more measurements than elements.
+
+    Example:
+        >>> import risjax
+        >>> y, H, codes, _ = risjax.simulate({"scene": {"snr_db": [20, 20]}}, 1, key=0).observation
+        >>> further = adapt_codes(y, H, codes, risjax.localise(y, H, codes), num_snapshots=2, steps=1)
+        >>> further.shape
+        (1, 2, 144)
     """
     model = read_physics(physics)
     require_common_field(model.scene, "a design for the sources of a scene")

@@ -25,20 +25,20 @@ _SCENES_PER_BATCH = 64
 def crb(
     physics: Physics, scenes: Scene, *, kind: Kind = "deterministic", assumed: Physics | None = None
 ) -> CramerRaoBound | MisspecifiedCrb:
-    """Return the Cramér–Rao bounds on the positions of the sources of S scenes.
+    """Return the Cramér–Rao bounds on the positions of the sources of one scene, or of S scenes.
 
     Args:
         physics: measurement model of the scenes: a `PhysicsConfig`, the name of a profile, or a dict of settings.
-        scenes: as `risjax.simulate` draws them: positions, amplitudes and noise variance of ``truth``, channel, codes
-            and geometry of ``observation``; the values of the snapshots are not used.
+        scenes: as `risjax.simulate` draws them, or one of them: positions, amplitudes and noise variance of ``truth``,
+            channel, codes and geometry of ``observation``; the values of the snapshots are not used.
         kind: ``deterministic`` for constant symbols, ``stochastic`` for Gaussian symbols that change from snapshot to
             snapshot, ``misspecified`` for constant symbols and an estimator whose array differs from the true one.
         assumed: with ``misspecified``, the measurement model whose array the estimator assumes.
 
     Returns:
-        NumPy arrays in float64. ``std`` [S, K, 3] in rad, rad and m; inf in empty slots and for parameters without
-        information; and the further fields of `risjax.physics.crb.CramerRaoBound`, or of
-        `risjax.physics.misspecified_crb.MisspecifiedCrb`.
+        NumPy arrays in float64, with a leading axis S where ``scenes`` has one. ``std`` [S, K, 3] in rad, rad and m;
+        inf in empty slots and for parameters without information; and the further fields of
+        `risjax.physics.crb.CramerRaoBound`, or of `risjax.physics.misspecified_crb.MisspecifiedCrb`.
 
     Raises:
         ConfigError: invalid settings.
@@ -63,15 +63,23 @@ def crb(
         raise ValueError(
             f"got kind = {kind!r} and assumed = {assumed!r}, expected assumed with misspecified and only with it"
         )
-    scenes = jax.tree.map(np.asarray, scenes)
-    observation, sources, variance = scenes.observation, scenes.truth.sources, scenes.truth.noise_variance
-    if assumed is not None:
-        with jax.enable_x64(True):
-            wide = widened((observation, sources, variance))
-            return jax.tree.map(np.asarray, _misspecified(model, read_physics(assumed).array, wide))
-    if kind not in _CRB:
+    if kind not in (*_CRB, "misspecified"):
         raise ValueError(f"got kind = {kind!r}, expected deterministic, stochastic or misspecified")
-    return crb_in_float64(_CRB[kind], model.array, observation, sources, variance)
+    is_batch = np.ndim(scenes.truth.noise_variance) == 1
+    scenes = jax.tree.map(np.asarray if is_batch else lambda leaf: np.asarray(leaf)[None], scenes)
+    bound = _bound(model, scenes, kind, None if assumed is None else read_physics(assumed).array)
+    return bound if is_batch else jax.tree.map(lambda leaf: leaf[0], bound)
+
+
+def _bound(
+    physics: PhysicsConfig, scenes: Scene, kind: Kind, assumed: ArrayConfig | None
+) -> CramerRaoBound | MisspecifiedCrb:
+    observation, sources, variance = scenes.observation, scenes.truth.sources, scenes.truth.noise_variance
+    if assumed is None:
+        return crb_in_float64(_CRB[kind], physics.array, observation, sources, variance)
+    with jax.enable_x64(True):
+        wide = widened((observation, sources, variance))
+        return jax.tree.map(np.asarray, _misspecified(physics, assumed, wide))
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -20,7 +20,7 @@ Physics = PhysicsConfig | str | Mapping[str, Any]
 _BATCH = 128
 
 
-def simulate(physics: Physics, num_scenes: int, *, key: Key[Array, ""] | int | np.integer) -> Scene:
+def simulate(physics: Physics, num_scenes: int | np.integer, *, key: Key[Array, ""] | int | np.integer) -> Scene:
     """Draw scenes of a measurement model.
 
     y_l = H diag(c_l) x_l + n_l with x_l = sum_k a(position_k) s_kl, see `risjax.physics.scene`. Scene i depends on the
@@ -39,17 +39,20 @@ def simulate(physics: Physics, num_scenes: int, *, key: Key[Array, ""] | int | n
 
     Raises:
         ConfigError: invalid settings, each with its name.
-        ValueError: no scenes.
+        ValueError: a number of scenes below 1 or not an integer, or a key of another type.
 
     Example:
         >>> scenes = simulate("default", 3, key=0)
         >>> scenes.observation.snapshots.shape, scenes.truth.num_sources.shape
         ((3, 16, 16), (3,))
     """
-    if num_scenes < 1:
-        raise ValueError(f"got num_scenes = {num_scenes}, expected at least 1")
-    model = read_physics(physics)
-    key = jax.random.key(int(key)) if isinstance(key, int | np.integer) else key
+    if not isinstance(num_scenes, int | np.integer) or num_scenes < 1:
+        raise ValueError(f"got num_scenes = {num_scenes}, expected an integer of at least 1")
+    num_scenes, model = int(num_scenes), read_physics(physics)
+    if isinstance(key, int | np.integer):
+        key = jax.random.key(int(key))
+    elif not isinstance(key, jax.Array):
+        raise ValueError(f"got key = {key!r}, expected a seed, an integer, or a key of jax.random")
     size = min(_BATCH, 1 << (num_scenes - 1).bit_length())
     batches = [_draw(model, size, key, jnp.asarray(first)) for first in range(0, num_scenes, size)]
     return jax.tree.map(lambda *parts: jnp.concatenate(parts)[:num_scenes], *batches)

@@ -36,6 +36,9 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
         overrides: ``section.key=value``, applied last and in order. A list is set whole
             (``stages=[audit]``) or by index (``evaluate.sources[0].scenes=10``).
 
+    Returns:
+        The validated configuration, with the defaults of what neither file nor overrides set.
+
     Raises:
         ConfigError: with every problem.
 

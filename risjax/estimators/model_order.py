@@ -12,12 +12,6 @@ They apply to per-snapshot symbols, for which the sample covariance has full sig
 is one for every K: use the residuals of the measurement-domain fit,
 `risjax.estimators.forward_selection.count_by_residual`. All functions compute in the eigenvalues' dtype. float32 is
 sufficient, because only logarithms of ratios are compared.
-
-References:
-    M. Wax, T. Kailath, "Detection of signals by information theoretic criteria", IEEE Transactions on Acoustics,
-    Speech, and Signal Processing 33 (1985), doi:10.1109/TASSP.1985.1164557.
-    Z. He, A. Cichocki, S. Xie, K. Choi, "Detecting the number of clusters in n-way probabilistic clustering", IEEE
-    Transactions on Pattern Analysis and Machine Intelligence 32 (2010), pp. 2006-2021.
 """
 
 import jax.numpy as jnp
@@ -58,6 +52,10 @@ def count_by_mdl(values: Float[Array | np.ndarray, " p"], num_snapshots: int) ->
         >>> import jax.numpy as jnp
         >>> int(count_by_mdl(jnp.asarray([9.0, 4.0, 1.1, 1.0, 0.9, 1.0]), 200))
         2
+
+    References:
+        M. Wax, T. Kailath, "Detection of signals by information theoretic criteria", IEEE Transactions on Acoustics,
+        Speech, and Signal Processing 33 (1985), doi:10.1109/TASSP.1985.1164557.
     """
     return _count(jnp.asarray(values), num_snapshots, 0.5 * jnp.log(num_snapshots))
 
@@ -76,6 +74,10 @@ def count_by_aic(values: Float[Array | np.ndarray, " p"], num_snapshots: int) ->
         >>> import jax.numpy as jnp
         >>> int(count_by_aic(jnp.asarray([9.0, 4.0, 1.1, 1.0, 0.9, 1.0]), 200))
         2
+
+    References:
+        M. Wax, T. Kailath, "Detection of signals by information theoretic criteria", IEEE Transactions on Acoustics,
+        Speech, and Signal Processing 33 (1985), doi:10.1109/TASSP.1985.1164557.
     """
     return _count(jnp.asarray(values), num_snapshots, 1.0)
 
@@ -98,6 +100,10 @@ def count_by_sorte(values: Float[Array | np.ndarray, " p"]) -> Int[Array, ""]:
         >>> import jax.numpy as jnp
         >>> int(count_by_sorte(jnp.asarray([9.0, 4.0, 1.1, 1.0, 0.9, 0.8])))
         2
+
+    References:
+        Z. He, A. Cichocki, S. Xie, K. Choi, "Detecting the number of clusters in n-way probabilistic clustering", IEEE
+        Transactions on Pattern Analysis and Machine Intelligence 32 (2010), pp. 2006-2021.
     """
     values = jnp.asarray(values)
     size = values.shape[0]

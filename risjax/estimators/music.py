@@ -91,7 +91,16 @@ def count_in_covariance(covariance: LowRankCovariance, order: Order, max_sources
         covariance: R = F F^H + delta I.
         order: the criterion, see `risjax.estimators.model_order`.
         max_sources: K_max.
+
+    Raises:
+        ValueError: another criterion than ``gap`` for a factor of one column, which has no noise eigenvalues.
     """
     num_elements, rank = covariance.factor.shape
+    if rank == 1 and order != "gap":
+        raise ValueError(
+            f"got estimator.order = {order} for a covariance of rank 1, expected gap: constant symbols give one image "
+            "of the field and no noise eigenvalues; give num_sources, or measure with symbols that change from "
+            "snapshot to snapshot (physics.scene.symbols = per_snapshot)"
+        )
     _, values = signal_basis(covariance, jnp.asarray(rank))
     return jnp.minimum(count_by(order, values + covariance.loading, num_elements), max_sources)

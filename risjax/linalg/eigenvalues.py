@@ -30,8 +30,19 @@ def safe_eigh(matrix: Inexact[Array, "N N"], *, tau: float = TAU) -> tuple[Float
         matrix: A, Hermitian (its Hermitian part is used), [N, N], full precision.
         tau: broadening of the gaps in d u_i, in units of the mean |lambda_i|.
 
+    Returns:
+        Eigenvalues [N], real, and eigenvectors [N, N] as columns.
+
     Raises:
         ValueError: half precision.
+
+    Example:
+        The gradient of an eigenvector's entry at a repeated eigenvalue is finite:
+
+        >>> safe_eigh(jnp.diag(jnp.array([2.0, 1.0])))[0].tolist()
+        [1.0, 2.0]
+        >>> bool(jnp.isfinite(jax.grad(lambda a: safe_eigh(a)[1][0, 0])(jnp.eye(2))).all())
+        True
     """
     require_full_precision(matrix, where="safe_eigh")
     values, vectors = _safe_eigh(matrix, tau)

@@ -11,6 +11,12 @@ class LowRankCovariance(NamedTuple):
     Attributes:
         factor: F, [N, rank], complex or real.
         loading: delta >= 0, [] real.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> covariance = LowRankCovariance(factor=jnp.ones((4, 1)), loading=jnp.array(0.1))
+        >>> covariance.factor.shape
+        (4, 1)
     """
 
     factor: Inexact[Array, "*batch N rank"]

@@ -41,12 +41,19 @@ def eigengap(
         which: eigenvalues are counted from the ``"largest"`` or from the ``"smallest"``.
         tau: broadening of `risjax.linalg.signal_projector`.
 
+    Returns:
+        Gap, relative gap and bias, each [...] and real.
+
     Raises:
         ValueError: half precision, a matrix that is not square, an int outside 0..N, an unknown ``which``.
 
     Example:
         >>> eigengap(jnp.diag(jnp.array([4.0, 3.0, 1.0])), 2).gap.tolist()
         2.0
+
+    References:
+        C. Davis, W. M. Kahan, "The rotation of eigenvectors by a perturbation. III", SIAM Journal on Numerical
+        Analysis 7 (1970), doi:10.1137/0707001.
     """
     require_square(matrix, where="eigengap")
     require_count(k, matrix.shape[-1], where="eigengap")

@@ -71,6 +71,11 @@ def low_rank_signal_projector(
 
     Raises:
         ValueError: half precision, or a batch (use ``jax.vmap``).
+
+    Example:
+        >>> covariance = LowRankCovariance(jnp.array([[2.0, 0.0], [0.0, 1.0], [0.0, 0.0]]), jnp.array(0.1))
+        >>> jnp.diagonal(low_rank_signal_projector(covariance, 1)).round(4).tolist()
+        [1.0, 0.0, 0.0]
     """
     _check(covariance, "low_rank_signal_projector")
     return _projector(covariance.factor, jnp.asarray(num_sources), tau)
@@ -93,6 +98,20 @@ def signal_overlap(
         second: the same, on the same N; its rank may differ.
         num_sources: K, [] integer, for both; may be traced.
         tau: broadening of the gaps across the cut, in units of tr(F F^H) / N.
+
+    Returns:
+        [], real.
+
+    Raises:
+        ValueError: half precision, or a batch (use ``jax.vmap``).
+
+    Example:
+        Two lines at 30 degrees, cos(30 deg)^2 = 0.75:
+
+        >>> lines = [jnp.array([[1.0], [0.0]]), jnp.array([[3.0**0.5], [1.0]])]
+        >>> first, second = (LowRankCovariance(line, jnp.array(0.1)) for line in lines)
+        >>> round(signal_overlap(first, second, 1).item(), 4)
+        0.75
     """
     _check(first, "signal_overlap")
     _check(second, "signal_overlap")
@@ -128,6 +147,17 @@ def orthonormal_basis(factor: Inexact[Array, "N rank"]) -> Basis:
     strongest first, are therefore orthogonalised again through the Cholesky factor of *their* Gram matrix, which is
     close to the identity, so that no direction is counted twice. A direction is dropped if it lies below the rank
     tolerance or within 1e2 sqrt(eps) of the span of the stronger ones.
+
+    Args:
+        factor: F, [N, rank], full precision.
+
+    Returns:
+        The basis, whose ``vectors`` are q_k, [N, rank].
+
+    Example:
+        >>> basis = orthonormal_basis(jnp.array([[3.0, 0.0], [0.0, 2.0], [0.0, 0.0]]))
+        >>> basis.singular.round(4).tolist(), jnp.abs(basis.vectors[:, 0]).round(4).tolist()
+        ([3.0, 2.0], [1.0, 0.0, 0.0])
     """
     num_elements, rank = factor.shape
     eps = float(jnp.finfo(factor.dtype).eps)

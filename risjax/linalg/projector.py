@@ -20,10 +20,6 @@ Across the cut 1/delta is replaced by delta / (delta^2 + t^2), so that a vanishi
 a relative bias of t^2 / (delta^2 + t^2) (`risjax.linalg.eigengap`). t scales with A, so P(a A) = P(A) and
 dP/d(a A) = dP/dA / a for every a > 0. Second and higher derivatives contain the same broadened gaps
 (`risjax.linalg.invariant_projector`).
-
-References:
-    Yu. L. Daleckii, S. G. Krein, "Integration and differentiation of functions of Hermitian operators and applications
-    to the theory of perturbations", AMS Translations (2) 47 (1965), pp. 1-30.
 """
 
 from functools import partial
@@ -83,6 +79,10 @@ def signal_projector(
         >>> projectors = signal_projector(covariances, jnp.array([1, 2]))
         >>> jnp.trace(projectors, axis1=1, axis2=2).round(4).tolist()
         [1.0, 2.0]
+
+    References:
+        Yu. L. Daleckii, S. G. Krein, "Integration and differentiation of functions of Hermitian operators and
+        applications to the theory of perturbations", AMS Translations (2) 47 (1965), pp. 1-30.
     """
     require_square(matrix, where="signal_projector")
     size = matrix.shape[-1]
@@ -108,6 +108,13 @@ def soft_signal_projector(
 
     Raises:
         ValueError: half precision, a matrix that is not square, more than N + 1 probabilities.
+
+    Example:
+        One or two eigenvectors with equal probability:
+
+        >>> expected = soft_signal_projector(jnp.diag(jnp.array([3.0, 2.0, 1.0])), jnp.array([0.0, 0.5, 0.5]))
+        >>> jnp.diagonal(expected).round(4).tolist()
+        [1.0, 0.5, 0.0]
     """
     require_square(matrix, where="soft_signal_projector")
     require_full_precision(probability, where="soft_signal_projector")

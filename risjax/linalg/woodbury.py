@@ -12,6 +12,9 @@ where float32 loses a factor 1 / delta in precision.
 
 A delta below rank eps max(diag F^H F) is raised to it, because rounding could otherwise make M indefinite; the
 derivative by delta is then 0.
+
+References:
+    W. W. Hager, "Updating the inverse of a matrix", SIAM Review 31 (1989), doi:10.1137/1031049.
 """
 
 import jax
@@ -39,6 +42,13 @@ def inverse_quadratic_form(
 
     Raises:
         ValueError: half precision.
+
+    Example:
+        R = diag(4, 1), whose inverse has the entries 0.25 and 1:
+
+        >>> covariance = LowRankCovariance(jnp.array([[3.0**0.5], [0.0]]), jnp.array(1.0))
+        >>> inverse_quadratic_form(covariance, jnp.eye(2)).round(4).tolist()
+        [0.25, 1.0]
     """
     require_full_precision(covariance.factor, vectors, where="inverse_quadratic_form")
     return _quadratic_form(covariance.factor, effective_loading(covariance), vectors)
@@ -47,7 +57,23 @@ def inverse_quadratic_form(
 def woodbury_solve(
     covariance: LowRankCovariance, vectors: Inexact[Array, "*vectors N"]
 ) -> Inexact[Array, "*vectors N"]:
-    """R^-1 a for every vector a, [..., N] -> [..., N]."""
+    """R^-1 a for every vector a.
+
+    Args:
+        covariance: F [N, rank] and delta > 0 of one scene, full precision.
+        vectors: a, [..., N], of the factor's dtype.
+
+    Returns:
+        [..., N], of the same dtype.
+
+    Raises:
+        ValueError: half precision.
+
+    Example:
+        >>> covariance = LowRankCovariance(jnp.array([[3.0**0.5], [0.0]]), jnp.array(1.0))
+        >>> woodbury_solve(covariance, jnp.array([4.0, 2.0])).round(4).tolist()
+        [1.0, 2.0]
+    """
     require_full_precision(covariance.factor, vectors, where="woodbury_solve")
     loading = effective_loading(covariance)
     residual, _ = _ridge(covariance.factor, loading, vectors)
@@ -55,7 +81,22 @@ def woodbury_solve(
 
 
 def log_determinant(covariance: LowRankCovariance) -> Float[Array, ""]:
-    """log det R."""
+    """log det R.
+
+    Args:
+        covariance: F [N, rank] and delta > 0 of one scene, full precision.
+
+    Returns:
+        [], real.
+
+    Raises:
+        ValueError: half precision.
+
+    Example:
+        >>> covariance = LowRankCovariance(jnp.array([[3.0**0.5], [0.0]]), jnp.array(1.0))
+        >>> round(jnp.exp(log_determinant(covariance)).item(), 4)
+        4.0
+    """
     require_full_precision(covariance.factor, where="log_determinant")
     num_elements, rank = covariance.factor.shape
     loading = effective_loading(covariance)
