@@ -73,6 +73,25 @@ def test_tests_and_scripts_that_are_named_exist(page: Path) -> None:
         assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, f"{file}::{name}"
 
 
+def _functions(file: Path) -> set[str]:
+    return {node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tests_that_are_named_by_the_beginning_of_their_name_exist(page: Path) -> None:
+    """``test_file::test_begins_with…``, or ``…contains…`` of the file named before."""
+    last: list[Path] = []
+    for code in re.findall(r"`([^`\n]+)`", page.read_text()):
+        if match := re.fullmatch(r"(?:[\w/]*/)?(test_\w+)(?:\.py)?(?:::(\w+)(…?))?", code):
+            last = list((REPOSITORY / "tests").rglob(f"{match[1]}.py"))
+            assert last, code
+            names = set().union(*map(_functions, last))
+            begins = [name for name in names if name.startswith(match[2] or "")]
+            assert begins if match[3] else not match[2] or match[2] in names, code
+        elif match := re.fullmatch(r"…(\w+)(…?)", code):
+            assert any(match[1] in name for file in last for name in _functions(file)), code
+
+
 def _in_backticks(page: Path, pattern: str) -> list[str]:
     """All matches of a pattern inside the inline code of a page."""
     return [found for code in re.findall(r"`([^`\n]+)`", page.read_text()) for found in re.findall(pattern, code)]

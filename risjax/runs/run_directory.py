@@ -6,6 +6,7 @@ log.jsonl               a JSON object on each line, with its ``kind`` (command, 
 metrics.json            metrics of the evaluation
 estimates.npz           estimates of the evaluation, by scene
 checkpoints/            states of the training
+posterior.safetensors   the posterior heads
 ablation/               a run directory for each variant and seed; ablation.json, ablation.csv next to it
 search/                 the study, trials.json, best.yaml
 tune/                   estimates of the stage tune, best.yaml; tune.json next to it
