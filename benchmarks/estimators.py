@@ -14,8 +14,6 @@ import risjax  # noqa: F401  isort: skip  (before jax: it sets the environment)
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +21,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from machine import machine
 
 from risjax.config import EstimatorConfig, GridConfig, PhysicsConfig
 from risjax.config.io import load_config
@@ -124,12 +123,9 @@ def main() -> None:
         load_params(learned.config, None),
         batch.observation,
     )
-    device = jax.devices()[0]
     report = {
         "rows": rows,
-        "device": device.device_kind if device.platform != "cpu" else platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load": round(os.getloadavg()[0], 1),
+        **machine(),
         "jax": jax.__version__,
         "dtype": "float32/complex64, matmul precision highest",
     }

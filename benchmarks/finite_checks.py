@@ -22,7 +22,6 @@ from risjax.runs.allocator import keep_freed_memory  # isort: skip
 import argparse
 import functools
 import json
-import os
 import platform
 import re
 import time
@@ -33,6 +32,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from machine import machine
 
 import risjax.loss.total as total
 from risjax.checks import chexified, wait_for_checks
@@ -123,14 +123,11 @@ def main() -> None:
             seconds[name].append((time.perf_counter() - started, time.process_time() - used))
     clock = {name: np.array(values)[:, 0] / STEPS for name, values in seconds.items()}
     processor = {name: np.array(values)[:, 1] / STEPS for name, values in seconds.items()}
-    device = jax.devices()[0]
     result = {
         "config": [arguments.config, *overrides],
         "compute": config.precision.compute,
         "batch": config.train.batch_size,
-        "device": device.device_kind if device.platform != "cpu" else platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load": round(os.getloadavg()[0], 1),
+        **machine(),
         "versions": {"jax": jax.__version__, "python": platform.python_version()},
         "rounds of 10 steps": arguments.rounds,
         "milliseconds a step": {name: 1e3 * float(np.median(values)) for name, values in clock.items()},

@@ -9,15 +9,14 @@ import risjax  # noqa: F401  isort: skip  (before jax: it sets the environment)
 
 import argparse
 import json
-import os
 import platform
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from machine import machine, processor_seconds
 
 from risjax.covariance import covariance_settings
 from risjax.data.stream import scene_batch
@@ -44,17 +43,12 @@ def variants(name: str) -> tuple[Callable[[], Any], Callable[[], Any]]:
     return lambda: programs.sources(model.params, scenes, settings), checked
 
 
-def seconds(run: Callable[[], Any]) -> float:
-    """Processor time of a call."""
-    started = time.process_time()
-    jax.block_until_ready(run())
-    return time.process_time() - started
-
-
 def measure(name: str, rounds: int) -> dict[str, Any]:
     """Milliseconds of processor time a scene of both variants, and their ratio."""
     plain, checked = variants(name)
-    used = np.array([[seconds(plain), seconds(checked)] for _ in range(rounds + 1)])[1:]  # the first round compiles
+    used = np.array([[processor_seconds(plain)[0], processor_seconds(checked)[0]] for _ in range(rounds + 1)])[
+        1:
+    ]  # the first round compiles
     ratios = used[:, 1] / used[:, 0]
     draws = np.median(np.random.default_rng(0).choice(ratios, (2000, rounds)), axis=1)
     milliseconds = [round(float(value), 3) for value in np.median(used, axis=0) / SCENES * 1e3]
@@ -75,14 +69,11 @@ def main() -> None:
     for name in ("original", "default"):
         rows.append(measure(name, rounds))
         print(rows[-1], flush=True)
-    device = jax.devices()[0]
     report = {
         "rows": rows,
         "batch": SCENES,
         "rounds": rounds,
-        "device": device.device_kind if device.platform != "cpu" else platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load": round(os.getloadavg()[0], 1),
+        **machine(),
         "versions": {"jax": jax.__version__, "python": platform.python_version()},
     }
     Path(__file__).with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")

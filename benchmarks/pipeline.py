@@ -11,9 +11,6 @@ import risjax  # noqa: F401  isort: skip  (before jax: it sets the environment)
 
 import argparse
 import json
-import os
-import platform
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from machine import machine, processor_seconds
 
 from risjax.data.stream import scene_batch
 from risjax.estimators import localise_greedy, make_grid
@@ -54,9 +52,8 @@ def measure(name: str, batches: int) -> dict[str, Any]:
     used: dict[str, list[float]] = {}
 
     def timed(part: str, function: Callable, *arguments: object) -> Any:
-        started = time.process_time()
-        result = jax.block_until_ready(function(*arguments))
-        used.setdefault(part, []).append(time.process_time() - started)
+        seconds, result = processor_seconds(function, *arguments)
+        used.setdefault(part, []).append(seconds)
         return result
 
     for index in range(batches + 1):
@@ -81,14 +78,11 @@ def main() -> None:
     for name in ("original", "default"):
         rows.append(measure(name, batches))
         print(rows[-1], flush=True)
-    device = jax.devices()[0]
     report = {
         "rows": rows,
         "batch": SCENES,
         "batches": batches,
-        "device": device.device_kind if device.platform != "cpu" else platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load": round(os.getloadavg()[0], 1),
+        **machine(),
         "jax": jax.__version__,
     }
     Path(__file__).with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")

@@ -17,10 +17,13 @@ from jaxtyping import Array, Bool, Float
 from risjax.config import Config
 from risjax.data.stream import scene_batch
 from risjax.keys import Purpose, purpose_key
+from risjax.linalg import LowRankCovariance
 from risjax.metrics.calibration import expected_calibration_error
 from risjax.model import Params
 from risjax.model.posterior import Posterior
+from risjax.pipeline import Programs, compiled_pipeline
 from risjax.runs.terminal import Terminal
+from risjax.train.settings import make_settings
 from risjax.types import Scene
 
 _BATCH = 256
@@ -39,7 +42,7 @@ def collect(
     config: Config,
     params: Params,
     scenes: int,
-    propose: Callable[[Params, Scene], Any],
+    propose: Callable[[Programs, Scene, LowRankCovariance], Any],
     label: Callable[[Any], Examples],
     terminal: Terminal,
     title: str,
@@ -50,13 +53,15 @@ def collect(
         config: of the run.
         params: of the network.
         scenes: number of training scenes.
-        propose: (parameters, batch of scenes) to arrays with a leading axis of scenes.
+        propose: (programs, batch of scenes, their R_eff) to arrays with a leading axis of scenes.
         label: proposals to examples, on the host.
         terminal: shows progress.
         title: of the progress bar.
     """
     scenes += _num_held_out(scenes)
     size = min(config.train.batch_size, scenes)
+    programs = compiled_pipeline(config.physics, config.precision, config.model, config.estimator)
+    covariance = make_settings(config).covariance
 
     @jax.jit
     def draw(index: Array) -> Scene:
@@ -65,7 +70,9 @@ def collect(
     parts = []
     with terminal.progress(title, scenes) as bar:
         for index in range(-(-scenes // size)):
-            parts.append(label(jax.device_get(propose(params, draw(jnp.asarray(index))))))
+            batch = draw(jnp.asarray(index))
+            _, effective = programs.covariance(params, batch.observation, covariance)
+            parts.append(label(jax.device_get(propose(programs, batch, effective))))
             bar.advance(min(size, scenes - index * size))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:scenes], *parts)
 

@@ -8,16 +8,16 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from risjax.config import Config, ToleranceConfig
+from risjax.linalg import LowRankCovariance
 from risjax.loss.posterior import existence_loss
 from risjax.metrics.matching import match
 from risjax.model import Params
-from risjax.pipeline import compiled_pipeline, make_peak_posterior
+from risjax.pipeline import Programs, make_peak_posterior
 from risjax.runs.compiler_options import run_once
 from risjax.runs.terminal import Terminal
 from risjax.spectral.grid import to_position
 from risjax.spectral.peak_search import Peaks
 from risjax.train.heads import calibration, collect, fit_head, split
-from risjax.train.settings import make_settings
 from risjax.types import Scene, Sources
 
 _WEIGHT_DECAY = 0.1
@@ -66,11 +66,7 @@ def fit_peaks(config: Config, params: Params, terminal: Terminal) -> tuple[dict[
 
 
 def _collect(config: Config, params: Params, scenes: int, terminal: Terminal) -> PeakExamples:
-    programs = compiled_pipeline(config.physics, config.precision, config.model, config.estimator)
-    covariance = make_settings(config).covariance
-
-    def propose(params: Params, batch: Scene) -> tuple[Peaks, Array, Sources]:
-        _, effective = programs.covariance(params, batch.observation, covariance)
+    def propose(programs: Programs, batch: Scene, effective: LowRankCovariance) -> tuple[Peaks, Array, Sources]:
         peaks, features = programs.peaks(batch.observation, effective)
         return peaks, features, batch.truth.sources
 

@@ -19,11 +19,12 @@ from risjax.config.estimator import PosteriorConfig
 from risjax.detection.candidate_features import CandidateFeatures
 from risjax.detection.decision import range_posterior
 from risjax.detection.posterior_decision import decide_by_posterior
+from risjax.linalg import LowRankCovariance
 from risjax.loss.posterior import PosteriorLoss, existence_loss, range_loss
 from risjax.metrics.matching import match
 from risjax.model import Params
 from risjax.model.posterior import Posterior
-from risjax.pipeline import PEAKS, POSTERIOR, compiled_pipeline, make_posterior
+from risjax.pipeline import PEAKS, POSTERIOR, Programs, make_posterior
 from risjax.runs.compiler_options import run_once
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.safetensors_io import read_weights, write_weights
@@ -33,7 +34,6 @@ from risjax.train.checkpoint import digest
 from risjax.train.heads import calibration, collect, fit_head, split
 from risjax.train.loop import load_best
 from risjax.train.peak_head import fit_peaks
-from risjax.train.settings import make_settings
 from risjax.types import Scene, Sources
 
 _WEIGHT_DECAY, _DECAYED_SCENES = 1.0, 8192
@@ -145,11 +145,9 @@ def fit_posterior(config: Config, params: Params, terminal: Terminal) -> tuple[d
 
 
 def _collect(config: Config, params: Params, terminal: Terminal) -> Examples:
-    programs = compiled_pipeline(config.physics, config.precision, config.model, config.estimator)
-    covariance = make_settings(config).covariance
-
-    def propose(params: Params, batch: Scene) -> tuple[CandidateFeatures, Array, Array, Sources]:
-        _, effective = programs.covariance(params, batch.observation, covariance)
+    def propose(
+        programs: Programs, batch: Scene, effective: LowRankCovariance
+    ) -> tuple[CandidateFeatures, Array, Array, Sources]:
         proposals = programs.propose(batch.observation, effective)
         elimination = proposals.elimination
         return proposals.features, elimination.weakest, to_position(elimination.fits.cosines), batch.truth.sources
@@ -195,10 +193,6 @@ def _losses(
 ) -> PosteriorLoss:
     """Existence of the weakest of every fit; ranges in the fit that ``judge`` would choose, the head itself if None."""
     judged = head.apply(posterior, batch.features.values, batch.features.active)
-    held = jnp.any(batch.features.active, axis=-1)
-    at = batch.weakest[..., None]
-    logit = jnp.take_along_axis(judged.existence, at, axis=-1)[..., 0]
-    real = jnp.take_along_axis(batch.real, at, axis=-1)[..., 0]
     parameters = jax.lax.stop_gradient(posterior if judge is None else judge)
     deciding = head.apply(parameters, batch.features.values, batch.features.active)
     decide = partial(decide_by_posterior, field=field, settings=settings)
@@ -217,19 +211,25 @@ def _losses(
     )
     posterior_of = jax.vmap(lambda single, prior: range_posterior(single, prior, field))
     return PosteriorLoss(
-        existence_loss(logit, real, held),
+        existence_loss(*_weakest(judged.existence, batch)),
         range_loss(posterior_of(likelihood, log_range), true_s, is_source & (count > 0)[:, None]),
     )
+
+
+def _weakest(
+    existence: Float[Array, "S K K"], batch: Examples
+) -> tuple[Float[Array, "S K"], Bool[Array, "S K"], Bool[Array, "S K"]]:
+    """Logit of the weakest candidate of every fit, whether it is a source, and whether the fit holds candidates."""
+    at = batch.weakest[..., None]
+    logit = jnp.take_along_axis(existence, at, axis=-1)[..., 0]
+    real = jnp.take_along_axis(batch.real, at, axis=-1)[..., 0]
+    return logit, real, jnp.any(batch.features.active, axis=-1)
 
 
 def _report(
     head: Posterior, losses: Any, start: dict[str, Any], fitted: dict[str, Any], test: Examples
 ) -> dict[str, float]:
-    held = jnp.any(test.features.active, axis=-1)
     judged = head.apply(fitted, test.features.values, test.features.active)
-    at = test.weakest[..., None]
-    logit = jnp.take_along_axis(judged.existence, at, axis=-1)[..., 0]
-    real = jnp.take_along_axis(test.real, at, axis=-1)[..., 0]
     losses = jax.jit(losses, compiler_options=run_once())
     measured = losses(fitted, test)
     uniform = {**fitted, "range": start["range"]}
@@ -237,5 +237,5 @@ def _report(
         "existence_nats": float(measured.existence),
         "range_nats": float(measured.range),
         "uniform_range_nats": float(losses(uniform, test, fitted).range),
-        **calibration(logit, real, held, "candidates"),
+        **calibration(*_weakest(judged.existence, test), "candidates"),
     }

@@ -6,14 +6,12 @@ from risjax.report.blocks import ReportSection
 from risjax.report.reading import Run
 from risjax.report.sections.ablation import ablation_section
 from risjax.report.sections.checks import checks_section
-from risjax.report.sections.code_design import code_design_section
 from risjax.report.sections.comparison import comparison_section
 from risjax.report.sections.evaluation import evaluation_sections
-from risjax.report.sections.limit import limit_section
 from risjax.report.sections.overview import baselines_section, run_section
 from risjax.report.sections.search import search_section
+from risjax.report.sections.stage_results import code_design_section, limit_section, tuning_section
 from risjax.report.sections.training import training_section
-from risjax.report.sections.tuning import tuning_section
 
 SECTIONS: tuple[Callable[[Run], Iterable[ReportSection]], ...] = (
     baselines_section,
