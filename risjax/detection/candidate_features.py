@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float
 
 from risjax.config import PhysicsConfig
 from risjax.detection.candidates import Elimination
-from risjax.estimators.joint_ml import Fit, noise_from_residual, standard_deviations
+from risjax.estimators.fit import Fit, noise_from_residual, standard_deviations
 from risjax.estimators.likelihood import SufficientStatistics
 from risjax.spectral.grid import field_of_view, to_position
 

@@ -18,8 +18,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from risjax.config import PhysicsConfig, PosteriorConfig
+from risjax.estimators.fit import Fit
 from risjax.estimators.forward_selection import empty_fit, hold, joining_gain, search_energy
-from risjax.estimators.joint_ml import Fit, maximise_projected
+from risjax.estimators.joint_ml import maximise_projected
 from risjax.estimators.likelihood import Projections, SufficientStatistics, no_projections, steering_and_derivatives
 from risjax.linalg import LowRankCovariance
 from risjax.physics.array import steering_at

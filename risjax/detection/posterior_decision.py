@@ -11,8 +11,8 @@ from risjax.config.estimator import PosteriorConfig
 from risjax.detection.candidate_features import CandidateFeatures
 from risjax.detection.candidates import Elimination
 from risjax.detection.decision import decide_count, decide_range, range_posterior
+from risjax.estimators.fit import estimates_from_fit, keep_if
 from risjax.estimators.forward_selection import count_by_residual
-from risjax.estimators.joint_ml import estimates_from_fit, keep_if
 from risjax.estimators.likelihood import SufficientStatistics
 from risjax.spectral.grid import Field, field_of_view, to_position
 from risjax.spectral.peak_search import Peaks, estimates_from_peaks

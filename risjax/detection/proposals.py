@@ -9,8 +9,8 @@ from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.detection.candidate_features import CandidateFeatures, candidate_features, drops
 from risjax.detection.candidates import Elimination, eliminate
 from risjax.detection.peak_features import peak_features
+from risjax.estimators.fit import Fit
 from risjax.estimators.interface import Search
-from risjax.estimators.joint_ml import Fit
 from risjax.estimators.likelihood import SufficientStatistics, statistics
 from risjax.estimators.mvdr import mvdr_peaks
 from risjax.linalg import LowRankCovariance

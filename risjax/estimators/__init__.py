@@ -4,6 +4,7 @@ from risjax.estimators.esprit import localise_esprit
 from risjax.estimators.greedy import localise_greedy
 from risjax.estimators.interface import (
     CovarianceEstimator,
+    NotApplicableError,
     Search,
     SnapshotEstimator,
     covariance_estimator,
@@ -21,6 +22,7 @@ from risjax.spectral.grid import Grid, make_grid
 __all__ = [
     "CovarianceEstimator",
     "Grid",
+    "NotApplicableError",
     "Search",
     "SnapshotEstimator",
     "count_by_aic",

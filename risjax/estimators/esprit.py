@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from risjax.config import PhysicsConfig
-from risjax.estimators.interface import Search, covariance_estimator
+from risjax.estimators.interface import NotApplicableError, Search, covariance_estimator
 from risjax.estimators.music import count_in_covariance, signal_basis
 from risjax.linalg import LowRankCovariance
 from risjax.types import Estimates
@@ -66,8 +66,10 @@ def localise_esprit(covariance: LowRankCovariance, search: Search) -> Estimates:
     view. Directions outside the visible half-space are inactive. No grid is used.
 
     Raises:
+        NotApplicableError: at trace time: the spacing exceeds half a wavelength; the elements are given by
+            ``array.elements_m``.
         ValueError: at trace time: K exceeds the slots, the covariance's rank or the number that shift invariance can
-            resolve; the spacing exceeds half a wavelength; the elements are given by ``array.elements_m``.
+            resolve.
     """
     count, most = search.num_sources, _check(covariance, search.physics)
     if isinstance(count, int):
@@ -88,11 +90,11 @@ def _check(covariance: LowRankCovariance, physics: PhysicsConfig) -> int:
     """Return the largest K, and raise where the array is not shift invariant."""
     array, slots = physics.array, physics.scene.max_sources
     if array.elements_m is not None:
-        raise ValueError(
+        raise NotApplicableError(
             "got array.elements_m, expected a uniform grid of elements, which ESPRIT needs; use another method"
         )
     if 2 * array.spacing_m > array.wavelength_m * (1 + 1e-6):
-        raise ValueError(
+        raise NotApplicableError(
             f"got spacing_m = {array.spacing_m}, expected at most half a wavelength, {array.wavelength_m / 2} m; "
             "directions are ambiguous beyond it"
         )

@@ -19,7 +19,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
 from risjax.config import EstimatorConfig, PhysicsConfig
-from risjax.estimators.joint_ml import Fit, maximise
+from risjax.estimators.fit import Fit
+from risjax.estimators.joint_ml import maximise
 from risjax.estimators.likelihood import SufficientStatistics, solve_hermitian, steering_and_derivatives
 from risjax.spectral.grid import Grid, field_of_view
 

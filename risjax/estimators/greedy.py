@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from risjax.estimators.cfar import stopping_penalty
+from risjax.estimators.fit import estimates_from_fit, keep_if
 from risjax.estimators.forward_selection import count_by_residual, greedy_path
 from risjax.estimators.interface import Search, snapshot_estimator
-from risjax.estimators.joint_ml import estimates_from_fit, keep_if
 from risjax.estimators.likelihood import statistics
 from risjax.types import Estimates, Observation
 
@@ -16,7 +16,7 @@ def localise_greedy(observation: Observation, search: Search) -> Estimates:
     """Greedy maximum likelihood on the snapshots of one scene, a `SnapshotEstimator`.
 
     The number of sources follows from the residuals. Amplitudes and standard deviations are those of the fit; ``score``
-    as in `risjax.estimators.joint_ml.estimates_from_fit`.
+    as in `risjax.estimators.fit.estimates_from_fit`.
     """
     physics, estimator, num_sources, grid, _ = search
     data = statistics(observation, physics)

@@ -16,6 +16,13 @@ Function = TypeVar("Function", bound=Callable[..., Estimates])
 Count = Int[Array, ""] | int | None
 
 
+class NotApplicableError(ValueError):
+    """An estimator cannot be used with this surface, covariance or setting; raised at trace time.
+
+    An evaluation leaves the method out and prints the message.
+    """
+
+
 class Search(NamedTuple):
     """Everything that an estimator uses besides its data.
 
@@ -62,6 +69,7 @@ class SnapshotEstimator(Protocol):
             ``score``. A scene whose snapshots contain NaN or only zeros has no active source.
 
         Raises:
+            NotApplicableError: at trace time; the estimator cannot be used.
             ValueError: at trace time, for a grid of another surface, and where the method needs constant symbols.
         """
         ...
@@ -95,6 +103,7 @@ class CovarianceEstimator(Protocol):
             K_max slots, highest peak first; ``std`` is inf. A covariance that is not finite gives no active source.
 
         Raises:
+            NotApplicableError: at trace time; the estimator cannot be used.
             ValueError: at trace time, for a grid of another surface.
         """
         ...

@@ -1,7 +1,7 @@
 """Joint maximum-likelihood refinement of positions that any method found.
 
 Levenberg–Marquardt moves all sources of a scene together to the nearest optimum of the likelihood inside the field of
-view, with the amplitudes projected out. The Fisher information there gives the standard deviations.
+view, with the amplitudes projected out.
 """
 
 from functools import partial
@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Complex, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from risjax.config import PhysicsConfig
+from risjax.estimators.fit import Fit, estimates_from_fit
 from risjax.estimators.likelihood import (
     Linearisation,
     Projections,
@@ -23,32 +24,10 @@ from risjax.estimators.likelihood import (
     statistics,
 )
 from risjax.physics.scaling import in_normalised_units
-from risjax.spectral.grid import Field, field_of_view, into_field, to_cosines, to_position
+from risjax.spectral.grid import Field, field_of_view, into_field, to_cosines
 from risjax.types import Estimates, Observation
 
 _LEAST_DAMPING, _MOST_DAMPING = 1e-6, 1e6
-
-
-class Fit(NamedTuple):
-    """A local maximum of the likelihood.
-
-    Attributes:
-        cosines: (u, v, s), [K, 3].
-        active: [K].
-        amplitude: [K].
-        contribution: increase of the residual without each source, [K].
-        residual: residual energy, [].
-        gradient: half of that of the residual, [K, 3]; not zero at bounds of the field of view.
-        curvature: T of `risjax.estimators.likelihood`, [3K, 3K].
-    """
-
-    cosines: Float[Array, "*batch K 3"]
-    active: Bool[Array, "*batch K"]
-    amplitude: Complex[Array, "*batch K"]
-    contribution: Float[Array, "*batch K"]
-    residual: Float[Array, "*batch"]
-    gradient: Float[Array, "*batch K 3"]
-    curvature: Float[Array, "*batch K3 K3"]
 
 
 def damped_solve(matrix: Float[Array, "P P"], vector: Float[Array, " P"], damping: Array) -> Float[Array, " P"]:
@@ -239,80 +218,6 @@ def _step_from(
     return into_field(x - jnp.clip(step.reshape(x.shape), -limit, limit), field)
 
 
-def keep_if(fit: Fit, condition: Bool[Array, ""]) -> Fit:
-    """``fit`` if the condition holds, else without active sources."""
-    return fit._replace(active=fit.active & condition)
-
-
-def standard_deviations(
-    fit: Fit, noise_variance: Float[Array, ""], cosines: Float[Array, "K 3"]
-) -> Float[Array, "K 3"]:
-    """Standard deviations of (azimuth, elevation, range) from the Fisher information 2 T / noise variance.
-
-    That of the range is r^2 times that of 1/r (delta method), because the likelihood is nearly Gaussian in 1/r.
-    """
-    curvature = fit.curvature
-    slots = fit.active.shape[0]
-    diagonal = jnp.diagonal(curvature)
-    used = diagonal > 0
-    scale = jnp.where(used, jax.lax.rsqrt(jnp.where(used, diagonal, 1.0)), 0.0)
-    unit = curvature * scale[:, None] * scale[None, :] + jnp.diag(jnp.where(used, 1e-7, 1.0))
-    identity = jnp.eye(3 * slots, dtype=unit.dtype)
-    inverse = jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(unit), True), identity)
-    covariance = 0.5 * noise_variance * inverse * scale[:, None] * scale[None, :]
-    blocks = covariance.reshape(slots, 3, slots, 3)[jnp.arange(slots), :, jnp.arange(slots), :]
-    jacobian = jax.vmap(jax.jacfwd(to_position))(cosines)
-    variance = jnp.einsum("kij,kjl,kil->ki", jacobian, blocks, jacobian, precision="highest")
-    is_positive = variance > 0  # the derivative of the root is infinite at zero, where inactive slots are
-    return jnp.where(is_positive, jnp.sqrt(jnp.where(is_positive, variance, 1.0)), 0.0)
-
-
-def noise_from_residual(fit: Fit, num_measurements: Float[Array, ""]) -> Float[Array, ""]:
-    """Noise variance of the fit: its residual over the remaining complex degrees of freedom."""
-    used = 2.5 * jnp.sum(fit.active)
-    return jnp.maximum(fit.residual, 0.0) / jnp.maximum(num_measurements - used, 1.0)
-
-
-def estimates_from_fit(
-    fit: Fit,
-    data: SufficientStatistics,
-    *,
-    position: Float[Array, "K 3"] | None = None,
-    std: Float[Array, "K 3"] | None = None,
-    existence: Float[Array, " K"] | None = None,
-) -> Estimates:
-    """A fit as `Estimates`, strongest first.
-
-    ``score`` is the increase of the residual without the source over the noise variance, which is the log-likelihood
-    ratio for fixed positions and fitted amplitudes.
-
-    Args:
-        fit: fit of one scene.
-        data: statistics of the scene.
-        position: positions to report in place of those of the fit.
-        std: standard deviations to report in place of those of the Fisher information.
-        existence: probabilities of existence; None reports NaN.
-    """
-    noise_variance = noise_from_residual(fit, data.num_measurements)
-    position = to_position(fit.cosines) if position is None else position
-    std = standard_deviations(fit, noise_variance, fit.cosines) if std is None else std
-    power = jnp.where(fit.active, jnp.abs(fit.amplitude) ** 2, -1.0)
-    existence = jnp.full_like(power, jnp.nan) if existence is None else existence
-    order = jnp.argsort(-power)
-    active, finite = fit.active[order], jnp.isfinite(fit.residual)
-    active = active & finite
-    row = active[:, None]
-    score = fit.contribution / jnp.maximum(noise_variance, jnp.finfo(power.dtype).tiny)
-    return Estimates(
-        position=jnp.where(row, position[order], 0.0),
-        amplitude=jnp.where(active, fit.amplitude[order], 0),
-        active=active,
-        std=jnp.where(row, std[order], jnp.inf),
-        score=jnp.where(active, score[order], 0.0),
-        existence=jnp.where(active, existence[order], jnp.where(jnp.isnan(existence[order]), jnp.nan, 0.0)),
-    )
-
-
 @in_normalised_units
 def polish(
     observation: Observation, estimates: Estimates, physics: PhysicsConfig, *, iterations: int = 10
@@ -327,7 +232,7 @@ def polish(
 
     Returns:
         The same sources, strongest first, with amplitudes and standard deviations; ``score`` as in
-        `estimates_from_fit`. A scene with NaN in its snapshots has no active source.
+        `risjax.estimators.fit.estimates_from_fit`. A scene with NaN in its snapshots has no active source.
     """
     data = statistics(observation, physics)
     position = jnp.where(estimates.active[:, None], estimates.position, 1.0).astype(data.energy.dtype)

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from risjax.config.estimator import Order
+from risjax.estimators.interface import NotApplicableError
 
 
 def _log_sphericity(values: Float[Array, " p"]) -> Float[Array, " p"]:
@@ -94,7 +95,7 @@ def count_by_sorte(values: Float[Array | np.ndarray, " p"]) -> Int[Array, ""]:
         k, [] integer.
 
     Raises:
-        ValueError: fewer than four eigenvalues.
+        NotApplicableError: fewer than four eigenvalues.
 
     Example:
         >>> import jax.numpy as jnp
@@ -108,7 +109,10 @@ def count_by_sorte(values: Float[Array | np.ndarray, " p"]) -> Int[Array, ""]:
     values = jnp.asarray(values)
     size = values.shape[0]
     if size < 4:
-        raise ValueError(f"got {size} eigenvalues, expected at least 4, because SORTE compares the gaps between them")
+        raise NotApplicableError(
+            f"got {size} eigenvalues, expected at least 4, because SORTE compares the gaps between them; set "
+            "estimator.order to another criterion"
+        )
     gaps = values[:-1] - values[1:]
     count = size - 1 - jnp.arange(size - 1, dtype=values.dtype)
     mean = jnp.cumsum(gaps[::-1])[::-1] / count

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from risjax.estimators.cfar import stopping_penalty
+from risjax.estimators.fit import Fit, estimates_from_fit, keep_if
 from risjax.estimators.forward_selection import count_by_residual, empty_fit, gain_on_grid, search_energy
 from risjax.estimators.interface import Search, snapshot_estimator
-from risjax.estimators.joint_ml import Fit, estimates_from_fit, keep_if
 from risjax.estimators.likelihood import linearise, statistics
 from risjax.types import Estimates, Observation
 

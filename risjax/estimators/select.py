@@ -10,9 +10,10 @@ import jax.numpy as jnp
 
 from risjax.config import EstimatorConfig, PhysicsConfig
 from risjax.estimators.cfar import stopping_penalty
+from risjax.estimators.fit import Fit, estimates_from_fit, keep_if
 from risjax.estimators.forward_selection import count_by_residual
 from risjax.estimators.interface import Count, Search, snapshot_estimator
-from risjax.estimators.joint_ml import Fit, estimates_from_fit, keep_if, maximise
+from risjax.estimators.joint_ml import maximise
 from risjax.estimators.likelihood import statistics
 from risjax.estimators.omp import localise_omp
 from risjax.physics.scaling import in_normalised_units

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint import v1 as orbax
 
 from risjax._compat.orbax import without_other_processes
@@ -75,8 +76,13 @@ def _system_errors(path: Path) -> Iterator[None]:
         raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
 
 
-def _abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+def _target(leaf: jax.Array | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct | np.ndarray:
+    """Return what orbax loads an array as: on the device of ``leaf`` or the default one, on the host with several
+    processes."""
+    if several():
+        return np.empty(leaf.shape, leaf.dtype)
+    sharding = leaf.sharding or SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
 def digest(tree: Any) -> str:
@@ -135,17 +141,16 @@ class Checkpoints:
 
         Args:
             epoch: its epoch.
-            like: a state of the same configuration on one device, for shapes and dtypes.
+            like: a state of the same configuration on one device, or its shapes and dtypes.
 
         Raises:
             CheckpointError: it is missing, unreadable, of another shape, or its values differ from those written.
         """
         path = self.path(epoch)
-        abstract = jax.device_get(like) if several() else jax.tree.map(_abstract, like)
         try:
             with _alone():
                 metadata = orbax.metadata(str(path)).custom_metadata
-                state = orbax.load(str(path), abstract)
+                state = orbax.load(str(path), jax.tree.map(_target, like))
         except Exception as error:  # (orbax raises bare Exception for damaged data)
             raise CheckpointError(f"checkpoint {path} cannot be read: {type(error).__name__}: {error}") from error
         if not isinstance(metadata, dict) or metadata.get("sha256") != digest(state):

@@ -151,7 +151,7 @@ def load_best_checkpoint(config: Config, directory: RunDirectory) -> BestParams:
     Raises:
         CheckpointError: there is no intact checkpoint.
     """
-    like = Trainer(config).init()
+    like = Trainer(config).abstract_state()
     checkpoints = Checkpoints(directory.checkpoints)
     last = checkpoints.load_last(like)
     if last is None:

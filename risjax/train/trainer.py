@@ -93,6 +93,10 @@ class Trainer:
         """The state before the first step."""
         return self.program.init(self.settings)
 
+    def abstract_state(self) -> TrainState:
+        """The shapes and dtypes of a state; nothing is compiled."""
+        return jax.eval_shape(self.program.init, self.settings)
+
     def draw(self, step: Int[Array, ""]) -> Scene:
         """The batch of a step."""
         return self.program.draw(self.settings, step)
@@ -126,7 +130,7 @@ class Trainer:
             return {"prediction": prediction, "labels": labels}
 
         try:
-            state = jax.eval_shape(self.program.init, self.settings)
+            state = self.abstract_state()
             before = jax.eval_shape(make, state, jax.eval_shape(self.program.draw, self.settings, state.step))
         except ValueError as error:
             raise ConfigError([Problem("", "", f"the training cannot be built: {error}")]) from error

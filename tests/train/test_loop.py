@@ -17,6 +17,8 @@ from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from risjax.train import CheckpointError, Checkpoints, NonFiniteTraining, Trainer, load_best, train
 from risjax.train import checkpoint as checkpoint_module
+from risjax.train.settings import program_key
+from risjax.train.trainer import make_program
 from risjax.types import Scene
 from tests.runs.terminal.screen import Shown
 from tests.runs.terminal.test_terminal import Tty
@@ -123,6 +125,15 @@ def test_a_finished_training_is_not_repeated(tmp_path):
     before = directory.log_path.read_text()
     assert train(config, directory, QUIET) == outcome
     assert directory.log_path.read_text() == before
+
+
+def test_a_trained_network_is_loaded_without_compiling_its_initial_state(tmp_path):
+    config, directory = tiny_config(train__epochs=1), RunDirectory(tmp_path)
+    train(config, directory, QUIET)
+    make_program.cache_clear()
+    params = load_best(config, directory)
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(params))
+    assert make_program(program_key(config)).init._cache_size() == 0
 
 
 def test_too_many_skipped_steps_stop_the_run_and_name_term_and_scene(tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from risjax.config import Config, PhysicsConfig
 from risjax.config.deprecated import current_array_name
 from risjax.config.evaluate import Method
 from risjax.covariance import factor_of_sources
+from risjax.estimators import NotApplicableError
 from risjax.experiments.evaluate.methods import (
     KNOWN_K,
     LEARNED,
@@ -86,7 +87,11 @@ def run_methods(
         prefix = f"{name}/{method}/"
         mark = fingerprint + (_digest(params) if method in LEARNED else "")
         if str(stored.get(prefix + "fingerprint", "")) != mark:
-            fields = _run_method(config, scenes, method, params, compiled, bar)
+            try:
+                fields = _run_method(config, scenes, method, params, compiled, bar)
+            except NotApplicableError as error:
+                notes.append(f"{method} is left out: {error}")
+                continue
             stored |= {prefix + field: values for field, values in fields.items()}
             stored[prefix + "fingerprint"] = np.asarray(mark)
             write_estimates(directory, stored)

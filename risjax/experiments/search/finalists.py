@@ -16,7 +16,7 @@ from risjax.config.io import apply_overrides
 from risjax.config.metric import lower_is_better
 from risjax.experiments.evaluate import as_estimates, load_scenes, per_scene_metrics, read_estimates, run_methods
 from risjax.experiments.search.directories import finished_path
-from risjax.experiments.search.record import FINALISTS, TrialRecord
+from risjax.experiments.search.record import FINALISTS, TrialRecord, kept_comparison
 from risjax.experiments.search.slots import read_slots
 from risjax.experiments.search.space import trial_config
 from risjax.experiments.search.storage import exclusive
@@ -39,8 +39,9 @@ def measure_finalists(
 ) -> None:
     """Measure the networks of some trials on ``search.final_scenes`` scenes and store the comparison in the study.
 
-    A comparison of the same trials that the study contains is kept. Workers that share the run's directory take turns.
-    If a worker with another directory trained a finalist, nothing is compared, and a warning is printed.
+    A comparison of the same trials on as many scenes that the study contains is kept. Workers that share the run's
+    directory take turns. If a worker with another directory trained a finalist, nothing is compared, and a warning is
+    printed.
 
     Args:
         study: the study, whose attribute `risjax.experiments.search.record.FINALISTS` receives the comparison.
@@ -51,8 +52,7 @@ def measure_finalists(
         terminal: shows progress.
     """
     with exclusive(directory.search / "finalists.lock"):
-        kept = json.loads(study.user_attrs.get(FINALISTS, "{}"))
-        if [entry["number"] for entry in kept.get("trials", ())] == list(numbers):
+        if kept_comparison(study, config, numbers) is not None:
             return
         slots = read_slots(study.get_trials(deepcopy=False))
         paths = {number: finished_path(directory, slots[number]) for number in numbers}

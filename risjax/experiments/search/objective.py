@@ -17,7 +17,7 @@ from risjax.config import Config, SearchConfig
 from risjax.config.errors import ConfigError
 from risjax.config.io import to_yaml
 from risjax.config.metric import lower_is_better
-from risjax.experiments.search.record import ERROR
+from risjax.experiments.search.record import STANDARD_ERROR
 from risjax.runs.run_directory import RunDirectory, write_atomically
 from risjax.runs.terminal import Terminal
 from risjax.train.health import NonFiniteTraining
@@ -95,7 +95,7 @@ class TrialMonitor:
         self._values.append(value)
         self._trial.report(value, epoch)
         if self.is_best_epoch and f"{metric}_error" in record["validation"]:
-            self._trial.set_user_attr(ERROR, record["validation"][f"{metric}_error"])
+            self._trial.set_user_attr(STANDARD_ERROR, record["validation"][f"{metric}_error"])
         self._on_report(epoch, value)
         if self._may_prune and epoch < epochs and self._trial.should_prune():
             raise optuna.TrialPruned(

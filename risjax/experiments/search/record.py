@@ -22,7 +22,7 @@ from risjax.runs.run_directory import RunDirectory, write_atomically
 
 FINALISTS = "finalists"
 """Attribute of a study with the comparison of its best trials (`risjax.experiments.search.finalists`), as JSON."""
-ERROR = "standard_error"
+STANDARD_ERROR = "standard_error"
 """Attribute of a trial: the standard error of its value over the validation scenes."""
 _WITHOUT_SEARCH = ("train", "evaluate", "report")
 
@@ -64,9 +64,8 @@ def read_records(study: optuna.Study, config: Config) -> tuple[TrialRecord, ...]
     complete = [record for record in records if record.value is not None]
     if not complete:
         return tuple(records)
-    final = json.loads(study.user_attrs.get(FINALISTS, "{}"))
-    chosen = [entry["number"] for entry in final.get("trials", ())]
-    best = final["winner"] if chosen and chosen == choose_finalists(config, complete) else _ranked(config, complete)[0]
+    final = kept_comparison(study, config, choose_finalists(config, complete))
+    best = _ranked(config, complete)[0] if final is None else final["winner"]
     return tuple(TrialRecord(**{**asdict(record), "is_best": record.number == best}) for record in records)
 
 
@@ -78,6 +77,16 @@ def choose_finalists(config: Config, records: Sequence[TrialRecord]) -> list[int
     if chosen and config.search.first_trial == "configured" and 0 in ranked and 0 not in chosen:
         chosen.append(0)
     return chosen if len(chosen) > 1 else []
+
+
+def kept_comparison(study: optuna.Study, config: Config, numbers: Sequence[int]) -> dict[str, Any] | None:
+    """Return the comparison that a study contains, or None if it is of other trials than ``numbers``, of another metric
+    or of another number of scenes."""
+    kept = json.loads(study.user_attrs.get(FINALISTS, "null"))
+    if kept is None or not numbers:
+        return None
+    found = [entry["number"] for entry in kept["trials"]], kept["metric"], kept["scenes"]
+    return kept if found == (list(numbers), config.search.metric, config.search.final_scenes) else None
 
 
 def _ranked(config: Config, complete: Sequence[TrialRecord]) -> list[int]:
@@ -131,7 +140,7 @@ def _record(slot: Slot, config: Config) -> TrialRecord:
         number=slot.number,
         state={TrialState.FAIL: "failed"}.get(trial.state, trial.state.name.lower()),
         value=trial.value if trial.state == TrialState.COMPLETE else None,
-        error=trial.user_attrs.get(ERROR),
+        error=trial.user_attrs.get(STANDARD_ERROR),
         params=values_of(trial.params, config.search.space),
         reason=trial.user_attrs.get("reason"),
         intermediate=dict(sorted(trial.intermediate_values.items())),

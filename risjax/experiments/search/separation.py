@@ -5,6 +5,8 @@ widely as those of the trials, the ranking is chance; the search reports a ratio
 parameters, training scenes and validation scenes.
 """
 
+import hashlib
+import json
 import statistics
 from typing import Any
 
@@ -35,15 +37,15 @@ def measure_separation(
 ) -> dict[str, Any] | None:
     """Train the best configuration under ``search.seeds`` other seeds and compare the spreads.
 
-    The study keeps the value of each seed, so that it is not trained again; workers that share the run's directory take
-    turns.
+    The study keeps the value of each seed for these values of the best trial, so that it is not trained again; workers
+    that share the run's directory take turns.
 
     Args:
         study: the finished study.
         config: the search's configuration.
         best: the best trial's values, {dotted path: value}.
         values: the values of all complete trials.
-        directory: the run; seed k trains in ``search/seeds/k``.
+        directory: the run; seed k trains in ``search/seeds/MARK/k``, MARK being that of the best trial's values.
         train: the training.
 
     Returns:
@@ -52,13 +54,13 @@ def measure_separation(
     """
     if config.search.seeds < 2 or len(values) < 3:
         return None
-    seeds = []
+    seeds, mark = [], hashlib.sha256(json.dumps(best, sort_keys=True).encode()).hexdigest()[:8]
     with exclusive(directory.search / "seeds.lock"):
         for number in range(1, config.search.seeds + 1):
-            name = f"value_of_seed_{number}"
-            attributes = study.user_attrs
-            if name not in attributes:
-                value = _train_seed(config, best, number, directory, train)
+            name = f"value_of_seed_{number}_of_{mark}"
+            if name not in study.user_attrs:
+                where = RunDirectory(directory.search / "seeds" / mark / str(number))
+                value = _train_seed(config, best, number, where, train)
                 study.set_user_attr(name, value)
             seeds.append(study.user_attrs[name])
     finite = [value for value in seeds if value is not None]
@@ -70,7 +72,7 @@ def measure_separation(
 
 
 def _train_seed(
-    config: Config, best: dict[str, Any], number: int, directory: RunDirectory, train: TrainFunction
+    config: Config, best: dict[str, Any], number: int, where: RunDirectory, train: TrainFunction
 ) -> float | None:
     other = apply_overrides(trial_config(config, best), {"run.seed": config.run.seed + number})
     seen: list[float] = []
@@ -79,7 +81,7 @@ def _train_seed(
         seen.append(float(record["validation"][config.search.metric]))
 
     try:
-        train(other, RunDirectory(directory.search / "seeds" / str(number)), Terminal(quiet=True), on_epoch=on_epoch)
+        train(other, where, Terminal(quiet=True), on_epoch=on_epoch)
     except NonFiniteTraining:
         return None
     return min(seen) if lower_is_better(config.search.metric) else max(seen)

@@ -13,7 +13,7 @@ from typing import Any
 from risjax.config import Config, SourceConfig
 from risjax.config.io import apply_overrides, to_yaml
 from risjax.config.metric import lower_is_better
-from risjax.experiments.evaluate import EvaluationScenes, as_estimates, load_scenes, read_estimates, write_estimates
+from risjax.experiments.evaluate import EvaluationScenes, as_estimates, load_scenes
 from risjax.experiments.tune.network_with_settings import NetworkWithSettings
 from risjax.experiments.tune.tuned_settings import check_tune
 from risjax.experiments.tune.tuning_tables import METRICS, make_tables
@@ -21,6 +21,7 @@ from risjax.keys import Purpose
 from risjax.metrics.bootstrap import Drawn, difference, draw_ratios, scene_weights
 from risjax.metrics.scoring import score
 from risjax.pipeline import HEADS
+from risjax.runs.npz_io import read_arrays, write_arrays
 from risjax.runs.run_directory import RunDirectory, write_atomically
 from risjax.runs.terminal import Terminal
 from risjax.train import load_best, train_posterior
@@ -60,10 +61,10 @@ def tune(config: Config, directory: RunDirectory, terminal: Terminal) -> dict[st
     for title, rows in result["tables"].items():
         terminal.table(title, rows)
     chosen = apply_overrides(config, result["settings"])
-    write_atomically(directory.path / "tune" / "best.yaml", to_yaml(chosen))
     if result["settings"]:
         terminal.say("training the posterior heads for the chosen settings")
         train_posterior(chosen, directory, terminal)
+    write_atomically(directory.path / "tune" / "best.yaml", to_yaml(chosen))
     return result
 
 
@@ -106,8 +107,8 @@ class _Bench:
         self._config, self._scenes = config, scenes
         self._mark = digest({group: leaves for group, leaves in params.items() if group not in HEADS})
         self._network = NetworkWithSettings(config, params, scenes, terminal)
-        self._directory = RunDirectory(directory.path / "tune")
-        self._stored = read_estimates(self._directory)
+        self._path = directory.path / "tune" / "estimates.npz"
+        self._stored = read_arrays(self._path)
         self._weights = scene_weights(config.tune.scenes, config.evaluate.bootstrap_draws, config.run.seed)
 
     def is_same(self, chosen: Mapping[str, Any], change: Mapping[str, Any]) -> bool:
@@ -122,7 +123,7 @@ class _Bench:
         if prefix + "active" not in self._stored:
             estimates = self._network.estimates(config)
             self._stored |= {prefix + name: values for name, values in estimates._asdict().items()}
-            write_estimates(self._directory, self._stored)
+            write_arrays(self._path, self._stored)
         found = as_estimates({name: self._stored[prefix + name] for name in Estimates._fields})
         ratios = score(found, self._scenes.sources, config.evaluate.tolerance).ratios
         return draw_ratios({name: ratios[name] for name in METRICS}, self._weights)

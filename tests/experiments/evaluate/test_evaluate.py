@@ -184,6 +184,23 @@ def test_every_method_on_the_same_scenes(tmp_path: Path) -> None:
     assert overall["greedy_ml_known_k"]["k_accuracy"]["value"] == 1.0
 
 
+def test_methods_that_cannot_use_the_covariance_or_the_surface_are_left_out(tmp_path: Path) -> None:
+    config = small_config(("music", "esprit", "mvdr"))
+    array = config.physics.array.model_copy(update={"spacing_m": 0.2})
+    config = config.model_copy(
+        update={
+            "physics": config.physics.model_copy(update={"array": array}),
+            "estimator": config.estimator.model_copy(update={"order": "sorte"}),
+            "evaluate": config.evaluate.model_copy(update={"sources": (SourceConfig(name="few", scenes=8),)}),
+        }
+    )
+    entry = evaluate(config, RunDirectory(tmp_path), Terminal(quiet=True))["sources"]["few"]
+    assert set(entry["methods"]) == {"mvdr"}
+    notes = "\n".join(entry["notes"])
+    assert "music is left out: got 1 eigenvalues, expected at least 4" in notes
+    assert "esprit is left out: got spacing_m = 0.2" in notes
+
+
 def test_methods_that_need_a_coherent_field_are_omitted_without_one() -> None:
     config = small_config(get_args(Method))
     scene = config.physics.scene.model_copy(update={"symbols": "per_snapshot"})

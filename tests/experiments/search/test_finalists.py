@@ -10,8 +10,9 @@ from risjax.config.errors import ConfigError
 from risjax.config.io import apply_overrides
 from risjax.experiments.search import finalists
 from risjax.experiments.search.finalists import compare
+from risjax.experiments.search.record import kept_comparison
 from risjax.experiments.search.space import check_space
-from risjax.experiments.search.study import search
+from risjax.experiments.search.study import open_study, search
 from risjax.metrics.bootstrap import Drawn
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
@@ -77,6 +78,11 @@ def test_finalists_keep_their_checkpoints_and_the_best_of_them_wins(tmp_path, mo
     assert kept == set(measured)
     search(config, RunDirectory(tmp_path), QUIET, train=FakeTrain())
     assert len(measured) == len(kept), "the comparison is kept"
+    more = apply_overrides(config, {"search.final_scenes": config.search.final_scenes + 50})
+    study = open_study(more, RunDirectory(tmp_path))
+    assert kept_comparison(study, config, measured) is not None
+    assert kept_comparison(study, more, measured) is None, "of another number of scenes"
+    assert kept_comparison(study, config, measured[1:]) is None, "of other trials"
 
 
 def test_finalists_of_other_machines_are_not_compared_and_a_warning_says_so(tmp_path, monkeypatch, capsys):

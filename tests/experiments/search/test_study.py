@@ -9,7 +9,8 @@ from optuna.storages.journal import JournalFileBackend
 from risjax.config import Config, Distribution
 from risjax.config.errors import ConfigError, Problem
 from risjax.config.io import apply_overrides, load_config
-from risjax.experiments.search.study import SearchError, SearchOutcome, search
+from risjax.experiments.search.separation import measure_separation
+from risjax.experiments.search.study import SearchError, SearchOutcome, open_study, search
 from risjax.runs.run_directory import RunDirectory, RunDirectoryError
 from risjax.runs.terminal import Terminal
 from tests.experiments.search.fake import FakeTrain, make_config, metric_of
@@ -268,6 +269,17 @@ def test_whether_trials_separate_is_measured_once(tmp_path, capsys):
     again = FakeTrain()
     run(make_config(seeds=3), tmp_path, again)
     assert again.configs == []
+
+
+def test_seeds_of_another_winner_are_trained_again(tmp_path):
+    config, directory, train = make_config(seeds=2), RunDirectory(tmp_path), FakeTrain()
+    run(config, tmp_path)
+    study = open_study(config, directory)
+    for layers in (1, 6, 1):
+        found = measure_separation(study, config, {"model.layers": layers}, [3.0, 1.0, 2.0], directory, train=train)
+        assert found is not None
+    assert [config.model.layers for config in train.configs] == [1, 1, 6, 6], "those of the first are kept"
+    assert len(list((directory.search / "seeds").glob("*/1/checkpoints"))) == 3, "one for each winner"
 
 
 def test_trials_that_do_not_separate_are_reported(tmp_path, capsys):

@@ -56,6 +56,7 @@ def test_values_are_compared_on_one_network_and_an_interrupted_stage_resumes(tmp
     )
     assert strict["figures"]["f1_angle"]["value"] < 0.1, "hardly a candidate has that probability"
     best = from_yaml((tmp_path / "run" / "tune" / "best.yaml").read_text())
+    assert sorted(path.name for path in (tmp_path / "run" / "tune").iterdir()) == ["best.yaml", "estimates.npz"]
     assert best.estimator.posterior.existence == found["settings"].get("estimator.posterior.existence", 0.42)
     write_report(directory)
     assert "Settings after the network" in (tmp_path / "run" / "report.html").read_text()
@@ -88,6 +89,28 @@ def test_the_best_value_that_is_better_by_its_interval_is_chosen(gospa, chosen):
     tune_stage._compare_values(Bench(), result, "rounds", (1, 3))
     assert result["settings"] == ({} if chosen is None else {"rounds": chosen})
     assert [row["value"] for row in result["comparisons"] if row["is_chosen"]] == ([] if chosen is None else [chosen])
+
+
+def test_the_best_settings_are_written_after_their_heads(tmp_path, monkeypatch):
+    class Bench:
+        def is_same(self, settings, change):
+            return False
+
+        def measure(self, settings):
+            value = 1.0 - 0.5 * len(settings)
+            return dict.fromkeys(("f1_3d", "f1_angle", "gospa_m"), Drawn(value, np.full(100, value), 100))
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tune_stage, "_Bench", lambda *_: Bench())
+    monkeypatch.setattr(tune_stage, "load_scenes", lambda *_, **__: None)
+    monkeypatch.setattr(tune_stage, "train_posterior", interrupted)
+    config = configured(tmp_path, tune__settings={"estimator.posterior.residual_rounds": [1]})
+    with pytest.raises(KeyboardInterrupt):
+        tune(config, RunDirectory(tmp_path), QUIET)
+    assert (tmp_path / "tune.json").exists()
+    assert not (tmp_path / "tune" / "best.yaml").exists()
 
 
 @pytest.mark.parametrize(
