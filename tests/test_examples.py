@@ -19,6 +19,12 @@ def code_cells(path: Path) -> list[dict[str, Any]]:
     return [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
 
 
+def processor_time_of_children_s() -> float:
+    """Processor time of all processes that this one has started and that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def test_there_are_notebooks_and_all_are_on_the_site() -> None:
     assert len(NOTEBOOKS) >= 1
     contents = (REPOSITORY / "mkdocs.yml").read_text()
@@ -38,7 +44,10 @@ def test_committed_notebooks_were_run_in_order_without_errors(path: Path) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_to_its_end(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every cell in a new kernel, with the assertions that the notebooks contain, each cell in three minutes."""
+    """Every cell in a new kernel, with the assertions that the notebooks contain, in three minutes of processor time.
+
+    The time on the clock depends on what else the machine computes; on a free core it is not longer.
+    """
     nbclient = pytest.importorskip("nbclient", reason="notebooks are run with nbclient, of the test extra")
     import nbformat
 
@@ -50,6 +59,8 @@ def test_a_notebook_runs_to_its_end(path: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     notebook = nbformat.read(examples / path.name, as_version=4)
     client = nbclient.NotebookClient(
-        notebook, timeout=LONGEST_S, kernel_name="python3", resources={"metadata": {"path": examples}}
+        notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": examples}}
     )
+    before = processor_time_of_children_s()
     client.execute()
+    assert 0 < processor_time_of_children_s() - before < LONGEST_S
