@@ -2,7 +2,7 @@
 
 The first L_1 codes and their snapshots give a posterior of the sources. The further codes maximise, over draws of that
 posterior, the information about the ranges of these sources, and the mutual information of all snapshots and a field
-in the field of view, which keeps part of the power for sources that nobody has seen:
+in the field of view, which keeps part of the power for sources that were not detected:
 
     value(C_2) = 2/r log det(I + rho Phi R_0 Phi^H) - mean_k log(sigma_k^2 + tau^2),    Phi from [C_1; C_2]
 
@@ -11,7 +11,8 @@ the error below which more accuracy gains nothing.
 
 Reference:
     F. Sohrabi, Z. Chen, W. Yu, "Deep active learning approach to adaptive beamforming for mmWave initial alignment",
-    IEEE Journal on Selected Areas in Communications 39 (2021), which adapts beams to the posterior of one angle.
+    IEEE Journal on Selected Areas in Communications 39 (2021), arXiv:2012.13607, adapts beams to the posterior of one
+    angle.
 """
 
 from typing import NamedTuple
