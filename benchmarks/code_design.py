@@ -80,10 +80,10 @@ MAIN: dict[str, Codebook] = {
     "dft": common(kind="dft"),
     "random": common(kind="random"),
     "position information": designed(),
+    "mutual information": designed(criterion="mutual_information"),
     "elements": elements,
 }
 FEW: dict[str, Codebook] = {
-    "mutual information": designed(criterion="mutual_information"),
     "2 bits": designed(bits=2),
     "1 bit": designed(bits=1),
     "L = 15": designed(num_snapshots=15),
