@@ -88,8 +88,9 @@ def no_weights_text(name: str) -> str:
     names = released_names()
     known = f"there are {', '.join(names)}" if names else "this installation has none"
     return (
-        f"no trained network {name!r}: neither a released one ({known}) nor a folder that the stage release wrote, nor "
-        f"a run directory with checkpoints at {Path(name).expanduser().absolute()}{did_you_mean(name, names)}"
+        f"no trained network {name!r}: neither a released one ({known}) nor a folder of Model.save or of the stage "
+        f"release, nor a run directory with checkpoints at {Path(name).expanduser().absolute()}"
+        f"{did_you_mean(name, names)}"
     )
 
 

@@ -38,7 +38,7 @@ class CommonCodes(Protocol):
 
 @runtime_checkable
 class CodesOfScene(Protocol):
-    """A codebook in which every scene has codes of its own."""
+    """A codebook that makes different codes for every scene."""
 
     def __call__(
         self, key: Key[Array, ""], physics: PhysicsConfig, channel: Complex[Array, "M N"], /
@@ -177,8 +177,8 @@ def codes(codebook: CodebookConfig, array: ArrayConfig) -> Complex[np.ndarray, "
     """Codes common to all scenes.
 
     Raises:
-        ValueError: every scene has codes of its own, the codebook has fewer codes than snapshots, or its file does not
-            contain [L, N] finite numbers.
+        ValueError: the codebook makes different codes for every scene, has fewer codes than snapshots, or
+            its file does not contain [L, N] finite numbers.
     """
     part = CODEBOOKS[codebook.kind]
     if part.each_scene:
@@ -191,7 +191,7 @@ def codes(codebook: CodebookConfig, array: ArrayConfig) -> Complex[np.ndarray, "
 
 
 def draw_codes(key: Key[Array, ""], physics: PhysicsConfig, channel: Complex[Array, "M N"]) -> Complex[Array, "L N"]:
-    """Nominal codes of a scene: the common ones, or codes of its own.
+    """Nominal codes of a scene: the common ones, or those that the codebook makes for this scene.
 
     Args:
         key: key of the codes of this scene.

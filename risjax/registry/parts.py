@@ -117,10 +117,10 @@ class Channel(PartWithSection):
 @dataclass(frozen=True, kw_only=True)
 class Codebook(PartWithSection):
     """Phase codes, chosen by ``physics.codebook.kind``; the implementation is a `risjax.physics.codebook.CommonCodes`,
-    or a `risjax.physics.codebook.CodesOfScene` if every scene has codes of its own.
+    or a `risjax.physics.codebook.CodesOfScene` if it makes different codes for every scene.
 
     Attributes:
-        each_scene: every scene has codes of its own, drawn at random or made for its channel.
+        each_scene: it makes different codes for every scene, at random or for the channel.
         settings: section ``physics.codebook.<name>``.
     """
 

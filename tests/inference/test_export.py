@@ -14,6 +14,7 @@ from jax import export as jax_export
 
 import risjax
 from risjax import cli
+from risjax.config.errors import ConfigError
 from risjax.inference.export import export_pipeline
 from risjax.inference.predict import Model, load
 from risjax.inference.predict.fit_warning import FitWarning
@@ -160,6 +161,11 @@ def test_the_same_model_gives_the_same_file(artefact: Path, model: Model, tmp_pa
     first, second = (re.sub(places, "", program.mlir_module(), flags=re.M) for program in programs)
     assert "stablehlo.dot_general" in first
     assert first.split() == second.split()
+
+
+def test_another_platform_is_refused(model: Model, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"export\.platforms\[1\]\s+got 'gpu'"):
+        model.export(tmp_path / "pipeline.zip", platforms=("cpu", "gpu"))
 
 
 @pytest.mark.gpu

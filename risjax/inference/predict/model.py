@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import ArrayLike
 
-from risjax.config import Config
+from risjax.config import Config, ExportConfig
+from risjax.config.io import read_section
 from risjax.config.model import ENCODERS
 from risjax.config.weights import find_weights, no_weights_text
 from risjax.covariance import covariance_settings
@@ -165,14 +166,16 @@ class Model:
 
         Args:
             path: the file, ``.zip``.
-            platforms: on which it runs; lowering for one needs no such device.
+            platforms: on which it runs, ``cpu``, ``cuda`` or both; lowering for one needs no such device.
 
         Raises:
+            ConfigError: another platform.
             ValueError: a network whose scenes have individual geometries, for which the program has no input.
         """
         from risjax.inference.export import export_pipeline  # 0.2 s that localisation does not need
 
-        export_pipeline(self, path, platforms=platforms)
+        settings = read_section(ExportConfig, {"platforms": list(platforms)}, "export")
+        export_pipeline(self, path, platforms=settings.platforms)
 
     def estimate(self, observation: Observation, size: int) -> tuple[Estimates, Diagnostics]:
         """Estimates and diagnostics of at most ``size`` scenes, filled up to ``size`` for a single program."""
