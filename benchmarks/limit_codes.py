@@ -25,6 +25,7 @@ from risjax.experiments.bayes_limit.sequential_monte_carlo import sample_posteri
 from risjax.metrics.bootstrap import Drawn, Ratio, difference, draw_ratios, scene_weights
 from risjax.runs.npz_io import read_marked_arrays, write_marked_arrays
 
+CODEBOOKS = {name: MAIN[name] for name in ("dft", "random", "mutual information", "elements")}
 SETTINGS = LimitConfig(particles=256, moves=24, last_moves=48)
 MARK = SETTINGS.model_dump_json()
 
@@ -64,10 +65,10 @@ def main() -> None:
     physics = config.physics
     sampler = jax.jit(lambda key, seen: sample_posterior(key, seen, physics, SETTINGS))
     block = scenes.draw_block(physics, arguments.seed, 0)
-    found: dict[str, list[Arrays]] = {name: [] for name in MAIN}
+    found: dict[str, list[Arrays]] = {name: [] for name in CODEBOOKS}
     for index in range(arguments.scenes):
         scene = scene_of(block, index)
-        for name, make in MAIN.items():
+        for name, make in CODEBOOKS.items():
             file = scenes.STORE / "limit" / f"{name.replace(' ', '_')}-{arguments.seed}-{index}.npz"
             arrays = read_marked_arrays(file, MARK)
             if not arrays:
