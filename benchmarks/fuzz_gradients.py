@@ -120,7 +120,7 @@ def draw_chunk(seed):
 @partial(jax.jit, static_argnames="is_limited")
 def is_finite(parts, labels, loading, scale, is_limited):
     terms = jax.tree.map(jnp.float32, loss_settings(LossConfig()))
-    settings = CovarianceSettings(blend=jnp.float32(0.1), shrinkage=jnp.float32(0.0), loading=loading)
+    settings = CovarianceSettings(blend=jnp.float32(0.1), loading=loading)
 
     def loss(parts):
         parts = parts.astype(jnp.float32)

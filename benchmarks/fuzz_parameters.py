@@ -93,7 +93,7 @@ def make_run(dtype, is_limited):
         if is_limited:  # as `risjax.train.loss_and_grad` does in float16
             prediction = limit_cotangents(prediction, HALF_LIMIT / BATCH * scale)
         label = jax.tree.map(lambda leaf: leaf[None], label)
-        settings = CovarianceSettings(blend=jnp.float32(0.1), shrinkage=jnp.float32(0.0), loading=loading)
+        settings = CovarianceSettings(blend=jnp.float32(0.1), loading=loading)
         total = total_loss(prediction, label, terms, settings, precision).total
         return total * scale / BATCH, (is_finite, total)
 

@@ -44,7 +44,6 @@ SPACE = {
     "train.ema_decay": Distribution(uniform=(0.9, 0.995)),
     "loss.projector.weight": Distribution(uniform=(0.0001, 2.0)),
     "covariance.blend": Distribution(uniform=(0.0, 0.5)),
-    "covariance.shrinkage": Distribution(uniform=(0.0, 0.3)),
     "covariance.loading": Distribution(log_uniform=(1.0e-4, 1.0e-1)),
     "estimator.greedy.penalty": Distribution(choice=(0.5, 1.0, 2.0)),
 }

@@ -1,6 +1,6 @@
 """The effective covariance: one function for training, validation, inference and export.
 
-    R_eff = [(1 - s) ((1 - beta) R_pred + beta R_sample) + (s + delta) I] / (1 + delta),   tr R_eff = N
+    R_eff = [(1 - beta) R_pred + beta R_sample + delta I] / (1 + delta),   tr R_eff = N
 
 with R_pred and R_sample of trace N. Both are low-rank, so R_eff stays a factor and a loading, and every
 spectrum on it costs a product with ``rank`` columns instead of a solve with N.
@@ -23,12 +23,10 @@ class CovarianceSettings(NamedTuple):
 
     Attributes:
         blend: beta, the share of the sample covariance.
-        shrinkage: s, the share of the trace moved to the identity.
         loading: delta, added to the diagonal at trace N.
     """
 
     blend: Float[Array, ""]
-    shrinkage: Float[Array, ""]
     loading: Float[Array, ""]
 
 
@@ -42,38 +40,38 @@ def effective_covariance(
     sample: Complex[Array, "N snapshots"],
     settings: CovarianceConfig | CovarianceSettings,
 ) -> LowRankCovariance:
-    """Return R_eff: predicted and sample covariance blended, shrunk towards the identity and loaded.
+    """Return R_eff: predicted and sample covariance blended and loaded.
 
     Args:
         predicted: factor of R_pred, of any scale; [N, rank].
         sample: factor of R_sample, of any scale, never mean-centred (the mean of a coherent field is the
             signal itself); [N, 1] for constant symbols.
-        settings: blend beta, shrinkage s and loading delta.
+        settings: blend beta and loading delta.
 
     Returns:
         R_eff of trace N; its factor is [N, rank + snapshots].
     """
     total = 1.0 + settings.loading
     parts = [
-        jnp.sqrt((1.0 - settings.shrinkage) * weight / total) * normalise_trace(factor)
+        jnp.sqrt(weight / total) * normalise_trace(factor)
         for weight, factor in ((1.0 - settings.blend, predicted), (settings.blend, sample))
     ]
-    loading = jnp.asarray((settings.shrinkage + settings.loading) / total, parts[0].real.dtype)
+    loading = jnp.asarray(settings.loading / total, parts[0].real.dtype)
     return LowRankCovariance(factor=jnp.concatenate(parts, axis=-1), loading=loading)
 
 
 def sample_covariance(
     sample: Complex[Array, "N snapshots"], settings: CovarianceConfig | CovarianceSettings
 ) -> LowRankCovariance:
-    """Return R_sample, shrunk and loaded as R_eff is: R_eff without R_pred.
+    """Return R_sample, loaded as R_eff is: R_eff without R_pred.
 
     Args:
         sample: factor of R_sample, of any scale.
-        settings: shrinkage s and loading delta.
+        settings: loading delta.
     """
     total = 1.0 + settings.loading
-    factor = jnp.sqrt((1.0 - settings.shrinkage) / total) * normalise_trace(sample)
-    loading = jnp.asarray((settings.shrinkage + settings.loading) / total, factor.real.dtype)
+    factor = jnp.sqrt(1.0 / total) * normalise_trace(sample)
+    loading = jnp.asarray(settings.loading / total, factor.real.dtype)
     return LowRankCovariance(factor, loading)
 
 

@@ -1,6 +1,6 @@
 """The pipeline from snapshots to sources: scene -> network -> R_eff -> candidates -> fits -> sources.
 
-Validation, evaluation, prediction and export all use `Pipeline`, so that blend, shrinkage, loading and peak search
+Validation, evaluation, prediction and export all use `Pipeline`, so that blend, loading and peak search
 cannot differ between them. `Programs` holds its steps compiled. All callers of one configuration share them, so that
 each step is compiled once for every batch size.
 

@@ -27,20 +27,27 @@ def reference(predicted: np.ndarray, sample: np.ndarray, config: CovarianceConfi
         return matrix * N / np.trace(matrix).real
 
     blended = (1 - config.blend) * unit_trace(predicted) + config.blend * unit_trace(sample)
-    loaded = (1 - config.shrinkage) * blended + (config.shrinkage + config.loading) * np.eye(N)
-    return loaded / (1 + config.loading)
+    return (blended + config.loading * np.eye(N)) / (1 + config.loading)
 
 
 @pytest.mark.parametrize("blend", [0.0, 0.1, 0.7, 1.0])
-@pytest.mark.parametrize("shrinkage", [0.0, 0.2])
 @pytest.mark.parametrize("loading", [1e-4, 1.0])
 @pytest.mark.parametrize("scale", [1.0, 1e-6, 1e6])
-def test_equals_the_dense_model_equation(blend, shrinkage, loading, scale):
-    config = CovarianceConfig(blend=blend, shrinkage=shrinkage, loading=loading)
+def test_equals_the_dense_model_equation(blend, loading, scale):
+    config = CovarianceConfig(blend=blend, loading=loading)
     predicted, sample = factors(scale)
     got = dense(effective_covariance(predicted, sample, config))
     np.testing.assert_allclose(got, reference(np.asarray(predicted), np.asarray(sample), config), atol=2e-5)
     np.testing.assert_allclose(jnp.trace(got).real, N, rtol=1e-5)
+
+
+def test_shrinkage_before_a_loading_is_a_larger_loading():
+    share, loading = 0.2, 0.05
+    predicted, sample = factors()
+    got = dense(effective_covariance(predicted, sample, CovarianceConfig(loading=(share + loading) / (1 - share))))
+    unloaded = reference(np.asarray(predicted), np.asarray(sample), CovarianceConfig(loading=1e-12))
+    shrunk = (1 - share) * unloaded + share * np.eye(N)
+    np.testing.assert_allclose(got, (shrunk + loading * np.eye(N)) / (1 + loading), atol=2e-5)
 
 
 @pytest.mark.parametrize("blend", [0.0, 0.1])

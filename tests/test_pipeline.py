@@ -22,7 +22,7 @@ from risjax.train.settings import make_settings
 from risjax.types import Geometry
 from tests.tiny import tiny_config
 
-CONFIG = tiny_config(covariance__blend=0.3, covariance__shrinkage=0.2, covariance__loading=0.05)
+CONFIG = tiny_config(covariance__blend=0.3, covariance__loading=0.05)
 SECTIONS = CONFIG.physics, CONFIG.precision, CONFIG.model, CONFIG.estimator
 
 

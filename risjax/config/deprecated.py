@@ -82,6 +82,10 @@ _CONTRAST = (
 )
 _DIAGONAL = "the weight was removed because it changed no metric (docs/ablation.md); leave it out"
 _REFINER = "the refiner was removed because it changed no metric of learned_ml (docs/ablation.md); leave it out"
+_SHRINKAGE = (
+    "the setting was removed because it repeats the loading; set covariance.loading to "
+    "(shrinkage + loading) / (1 - shrinkage), which gives the same covariance"
+)
 _MULTIPLE = (
     "weights that change during a training were removed because no measurement supported them (docs/ablation.md); "
     "leave it out"
@@ -94,6 +98,7 @@ DEPRECATED: dict[str, Action] = {
     "loss.covariance.diagonal": Removed(1, _DIAGONAL),
     "model.refiner_width": Removed(0, _REFINER),
     "train.refiner": Removed(1000, _REFINER, switch="steps"),  # every run without a refiner has stored this default
+    "covariance.shrinkage": Removed(0, _SHRINKAGE),
     "loss.*.warmup": Removed(1, _MULTIPLE),
     "loss.*.final": Removed(1, _MULTIPLE),
     "loss.schedule": Unread(_MULTIPLE),

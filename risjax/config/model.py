@@ -117,11 +117,10 @@ else:
 
 
 class CovarianceConfig(Section):
-    """R_eff = (1 - blend) R_pred + blend R_sample, shrunk towards the identity, loaded; the same everywhere."""
+    """R_eff = (1 - blend) R_pred + blend R_sample, loaded; the same everywhere."""
 
     blend: Fraction = 0.1
     """beta, the share of the sample covariance."""
-    shrinkage: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Share of the trace moved to the identity."""
     loading: PositiveFloat = 1.0e-3
-    """delta, added to the diagonal at trace N."""
+    """delta, added to the diagonal at trace N. Shrinkage, a share s of the trace moved to the identity, with a loading
+    d is the same as the loading (s + d) / (1 - s)."""

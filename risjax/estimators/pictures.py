@@ -8,9 +8,6 @@
 No other module imports this one, so that the estimators do not load matplotlib.
 """
 
-import argparse
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,6 +23,7 @@ from risjax.keys import Purpose, purpose_key
 from risjax.linalg import LowRankCovariance, normalise_trace
 from risjax.physics.array import cartesian
 from risjax.physics.images import regularised_images
+from risjax.physics.pictures import read_arguments, save_figures
 from risjax.physics.scene import draw_scene
 from risjax.spectral.grid import Grid, grid_for, make_grid, to_cosines, to_position
 from risjax.spectral.spectrum import mvdr_spectrum
@@ -115,27 +113,18 @@ def space_figure(heights_db: np.ndarray, grid: Grid, sources: Sources, estimates
 
 def main() -> None:
     """Write both figures for a scene of three sources."""
-    from risjax.config.io import load_config
-
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--physics", help="name of a physics profile (default: the default physics)")
-    parser.add_argument("--out", type=Path, default=Path("figures"))
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
     shown = ["physics.scene.num_sources=[3, 3]", "physics.scene.snr_db=[15, 15]"]
-    profile = [f"physics={arguments.physics}"] if arguments.physics else []
-    physics, estimator = load_config("base", [*profile, *shown]).physics, EstimatorConfig()
-    observation, truth = jax.jit(lambda: draw_scene(purpose_key(arguments.seed, Purpose.SIMULATE), physics))()
+    physics, seed, folder = read_arguments(__doc__, shown)
+    estimator = EstimatorConfig()
+    observation, truth = jax.jit(lambda: draw_scene(purpose_key(seed, Purpose.SIMULATE), physics))()
     estimates = jax.jit(lambda o: localise_greedy(o, physics, estimator))(observation)
     grid = make_grid(physics, GRID)
     heights_db = spectra(observation, physics, grid)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    for name, figure in (
-        ("spectrum", spectrum_figure(heights_db, grid, truth.sources, estimates)),
-        ("spectrum_3d", space_figure(heights_db["matched filter"], grid, truth.sources, estimates)),
-    ):
-        figure.savefig(arguments.out / f"{name}.png", dpi=120)
-        print(arguments.out / f"{name}.png")
+    figures = {
+        "spectrum": spectrum_figure(heights_db, grid, truth.sources, estimates),
+        "spectrum_3d": space_figure(heights_db["matched filter"], grid, truth.sources, estimates),
+    }
+    save_figures(figures, folder)
 
 
 if __name__ == "__main__":

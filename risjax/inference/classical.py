@@ -53,14 +53,14 @@ def on_sample(
     model: ModelConfig,
     covariance: CovarianceConfig,
 ) -> Callable[[Observation, Counts, Grid], tuple[Estimates, Complex[Array, "S N snapshots"]]]:
-    """Return an estimator of a covariance as a function of a batch: on the sample covariance, shrunk and loaded.
+    """Return an estimator of a covariance as a function of a batch: on the sample covariance, loaded.
 
     Args:
         method: which reads the ``covariance``.
         physics: array, field of view, slots.
         estimator: the settings; ``sample_threshold_db`` replaces ``threshold_db``.
         model: ``encoder``, whose images make the sample covariance.
-        covariance: ``shrinkage`` and ``loading``.
+        covariance: ``loading``.
 
     Returns:
         A function of a batch, of its numbers of sources (None if unknown) and of a `grid_of`, to the sources and the

@@ -4,10 +4,11 @@
 * ``codebook.png``: beam pattern of each code,
 * ``bound.png``: Cramér–Rao bound of a single source against SNR, for several ranges.
 
-No other module imports this one, so that the physics does not load matplotlib.
+Only `risjax.estimators.pictures` imports this module, so that the physics does not load matplotlib.
 """
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -126,27 +127,47 @@ def bound_figure(table: np.ndarray) -> Figure:
     return figure
 
 
-def main() -> None:
-    """Write the three figures."""
+def read_arguments(description: str | None, overrides: Sequence[str] = ()) -> tuple[PhysicsConfig, int, Path]:
+    """Read ``--physics``, ``--seed`` and ``--out`` from the command line.
+
+    Args:
+        description: text of ``--help``.
+        overrides: settings that the figures need.
+
+    Returns:
+        The physics, the seed and the folder.
+    """
     from risjax.config.io import load_config
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--physics", help="name of a physics profile (default: the default physics)")
     parser.add_argument("--out", type=Path, default=Path("figures"))
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    physics = load_config("base", [f"physics={arguments.physics}"] if arguments.physics else []).physics
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    key = jax.random.key(arguments.seed)
+    profile = [f"physics={arguments.physics}"] if arguments.physics else []
+    return load_config("base", [*profile, *overrides]).physics, arguments.seed, arguments.out
+
+
+def save_figures(figures: Mapping[str, Figure], folder: Path) -> None:
+    """Write each figure as ``<its name>.png`` and print the path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=120)
+        print(folder / f"{name}.png")
+
+
+def main() -> None:
+    """Write the three figures."""
+    physics, seed, folder = read_arguments(__doc__)
+    key = jax.random.key(seed)
     scene = jax.jit(lambda: draw_scene(key, physics))()
     codes = np.asarray(draw_codes(key, physics, jnp.asarray(scene.observation.channel)))
-    for name, figure in (
-        ("scene", scene_figure(physics, scene)),
-        ("codebook", codebook_figure(physics, codes)),
-        ("bound", bound_figure(bound_table(physics, arguments.seed))),
-    ):
-        figure.savefig(arguments.out / f"{name}.png", dpi=120)
-        print(arguments.out / f"{name}.png")
+    figures = {
+        "scene": scene_figure(physics, scene),
+        "codebook": codebook_figure(physics, codes),
+        "bound": bound_figure(bound_table(physics, seed)),
+    }
+    save_figures(figures, folder)
 
 
 if __name__ == "__main__":

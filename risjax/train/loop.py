@@ -59,7 +59,7 @@ def train(
 
     Args:
         config: what to train.
-        directory: contains ``log.jsonl`` and ``checkpoints/``; with a intact checkpoint training resumes after its
+        directory: contains ``log.jsonl`` and ``checkpoints/``; with an intact checkpoint training resumes after its
             epoch and gives the numbers of an uninterrupted run.
         terminal: shows progress.
         on_epoch: called with each epoch's record; an exception from it ends the training.

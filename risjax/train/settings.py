@@ -45,7 +45,7 @@ class Settings(NamedTuple):
         clip_norm: global norm that gradients are clipped to.
         ema_decay: decay of the moving average of the parameters.
         loss: weights and numbers of the active terms.
-        covariance: blend, shrinkage and loading of R_eff.
+        covariance: blend and loading of R_eff.
     """
 
     seed: Integer[Array, ""]

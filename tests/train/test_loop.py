@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from types import SimpleNamespace
+from typing import Any
 
 import chex
 import jax
@@ -133,7 +134,8 @@ def test_a_trained_network_is_loaded_without_compiling_its_initial_state(tmp_pat
     make_program.cache_clear()
     params = load_best(config, directory)
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(params))
-    assert make_program(program_key(config)).init._cache_size() == 0
+    init: Any = make_program(program_key(config)).init
+    assert init._cache_size() == 0
 
 
 def test_too_many_skipped_steps_stop_the_run_and_name_term_and_scene(tmp_path, monkeypatch):

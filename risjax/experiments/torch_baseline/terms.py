@@ -65,10 +65,10 @@ def effective_covariance(factor: Tensor, sample: Tensor, settings: CovarianceCon
     """R_eff as its factor [B, N, rank + 1] and loading: the equation of `risjax.covariance`."""
     total = 1.0 + settings.loading
     parts = [
-        ((1.0 - settings.shrinkage) * weight / total) ** 0.5 * normalise_trace(part)
+        (weight / total) ** 0.5 * normalise_trace(part)
         for weight, part in ((1.0 - settings.blend, factor), (settings.blend, sample))
     ]
-    return torch.cat(parts, dim=-1), (settings.shrinkage + settings.loading) / total
+    return torch.cat(parts, dim=-1), settings.loading / total
 
 
 def projector_distance(

@@ -127,8 +127,8 @@ class Model:
             of: ``fit`` for the expected covariance of what was fitted to the snapshots, the nearest to the truth: the
                 sum over all candidates, reported by `localise` or not, of p |alpha|^2 a a^H, p the probability that a
                 candidate is a source (zero without a candidate, or, from a network without a posterior head, where
-                `localise` reports nothing); ``network`` for R_pred; ``effective`` for R_eff, blended, shrunk and
-                loaded: positive definite, the input of the spectra.
+                `localise` reports nothing); ``network`` for R_pred; ``effective`` for R_eff, blended and loaded:
+                positive definite, the input of the spectra.
 
         Returns:
             [N, N], or [S, N, N], complex64.

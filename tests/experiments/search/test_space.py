@@ -56,7 +56,7 @@ def test_any_setting_can_be_searched():
         "physics.codebook.phase_bits": {"choice": (1, 3, None)},
         "estimator.posterior.residual_rounds": {"integer": (0, 3)},
         "estimator.greedy.penalty": {"uniform": (0.8, 1.2)},
-        "covariance.shrinkage": {"uniform": (0.0, 0.3)},
+        "covariance.blend": {"uniform": (0.0, 0.3)},
         "precision.compute": {"choice": ("bfloat16", "float32")},
         "model.layers": {"integer": (1, 4)},
     }
