@@ -1,5 +1,6 @@
 """Simulated scenes in memory."""
 
+import operator
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -39,20 +40,19 @@ def simulate(physics: Physics, num_scenes: int | np.integer, *, key: Key[Array, 
 
     Raises:
         ConfigError: invalid settings, each with its name.
-        ValueError: a number of scenes below 1 or not an integer, or a key of another type.
+        TypeError: a number of scenes that is not an integer.
+        ValueError: no scenes.
 
     Example:
         >>> scenes = simulate("default", 3, key=0)
         >>> scenes.observation.snapshots.shape, scenes.truth.num_sources.shape
         ((3, 16, 16), (3,))
     """
-    if not isinstance(num_scenes, int | np.integer) or num_scenes < 1:
-        raise ValueError(f"got num_scenes = {num_scenes}, expected an integer of at least 1")
-    num_scenes, model = int(num_scenes), read_physics(physics)
-    if isinstance(key, int | np.integer):
-        key = jax.random.key(int(key))
-    elif not isinstance(key, jax.Array):
-        raise ValueError(f"got key = {key!r}, expected a seed, an integer, or a key of jax.random")
+    num_scenes = operator.index(num_scenes)
+    if num_scenes < 1:
+        raise ValueError(f"got num_scenes = {num_scenes}, expected at least 1")
+    model = read_physics(physics)
+    key = jax.random.key(int(key)) if isinstance(key, int | np.integer) else key
     size = min(_BATCH, 1 << (num_scenes - 1).bit_length())
     batches = [_draw(model, size, key, jnp.asarray(first)) for first in range(0, num_scenes, size)]
     return jax.tree.map(lambda *parts: jnp.concatenate(parts)[:num_scenes], *batches)

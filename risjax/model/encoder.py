@@ -78,7 +78,7 @@ class CovarianceNetwork(nnx.Module):
         self.head = parts.head(array, config, rngs=rngs)
 
     def __call__(self, features: Any) -> Prediction:
-        return self.head(self.encoder(features))  # pyright: ignore[reportCallIssue]  (modules are callable)
+        return self.head(self.encoder(features))
 
 
 def parts_of(config: ModelConfig) -> NetworkParts:
