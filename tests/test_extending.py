@@ -25,6 +25,7 @@ OVERRIDES = [
 ]
 
 SIMULATE = """
+import sys
 import numpy as np
 import risjax
 from risjax.config.io import read_physics
@@ -57,6 +58,13 @@ scenes = risjax.simulate(model, 32, key=0)
 energy = np.mean(np.abs(np.asarray(scenes.observation.snapshots)) ** 2, axis=(1, 2))
 ratio = np.mean(energy / np.asarray(scenes.truth.noise_variance))
 assert abs(ratio / (10_000 + 100 + 1) - 1) < 0.2, ratio
+
+assert "my_package.design" not in sys.modules, "imported when it is needed"
+small = {"array": {"num_horizontal": 4, "num_vertical": 4}, "channel": {"num_antennas": 4}}
+channel = np.random.default_rng(0).normal(size=(4, 16)) + 0j
+codes = risjax.design_codes(channel, small, criterion="least_power", num_snapshots=5, steps=2)
+assert codes.shape == (5, 16)
+assert "my_package.design" in sys.modules
 """
 
 LEARN = """
@@ -163,7 +171,7 @@ def test_the_configuration_shows_the_settings_of_all_parts_without_jax(package: 
     assert shown["evaluate"]["methods"] == ["mvdr", "matched_filter"]
 
 
-def test_the_estimator_and_the_simulators_work(package: Path):
+def test_the_estimator_the_simulators_and_the_criterion_work(package: Path):
     done = run(package, "-c", SIMULATE)
     assert done.returncode == 0, done.stderr
 
