@@ -5,7 +5,7 @@ the jitted training step, which `chexified` wraps.
 """
 
 import atexit
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 import chex
@@ -76,12 +76,13 @@ def check_finite(tree: Any, *, name: str) -> None:
     chex.assert_tree_all_finite(jnp.where(finite, 0.0, jnp.nan), custom_message=f"{name} not finite")
 
 
-def chexified(function: Callable[P, T]) -> Callable[P, T]:
-    """Return ``function`` with its chex value assertions enabled, asynchronously.
+def chexified(function: Callable[P, T], compiler_options: Mapping[str, bool | int] | None = None) -> Callable[P, T]:
+    """Return ``function`` with its chex value assertions enabled, asynchronously, compiled with options of XLA.
 
-    Call `wait_for_checks` before using a result; a failed assertion raises there.
+    Call `wait_for_checks` before using a result; a failed assertion raises there. JAX takes compiler options only for
+    the outermost ``jax.jit``, which is the one made here.
     """
-    return chexify_compiled(function)
+    return chexify_compiled(function, compiler_options or {})
 
 
 def wait_for_checks() -> None:

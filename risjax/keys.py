@@ -30,13 +30,14 @@ class Purpose(enum.IntEnum):
 
 
 def purpose_key(
-    seed: int | Integer[Array, ""], purpose: Purpose, index: int | Integer[Array, ""] = 0
+    seed: int | Integer[Array, ""], purpose: Purpose | Integer[Array, ""], index: int | Integer[Array, ""] = 0
 ) -> Key[Array, ""]:
     """Key of (seed, purpose, index).
 
     Args:
         seed: the run's seed, ``run.seed``.
-        purpose: use of the key; different purposes have different keys.
+        purpose: use of the key; different purposes have different keys. Its number may be traced.
         index: position within the purpose (batch number, scene number, epoch); may be traced.
     """
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), int(purpose)), index)
+    number = int(purpose) if isinstance(purpose, Purpose) else purpose
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), number), index)

@@ -5,15 +5,15 @@ from tests import programs  # isort: split
 import risjax  # noqa: F401
 
 # isort: split
+import ctypes
 import gc
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import pytest
-
-from tests import emitters
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 if "JAX_COMPILATION_CACHE_DIR" in os.environ:  # a plugin of pytest may have imported jax before `tests.programs`
@@ -21,7 +21,7 @@ if "JAX_COMPILATION_CACHE_DIR" in os.environ:  # a plugin of pytest may have imp
     minimum_s = float(os.environ.get("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", minimum_s)
 
-MOST_GROWTH = 3 * 2**29
+MOST_GROWTH = 2**30
 """Memory growth of a worker in bytes at which its compiled programs are released."""
 _level = 0
 _left_out = programs.MAY_LEAVE_OUT
@@ -47,13 +47,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.compat)
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _older_emitters() -> None:
-    """Use the older emitters in test workers and their subprocesses, not in the process that starts the workers."""
-    if programs.MAY_LEAVE_OUT:
-        emitters.use_older()
-
-
 @pytest.fixture(autouse=True, scope="module")
 def _optimisations(request: pytest.FixtureRequest) -> None:
     """Set LLVM optimisations as the test file requires (always on for a GPU); clear caches on a change."""
@@ -70,11 +63,18 @@ def _resident_bytes() -> int:
     return int(statm.read_text().split()[1]) * 4096 if statm.exists() else 0
 
 
+def _release_programs() -> None:
+    """Release compiled programs and return their memory to the system, which glibc keeps unless it is asked."""
+    jax.clear_caches()
+    gc.collect()
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _bounded_memory() -> Iterator[None]:
     global _level
     yield
     if _resident_bytes() > _level + MOST_GROWTH:
-        jax.clear_caches()
-        gc.collect()
-        _level = _resident_bytes()  # freed memory stays with the process (risjax.runs.allocator), and is used again
+        _release_programs()
+        _level = _resident_bytes()

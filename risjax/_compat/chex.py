@@ -7,8 +7,8 @@ At exit chex warns that assertions were not inspected whenever any function was 
 list of functions. There is no public way to empty it.
 """
 
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
 from unittest import mock
 
 import chex
@@ -20,10 +20,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def chexify_compiled(function: Callable[P, T]) -> Callable[P, T]:
+def chexify_compiled(function: Callable[P, T], compiler_options: Mapping[str, bool | int]) -> Callable[P, T]:
     """Return ``chex.chexify(function, async_check=True)`` with the checkified function compiled."""
     original = checkify.checkify
-    with mock.patch.object(checkify, "checkify", lambda *args, **kwargs: jax.jit(original(*args, **kwargs))):
+
+    def compiled(*args: Any, **kwargs: Any) -> Any:
+        return jax.jit(original(*args, **kwargs), compiler_options=dict(compiler_options))
+
+    with mock.patch.object(checkify, "checkify", compiled):
         return chex.chexify(function, async_check=True)
 
 

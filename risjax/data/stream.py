@@ -5,8 +5,12 @@ disjoint by construction, batches can be drawn in any order and repeatedly, and 
 uninterrupted one.
 """
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Integer, Key
 
 from risjax.config import PhysicsConfig
@@ -14,13 +18,14 @@ from risjax.config.physics import SIMULATORS
 from risjax.keys import Purpose, purpose_key
 from risjax.physics.scene import DrawScene
 from risjax.registry import implementation_of
+from risjax.runs.compiler_options import run_once
 from risjax.types import Scene
 
 
 def scene_batch(
     physics: PhysicsConfig,
     seed: int | Integer[Array, ""],
-    purpose: Purpose,
+    purpose: Purpose | Integer[Array, ""],
     index: int | Integer[Array, ""],
     batch_size: int,
     *,
@@ -28,11 +33,28 @@ def scene_batch(
 ) -> Scene:
     """Batch ``index`` of the stream (seed, purpose): a Scene with a leading axis of ``batch_size``.
 
-    Jit-able with ``physics``, ``purpose`` and ``batch_size`` static; ``seed``, ``index`` and ``first`` may be traced.
+    Jit-able with ``physics`` and ``batch_size`` static; the other arguments may be traced.
     Scenes of a batch do not depend on its size: from position ``first`` on, ``batch_size`` of them are those of the
     larger batch.
     """
     return draw_scenes(physics, purpose_key(seed, purpose, index), first + jnp.arange(batch_size))
+
+
+def draw_batch(physics: PhysicsConfig, seed: int, purpose: Purpose, index: int, batch_size: int) -> Scene:
+    """Return `scene_batch`, compiled once for all purposes, for scenes that are drawn a few times in a run.
+
+    The program is compiled without optimisations: 0.5 instead of 2.6 s, and 0.4 ms a scene more (quick.yaml).
+    """
+    numbers = (np.uint32(number) for number in (seed, purpose, index))
+    return _compiled(physics, batch_size)(*numbers)
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(physics: PhysicsConfig, batch_size: int) -> Callable[..., Scene]:
+    def draw_batch(seed: Array, purpose: Array, index: Array) -> Scene:
+        return scene_batch(physics, seed, purpose, index, batch_size)
+
+    return jax.jit(draw_batch, compiler_options=run_once())
 
 
 def draw_scenes(physics: PhysicsConfig, key: Key[Array, ""], positions: Integer[Array, " S"]) -> Scene:

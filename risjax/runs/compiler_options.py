@@ -7,6 +7,7 @@ import jax
 _OLDER_EMITTERS: dict[str, bool | int] = {"xla_cpu_use_fusion_emitters": False}
 _FIRST_WITHOUT_EMITTERS = (0, 11)
 """jaxlib 0.11 removed the option of the fusion emitters."""
+_SHORT_TRAINING_SCENES = 29 * 64
 _UNOPTIMISED: dict[str, bool | int] = {
     "xla_backend_optimization_level": 0,
     "xla_llvm_disable_expensive_passes": True,
@@ -32,6 +33,15 @@ def run_once() -> dict[str, bool | int]:
     if _has_older_emitters():
         return _OLDER_EMITTERS | _UNOPTIMISED
     return dict(_UNOPTIMISED) if jax.default_backend() == "cpu" else {}
+
+
+def for_training(num_scenes: int) -> dict[str, bool | int]:
+    """Return ``compiler_options`` for the step of a training of so many scenes: those of `run_once` for a short one.
+
+    At the default sizes the step compiles in 9.8 instead of 17.0 s and then takes 0.55 instead of 0.30 s for 64 scenes
+    (jaxlib 0.10, processor time), so that up to 29 steps gain. A smaller network gains for longer.
+    """
+    return run_once() if num_scenes <= _SHORT_TRAINING_SCENES else {}
 
 
 def _has_older_emitters() -> bool:

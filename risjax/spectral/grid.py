@@ -127,9 +127,9 @@ def _make_grid(physics: PhysicsConfig, grid: GridConfig, dtype: str) -> Grid:
     low, high = (sine * cosine for sine in field.sin_azimuth)
     inside = (cosines[..., 0] >= low - half_cell) & (cosines[..., 0] <= high + half_cell)
     with jax.ensure_compile_time_eval():
-        points = jnp.asarray(cosines, dtype)
+        points = cosines.astype(dtype)
         vectors = jax.jit(jax.vmap(lambda x: steering_at(physics.array, x)))(points.reshape(-1, 3))
-        return Grid(points, jnp.asarray(inside), vectors)
+        return Grid(jnp.asarray(points), jnp.asarray(inside), vectors)
 
 
 def grid_for(grid: Grid, physics: PhysicsConfig, geometry: Geometry | None) -> Grid:

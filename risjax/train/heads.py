@@ -4,6 +4,7 @@ The network is frozen, so each scene passes through it once; a head is small and
 many times. A fifth of the scenes is held out to measure the calibration of its probabilities.
 """
 
+import functools
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -15,14 +16,16 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from risjax.config import Config
-from risjax.data.stream import scene_batch
+from risjax.data.stream import draw_batch
 from risjax.keys import Purpose, purpose_key
 from risjax.linalg import LowRankCovariance
 from risjax.metrics.calibration import expected_calibration_error
 from risjax.model import Params
 from risjax.model.posterior import Posterior
 from risjax.pipeline import Programs, compiled_pipeline
+from risjax.runs.compiler_options import run_once
 from risjax.runs.terminal import Terminal
+from risjax.spectral.grid import to_position
 from risjax.train.settings import make_settings
 from risjax.types import Scene
 
@@ -62,26 +65,31 @@ def collect(
     size = min(config.train.batch_size, scenes)
     programs = compiled_pipeline(config.physics, config.precision, config.model, config.estimator)
     covariance = make_settings(config).covariance
-
-    @jax.jit
-    def draw(index: Array) -> Scene:
-        return scene_batch(config.physics, config.run.seed, Purpose.POSTERIOR_SCENES, index, size)
-
     parts = []
     with terminal.progress(title, scenes) as bar:
         for index in range(-(-scenes // size)):
-            batch = draw(jnp.asarray(index))
+            batch = draw_batch(config.physics, config.run.seed, Purpose.POSTERIOR_SCENES, index, size)
             _, effective = programs.covariance(params, batch.observation, covariance)
             parts.append(label(jax.device_get(propose(programs, batch, effective))))
             bar.advance(min(size, scenes - index * size))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:scenes], *parts)
 
 
+@functools.cache
+def _compiled_to_position() -> Callable[[Array], Array]:
+    return jax.jit(to_position, compiler_options=run_once())
+
+
+def positions(cosines: Float[Array | np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 3"]:
+    """Return `risjax.spectral.grid.to_position` of candidates, on the host."""
+    return jax.device_get(_compiled_to_position()(cosines))
+
+
 def split(scenes: int, examples: Examples) -> tuple[Examples, Examples]:
     """Return the examples of ``scenes`` training scenes, and those held out."""
     held_out = _num_held_out(scenes)
-    train = jax.tree.map(lambda leaf: jnp.asarray(leaf[held_out:]), examples)
-    return train, jax.tree.map(lambda leaf: jnp.asarray(leaf[:held_out]), examples)
+    train = jax.tree.map(lambda leaf: leaf[held_out:], examples)
+    return jax.device_put((train, jax.tree.map(lambda leaf: leaf[:held_out], examples)))
 
 
 def fit_head(
@@ -107,14 +115,17 @@ def fit_head(
     """
     settings, scenes = config.train.posterior, len(jax.tree.leaves(train)[0])
     features = np.asarray(standard[0])[np.asarray(standard[1])]
-    key = purpose_key(config.run.seed, Purpose.POSTERIOR_INIT)
-    start = head.init(key, jnp.asarray(features.mean(0)), jnp.asarray(features.std(0)))
     size = min(_BATCH, scenes)
     steps = scenes // size
     schedule = optax.cosine_decay_schedule(settings.learning_rate, settings.epochs * steps)
     adamw = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=weight_decay))
-    standardisation = {name: name in ("mean", "scale") for name in start}
+    standardisation = {name: name in ("mean", "scale") for name in head.shapes}
     optimizer = optax.chain(adamw, optax.masked(optax.set_to_zero(), standardisation))
+
+    @partial(jax.jit, compiler_options=run_once())
+    def begin(mean: Array, std: Array) -> tuple[Head, tuple]:
+        start = head.init(purpose_key(config.run.seed, Purpose.POSTERIOR_INIT), mean, std)
+        return start, jax.tree.map(jnp.copy, (start, optimizer.init(start)))
 
     @partial(jax.jit, donate_argnums=0)
     def epoch(state: tuple, examples: Any, index: Array) -> tuple[tuple, Array]:
@@ -130,7 +141,7 @@ def fit_head(
         state, values = jax.lax.scan(step, state, order[: steps * size].reshape(steps, size))
         return state, jnp.mean(values)
 
-    state = jax.tree.map(jnp.copy, (start, optimizer.init(start)))
+    start, state = begin(features.mean(0), features.std(0))
     with terminal.progress("posterior: training", settings.epochs) as bar:
         for index in range(settings.epochs):
             state, value = epoch(state, train, jnp.asarray(index))
@@ -139,11 +150,11 @@ def fit_head(
 
 
 def calibration(
-    logit: Float[Array, "*examples"], real: Bool[Array, "*examples"], held: Bool[Array, "*examples"], noun: str
+    logit: Float[np.ndarray, "*examples"],
+    real: Bool[np.ndarray, "*examples"],
+    held: Bool[np.ndarray, "*examples"],
+    noun: str,
 ) -> dict[str, float]:
     """Return ``ece``, the expected calibration error of existence, and under ``noun`` the number of examples."""
-    probability, counted = np.asarray(jax.nn.sigmoid(logit)), np.asarray(held)
-    return {
-        "ece": expected_calibration_error(probability[counted], np.asarray(real)[counted]),
-        noun: int(counted.sum()),
-    }
+    probability = 1.0 / (1.0 + np.exp(-logit.astype(float)))
+    return {"ece": expected_calibration_error(probability[held], real[held]), noun: int(held.sum())}

@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
@@ -15,9 +14,8 @@ from risjax.model import Params
 from risjax.pipeline import Programs, make_peak_posterior
 from risjax.runs.compiler_options import run_once
 from risjax.runs.terminal import Terminal
-from risjax.spectral.grid import to_position
 from risjax.spectral.peak_search import Peaks
-from risjax.train.heads import calibration, collect, fit_head, split
+from risjax.train.heads import calibration, collect, fit_head, positions, split
 from risjax.types import Scene, Sources
 
 _WEIGHT_DECAY = 0.1
@@ -58,10 +56,11 @@ def fit_peaks(config: Config, params: Params, terminal: Terminal) -> tuple[dict[
         return existence_loss(judged.existence, batch.real, batch.alive)
 
     _, fitted = fit_head(config, head, loss, train, (train.features, train.alive), terminal, weight_decay=_WEIGHT_DECAY)
-    logit = head.apply(fitted, test.features, test.alive).existence
+    judged = jax.jit(head.apply, compiler_options=run_once())(fitted, test.features, test.alive)
+    logit = jax.device_get(judged.existence)
     return fitted, {
         "existence_nats": float(jax.jit(loss, compiler_options=run_once())(fitted, test)),
-        **calibration(logit, test.real, test.alive, "peaks"),
+        **calibration(logit, np.asarray(test.real), np.asarray(test.alive), "peaks"),
     }
 
 
@@ -78,7 +77,7 @@ def _collect(config: Config, params: Params, scenes: int, terminal: Terminal) ->
 
 def _label(peaks: Peaks, features: Any, sources: Sources, tolerance: ToleranceConfig) -> PeakExamples:
     """Label the peaks that are sources: those matched with the truth in angle, by the rule of the metrics."""
-    position = np.asarray(to_position(jnp.asarray(peaks.cosines)))
+    position = positions(peaks.cosines)
     alive = np.asarray(peaks.alive)
     truth = np.asarray(sources.position), np.asarray(sources.active)
     matches = match(position, alive, *truth, tolerance, gate_range=False)

@@ -29,9 +29,9 @@ from risjax.runs.compiler_options import run_once
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.safetensors_io import read_weights, write_weights
 from risjax.runs.terminal import Terminal
-from risjax.spectral.grid import Field, field_of_view, to_position
+from risjax.spectral.grid import Field, field_of_view
 from risjax.train.checkpoint import digest
-from risjax.train.heads import calibration, collect, fit_head, split
+from risjax.train.heads import calibration, collect, fit_head, positions, split
 from risjax.train.loop import load_best
 from risjax.train.peak_head import fit_peaks
 from risjax.types import Scene, Sources
@@ -147,10 +147,10 @@ def fit_posterior(config: Config, params: Params, terminal: Terminal) -> tuple[d
 def _collect(config: Config, params: Params, terminal: Terminal) -> Examples:
     def propose(
         programs: Programs, batch: Scene, effective: LowRankCovariance
-    ) -> tuple[CandidateFeatures, Array, Array, Sources]:
+    ) -> tuple[CandidateFeatures, Array, np.ndarray, Sources]:
         proposals = programs.propose(batch.observation, effective)
         elimination = proposals.elimination
-        return proposals.features, elimination.weakest, to_position(elimination.fits.cosines), batch.truth.sources
+        return proposals.features, elimination.weakest, positions(elimination.fits.cosines), batch.truth.sources
 
     def label(proposed: tuple[CandidateFeatures, Any, Any, Sources]) -> Examples:
         return _label(*proposed, config.evaluate.tolerance)
@@ -229,7 +229,11 @@ def _weakest(
 def _report(
     head: Posterior, losses: Any, start: dict[str, Any], fitted: dict[str, Any], test: Examples
 ) -> dict[str, float]:
-    judged = head.apply(fitted, test.features.values, test.features.active)
+    def weakest(posterior: dict[str, Any], examples: Examples) -> tuple[Array, Array, Array]:
+        judged = head.apply(posterior, examples.features.values, examples.features.active)
+        return _weakest(judged.existence, examples)
+
+    judged = jax.jit(weakest, compiler_options=run_once())(fitted, test)
     losses = jax.jit(losses, compiler_options=run_once())
     measured = losses(fitted, test)
     uniform = {**fitted, "range": start["range"]}
@@ -237,5 +241,5 @@ def _report(
         "existence_nats": float(measured.existence),
         "range_nats": float(measured.range),
         "uniform_range_nats": float(losses(uniform, test, fitted).range),
-        **calibration(*_weakest(judged.existence, test), "candidates"),
+        **calibration(*jax.device_get(judged), "candidates"),
     }

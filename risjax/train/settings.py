@@ -21,6 +21,7 @@ from risjax.config import (
 )
 from risjax.covariance import CovarianceSettings, covariance_settings
 from risjax.loss import LossSettings, loss_settings
+from risjax.runs.compiler_options import for_training
 
 LOG_INTERVAL_STEPS = 10
 """Steps between transfers to the host: reports are fetched, assertions awaited, lines of the log written."""
@@ -84,7 +85,8 @@ def make_settings(config: Config) -> Settings:
 class ProgramKey(NamedTuple):
     """Everything that a compiled training program depends on; configurations with equal keys share a program.
 
-    ``loss`` is the structure of `LossSettings`: its active terms, without their numbers.
+    ``loss`` is the structure of `LossSettings`: its active terms, without their numbers. ``compiler_options`` are those
+    of the step, as pairs; they depend on the length of the training.
     """
 
     physics: PhysicsConfig
@@ -95,6 +97,7 @@ class ProgramKey(NamedTuple):
     batch_size: int
     accumulation: int
     dataset_scenes: int
+    compiler_options: tuple[tuple[str, bool | int], ...]
     checks: ChecksConfig
 
 
@@ -109,6 +112,7 @@ def program_key(config: Config) -> ProgramKey:
         batch_size=config.train.batch_size,
         accumulation=config.train.accumulation,
         dataset_scenes=config.train.dataset_scenes,
+        compiler_options=tuple(for_training(total_steps(config.train) * config.train.batch_size).items()),
         checks=config.checks,
     )
 

@@ -1,8 +1,8 @@
 """Compiled functions of a training, shared by all configurations of one program, and the initial state."""
 
-import functools
 import time
 from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -44,7 +44,7 @@ class Program(NamedTuple):
     stream: Callable[[TrainState, Int[Array, ""], Settings], tuple[TrainState, StepInfo]]
 
 
-@functools.lru_cache(maxsize=8)
+@lru_cache(maxsize=8)
 def make_program(key: ProgramKey, mesh: Mesh | None = None) -> Program:
     """Return the program of a key, for one device or for the devices of a mesh; the last few are cached."""
     network = build(key.physics.array, key.model, key.precision)
@@ -57,9 +57,11 @@ def make_program(key: ProgramKey, mesh: Mesh | None = None) -> Program:
     def init(settings: Settings) -> TrainState:
         return init_state(key, network, settings)
 
+    options = dict(key.compiler_options)
+    jitted = partial(jax.jit, compiler_options=None if key.checks.finite else options)
     if mesh is None:
         made = jax.jit(init, compiler_options=run_once()), jax.jit(draw)
-        steps = [jax.jit(make_step(key, network, draws=draws)) for draws in (False, True)]
+        steps = [jitted(make_step(key, network, draws=draws)) for draws in (False, True)]
     else:
         everywhere, shared = PartitionSpec(), PartitionSpec(AXIS)
         drawn = jax.shard_map(draw, mesh=mesh, in_specs=everywhere, out_specs=shared, check_vma=False)
@@ -70,10 +72,10 @@ def make_program(key: ProgramKey, mesh: Mesh | None = None) -> Program:
             jax.jit(drawn, out_shardings=NamedSharding(mesh, shared)),
         )
         steps = [
-            jax.jit(make_step(key, network, mesh, draws=draws), out_shardings=NamedSharding(mesh, everywhere))
+            jitted(make_step(key, network, mesh, draws=draws), out_shardings=NamedSharding(mesh, everywhere))
             for draws in (False, True)
         ]
-    return Program(network, *made, *(map(chexified, steps) if key.checks.finite else steps))
+    return Program(network, *made, *((chexified(step, options) for step in steps) if key.checks.finite else steps))
 
 
 class Trainer:

@@ -6,17 +6,15 @@ from collections.abc import Callable
 from typing import cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from risjax.config import Config, PhysicsConfig
-from risjax.data.stream import scene_batch
+from risjax.data.stream import draw_batch
 from risjax.keys import Purpose
 from risjax.loss import covariance_nmse
 from risjax.metrics.quick import quick, standard_error, standard_errors
 from risjax.model import Params
 from risjax.pipeline import compiled_pipeline
-from risjax.runs.compiler_options import run_once
 from risjax.train.settings import make_settings
 from risjax.train.trainer import Trainer
 from risjax.types import Estimates, Scene, Sources
@@ -66,7 +64,5 @@ def estimate_scene_seconds(config: Config) -> float:
 
 @functools.lru_cache(maxsize=4)
 def _draw_batches(physics: PhysicsConfig, seed: int, scenes: int, size: int) -> list[Scene]:
-    draw = jax.jit(
-        lambda index: scene_batch(physics, seed, Purpose.VALIDATION_SCENES, index, size), compiler_options=run_once()
-    )
-    return [draw(jnp.asarray(index)) for index in range(-(-scenes // size))]
+    count = -(-scenes // size)
+    return [draw_batch(physics, seed, Purpose.VALIDATION_SCENES, index, size) for index in range(count)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from risjax.config import ImpairmentsConfig, PhysicsConfig
-from risjax.data.stream import scene_batch
+from risjax.data.stream import draw_batch, scene_batch
 from risjax.keys import Purpose, purpose_key
 from risjax.physics.scene import draw_scene
 from tests.data.small import TINY
@@ -31,6 +31,14 @@ def test_the_first_scenes_of_a_batch_do_not_depend_on_its_size(draw):
     small = jax.jit(lambda: scene_batch(TINY, 3, Purpose.TRAIN_SCENES, 7, 3))()
     first = jax.tree.map(lambda leaf: leaf[:3], draw(3, 7))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), small, first)
+
+
+def test_a_batch_drawn_by_the_shared_program_is_that_of_the_stream(draw):
+    jax.tree.map(
+        lambda shared, alone: np.testing.assert_allclose(shared, alone, rtol=1e-4, atol=1e-5),
+        draw_batch(TINY, 3, Purpose.TRAIN_SCENES, 7, 8),
+        draw(3, 7),
+    )
 
 
 def test_scenes_are_made_in_float32_with_a_leading_batch_axis(draw):

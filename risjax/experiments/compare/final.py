@@ -3,11 +3,10 @@
 from typing import Any, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from risjax.config import Config
-from risjax.data.stream import scene_batch
+from risjax.data.stream import draw_batch
 from risjax.keys import Purpose
 from risjax.loss import covariance_nmse
 from risjax.metrics.summary import summarise
@@ -37,11 +36,10 @@ def final_metrics(config: Config, networks: dict[str, Any]) -> dict[str, Any]:
         nmse = jax.vmap(covariance_nmse)(cast(jax.Array, prediction.factor), scene.truth.label_factor)
         return pipeline.localise(effective, scene.observation.geometry), nmse
 
-    draw = jax.jit(lambda index: scene_batch(config.physics, config.run.seed, Purpose.TEST_SCENES, index, size))
     found: dict[str, list[Any]] = {name: [] for name in networks}
     truth: list[Sources] = []
     for index in range(-(-config.compare.scenes // size)):
-        scene = draw(jnp.asarray(index))
+        scene = draw_batch(config.physics, config.run.seed, Purpose.TEST_SCENES, index, size)
         truth.append(jax.device_get(scene.truth.sources))
         for name, params in networks.items():
             found[name].append(jax.device_get(measure(params, scene)))

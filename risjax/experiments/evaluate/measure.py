@@ -5,14 +5,15 @@ what was fitted (``fit_position`` ...), per-scene metrics such as ``nmse``, and 
 the steady state). It is rewritten after every method, so that an interrupted evaluation resumes with the next one.
 """
 
+import functools
 import hashlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from risjax.config import Config, PhysicsConfig
 from risjax.config.deprecated import current_array_name
@@ -31,12 +32,14 @@ from risjax.experiments.evaluate.methods import (
 )
 from risjax.experiments.evaluate.scenes import EvaluationScenes
 from risjax.model import Params
+from risjax.runs.compiler_options import run_once
 from risjax.runs.npz_io import read_arrays, write_arrays
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Bar
-from risjax.types import Estimates, Sources
+from risjax.types import Estimates, Geometry, Sources
 
 Arrays = dict[str, np.ndarray]
+Metrics = Callable[..., dict[str, Array]]
 Compiled = dict[Any, tuple[Callable[[Params | None, Batch], Found], float]]
 """Methods and the seconds of their first calls, most of which is compilation, by method, physics and shapes: sources of
 scenes may share them. A method that follows another on the same network does not compile its steps again."""
@@ -125,11 +128,12 @@ def _run_method(
     shown = Batch(
         scenes.observation,
         scenes.sources.active.sum(1).astype(np.int32) if method in KNOWN_K else None,
-        jnp.asarray(scenes.label_factor) if method in ORACLE else None,
+        scenes.label_factor if method in ORACLE else None,
     )
 
     def batch_at(start: int) -> Batch:
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf[_rows_at(start, size, num_scenes)]), shown)
+        rows = _rows_at(start, size, num_scenes)
+        return jax.device_put(jax.tree.map(lambda leaf: leaf[rows], shown))
 
     network = params if method in LEARNED else None
     address = (method, scenes.physics, jax.tree.map(lambda leaf: leaf.shape[1:], shown))
@@ -158,15 +162,29 @@ def _compare(scenes: EvaluationScenes, found: Found, rows: np.ndarray) -> Arrays
     """Compare the covariances of a method with the true ones of some scenes."""
     if scenes.label_factor is None:
         return {}
-    label = jnp.asarray(scenes.label_factor[rows])
-    count = jnp.asarray(scenes.sources.active[rows].sum(1).astype(np.int32))
-    compared = {} if found.factor is None else covariance_metrics(found.factor, label, count)
+    label = scenes.label_factor[rows]
+    count = scenes.sources.active[rows].sum(1).astype(np.int32)
+    metrics, metrics_of_fit = _compiled_metrics(scenes.physics)
+    compared = {} if found.factor is None else metrics(found.factor, label, count)
     if found.fitted is not None:
         geometry = jax.tree.map(lambda leaf: leaf[rows], scenes.observation.geometry)
-        factor = jax.vmap(lambda fit, surface: factor_of_sources(fit, scenes.physics, surface))(found.fitted, geometry)
-        of_fit = covariance_metrics(factor, label, count)
+        of_fit = metrics_of_fit(found.fitted, geometry, label, count)
         compared = compared | {f"{name}_of_fit": values for name, values in of_fit.items()}
     return jax.device_get(compared)
+
+
+@functools.lru_cache(maxsize=4)
+def _compiled_metrics(
+    physics: PhysicsConfig,
+) -> tuple[Callable[..., dict[str, Array]], Callable[..., dict[str, Array]]]:
+    """Return the programs for the metrics of a covariance's factor and of fitted sources."""
+
+    def metrics_of_fit(fitted: Sources, geometry: Geometry | None, label: Array, count: Array) -> dict[str, Array]:
+        factor = jax.vmap(lambda fit, surface: factor_of_sources(fit, physics, surface))(fitted, geometry)
+        return covariance_metrics(factor, label, count)
+
+    options = run_once()
+    return jax.jit(covariance_metrics, compiler_options=options), jax.jit(metrics_of_fit, compiler_options=options)
 
 
 def _with_params(config: Config, physics: PhysicsConfig, method: Method) -> Callable[[Params | None, Batch], Found]:

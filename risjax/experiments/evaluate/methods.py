@@ -20,6 +20,7 @@ from risjax.physics.chunked_vmap import over_surfaces
 from risjax.physics.measurement import require_common_field
 from risjax.pipeline import Programs, compiled_pipeline
 from risjax.registry import Estimator, implementation_of
+from risjax.runs.compiler_options import fast_compilation
 from risjax.types import Estimates, Geometry, Observation, Sources
 
 LEARNED: frozenset[str] = frozenset(name for name, method in METHODS.items() if method.reads == "network")
@@ -90,7 +91,7 @@ def make_method(
             raise ValueError(f"{name} needs the parameters of a trained network")
         return _learned(config, physics, params, method)
     makers = {"snapshots": _on_snapshots, "covariance": _on_sample, "truth": _oracle}
-    return jax.jit(makers[method.reads](config, physics, method))
+    return jax.jit(makers[method.reads](config, physics, method), compiler_options=fast_compilation())
 
 
 def _on_snapshots(config: Config, physics: PhysicsConfig, method: Estimator) -> Callable[[Batch], Found]:
@@ -159,7 +160,6 @@ def _oracle(config: Config, physics: PhysicsConfig, method: Estimator) -> Callab
     return run
 
 
-@jax.jit
 def covariance_metrics(
     found: Complex[Array, "B N rank"], label: Complex[Array, "B N K"], num_sources: Int[Array, " B"]
 ) -> dict[str, Float[Array, " B"]]:

@@ -8,11 +8,10 @@ import numpy as np
 
 from risjax.config import Config, PhysicsConfig, SourceConfig
 from risjax.data.files import read_scenes
-from risjax.data.stream import scene_batch
+from risjax.data.stream import draw_batch
 from risjax.keys import Purpose
 from risjax.physics.array import steering
 from risjax.physics.crb import crb_in_float64, deterministic_crb
-from risjax.runs.compiler_options import run_once
 from risjax.types import Geometry, Observation, Sources
 
 _MOST_RANGES = 10.0
@@ -64,10 +63,8 @@ def load_scenes(config: Config, source: SourceConfig, *, purpose: Purpose = Purp
 
 def _fresh(config: Config, source: SourceConfig, physics: PhysicsConfig, purpose: Purpose) -> EvaluationScenes:
     size = min(config.evaluate.batch_size, source.scenes)
-    draw = jax.jit(
-        lambda index: scene_batch(physics, config.run.seed, purpose, index, size), compiler_options=run_once()
-    )
-    batches = [jax.device_get(draw(jnp.asarray(index))) for index in range(-(-source.scenes // size))]
+    count = -(-source.scenes // size)
+    batches = [jax.device_get(draw_batch(physics, config.run.seed, purpose, index, size)) for index in range(count)]
     scenes = jax.tree.map(lambda *parts: np.concatenate(parts)[: source.scenes], *batches)
     truth = scenes.truth
     return EvaluationScenes(

@@ -77,7 +77,8 @@ def train_population(
     settings = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(make_settings, configs))
     init = jax.vmap(functools.partial(init_state, key, program.network))
     states = jax.jit(init, compiler_options=run_once())(settings)
-    step = jax.jit(jax.vmap(make_step(key, program.network), in_axes=(0, None, 0)))
+    step = jax.vmap(make_step(key, program.network), in_axes=(0, None, 0))
+    step = jax.jit(step, compiler_options=dict(key.compiler_options))
     members = [_Member(index, *parts) for index, parts in enumerate(zip(configs, monitors, directories, strict=True))]
     for epoch in range(1, configs[0].train.epochs + 1):
         states, health = _train_epoch(program, step, states, settings, configs[0].train.steps_per_epoch)

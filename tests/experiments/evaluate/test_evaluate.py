@@ -224,7 +224,7 @@ def test_subspace_overlap_is_that_of_the_dominant_eigenvectors():
     label = rng.normal(size=(3, 12, 3)) + 1j * rng.normal(size=(3, 12, 3))
     found[2, :, :3] = 3 * label[2]  # nearly the label's own subspace
     label = label * (np.arange(3)[None, None, :] < counts[:, None, None])
-    metrics = covariance_metrics(
+    metrics = jax.jit(covariance_metrics)(
         jnp.asarray(found, jnp.complex64), jnp.asarray(label, jnp.complex64), jnp.asarray(counts)
     )
     for index, count in enumerate(counts):
@@ -244,7 +244,7 @@ def test_the_covariance_of_sources_is_evaluated():
     for count, overlap in ((2, 1.0), (1, 0.5), (0, 0.0)):
         kept = sources.active & (jnp.cumsum(sources.active, axis=1) <= count)
         said = Sources(sources.position, jnp.where(kept, sources.amplitude, 0), kept)
-        metrics = covariance_metrics(make(said), label, scenes.truth.num_sources)
+        metrics = jax.jit(covariance_metrics)(make(said), label, scenes.truth.num_sources)
         np.testing.assert_allclose(metrics["subspace_overlap"], overlap, atol=1e-3)
         alone, whole = (np.einsum("snk,smk->snm", b, b.conj()) for b in map(np.asarray, (make(said), label)))
         square = [np.linalg.norm(matrix, axis=(1, 2)) ** 2 for matrix in (alone - whole, whole)]
