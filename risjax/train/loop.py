@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
+
 from risjax.config import Config
 from risjax.model import Params
 from risjax.runs.environment import installed_environment
@@ -157,7 +159,8 @@ def load_best_checkpoint(config: Config, directory: RunDirectory) -> BestParams:
     if last is None:
         raise FileNotFoundError(f"no checkpoint in {directory.checkpoints}: run the stage `train` first")
     best_epoch = last.metadata["best_epoch"]
-    params = checkpoints.load(best_epoch, like).state.ema
+    # Not tied to a device, as parameters in training are not: otherwise every program would be compiled twice.
+    params = jax.device_put(jax.device_get(checkpoints.load(best_epoch, like).state.ema))
     if directory.posterior_path.exists():
         params = {**params, **read_weights(directory.posterior_path)[0]}
     return BestParams(params, best_epoch, last.metadata["epoch"])
