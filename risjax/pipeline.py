@@ -161,10 +161,11 @@ class Pipeline:
     def decide(self, params: Params, proposals: Proposals, settings: DecisionSettings | None = None) -> Estimates:
         """Return the sources that are reported: selected by the posterior head, or by the residual's criterion where
         the parameters contain no head. ``settings`` replaces those of ``estimator.posterior``."""
-        elimination, features, data, scale = proposals
-        chosen = self.estimator.posterior if settings is None else settings
-        report = partial(reported_sources, physics=self.physics, settings=chosen)
-        estimates = jax.vmap(report)(elimination, features, self._decision(params, proposals, settings), data)
+        elimination, _, data, scale = proposals
+        posterior = self.estimator.posterior
+        chosen = posterior if settings is None else settings
+        report = partial(reported_sources, physics=self.physics, settings=chosen, iterations=posterior.final_iterations)
+        estimates = jax.vmap(report)(elimination, self._decision(params, proposals, settings), data)
         return jax.vmap(restore_estimates)(estimates, scale)
 
     def fitted(self, params: Params, proposals: Proposals) -> Sources:

@@ -66,6 +66,8 @@ class PosteriorConfig(Section):
     """Levenberg-Marquardt steps of the first joint fit, and after an exchange."""
     elimination_iterations: PositiveInt = 2
     """Levenberg-Marquardt steps after a candidate has been dropped."""
+    final_iterations: NonNegativeInt = 4
+    """Levenberg-Marquardt steps of the fit that is reported, from its state in the elimination."""
     existence: Fraction = 0.42
     """A candidate is reported when the weighted mean of two probabilities is at least this: that it is a source, and
     that it is one whose range lies within ``range_window_m``. Half the attainable F1 maximises F1. Of a spectrum's peak

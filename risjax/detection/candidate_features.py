@@ -65,6 +65,14 @@ def drops(elimination: Elimination, data: SufficientStatistics) -> Float[Array, 
     return jnp.where(held, 2.0 * data.num_measurements * (logs[:-1] - logs[1:]), 0.0)
 
 
+def uncertainty(fit: Fit, data: SufficientStatistics) -> tuple[Float[Array, ""], Float[Array, "K 3"], RangeLikelihood]:
+    """Return the noise variance of a fit, standard deviations of its positions, and the likelihood of its ranges."""
+    noise = jnp.maximum(noise_from_residual(fit, data.num_measurements), jnp.finfo(fit.residual.dtype).tiny)
+    std, s = standard_deviations(fit, noise, fit.cosines), fit.cosines[:, 2]
+    slope = jnp.where(fit.active, -2.0 * fit.gradient[:, 2] / noise, 0.0)
+    return noise, std, RangeLikelihood(s, jnp.clip(std[:, 2] * s**2, 1e-6, 1e3), slope)
+
+
 def candidate_features(
     fit: Fit, level: Float[Array, " K"], drop: Float[Array, " K"], data: SufficientStatistics, physics: PhysicsConfig
 ) -> CandidateFeatures:
@@ -78,10 +86,8 @@ def candidate_features(
         physics: field of view.
     """
     field, slots = field_of_view(physics), fit.active.shape[0]
-    noise = jnp.maximum(noise_from_residual(fit, data.num_measurements), jnp.finfo(level.dtype).tiny)
-    std = standard_deviations(fit, noise, fit.cosines)
-    position, s = to_position(fit.cosines), fit.cosines[:, 2]
-    s_std = jnp.clip(std[:, 2] * s**2, 1e-6, 1e3)
+    noise, std, likelihood = uncertainty(fit, data)
+    position, s, s_std = to_position(fit.cosines), likelihood.peak, likelihood.std
     gradient = jnp.einsum("kpkq->kpq", fit.curvature.reshape(slots, 3, slots, 3))[:, 2, 2]
     count = jnp.sum(fit.active)
 
@@ -112,6 +118,6 @@ def candidate_features(
     return CandidateFeatures(
         values=jnp.where(finite[:, None], features, 0.0),
         active=finite,
-        likelihood=RangeLikelihood(s, s_std, jnp.where(finite, -2.0 * fit.gradient[:, 2] / noise, 0.0)),
+        likelihood=likelihood._replace(slope=jnp.where(finite, likelihood.slope, 0.0)),
         std=std,
     )

@@ -28,6 +28,8 @@ from risjax.spectral.grid import Field, field_of_view, into_field, to_cosines
 from risjax.types import Estimates, Observation
 
 _LEAST_DAMPING, _MOST_DAMPING = 1e-6, 1e6
+_ROUNDING = 4.0
+"""Error of a residual, in units of the resolution of the snapshots' energy."""
 
 
 def damped_solve(matrix: Float[Array, "P P"], vector: Float[Array, " P"], damping: Array) -> Float[Array, " P"]:
@@ -47,6 +49,7 @@ class _Search(NamedTuple):
         cosines: [K, 3].
         projections: at ``cosines``.
         here: the likelihood at ``cosines``.
+        decrement: g^T T^-1 g with the gradient g at ``cosines``, the decrease that a full step predicts, [].
         damping: of the next step, [].
         trial: the next positions, [K, 3].
     """
@@ -54,6 +57,7 @@ class _Search(NamedTuple):
     cosines: Float[Array, "K 3"]
     projections: Projections
     here: Linearisation
+    decrement: Float[Array, ""]
     damping: Float[Array, ""]
     trial: Float[Array, "K 3"]
 
@@ -67,6 +71,9 @@ def maximise(
     iterations: int | Int[Array, ""],
 ) -> Fit:
     """Levenberg–Marquardt from ``cosines``. A step that does not lower the residual is rejected, the damping increases.
+
+    Near the optimum the residual changes by less than its rounding: at 20 dB from a tenth of a standard deviation on in
+    float32. There a step is accepted if it lowers the gradient, measured by the decrement g^T T^-1 g.
 
     A range at a bound of the field of view is fixed for the step if its gradient points outside. This happens often for
     weak distant sources, whose directions continue to move.
@@ -110,6 +117,7 @@ def _search(
 ) -> tuple[Fit, Projections]:
     """`maximise_projected`, without its derivative."""
     field, array = field_of_view(physics), physics.array
+    rounding = _ROUNDING * jnp.finfo(data.energy.dtype).eps * data.energy
     start = into_field(jnp.where(active[:, None], cosines, 0.5 * (field.s[0] + field.s[1])), field)
     before = _not_evaluated(start, data)
     if known is not None:
@@ -124,12 +132,14 @@ def _search(
     def body(index: Array | int, state: _Search) -> _Search:
         projections = project_trial(index, state)
         there = linearise_projected(projections, data.energy, active)
-        better = there.residual < state.here.residual
-        new, old = (state.trial, projections, there), state[:3]
-        x, projections, here = jax.tree.map(lambda leaf, other: jnp.where(better, leaf, other), new, old)
+        decrement = _decrement(state.trial, there, active, field)
+        gain = state.here.residual - there.residual
+        better = (gain > rounding) | ((gain > -rounding) & (decrement < state.decrement))
+        new, old = (state.trial, projections, there, decrement), state[:4]
+        x, projections, here, decrement = jax.tree.map(lambda leaf, other: jnp.where(better, leaf, other), new, old)
         damping = jnp.where(better, state.damping / 5, state.damping * 4)
         damping = jnp.clip(damping, _LEAST_DAMPING, _MOST_DAMPING)
-        return _Search(x, projections, here, damping, _step_from(x, here, active, damping, field))
+        return _Search(x, projections, here, decrement, damping, _step_from(x, here, active, damping, field))
 
     # The first pass takes no step: it evaluates the start. One trace of the likelihood, not two.
     end = jax.lax.fori_loop(0, iterations + 1, body, before)
@@ -203,19 +213,36 @@ def _not_evaluated(start: Float[Array, "K 3"], data: SufficientStatistics) -> _S
         jnp.zeros((slots, 3), real),
         jnp.zeros((3 * slots, 3 * slots), real),
     )
-    return _Search(start, no_projections(data, slots), nowhere, jnp.asarray(1e-2, real), start)
+    infinite = jnp.full((), jnp.inf, real)
+    return _Search(start, no_projections(data, slots), nowhere, infinite, jnp.asarray(1e-2, real), start)
 
 
 def _step_from(
     x: Float[Array, "K 3"], here: Linearisation, active: Bool[Array, " K"], damping: Float[Array, ""], field: Field
 ) -> Float[Array, "K 3"]:
     """Positions after one damped step, each component by at most a limit, inside the field of view."""
+    step, _ = _free_step(x, here, active, damping, field)
+    limit = jnp.asarray([[0.1, 0.1, 0.5]], x.dtype)
+    return into_field(x - jnp.clip(step.reshape(x.shape), -limit, limit), field)
+
+
+def _free_step(
+    x: Float[Array, "K 3"], here: Linearisation, active: Bool[Array, " K"], damping: Array, field: Field
+) -> tuple[Float[Array, " P"], Float[Array, " P"]]:
+    """The damped step of all coordinates but ranges held at a bound, and the gradient along them."""
     outward = jnp.where(here.gradient[:, 2] > 0, x[:, 2] <= field.s[0], x[:, 2] >= field.s[1])
     free = jnp.stack([active, active, active & ~outward], axis=1).reshape(-1)
     curvature = jnp.where(free[:, None] & free[None, :], here.curvature, 0.0)
-    step = damped_solve(curvature, jnp.where(free, here.gradient.reshape(-1), 0.0), damping)
-    limit = jnp.asarray([[0.1, 0.1, 0.5]], x.dtype)
-    return into_field(x - jnp.clip(step.reshape(x.shape), -limit, limit), field)
+    gradient = jnp.where(free, here.gradient.reshape(-1), 0.0)
+    return damped_solve(curvature, gradient, damping), gradient
+
+
+def _decrement(
+    x: Float[Array, "K 3"], here: Linearisation, active: Bool[Array, " K"], field: Field
+) -> Float[Array, ""]:
+    """g^T T^-1 g over the free coordinates."""
+    step, gradient = _free_step(x, here, active, jnp.zeros((), x.dtype), field)
+    return jnp.sum(step * gradient)
 
 
 @in_normalised_units
