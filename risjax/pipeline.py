@@ -23,10 +23,12 @@ from jaxtyping import Array
 from risjax.config import CovarianceConfig, EstimatorConfig, ModelConfig, PhysicsConfig, PrecisionConfig
 from risjax.covariance import CovarianceSettings, effective_covariance
 from risjax.detection.candidate_features import num_features
+from risjax.detection.candidates import Elimination
 from risjax.detection.peak_features import NUM_PEAK_FEATURES
 from risjax.detection.posterior_decision import (
     DecisionSettings,
     PosteriorDecision,
+    at_optimum,
     decide_by_posterior,
     decide_by_residual,
     reported_sources,
@@ -161,23 +163,30 @@ class Pipeline:
     def decide(self, params: Params, proposals: Proposals, settings: DecisionSettings | None = None) -> Estimates:
         """Return the sources that are reported: selected by the posterior head, or by the residual's criterion where
         the parameters contain no head. ``settings`` replaces those of ``estimator.posterior``."""
-        elimination, _, data, scale = proposals
-        posterior = self.estimator.posterior
-        chosen = posterior if settings is None else settings
-        report = partial(reported_sources, physics=self.physics, settings=chosen, iterations=posterior.final_iterations)
-        estimates = jax.vmap(report)(elimination, self._decision(params, proposals, settings), data)
-        return jax.vmap(restore_estimates)(estimates, scale)
+        chosen = self.estimator.posterior if settings is None else settings
+        elimination, decision = self._selected(params, proposals, settings)
+        report = partial(reported_sources, physics=self.physics, settings=chosen)
+        estimates = jax.vmap(report)(elimination, decision, proposals.data)
+        return jax.vmap(restore_estimates)(estimates, proposals.scale)
 
     def fitted(self, params: Params, proposals: Proposals) -> Sources:
         """Return all candidates, each weighted by the probability that it is a source (0 or 1 without a posterior
         head). Their covariance is that of the fit."""
-        fitted = jax.vmap(weighted_candidates)(proposals.elimination, self._decision(params, proposals))
+        fitted = jax.vmap(weighted_candidates)(*self._selected(params, proposals))
         return jax.vmap(restore_sources)(fitted, proposals.scale)
 
     def sources(self, params: Params, observation: Observation, settings: Settings) -> tuple[Prediction, Estimates]:
         """Return the network's predictions and the sources; without a likelihood those of `spectral`."""
         prediction, effective = self.covariance(params, observation, settings)
         return prediction, sources_of(self, params, observation, effective)
+
+    def _selected(
+        self, params: Params, proposals: Proposals, settings: DecisionSettings | None = None
+    ) -> tuple[Elimination, PosteriorDecision]:
+        """The decision, and the fits, of which the selected one is at its optimum."""
+        decision = self._decision(params, proposals, settings)
+        move = partial(at_optimum, physics=self.physics, iterations=self.estimator.posterior.final_iterations)
+        return jax.vmap(move)(proposals.elimination, decision, proposals.data), decision
 
     def _decision(
         self, params: Params, proposals: Proposals, settings: DecisionSettings | None = None

@@ -112,6 +112,8 @@ class Diagnostics(NamedTuple):
         misfit: the reported sources do not explain the observed field: ``fit_f`` is significant, and ``unexplained``
             is more than a missed weak source, [].
         rank_deficient: Phi does not determine the field, [].
+        ill_conditioned: Phi observes few dimensions of the field above the noise, compared with a Phi of equal singular
+            values and the same energy, [].
     """
 
     explained: Float[Array, "*batch"]
@@ -123,6 +125,7 @@ class Diagnostics(NamedTuple):
     no_signal: Bool[Array, "*batch"]
     misfit: Bool[Array, "*batch"]
     rank_deficient: Bool[Array, "*batch"]
+    ill_conditioned: Bool[Array, "*batch"]
 
 
 class Truth(NamedTuple):

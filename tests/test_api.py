@@ -1,5 +1,6 @@
 """Arguments of the public functions as users of NumPy pass them."""
 
+import inspect
 import warnings
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 import risjax
-from risjax.types import Scene
+from risjax.types import Estimates, Scene, Sources
 from tests.tiny import tiny_config
 
 PHYSICS = tiny_config().physics
@@ -59,3 +60,83 @@ def test_the_bound_of_one_scene_is_its_entry_in_the_bounds_of_a_batch(scenes: Sc
 def test_a_criterion_of_order_without_noise_eigenvalues_is_refused(scenes: Scene):
     with pytest.raises(ValueError, match=r"got estimator\.order = mdl for a covariance of rank 1, expected gap"):
         risjax.localise(*scenes.observation, method="music", physics=PHYSICS, estimator={"order": "mdl"})
+
+
+@pytest.mark.parametrize(
+    ("channel", "message"),
+    [
+        (lambda h: h.real, "dtype float64, expected complex"),
+        (lambda h: h.real + 0j, "no imaginary part"),
+        (lambda h: 0 * h, "all zero"),
+        (lambda h: np.ma.array(h, mask=h.real > 0), "masked"),
+    ],
+)
+def test_codes_are_not_designed_for_an_invalid_channel(channel, message: str):
+    valid = np.random.default_rng(0).normal(size=(8, 36, 2)).view(complex)[..., 0]
+    with pytest.raises(ValueError, match=message):
+        risjax.design_codes(channel(valid), SETTINGS, steps=1)
+
+
+def _as_estimates(scenes: Scene) -> Estimates:
+    sources = scenes.truth.sources
+    shape = sources.active.shape
+    unknown = np.full(shape, np.nan)
+    return Estimates(sources.position, sources.amplitude, sources.active, np.ones((*shape, 3)), unknown, unknown)
+
+
+def _with_positions(scenes: Scene, scale) -> Sources:
+    sources = scenes.truth.sources
+    return sources._replace(position=np.asarray(sources.position) * scale)
+
+
+def test_the_truth_has_a_score_of_one(scenes: Scene):
+    assert risjax.score(_as_estimates(scenes), scenes.truth)["f1_3d"]["value"] == 1
+
+
+@pytest.mark.parametrize(
+    ("estimates", "truth", "bound", "error", "message"),
+    [
+        (
+            _as_estimates,
+            lambda s: s,
+            None,
+            TypeError,
+            r"truth of type Scene.*: score\(estimates, scenes.truth",
+        ),
+        (lambda s: s, lambda s: s.truth, None, TypeError, "estimates of type Scene, expected a Localization"),
+        (_as_estimates, lambda s: _with_positions(s, [60, 60, 1]), None, ValueError, r"in degrees\?"),
+        (_as_estimates, lambda s: _with_positions(s, [1, 1, 1e4]), None, ValueError, r"in millimetres\?"),
+        (_as_estimates, lambda s: _with_positions(s, np.nan), None, ValueError, "not finite"),
+        (_as_estimates, lambda s: s.truth, np.ones((1, 2, 3)), ValueError, "bound_std of shape"),
+        (_as_estimates, lambda s: s.truth, -1.0, ValueError, "standard deviations >= 0"),
+    ],
+)
+def test_a_score_of_other_things_is_refused(scenes: Scene, estimates, truth, bound, error, message: str):
+    if isinstance(bound, float):
+        bound = np.full(scenes.truth.sources.position.shape, bound)
+    with pytest.raises(error, match=message):
+        inspect.unwrap(risjax.score)(estimates(scenes), truth(scenes), bound_std=bound)
+
+
+@pytest.mark.parametrize(
+    ("physics", "change", "error", "message"),
+    [
+        (PHYSICS, lambda s: s.observation, TypeError, "type Observation, expected a Scene"),
+        ("default", lambda s: s, ValueError, "expected 144 of physics.array"),
+        (
+            PHYSICS,
+            lambda s: s._replace(truth=s.truth._replace(sources=_with_positions(s, [60, 60, 1]))),
+            ValueError,
+            r"in degrees\?",
+        ),
+    ],
+)
+def test_bounds_of_other_things_are_refused(scenes: Scene, physics, change, error, message: str):
+    with pytest.raises(error, match=message):
+        inspect.unwrap(risjax.crb)(physics, change(scenes))
+
+
+def test_a_method_on_an_image_of_the_field_needs_full_rank(scenes: Scene):
+    y, channel, codes = jax.tree.map(np.asarray, scenes.observation[:3])
+    with pytest.raises(ValueError, match=r"determine .* of the 36 dimensions"):
+        risjax.localise(y, channel, np.repeat(codes[:, :1], codes.shape[1], axis=1), method="mvdr", physics=PHYSICS)

@@ -14,6 +14,7 @@ from risjax.config.io import read_physics
 from risjax.physics.crb import CramerRaoBound, crb_in_float64, deterministic_crb, stochastic_crb, widened
 from risjax.physics.measurement import forward
 from risjax.physics.misspecified_crb import MisspecifiedCrb, misspecified_crb
+from risjax.physics.received_arrays import positions_problem
 from risjax.physics.scene import sources_steering
 from risjax.types import Observation, Scene, Sources
 
@@ -42,8 +43,9 @@ def crb(
 
     Raises:
         ConfigError: invalid settings.
-        ValueError: an unknown kind, ``misspecified`` without ``assumed`` or the reverse, or a noise variance that is
-            negative or not finite.
+        TypeError: scenes of another type.
+        ValueError: an unknown kind, ``misspecified`` without ``assumed`` or the reverse, another surface, positions in
+            other units, or a noise variance that is negative or not finite.
 
     Example:
         >>> import risjax
@@ -65,6 +67,7 @@ def crb(
         )
     if kind not in (*_CRB, "misspecified"):
         raise ValueError(f"got kind = {kind!r}, expected deterministic, stochastic or misspecified")
+    _check(scenes, model)
     is_batch = np.ndim(scenes.truth.noise_variance) == 1
     scenes = jax.tree.map(np.asarray if is_batch else lambda leaf: np.asarray(leaf)[None], scenes)
     bound = _bound(model, scenes, kind, None if assumed is None else read_physics(assumed).array)
@@ -80,6 +83,25 @@ def _bound(
     with jax.enable_x64(True):
         wide = widened((observation, sources, variance))
         return jax.tree.map(np.asarray, _misspecified(physics, assumed, wide))
+
+
+def _check(scenes: object, model: PhysicsConfig) -> None:
+    """Raises TypeError or ValueError as `crb`."""
+    if not isinstance(scenes, Scene):
+        raise TypeError(
+            f"got scenes of type {type(scenes).__name__}, expected a Scene with observation and truth, as "
+            "risjax.simulate returns it"
+        )
+    num_elements, expected = scenes.observation.codes.shape[-1], model.array.num_elements
+    if num_elements != expected:
+        raise ValueError(
+            f"got scenes of N = {num_elements} elements, expected {expected} of physics.array; give the physics of the "
+            "scenes"
+        )
+    sources = scenes.truth.sources
+    problem = positions_problem(np.asarray(sources.position)[np.asarray(sources.active)])
+    if problem:
+        raise ValueError(f"truth {problem}")
 
 
 @partial(jax.jit, static_argnums=(0, 1))

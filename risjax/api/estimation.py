@@ -19,7 +19,7 @@ from risjax.detection.goodness_of_fit import diagnose
 from risjax.inference.classical import grid_of, on_sample, on_snapshots
 from risjax.inference.predict.batches import in_batches
 from risjax.inference.predict.fit_warning import warn_of_misfits
-from risjax.inference.predict.localization import Localization, located
+from risjax.inference.predict.localization import Localization, located, rank_problem
 from risjax.inference.predict.measurements import MeasurementError, as_observation
 from risjax.model import make_inputs_and_fit
 from risjax.physics.chunked_vmap import over_surfaces
@@ -69,13 +69,15 @@ def localise(
         where L M <= N, because the snapshots then determine no residual.
 
     Raises:
-        MeasurementError: wrong shapes or dtypes, values that are not finite, or another surface than ``physics``.
+        MeasurementError: wrong shapes or dtypes, values that are not finite, another surface than ``physics``, or, with
+            a method that reads an image of the field, a channel and codes that do not determine it.
         ConfigError: invalid settings.
         ValueError: an unknown method, or one that cannot be used: it needs a trained network, constant symbols, or more
             measurements than elements.
 
     Warns:
-        FitWarning: the sources of more scenes than expected do not explain the snapshots.
+        FitWarning: the sources of more scenes than expected do not explain the snapshots, or channel and codes observe
+            few dimensions of the field.
 
     Example:
         >>> import risjax
@@ -99,6 +101,9 @@ def localise(
 
     estimates, diagnostics = in_batches(program, (observation, counts))
     found = located(estimates, diagnostics, observation)
+    problem = rank_problem(found, observation.codes.shape[-1]) if registered.reads == "covariance" else None
+    if problem:
+        raise MeasurementError(problem)
     warn_of_misfits(found)
     return found if is_batch else Localization(*(array[0] for array in found))
 

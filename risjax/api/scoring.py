@@ -10,6 +10,7 @@ from risjax.config import EvaluateConfig
 from risjax.config.io import read_section
 from risjax.inference.predict.localization import Localization
 from risjax.metrics.summary import summarise
+from risjax.physics.received_arrays import positions_problem
 from risjax.types import Estimates, Sources, Truth
 
 Found = TypeVar("Found", Estimates, Sources)
@@ -46,7 +47,8 @@ def score(
 
     Raises:
         ConfigError: an invalid tolerance.
-        ValueError: numbers of scenes that differ.
+        TypeError: estimates or a truth of another type.
+        ValueError: numbers of scenes that differ, positions in other units, or a bound of another shape.
 
     Example:
         >>> import risjax
@@ -55,15 +57,32 @@ def score(
         >>> 0.5 < f1["low"] <= f1["value"] <= f1["high"] <= 1.0
         True
     """
+    if not isinstance(truth, Truth | Sources):
+        raise _unexpected("truth", truth, "a Truth or its sources", "score(estimates, scenes.truth)")
+    if not isinstance(estimates, Localization | Estimates):
+        raise _unexpected("estimates", estimates, "a Localization", "score(risjax.localise(...), scenes.truth)")
     sources = _batched(truth.sources if isinstance(truth, Truth) else truth)
+    problem = positions_problem(sources.position[sources.active])
+    if problem:
+        raise ValueError(f"truth {problem}")
     found = _batched(Estimates(*(getattr(estimates, name) for name in Estimates._fields)))
     if len(found.active) != len(sources.active):
         raise ValueError(
             f"got estimates of {len(found.active)} scenes and the truth of {len(sources.active)}, expected as many"
         )
+    shape = sources.position.shape
+    if bound_std is not None and not (np.shape(bound_std) == shape and (np.asarray(bound_std) >= 0).all()):
+        raise ValueError(
+            f"got bound_std of shape {list(np.shape(bound_std))}, expected standard deviations >= 0 of the shape of "
+            f"the true positions, {list(shape)}"
+        )
     limits = read_section(EvaluateConfig, {"tolerance": tolerance or {}}, "evaluate").tolerance
     summary = summarise({"method": found}, sources, limits, bound_std=bound_std, draws=draws, seed=seed)
     return summary["methods"]["method"]["overall"]
+
+
+def _unexpected(name: str, value: object, expected: str, example: str) -> TypeError:
+    return TypeError(f"got {name} of type {type(value).__name__}, expected {expected}: {example}")
 
 
 def _batched(scenes: Found) -> Found:

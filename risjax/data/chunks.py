@@ -16,6 +16,7 @@ import numpy as np
 from risjax.data.files import MANIFEST, read_manifest, reading_of_shards, sha256
 from risjax.data.layouts import SceneFileError
 from risjax.data.measurements import USUAL, Reading, open_measurements
+from risjax.physics.received_arrays import lost_entries
 from risjax.types import Observation
 
 
@@ -133,4 +134,6 @@ def _reasons(observation: Observation, first: int) -> dict[int, str]:
         if name == "wavelength_m":
             for scene in np.flatnonzero(array < 0):
                 reasons.setdefault(first + int(scene), f"wavelength_m is {array[scene]:g} m; wavelengths are positive")
+    for scene, text in lost_entries(np.asarray(observation.snapshots), np.asarray(observation.channel)).items():
+        reasons.setdefault(first + scene, f"snapshots {text}")
     return reasons

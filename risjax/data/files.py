@@ -13,12 +13,11 @@ from risjax.config import ImpairmentsConfig
 from risjax.data.labels import read_scene_file
 from risjax.data.layouts import SceneFile, SceneFileError
 from risjax.data.measurements import Reading, open_measurements
+from risjax.physics.received_arrays import MAX_RANGE_M
 from risjax.types import Sources
 
 MANIFEST = "manifest.json"
 FORMAT = "risjax scenes 1"
-MAX_RANGE_M = 1000.0
-"""Largest range of a labelled source: larger ones are in millimetres, or far beyond any near field."""
 
 
 def read_scenes(

@@ -7,6 +7,7 @@ import numpy as np
 from risjax.data.layouts import LABELS, ORIGINAL_LABELS, ArraySpec, SceneFile, SceneFileError, check_size, is_original
 from risjax.data.measurements import Measurements, as_vector, find
 from risjax.data.variables import Variable, to_complex
+from risjax.physics.received_arrays import positions_problem
 from risjax.types import Observation, Sources
 
 
@@ -156,20 +157,9 @@ def _sources(position: np.ndarray, amplitude: np.ndarray | np.complex64, active:
 
 def _check_positions(position: np.ndarray, name: str, file: str, max_range_m: float) -> None:
     """Refuses positions of sources [number, 3] in other units than rad, rad and m."""
-    for column, angle in enumerate(("azimuth", "elevation")):
-        largest = np.abs(position[:, column]).max(initial=0)
-        if largest > np.pi / 2 + 1e-3:
-            raise SceneFileError(
-                f"{file}: {name} holds an {angle} of {largest:g} rad, expected at most pi/2; in degrees? np.radians "
-                "converts them"
-            )
-    ranges = position[:, 2]
-    if (ranges <= 0).any():
-        raise SceneFileError(f"{file}: {name} holds a range of {ranges.min()} m; ranges are positive")
-    if (ranges > max_range_m).any():
-        raise SceneFileError(
-            f"{file}: {name} holds a range of {ranges.max():g} m, expected at most {max_range_m:g} m; in millimetres?"
-        )
+    problem = positions_problem(position, max_range_m)
+    if problem:
+        raise SceneFileError(f"{file}: {name} {problem}")
 
 
 def _packed(array: np.ndarray) -> np.ndarray:

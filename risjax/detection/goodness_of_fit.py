@@ -24,6 +24,11 @@ the noise (small lambda, at low SNR) or weak against the other sources (small u,
 both. ``misfit`` therefore also requires u lambda > 10. Significance alone would flag every weak source that is missed
 at high SNR, and a bound of u alone would flag those of low SNR (`benchmarks/goodness_of_fit.py`).
 
+``ill_conditioned``: at the noise level of the data, the channel and the codes observe less than a fifth of the
+dimensions that a measurement of the same energy with equal singular values would. Codes that hardly differ observe
+about M dimensions of N. Of the default physics, whose channel has a strong line of sight, all scenes above -5 dB had at
+least 0.27.
+
 A source has five real parameters, three of which enter nonlinearly; F_fit is then an approximation, whose p-values are
 uniform for the true number of sources (`tests/detection/test_goodness_of_fit.py`).
 
@@ -50,6 +55,8 @@ MISFIT_LEVEL = 1e-2
 """Sources are rejected where F_fit has a smaller p-value, and ..."""
 MISFIT_WEIGHT = 10.0
 """... where u lambda is larger."""
+LEAST_EVENNESS = 0.2
+"""Bound of `MeasuredField.evenness` below which a measurement is ill-conditioned."""
 LEAST_CERTAIN = 0.5
 """Bound of a source's probability of existence in a scene with ``no_signal``."""
 REAL_PARAMETERS = 5
@@ -126,6 +133,7 @@ def diagnose(
         no_signal=~(field_f > present),
         misfit=(fit_f > rejected) & (unexplained * missing > MISFIT_WEIGHT),
         rank_deficient=field.rank < num_elements,
+        ill_conditioned=~(measured.evenness >= LEAST_EVENNESS),
     )
 
 
@@ -167,4 +175,4 @@ def _residual_of(observation: Observation, estimates: Estimates, physics: Physic
 def _unknown(dtype: jnp.dtype, num_elements: int) -> Diagnostics:
     """Diagnostics of a scene whose snapshots share no field."""
     nan, no = jnp.asarray(jnp.nan, dtype), jnp.asarray(False)
-    return Diagnostics(nan, nan, nan, nan, jnp.asarray(num_elements), nan, no, no, no)
+    return Diagnostics(nan, nan, nan, nan, jnp.asarray(num_elements), nan, no, no, no, no)

@@ -97,35 +97,55 @@ def decide_by_posterior(
     return PosteriorDecision(probability, count, log_range)
 
 
+def at_optimum(
+    elimination: Elimination,
+    decision: PosteriorDecision,
+    data: SufficientStatistics,
+    physics: PhysicsConfig,
+    iterations: int,
+) -> Elimination:
+    """Return the elimination of one scene with the fit that the decision selects moved to its optimum.
+
+    The fits of the elimination are a few steps away from theirs, by up to a tenth of a standard deviation, which
+    depends on where they started.
+
+    Args:
+        elimination: of the scene's candidates.
+        decision: number of candidates that are reported.
+        data: the scene's statistics.
+        physics: array and field of view.
+        iterations: Levenberg-Marquardt steps.
+    """
+    index = jnp.maximum(decision.count - 1, 0)
+    chosen = jax.tree.map(lambda leaf: leaf[index], elimination.fits)
+    fit = maximise(data, physics, chosen.cosines, chosen.active, iterations=iterations)
+    fits = jax.tree.map(lambda leaves, leaf: leaves.at[index].set(leaf), elimination.fits, fit)
+    return elimination._replace(fits=fits)
+
+
 def reported_sources(
     elimination: Elimination,
     decision: PosteriorDecision,
     data: SufficientStatistics,
     physics: PhysicsConfig,
     settings: PosteriorConfig | DecisionSettings,
-    iterations: int,
 ) -> Estimates:
     """Return the reported sources of one scene.
 
-    The fit that the decision selects moves to its optimum first. The fits of the elimination are a few steps away from
-    theirs, by up to a tenth of a standard deviation, which depends on where they started.
-
     Args:
-        elimination: of the scene's candidates.
+        elimination: of the scene's candidates, `at_optimum`.
         decision: number, probabilities and log-priors of ranges.
         data: the scene's statistics.
-        physics: array and field of view.
+        physics: field of view.
         settings: the window of a right range.
-        iterations: Levenberg-Marquardt steps.
 
     Returns:
         As `estimates_from_fit`; with a posterior head's decision ranges and their standard deviations are those of the
         range's posterior, and ``existence`` is finite.
     """
     index = jnp.maximum(decision.count - 1, 0)
-    chosen = jax.tree.map(lambda leaf: leaf[index], elimination.fits)
-    chosen = keep_if(chosen, (decision.count > 0) & jnp.isfinite(data.energy))
-    fit = maximise(data, physics, chosen.cosines, chosen.active, iterations=iterations)
+    fit = jax.tree.map(lambda leaf: leaf[index], elimination.fits)
+    fit = keep_if(fit, (decision.count > 0) & jnp.isfinite(data.energy))
     if decision.log_range is None:
         return estimates_from_fit(fit, data)
     _, std, likelihood = uncertainty(fit, data)

@@ -59,6 +59,7 @@ _OUTPUTS = {
     "no_signal": ("", "the snapshots cannot be distinguished from noise"),
     "misfit": ("", "the sources do not explain the field"),
     "rank_deficient": ("", "channel and codes do not determine the field"),
+    "ill_conditioned": ("", "channel and codes observe few dimensions of the field above the noise"),
 }
 
 

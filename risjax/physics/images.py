@@ -36,10 +36,13 @@ class MeasuredField(NamedTuple):
         fit: unconstrained least-squares fit of the field to the snapshots.
         degrees_of_freedom: tr[Phi^H Phi (Phi^H Phi + alpha I)^-1] at rho = 1, the dimensions of the field that are
             observed above the noise, between 0 and N, [].
+        evenness: these degrees of freedom over those of a Phi with equal singular values and the same energy, N / (1 +
+            alpha N / tr Phi^H Phi), between 0 and 1, [].
     """
 
     fit: FieldFit
     degrees_of_freedom: Float[Array, "*batch"]
+    evenness: Float[Array, "*batch"]
 
 
 class FieldImages(NamedTuple):
@@ -105,7 +108,8 @@ def regularised_images(observation: Observation, multiples: tuple[float, ...]) -
     factors = jax.vmap(loaded_cholesky, in_axes=(None, 0))(gram(observation), ridges)
     fields = jax.vmap(cholesky_solve, in_axes=(0, None))(factors, matched_filter(observation))
     freedom = factors.shape[-1] - ridges[0] * _inverse_energy(factors[0])
-    return FieldImages(fields, ratio, MeasuredField(fit, freedom))
+    even = factors.shape[-1] / (1 + ratio * factors.shape[-1] / observation.snapshots.size)
+    return FieldImages(fields, ratio, MeasuredField(fit, freedom, freedom / even))
 
 
 def _inverse_energy(lower: Complex[Array, "N N"]) -> Float[Array, ""]:

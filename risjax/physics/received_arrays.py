@@ -18,6 +18,9 @@ MODULUS_TOLERANCE = 0.01
 LARGEST_RATIO = 10.0
 """Largest ratio of a measured surface's extent or wavelength to the nominal one, and of the nominal one to it."""
 
+MAX_RANGE_M = 1000.0
+"""Largest range of a source: larger ones are in millimetres, or far beyond any near field."""
+
 _STATE_IT = (
     "if these reflection coefficients were measured, state it: codes_measured=True in Python, data.codes_measured or "
     "physics.codebook.measured in a configuration"
@@ -64,6 +67,52 @@ def complex_problem(array: np.ndarray) -> str | None:
         return f"has dtype {array.dtype}, expected complex"
     if array.any() and not is_complex(array):
         return "has no imaginary part, expected complex baseband values; was the real part alone stored?"
+    return None
+
+
+def lost_entries(snapshots: np.ndarray, channel: np.ndarray) -> dict[int, str]:
+    """Reasons why scenes hold zeros in place of measurements, by scene.
+
+    Received snapshots contain noise. A snapshot that is zero throughout was not received, and the same holds of an
+    antenna, unless its row of the channel is zero too.
+
+    Args:
+        snapshots: [S, L, M].
+        channel: [S, M, N].
+    """
+    received = snapshots != 0
+    snapshot = ~received.any(axis=2)
+    antenna = ~received.any(axis=1) & channel.any(axis=2)
+    lost = (snapshot.any(axis=1) | antenna.any(axis=1)) & received.any(axis=(1, 2))
+    texts = {}
+    for scene in np.flatnonzero(lost):
+        if snapshot[scene].any():
+            number, remedy = np.argmax(snapshot[scene]), "leave it out, together with its code"
+            texts[int(scene)] = f"is all zero in snapshot {number}; {remedy}, if it was not received"
+        else:
+            number = np.argmax(antenna[scene])
+            texts[int(scene)] = f"is all zero at antenna {number}, whose channel is not; leave it out of both"
+    return texts
+
+
+def positions_problem(position: np.ndarray, max_range_m: float = MAX_RANGE_M) -> str | None:
+    """Reason why positions of sources are in other units than rad, rad and m, or cannot be positions.
+
+    Args:
+        position: azimuth, elevation, range, [number, 3].
+        max_range_m: largest range.
+    """
+    if not np.isfinite(position).all():
+        return "holds positions that are not finite"
+    for column, angle in enumerate(("azimuth", "elevation")):
+        largest = np.abs(position[:, column]).max(initial=0)
+        if largest > np.pi / 2 + 1e-3:
+            return f"holds an {angle} of {largest:g} rad, expected at most pi/2; in degrees? np.radians converts them"
+    ranges = position[:, 2]
+    if (ranges <= 0).any():
+        return f"holds a range of {ranges.min()} m; ranges are positive"
+    if (ranges > max_range_m).any():
+        return f"holds a range of {ranges.max():g} m, expected at most {max_range_m:g} m; in millimetres?"
     return None
 
 

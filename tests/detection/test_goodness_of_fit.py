@@ -13,6 +13,7 @@ from risjax.detection.goodness_of_fit import MISFIT_LEVEL, diagnose, p_values
 from risjax.estimators import polish
 from risjax.keys import Purpose
 from risjax.model import make_inputs_and_fit
+from risjax.physics.array import steering
 from risjax.physics.images import MeasuredField, regularised_images
 from risjax.physics.scaling import normalise_scene
 from risjax.types import Diagnostics, Estimates, Observation, Scene
@@ -157,6 +158,28 @@ def test_rank_deficient_measurements_are_recognised(scenes: Scene, fitted):
     _, rank_one = fitted(observation._replace(channel=flat), _truth_as_estimates(scenes))
     assert np.all(rank_one.rank_deficient)
     assert np.all(np.asarray(rank_one.rank) <= 16)
+
+
+def test_codes_that_hardly_differ_are_ill_conditioned(physics: PhysicsConfig, scenes: Scene, fitted):
+    observation, truth = scenes.observation, _truth_as_estimates(scenes)
+    _, healthy = fitted(observation, truth)
+    assert not np.any(healthy.ill_conditioned)
+    turns = 0.05 * jax.random.normal(jax.random.key(2), observation.codes.shape)
+    alike = observation._replace(codes=observation.codes[:, :1] * jnp.exp(1j * turns))
+    clean = jnp.einsum("smn,sln,sn->slm", alike.channel, alike.codes, _fields(physics, scenes), precision="highest")
+    noise = jax.random.normal(jax.random.key(3), clean.shape, clean.dtype)
+    level = jnp.sqrt(jnp.mean(jnp.abs(clean) ** 2, axis=(1, 2), keepdims=True) / 10)
+    _, found = fitted(alike._replace(snapshots=clean + level * noise), truth)
+    assert np.all(found.rank == 144)
+    assert not np.any(found.rank_deficient)
+    assert np.all(found.ill_conditioned)
+
+
+def _fields(physics: PhysicsConfig, scenes: Scene) -> jax.Array:
+    sources = scenes.truth.sources
+    active = sources.active[..., None]
+    vectors = jnp.where(active, steering(physics.array, jnp.where(active, sources.position, 1)), 0)
+    return jnp.einsum("skn,sk->sn", vectors, sources.amplitude)
 
 
 def test_changing_symbols_have_no_diagnostics(scenes: Scene):

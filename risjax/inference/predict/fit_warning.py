@@ -1,4 +1,4 @@
-"""One warning for a batch whose sources explain fewer of its scenes than they should."""
+"""Warnings for a batch whose sources do not explain its scenes, or whose measurement observes little of the field."""
 
 import warnings
 
@@ -22,7 +22,7 @@ CHECKS = (
 
 
 class FitWarning(UserWarning):
-    """The reported sources do not explain the snapshots of more scenes than expected."""
+    """The reported sources do not explain the snapshots, or the measurement observes little of the field."""
 
 
 def misfit_text(num_misfit: int, num_no_signal: int, num_scenes: int) -> str | None:
@@ -39,9 +39,21 @@ def misfit_text(num_misfit: int, num_no_signal: int, num_scenes: int) -> str | N
     )
 
 
+def conditioning_text(num_ill_conditioned: int, num_scenes: int) -> str | None:
+    """Return the warning for scenes whose measurement observes little of the field, or None without such scenes."""
+    if not num_ill_conditioned:
+        return None
+    return (
+        f"in {num_ill_conditioned} of {num_scenes} scenes channel and codes observe few dimensions of the field above "
+        "the noise (ill_conditioned; see degrees_of_freedom); use codes that differ more from one another (random "
+        "phases, or those of risjax.design_codes), or a channel with more independent paths"
+    )
+
+
 def warn_of_misfits(found: Localization) -> None:
-    """Issue a `FitWarning` if more scenes are flagged than expected."""
+    """Issue a `FitWarning` if more scenes are flagged than expected, and one if any is ill-conditioned."""
     misfit, no_signal = np.atleast_1d(found.misfit), np.atleast_1d(found.no_signal)
     text = misfit_text(int(np.sum(misfit & ~no_signal)), int(np.sum(no_signal)), misfit.size)
-    if text:
-        warnings.warn(text, FitWarning, stacklevel=3)
+    for warning in (text, conditioning_text(int(np.sum(found.ill_conditioned)), misfit.size)):
+        if warning:
+            warnings.warn(warning, FitWarning, stacklevel=3)

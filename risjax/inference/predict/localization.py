@@ -16,6 +16,7 @@ SCENE_COLUMNS = (
     "degrees_of_freedom",
     "misfit",
     "no_signal",
+    "ill_conditioned",
 )
 """Columns that describe the scene of a source."""
 
@@ -62,8 +63,10 @@ class Localization(NamedTuple):
         misfit: the sources do not explain the field: ``fit_p_value`` is below 1e-2, and they leave more
             than a missed weak source, [].
         no_signal: the snapshots cannot be distinguished from noise: ``signal_p_value`` is above 1e-3, [].
+        ill_conditioned: channel and codes observe less than a fifth of the dimensions that a measurement with equal
+            singular values would; other codes are needed, [].
 
-    The last eight describe the scene; they are NaN (flags: False) where symbols change from snapshot to snapshot. See
+    The last nine describe the scene; they are NaN (flags: False) where symbols change from snapshot to snapshot. See
     `risjax.detection.goodness_of_fit`.
     """
 
@@ -81,6 +84,7 @@ class Localization(NamedTuple):
     rank: np.ndarray
     misfit: np.ndarray
     no_signal: np.ndarray
+    ill_conditioned: np.ndarray
 
     @property
     def count(self) -> np.ndarray:
@@ -174,6 +178,7 @@ def located(
         rank=checks.rank,
         misfit=checks.misfit,
         no_signal=checks.no_signal,
+        ill_conditioned=checks.ill_conditioned,
     )
 
 
@@ -188,8 +193,9 @@ def rank_problem(found: Localization, num_elements: int) -> str | None:
 
 def rank_text(rank: int, num_elements: int) -> str:
     """Return the reason that a rank-deficient measurement is refused."""
+    determined = f"{rank}" if rank else "few"  # (rank 0: the factorisation broke down)
     return (
-        f"got a channel and codes that determine {rank} of the {num_elements} dimensions of the field; expected a "
-        "measurement matrix of full rank: use codes that differ from one another, or a channel with "
+        f"got a channel and codes that determine {determined} of the {num_elements} dimensions of the field; expected "
+        "a measurement matrix of full rank: use codes that differ from one another, or a channel with "
         "more independent paths"
     )

@@ -4,7 +4,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from risjax.config import ArrayConfig
-from risjax.physics.received_arrays import codes_problem, complex_problem, geometry_problem, masked_problem
+from risjax.physics.received_arrays import (
+    codes_problem,
+    complex_problem,
+    geometry_problem,
+    lost_entries,
+    masked_problem,
+)
 from risjax.types import Geometry, Observation
 
 _SYMBOLS = {"snapshots": ("y", "L, M"), "channel": ("H", "M, N"), "codes": ("codes", "L, N")}
@@ -49,7 +55,9 @@ def as_observation(
     snapshots, channel, code = (_as_complex64(value, _SYMBOLS[name][0]) for name, value in arrays.items())
     is_batch = snapshots.ndim == 3
     count = len(snapshots) if is_batch else 1
-    full = (np.broadcast_to(value, (count, *value.shape[-2:])) for value in (snapshots, channel, code))
+    full = tuple(np.broadcast_to(value, (count, *value.shape[-2:])) for value in (snapshots, channel, code))
+    for scene, text in lost_entries(*full[:2]).items():
+        raise MeasurementError(f"y {text}" + (f" (scene {scene})" if is_batch else ""))
     return Observation._make((*full, _checked_geometry(geometry, (count, code.shape[-1]), array))), is_batch
 
 
@@ -58,7 +66,11 @@ def _array(value: ArrayLike, name: str) -> np.ndarray:
     problem = masked_problem(value)
     if problem:
         raise MeasurementError(f"{symbol} {problem}")
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        text = f"{symbol} is not an array, expected [{dimensions}] or [S, {dimensions}]: {error}"
+        raise MeasurementError(text) from error
     if array.dtype.kind not in ("c" if name != "codes" else "cfiu"):
         packed = "; a trailing axis of real and imaginary part is a[..., 0] + 1j * a[..., 1]"
         raise MeasurementError(f"{symbol} has dtype {array.dtype}, expected complex{packed}")
@@ -90,11 +102,15 @@ def _check_shapes(arrays: dict[str, np.ndarray]) -> None:
 
 def _as_complex64(array: np.ndarray, symbol: str) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
-        array = array.astype(np.complex64)
+        given, array = array, array.astype(np.complex64)
     finite = np.isfinite(array)
     if not finite.all():
         where = np.argwhere(~finite)[0].tolist()
-        raise MeasurementError(f"{symbol} holds {(~finite).sum()} values that are not finite, the first at {where}")
+        beyond = "beyond complex64, expected at most 1e38; use another unit" if np.isfinite(given).all() else ""
+        problem = beyond or "that are not finite"
+        raise MeasurementError(f"{symbol} holds {(~finite).sum()} values {problem}, the first at {where}")
+    if given.any() and not array.any():
+        raise MeasurementError(f"{symbol} holds values below the range of complex64, 1e-45; use another unit")
     if array.size and not array.any(axis=(-2, -1)).all():
         raise MeasurementError(f"{symbol} is all zero" + (" in some scenes" if array.ndim == 3 else ""))
     return array
@@ -103,6 +119,10 @@ def _as_complex64(array: np.ndarray, symbol: str) -> np.ndarray:
 def _checked_geometry(geometry: Geometry | None, sizes: tuple[int, int], nominal: ArrayConfig) -> Geometry | None:
     if geometry is None:
         return None
+    if not isinstance(geometry, Geometry):
+        raise MeasurementError(
+            f"geometry is a {type(geometry).__name__}, expected risjax.types.Geometry(elements_m, wavelength_m)"
+        )
     (scenes, elements), held = sizes, {}
     for name, shape in (("elements_m", (elements, 2)), ("wavelength_m", ())):
         value = getattr(geometry, name)

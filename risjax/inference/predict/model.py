@@ -94,7 +94,8 @@ class Model:
             ValueError: ``min_existence`` outside [0, 1].
 
         Warns:
-            FitWarning: the sources of more scenes than expected do not explain the snapshots.
+            FitWarning: the sources of more scenes than expected do not explain the snapshots, or channel and codes
+                observe few dimensions of the field.
         """
         if not 0.0 <= min_existence <= 1.0:
             raise ValueError(f"min_existence is {min_existence}, expected a probability from 0 to 1")

@@ -21,7 +21,7 @@ from risjax.config import Config
 from risjax.data.chunks import Chunk, count_scenes, scene_chunks
 from risjax.data.files import MANIFEST, sha256
 from risjax.data.measurements import Reading
-from risjax.inference.predict.fit_warning import misfit_text
+from risjax.inference.predict.fit_warning import conditioning_text, misfit_text
 from risjax.inference.predict.localization import Localization, located, rank_text
 from risjax.inference.predict.model import Model
 from risjax.inference.predict.tables import (
@@ -90,10 +90,14 @@ def predict(config: Config, directory: RunDirectory, terminal: Terminal) -> bool
 
 
 def _warnings(state: Mapping[str, Any]) -> list[str]:
-    texts = [misfit_text(state.get("misfit", 0), state.get("no_signal", 0), state["scenes"] - state["failed"])]
+    used = state["scenes"] - state["failed"]
+    texts = [
+        misfit_text(state.get("misfit", 0), state.get("no_signal", 0), used),
+        conditioning_text(state.get("ill_conditioned", 0), used),
+    ]
     if state["failed"]:
-        used = f"{state['failed']} of {state['scenes']} scenes could not be used; bad_scenes.csv gives the reasons"
-        texts = [used, *texts]
+        failed = f"{state['failed']} of {state['scenes']} scenes could not be used; bad_scenes.csv gives the reasons"
+        texts = [failed, *texts]
     return [text for text in texts if text]
 
 
@@ -180,7 +184,8 @@ def _answer(chunk: Chunk, model: Model, config: Config) -> Part:
         reasons.setdefault(chunk.first + int(offset), rank_text(int(diagnostics.rank[offset]), num_elements))
     valid = good & sound & full
     kept = estimates._replace(active=estimates.active & valid[:, None])
-    checks = diagnostics._replace(misfit=diagnostics.misfit & valid, no_signal=diagnostics.no_signal & valid)
+    flags = ("misfit", "no_signal", "ill_conditioned")
+    checks = diagnostics._replace(**{flag: getattr(diagnostics, flag) & valid for flag in flags})
     return Part(chunk.first, located(kept, checks, shown, config.predict.min_existence), reasons)
 
 
@@ -202,6 +207,7 @@ def _nothing(count: int, slots: int) -> Localization:
         rank=no.astype(int),
         misfit=no,
         no_signal=no,
+        ill_conditioned=no,
     )
 
 
@@ -237,7 +243,7 @@ def _write_tables(
 ) -> dict[str, int]:
     from risjax.inference.predict.figures import scene_drawing  # 0.4 s of matplotlib, which `risjax.load` does not need
 
-    counts = {"scenes": 0, "failed": 0, "sources": 0, "misfit": 0, "no_signal": 0}
+    counts = {"scenes": 0, "failed": 0, "sources": 0, "misfit": 0, "no_signal": 0, "ill_conditioned": 0}
     wanted = config.predict.figures
     with open_tables(directory.path, header) as tables:
         for part in map(_read_part, _part_files(directory.path / "predictions")):
@@ -247,6 +253,7 @@ def _write_tables(
             counts["sources"] += int(part.found.active.sum())
             counts["misfit"] += int((part.found.misfit & ~part.found.no_signal).sum())
             counts["no_signal"] += int(part.found.no_signal.sum())
+            counts["ill_conditioned"] += int(part.found.ill_conditioned.sum())
             for scene in _figures_in(wanted, part):
                 found = Localization(*(array[scene - part.first] for array in part.found))
                 drawing = scene_drawing(found, scene, config.physics)

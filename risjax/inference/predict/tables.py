@@ -25,7 +25,7 @@ CSV_NAME, JSON_NAME, PARQUET_NAME, BAD_NAME = "sources.csv", "sources.json", "so
 DIGITS = 8
 """Significant digits: more than float32 has."""
 
-_INTEGERS, _FLAGS = ("scene", "source"), ("misfit", "no_signal")
+_INTEGERS, _FLAGS = ("scene", "source"), ("misfit", "no_signal", "ill_conditioned")
 _OF_SOURCE = tuple(name for name in COLUMNS[2:] if name not in SCENE_COLUMNS)
 
 

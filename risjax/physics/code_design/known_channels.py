@@ -15,6 +15,7 @@ from risjax.config.code_design import CRITERIA
 from risjax.config.io import read_physics
 from risjax.physics.chunked_vmap import over_scenes
 from risjax.physics.code_design.optimise import design_for_channel
+from risjax.physics.received_arrays import complex_problem, masked_problem
 
 
 def design_codes(
@@ -88,4 +89,9 @@ def _checked(channel: ArrayLike, num_elements: int) -> Complex[np.ndarray, "*bat
         )
     if not np.isfinite(channels).all():
         raise ValueError("channel contains values that are not finite, expected the complex channel of each element")
+    problem = masked_problem(channel) or complex_problem(channels)
+    if problem:
+        raise ValueError(f"channel {problem}")
+    if not channels.any(axis=(-2, -1)).all():
+        raise ValueError("channel is all zero, expected the complex channel of each element")
     return channels.astype(np.complex64)

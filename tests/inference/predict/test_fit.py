@@ -9,7 +9,7 @@ import pytest
 
 from risjax.data.stream import scene_batch
 from risjax.inference.predict import MeasurementError
-from risjax.inference.predict.fit_warning import FitWarning, misfit_text
+from risjax.inference.predict.fit_warning import FitWarning, misfit_text, warn_of_misfits
 from risjax.keys import Purpose
 from risjax.types import Observation
 from tests.inference.predict.conftest import Setting
@@ -55,6 +55,17 @@ def test_a_measurement_of_less_than_full_rank_is_refused(setting: Setting, obser
     y, channel, codes = observation[:3]
     with pytest.raises(MeasurementError, match=r"determine \d+ of the 36 dimensions"):
         setting.model.localise(y, channel, np.repeat(codes[:, :1], codes.shape[1], axis=1))
+
+
+def test_an_ill_conditioned_measurement_is_a_warning_with_the_remedy(setting: Setting, observation: Observation):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FitWarning)
+        found = setting.model.localise(*observation)
+    assert not found.ill_conditioned.any()
+    none = np.zeros(len(found.active), bool)
+    flagged = found._replace(ill_conditioned=np.arange(len(none)) < 3, misfit=none, no_signal=none)
+    with pytest.warns(FitWarning, match=r"in 3 of 24 scenes .* few dimensions .*use codes that differ more"):
+        warn_of_misfits(flagged)
 
 
 def test_one_scene_has_scalars(setting: Setting, observation: Observation):
