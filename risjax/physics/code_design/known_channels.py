@@ -47,10 +47,12 @@ def design_codes(
 
     Raises:
         ConfigError: invalid settings.
-        ValueError: a channel of another shape, with values that are not finite, or an unknown criterion.
+        ValueError: a channel of another shape, without an imaginary part, all zero, with values that are masked or not
+            finite, or an unknown criterion.
 
     Example:
-        >>> codes = design_codes(np.ones((16, 144), complex), steps=1)
+        >>> channel = np.exp(1j * np.arange(16 * 144).reshape(16, 144))
+        >>> codes = design_codes(channel, steps=1)
         >>> codes.shape, codes.dtype
         ((16, 144), dtype('complex64'))
     """
