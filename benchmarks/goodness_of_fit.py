@@ -56,6 +56,7 @@ CASES: dict[str, Change] = {
     "channel of another scene": lambda o, order: o._replace(channel=np.roll(o.channel, 1, axis=0)),
     "columns of H alone reordered": lambda o, order: o._replace(channel=_reordered(o.channel, order)),
     "codes alone reordered": lambda o, order: o._replace(codes=_reordered(o.codes, order)),
+    "codes in reversed order": lambda o, order: o._replace(codes=np.asarray(o.codes)[:, ::-1]),
     "y alone conjugated": lambda o, order: o._replace(snapshots=o.snapshots.conj()),
     "H alone conjugated": lambda o, order: o._replace(channel=o.channel.conj()),
     "y transposed": lambda o, order: o._replace(snapshots=o.snapshots.swapaxes(1, 2)),
