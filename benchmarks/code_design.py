@@ -45,13 +45,13 @@ def common(**settings: Any) -> Codebook:
     return make
 
 
-def designed(**settings: Any) -> Codebook:
+def designed(criterion: str = "position_information", **settings: Any) -> Codebook:
     """Codes of `risjax.design_codes` for each channel."""
 
     def make(block: Block, physics: PhysicsConfig) -> Measured:
         channels = np.asarray(block.channel)
         starts = range(0, len(channels), AT_ONCE)
-        parts = [design_codes(channels[first : first + AT_ONCE], physics, **settings) for first in starts]
+        parts = [design_codes(channels[i : i + AT_ONCE], physics, criterion=criterion, **settings) for i in starts]
         return block.channel, jnp.asarray(np.concatenate(parts))
 
     return make

@@ -15,8 +15,8 @@ CRITERIA: dict[str, DesignCriterion] = collect(
     "risjax.design_criteria",
     DesignCriterion,
     (
-        DesignCriterion(name="position_information", implementation=f"{_MODULE}:position_information"),
         DesignCriterion(name="mutual_information", implementation=f"{_MODULE}:mutual_information"),
+        DesignCriterion(name="position_information", implementation=f"{_MODULE}:position_information"),
         DesignCriterion(name="crb", implementation=f"{_MODULE}:crb"),
         DesignCriterion(name="coherence", implementation=f"{_MODULE}:coherence"),
     ),
@@ -32,7 +32,7 @@ else:
 class DesignConfig(Section):
     """Gradient steps on the phases of the codes."""
 
-    criterion: CriterionName = "position_information"
+    criterion: CriterionName = "mutual_information"
     """Criterion to maximise (`risjax.physics.code_design.criteria`)."""
     steps: PositiveInt = 60
     """Gradient steps from random phases."""

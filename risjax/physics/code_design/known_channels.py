@@ -22,7 +22,7 @@ def design_codes(
     channel: ArrayLike,
     physics: PhysicsConfig | str | Mapping[str, Any] = "default",
     *,
-    criterion: str = "position_information",
+    criterion: str = "mutual_information",
     bits: int | None = 3,
     num_snapshots: int | None = None,
     steps: int = 60,
@@ -34,7 +34,7 @@ def design_codes(
         channel: H, complex [M, N], or [S, M, N] for S channels; its scale does not matter.
         physics: surface and distribution of the sources: a `PhysicsConfig`, the name of a profile, or a dict of
             settings.
-        criterion: ``position_information``, ``mutual_information``, ``crb``, ``coherence``, or one that another package
+        criterion: ``mutual_information``, ``position_information``, ``crb``, ``coherence``, or one that another package
             registers; docs/code-design.md defines and compares them.
         bits: of the phase shifters; None leaves the phases unquantised.
         num_snapshots: L; None takes that of ``physics``.

@@ -94,7 +94,7 @@ def test_a_batch_of_channels_equals_single_ones():
     [
         (np.ones((36, 8)), {}, r"has shape \[36, 8\], expected \[M, N\]"),
         (np.full((8, 36), np.nan), {}, "not finite"),
-        (np.ones((8, 36)), {"criterion": "bound"}, "expected one of position_information"),
+        (np.ones((8, 36)), {"criterion": "bound"}, "expected one of mutual_information"),
     ],
 )
 def test_invalid_inputs_are_refused(channel, options, message):
