@@ -5,6 +5,7 @@ import warnings
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -80,8 +81,8 @@ def test_codes_are_not_designed_for_an_invalid_channel(channel, message: str):
 def _as_estimates(scenes: Scene) -> Estimates:
     sources = scenes.truth.sources
     shape = sources.active.shape
-    unknown = np.full(shape, np.nan)
-    return Estimates(sources.position, sources.amplitude, sources.active, np.ones((*shape, 3)), unknown, unknown)
+    unknown = jnp.full(shape, jnp.nan)
+    return Estimates(sources.position, sources.amplitude, sources.active, jnp.ones((*shape, 3)), unknown, unknown)
 
 
 def _with_positions(scenes: Scene, scale) -> Sources:

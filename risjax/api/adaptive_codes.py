@@ -31,7 +31,7 @@ def adapt_codes(
     steps: int = 60,
     seed: int = 0,
 ) -> Complex[np.ndarray, "*batch L N"]:
-    """Further codes for one scene, or for several, from what the snapshots so far have shown.
+    """Further codes for one scene, or for several, chosen for the sources found so far.
 
     The codes raise the information about the ranges of the sources that were found, with the probabilities and
     standard deviations of ``found``, and keep part of the power for sources that were not

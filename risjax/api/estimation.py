@@ -69,15 +69,16 @@ def localise(
         where L M <= N, because the snapshots then determine no residual.
 
     Raises:
-        MeasurementError: wrong shapes or dtypes, values that are not finite, another surface than ``physics``, or, with
-            a method that reads an image of the field, a channel and codes that do not determine it.
+        MeasurementError: wrong shapes or dtypes, values that are not finite, a surface of another size than that of
+            ``physics``, or, with a method that reads an image of the field, a channel and codes that do not determine
+            it.
         ConfigError: invalid settings.
         ValueError: an unknown method, or one that cannot be used: it needs a trained network, constant symbols, or more
             measurements than elements.
 
     Warns:
-        FitWarning: the sources of more scenes than expected do not explain the snapshots, or channel and codes observe
-            few dimensions of the field.
+        FitWarning: the sources of more scenes than chance allows do not explain the snapshots, or channel and codes
+            observe few dimensions of the field.
 
     Example:
         >>> import risjax

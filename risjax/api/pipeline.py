@@ -22,7 +22,8 @@ def make_pipeline(config: Config | Mapping[str, Any]) -> Callable[[Params, Obser
     Positions have the derivatives of the optimum of the likelihood, by the implicit function theorem
     (`risjax.estimators.joint_ml`). These hold where the fits have reached it; for close sources, raise
     ``estimator.posterior.iterations``. The choice and the order of the reported sources are piecewise constant: a
-    derivative holds for sources that exist on both sides of a step. Empty slots have gradient zero.
+    derivative holds for sources that a small change of the data neither adds nor removes. Empty slots have
+    gradient zero.
 
     Args:
         config: of a network, as ``model.config``, or a dict of dotted settings that differ from the defaults.

@@ -27,7 +27,8 @@ def score(
 ) -> dict[str, dict[str, float]]:
     """Return the metrics of estimates, with 95 % intervals by resampling of scenes.
 
-    `risjax.metrics.scoring` defines them: F1, precision and recall in 3-D and in angle, GOSPA, K, errors, calibration.
+    `risjax.metrics.scoring` defines them: F1, precision and recall in 3-D and in angle, GOSPA, accuracy of
+    the number of sources, RMSE, calibration of existence and coverage of intervals.
 
     Args:
         estimates: of S scenes, as `risjax.localise` returns them, or of one.
@@ -57,12 +58,11 @@ def score(
         >>> 0.5 < f1["low"] <= f1["value"] <= f1["high"] <= 1.0
         True
     """
-    if not isinstance(truth, Truth | Sources):
-        raise _unexpected("truth", truth, "a Truth or its sources", "score(estimates, scenes.truth)")
-    if not isinstance(estimates, Localization | Estimates):
-        raise _unexpected("estimates", estimates, "a Localization", "score(risjax.localise(...), scenes.truth)")
+    _check_type("truth", truth, (Truth, Sources), "a Truth or its sources", "score(estimates, scenes.truth)")
+    example = "score(risjax.localise(...), scenes.truth)"
+    _check_type("estimates", estimates, (Localization, Estimates), "a Localization", example)
     sources = _batched(truth.sources if isinstance(truth, Truth) else truth)
-    problem = positions_problem(sources.position[sources.active])
+    problem = positions_problem(np.asarray(sources.position)[np.asarray(sources.active)])
     if problem:
         raise ValueError(f"truth {problem}")
     found = _batched(Estimates(*(getattr(estimates, name) for name in Estimates._fields)))
@@ -81,8 +81,9 @@ def score(
     return summary["methods"]["method"]["overall"]
 
 
-def _unexpected(name: str, value: object, expected: str, example: str) -> TypeError:
-    return TypeError(f"got {name} of type {type(value).__name__}, expected {expected}: {example}")
+def _check_type(name: str, value: object, types: tuple[type, ...], expected: str, example: str) -> None:
+    if not isinstance(value, types):
+        raise TypeError(f"got {name} of type {type(value).__name__}, expected {expected}: {example}")
 
 
 def _batched(scenes: Found) -> Found:

@@ -82,7 +82,7 @@ class RangeDecision(NamedTuple):
 
     Attributes:
         range_m: [K].
-        std_m: posterior standard deviation of 1/r about it, as one of r [m], [K].
+        std_m: posterior standard deviation of 1/r, converted to metres of range, [K].
         within: probability that the true range lies within the window, [K].
     """
 
@@ -97,8 +97,8 @@ def decide_range(posterior: RangePosterior, window_m: float | Float[Array, ""]) 
     The first term counts the ranges within a tolerance of w metres. The second is the cost in a metric that is cut off
     at 2w. The range is that of the best quadrature point, moved to the vertex of the parabola through its utility and
     those of its neighbours, and each point's weight is spread over its cell: the decision is then continuous in the
-    posterior, except between two maxima of equal utility. What a point falls short of the largest utility is computed,
-    since for a narrow posterior the utilities themselves differ by less than the resolution of float32.
+    posterior, except between two maxima of equal utility. The loss relative to the best utility is computed, since
+    for a narrow posterior the utilities themselves differ by less than the resolution of float32.
     """
     step = posterior.s[:, 1:2] - posterior.s[:, :1]
     loss = _expected_loss(posterior, posterior.s, window_m)

@@ -115,7 +115,7 @@ def snapshot_estimator(
     """Decorator that makes a `SnapshotEstimator` of a function of a normalised scene (`risjax.physics.scaling`).
 
     Args:
-        points: the search grid among the settings.
+        points: selects the search grid from the estimator's settings.
     """
 
     def decorate(localise: Callable[[Observation, Search], Estimates]) -> SnapshotEstimator:

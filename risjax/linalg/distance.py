@@ -13,8 +13,8 @@ def subspace_distance(
 
     For subspaces of equal dimension it is the sum of the squared sines of the principal angles, between 0 and the
     dimension. It is smooth everywhere; its root, the chordal distance itself, is not at equal subspaces
-    (`risjax.linalg.safe_sqrt`). It is computed from what lies outside of the other subspace, ||(I - P_2) U_1||_F^2,
-    so that small angles keep their relative accuracy.
+    (`risjax.linalg.safe_sqrt`). It is computed from the part of U_1 orthogonal to the second subspace,
+    ||(I - P_2) U_1||_F^2, so that small angles keep their relative accuracy.
 
     Args:
         first: an orthonormal basis U_1 as columns, [..., N, columns] with columns < N, or a projector P_1,

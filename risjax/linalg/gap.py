@@ -17,8 +17,8 @@ class Eigengap(NamedTuple):
         gap: |lambda_k - lambda_{k+1}|, [...]; inf for k = 0 and k = N, where nothing is cut.
         relative: the gap in units of the mean modulus of the eigenvalues, [...]. Perturbation theory bounds the angle
             between the subspaces of A and A + E by the norm of E over the gap (Davis and Kahan).
-        bias: relative bias tau^2 / (relative^2 + tau^2) of the broadened derivative in the pair at the cut, [...];
-            0.5 where the gap has the size of the broadening, 1 where it is closed.
+        bias: relative bias tau^2 / (relative^2 + tau^2) of the broadened derivative for lambda_k and
+            lambda_{k+1}, [...]; 0.5 where the gap has the size of the broadening, 1 where the two are equal.
     """
 
     gap: Float[Array, "*batch"]

@@ -43,8 +43,8 @@ def spectral_function(matrix: Inexact[Array, "*batch N N"], f: Scalar) -> Inexac
 
     Args:
         matrix: A, Hermitian (its Hermitian part is used), [..., N, N], full precision.
-        f: function of a real scalar, of its dtype and smooth, for example ``jnp.log`` or ``lambda x: x / (x + 0.1)``.
-            A second derivative evaluates f'' at 25 N^3 points.
+        f: smooth function of a real scalar that returns the scalar's dtype, for example ``jnp.log`` or
+            ``lambda x: x / (x + 0.1)``. A second derivative evaluates f'' at 25 N^3 points.
 
     Returns:
         [..., N, N], Hermitian, of the matrix's dtype.

@@ -82,7 +82,7 @@ def _compiled_to_position() -> Callable[[Array], Array]:
 
 def positions(cosines: Float[Array | np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 3"]:
     """Return `risjax.spectral.grid.to_position` of candidates, on the host."""
-    return jax.device_get(_compiled_to_position()(cosines))
+    return jax.device_get(_compiled_to_position()(jnp.asarray(cosines)))
 
 
 def split(scenes: int, examples: Examples) -> tuple[Examples, Examples]:

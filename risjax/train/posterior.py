@@ -233,13 +233,13 @@ def _report(
         judged = head.apply(posterior, examples.features.values, examples.features.active)
         return _weakest(judged.existence, examples)
 
-    judged = jax.jit(weakest, compiler_options=run_once())(fitted, test)
-    losses = jax.jit(losses, compiler_options=run_once())
-    measured = losses(fitted, test)
+    logit, real, exists = jax.device_get(jax.jit(weakest, compiler_options=run_once())(fitted, test))
+    compiled = jax.jit(losses, compiler_options=run_once())
+    measured = compiled(fitted, test)
     uniform = {**fitted, "range": start["range"]}
     return {
         "existence_nats": float(measured.existence),
         "range_nats": float(measured.range),
-        "uniform_range_nats": float(losses(uniform, test, fitted).range),
-        **calibration(*jax.device_get(judged), "candidates"),
+        "uniform_range_nats": float(compiled(uniform, test, fitted).range),
+        **calibration(logit, real, exists, "candidates"),
     }

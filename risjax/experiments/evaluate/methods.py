@@ -5,6 +5,7 @@ from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from risjax.config import Config, ModelConfig, PhysicsConfig
@@ -49,7 +50,7 @@ class Batch(NamedTuple):
 
     observation: Observation
     num_sources: Int[Array, " B"] | None
-    label_factor: Complex[Array, "B N K"] | None
+    label_factor: Complex[Array | np.ndarray, "B N K"] | None
 
 
 class Found(NamedTuple):

@@ -18,6 +18,7 @@ CHECKS = (
     "transposition (y is [L, M], H is [M, N], codes are [L, N])",
     "that each snapshot has its code, and each scene its channel",
     "the geometry and the wavelength of the surface",
+    "that the estimator refines its positions between the points of its grid",
 )
 
 

@@ -116,7 +116,7 @@ def _as_complex64(array: np.ndarray, symbol: str) -> np.ndarray:
     return array
 
 
-def _checked_geometry(geometry: Geometry | None, sizes: tuple[int, int], nominal: ArrayConfig) -> Geometry | None:
+def _checked_geometry(geometry: object, sizes: tuple[int, int], nominal: ArrayConfig) -> Geometry | None:
     if geometry is None:
         return None
     if not isinstance(geometry, Geometry):

@@ -109,7 +109,8 @@ def test_the_function_for_arrays_takes_scenes_and_batches():
     batch = risjax.adapt_codes(*observation[:3], found, **options)
     assert batch.shape == (2, 2, 36)
     assert batch.dtype == np.complex64
-    first = jax.tree.map(lambda leaf: leaf[0], (*observation[:3], found))
-    np.testing.assert_allclose(risjax.adapt_codes(*first, **options), batch[0], atol=1e-5)
+    y, channel, codes = (array[0] for array in observation[:3])
+    single = risjax.adapt_codes(y, channel, codes, jax.tree.map(lambda leaf: leaf[0], found), **options)
+    np.testing.assert_allclose(single, batch[0], atol=1e-5)
     with pytest.raises(MeasurementError, match="found has 2 scenes and y 1"):
-        risjax.adapt_codes(*(array[:1] for array in observation[:3]), found, **options)
+        risjax.adapt_codes(y[None], channel[None], codes[None], found, **options)
