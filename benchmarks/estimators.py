@@ -21,7 +21,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from machine import machine
 
 from risjax.config import EstimatorConfig, GridConfig, PhysicsConfig
 from risjax.config.io import load_config
@@ -65,6 +64,8 @@ def seconds_a_scene(function: Callable, *arguments: object, scenes: int, runs: i
 
 def main() -> None:
     """Measure and write the table."""
+    from machine import machine  # only a script finds it: cuda.py imports this file from the package
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--grid", type=int, nargs=3, default=(361, 181, 7), help="azimuth, elevation, range points")
     full = GridConfig(**dict(zip(("num_azimuth", "num_elevation", "num_range"), parser.parse_args().grid, strict=True)))

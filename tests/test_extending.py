@@ -50,7 +50,7 @@ assert recall > 0.5, recall
 model = physics(codebook={"kind": "focused", "phase_bits": None, "focused": {"near_m": 1.0}})
 codes = np.asarray(risjax.simulate(model, 2, key=0).observation.codes)
 np.testing.assert_array_equal(codes[0], codes[1])
-near = np.asarray(steering(model.array, np.array([0.0, 0.0, 1.0])))
+near = np.asarray(steering(model.array, np.array([0.0, 0.0, 1.0], np.float32)))
 np.testing.assert_allclose(codes[0, -1] @ near, 12.0, rtol=1e-3)
 
 model = physics(simulator="interference", interference={"power_db": 40.0})
@@ -61,7 +61,7 @@ assert abs(ratio / (10_000 + 100 + 1) - 1) < 0.2, ratio
 
 assert "my_package.design" not in sys.modules, "imported when it is needed"
 small = {"array": {"num_horizontal": 4, "num_vertical": 4}, "channel": {"num_antennas": 4}}
-channel = np.random.default_rng(0).normal(size=(4, 16)) + 0j
+channel = np.random.default_rng(0).normal(size=(4, 32)).view(complex)
 codes = risjax.design_codes(channel, small, criterion="least_power", num_snapshots=5, steps=2)
 assert codes.shape == (5, 16)
 assert "my_package.design" in sys.modules

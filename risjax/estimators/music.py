@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
 from risjax.config.estimator import Order
-from risjax.estimators.interface import Search, covariance_estimator
+from risjax.estimators.interface import NotApplicableError, Search, covariance_estimator
 from risjax.estimators.model_order import count_by
 from risjax.linalg import LowRankCovariance
 from risjax.spectral.peak_search import search_cost
@@ -93,11 +93,11 @@ def count_in_covariance(covariance: LowRankCovariance, order: Order, max_sources
         max_sources: K_max.
 
     Raises:
-        ValueError: another criterion than ``gap`` for a factor of one column, which has no noise eigenvalues.
+        NotApplicableError: another criterion than ``gap`` for a factor of one column, which has no noise eigenvalues.
     """
     num_elements, rank = covariance.factor.shape
     if rank == 1 and order != "gap":
-        raise ValueError(
+        raise NotApplicableError(
             f"got estimator.order = {order} for a covariance of rank 1, expected gap: constant symbols give one image "
             "of the field and no noise eigenvalues; give num_sources, or measure with symbols that change from "
             "snapshot to snapshot (physics.scene.symbols = per_snapshot)"

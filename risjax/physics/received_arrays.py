@@ -80,9 +80,10 @@ def lost_entries(snapshots: np.ndarray, channel: np.ndarray) -> dict[int, str]:
         snapshots: [S, L, M].
         channel: [S, M, N].
     """
-    received = snapshots != 0
+    with np.errstate(invalid="ignore"):  # a signalling NaN, which is reported elsewhere
+        received, gains = snapshots != 0, channel != 0
     snapshot = ~received.any(axis=2)
-    antenna = ~received.any(axis=1) & channel.any(axis=2)
+    antenna = ~received.any(axis=1) & gains.any(axis=2)
     lost = (snapshot.any(axis=1) | antenna.any(axis=1)) & received.any(axis=(1, 2))
     texts = {}
     for scene in np.flatnonzero(lost):

@@ -246,7 +246,7 @@ class Echo(Model):
         ones = np.ones_like(position[..., 0])
         number, no = ones[:, 0], ones[:, 0] < 0
         rank = np.full(len(ones), observation.codes.shape[-1])
-        diagnostics = Diagnostics._make((number, number, number, number, rank, number, no, no, no))
+        diagnostics = Diagnostics._make((number, number, number, number, rank, number, no, no, no, no))
         return Estimates._make((position, ones + 0j, ones > 0, position, ones, ones)), diagnostics
 
 
