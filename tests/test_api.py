@@ -141,3 +141,23 @@ def test_a_method_on_an_image_of_the_field_needs_full_rank(scenes: Scene):
     y, channel, codes = jax.tree.map(np.asarray, scenes.observation[:3])
     with pytest.raises(ValueError, match=r"determine .* of the 36 dimensions"):
         risjax.localise(y, channel, np.repeat(codes[:, :1], codes.shape[1], axis=1), method="mvdr", physics=PHYSICS)
+
+
+def test_a_bound_of_one_scene_is_compared_with_its_errors(scenes: Scene):
+    one = jax.tree.map(lambda leaf: leaf[0], scenes)
+    found = jax.tree.map(lambda leaf: leaf[0], _as_estimates(scenes))
+    bound = risjax.crb(PHYSICS, one).std
+    assert bound.ndim == 2
+    assert "crb_azimuth_deg" in risjax.score(found, one.truth, bound_std=bound)
+
+
+@pytest.mark.parametrize(
+    ("found", "error", "message"),
+    [
+        (lambda scenes: scenes, TypeError, "got found of type Scene"),
+        (lambda scenes: jax.tree.map(lambda leaf: leaf[0], _as_estimates(scenes)), ValueError, "since y has scenes"),
+    ],
+)
+def test_codes_are_not_adapted_to_other_things_than_the_sources_of_these_scenes(scenes: Scene, found, error, message):
+    with pytest.raises(error, match=message):
+        inspect.unwrap(risjax.adapt_codes)(*scenes.observation[:3], found(scenes), PHYSICS, num_snapshots=1, steps=1)

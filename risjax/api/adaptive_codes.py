@@ -70,7 +70,11 @@ def adapt_codes(
     codebook = {"kind": "designed", "num_snapshots": num_snapshots, "phase_bits": bits, "seed": seed}
     model = read_physics(model.model_dump() | {"codebook": codebook | {"design": {"steps": steps}}})
     observation, is_batch = as_observation(y, H, codes, None, model.array)
-    estimates = jax.tree.map(lambda leaf: leaf if is_batch else leaf[None], _estimates(found))
+    estimates = _estimates(found)
+    if estimates.active.ndim != 1 + is_batch:
+        expected = "[S, K], since y has scenes" if is_batch else "[K], since y is one scene"
+        raise MeasurementError(f"found has an active of shape {list(estimates.active.shape)}, expected {expected}")
+    estimates = jax.tree.map(lambda leaf: leaf if is_batch else leaf[None], estimates)
     if len(estimates.active) != len(observation.snapshots):
         raise MeasurementError(
             f"found has {len(estimates.active)} scenes and y {len(observation.snapshots)}, expected the result of "
@@ -80,13 +84,16 @@ def adapt_codes(
     return designed if is_batch else designed[0]
 
 
-def _estimates(found: Localization | Estimates) -> Estimates:
+def _estimates(found: object) -> Estimates:
+    if not isinstance(found, Localization | Estimates):
+        raise TypeError(f"got found of type {type(found).__name__}, expected the result of localise for y, H and codes")
     return Estimates(*(jnp.asarray(getattr(found, name)) for name in Estimates._fields))
 
 
 @partial(jax.jit, static_argnums=2)
 def _adapt(observation: Observation, estimates: Estimates, physics: PhysicsConfig) -> Complex[Array, "S L N"]:
-    key = jax.random.key(physics.codebook.seed)
+    # other random numbers than those of the start and of the prior's positions, which split this key
+    key = jax.random.fold_in(jax.random.key(physics.codebook.seed), 1)
 
     def of_scene(scene: tuple[Observation, Estimates]) -> Complex[Array, "L N"]:
         seen, estimated = scene

@@ -35,7 +35,8 @@ def score(
         truth: of the same scenes, ``scenes.truth`` of `risjax.simulate`, or its sources.
         tolerance: largest errors of a match, as ``{"azimuth_deg": 5.0, "elevation_deg": 5.0, "range_m": 1.0}``, and the
             parameters of GOSPA (``evaluate.tolerance`` of a configuration).
-        bound_std: standard deviations of a bound, ``risjax.crb(...).std``, [S, K, 3], to compare the errors with.
+        bound_std: standard deviations of a bound, ``risjax.crb(...).std``, [S, K, 3], or [K, 3] of one scene, to
+            compare the errors with.
         draws: resamplings behind each interval.
         seed: of the resamplings.
 
@@ -71,6 +72,8 @@ def score(
             f"got estimates of {len(found.active)} scenes and the truth of {len(sources.active)}, expected as many"
         )
     shape = sources.position.shape
+    if bound_std is not None and np.ndim(bound_std) == 2:
+        bound_std = np.asarray(bound_std)[None]
     if bound_std is not None and not (np.shape(bound_std) == shape and (np.asarray(bound_std) >= 0).all()):
         raise ValueError(
             f"got bound_std of shape {list(np.shape(bound_std))}, expected standard deviations >= 0 of the shape of "

@@ -78,9 +78,11 @@ def _predict_files(config: Config, directory: RunDirectory) -> Iterator[str]:
 
 
 def _ablate_files(config: Config, directory: RunDirectory) -> Iterator[str]:
-    for source in config.evaluate.sources:
-        if source.path is not None:
-            yield from _stamps(Path(source.path).expanduser())
+    sources = config.evaluate.sources
+    physics = [config.physics, *(source.physics for source in sources if source.physics is not None)]
+    for path in (*(source.path for source in sources), *(entry.codebook.path for entry in physics)):
+        if path is not None:
+            yield from _stamps(Path(path).expanduser())
     for name in ("ablation", "ablation.json", "ablation.csv", *_CHOSEN):
         yield from _stamps(directory.path / name)
 

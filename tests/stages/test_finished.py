@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from risjax import cli
@@ -64,6 +65,17 @@ def test_a_change_of_files_or_variants_calls_the_stage_again(calls, change):
     assert len(calls) == 1
     change()
     assert cli.main(COMMAND) == 0
+    assert len(calls) == 2
+
+
+def test_other_codes_in_the_same_file_call_the_stage_again(calls):
+    np.save("codes.npy", np.ones((16, 144), np.complex64))
+    command = [*COMMAND, "physics.codebook.kind=file", "physics.codebook.path=codes.npy"]
+    assert cli.main(command) == 0
+    assert cli.main(command) == 0
+    assert len(calls) == 1
+    np.save("codes.npy", -np.ones((16, 144), np.complex64))
+    assert cli.main(command) == 0
     assert len(calls) == 2
 
 

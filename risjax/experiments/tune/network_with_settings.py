@@ -75,13 +75,7 @@ class NetworkWithSettings:
                 rows = np.minimum(np.arange(start, start + size), num_scenes - 1)
                 batch = jax.tree.map(lambda leaf, rows=rows: jnp.asarray(leaf[rows]), self._scenes.observation)
                 _, effective = programs.covariance(self._network, batch, covariance)
-                parts.append(_without_matrices(programs.propose(batch, effective)))
+                parts.append(programs.propose(batch, effective))
                 bar.advance(min(size, num_scenes - start))
         self._proposals = key, parts
         return parts
-
-
-def _without_matrices(proposals: Proposals) -> Proposals:
-    """Proposals without the Gram matrices, which no decision reads: two thousand of them are 330 MB."""
-    data = proposals.data
-    return proposals._replace(data=data._replace(gram=data.gram[:, :0, :0], filtered=data.filtered[:, :0]))
