@@ -169,7 +169,9 @@ def main() -> None:
         if count:
             found |= scenes.measure_blocks(codebooks, count, arguments.seed, config, method, arguments.method)
     table = scenes.against(found, "dft")
-    content = {"seed": arguments.seed, "table": table, "shares": shares(found)}
+    reference = "minus_position information"
+    criteria = {name: row[reference] for name, row in scenes.against(found, "position information").items()}
+    content = {"seed": arguments.seed, "table": table, reference: criteria, "shares": shares(found)}
     scenes.write_results("code_design", arguments.method, content)
     if arguments.pictures:
         pictures(scenes.draw_block(config.physics, arguments.seed, 0), config.physics, table)

@@ -5,8 +5,9 @@
 
 Scenes of `Purpose.TEST_SCENES` of each network's physics, seed 0; each scene has its own random order of the elements
 where the elements are reordered. The thresholds were chosen on `Purpose.CALIBRATION_SCENES`. Writes
-goodness_of_fit.json beside this file after every case, with the rates at 10 dB and above, from 0 dB and below 0 dB, and
-the table of docs/predict.md. Cases that the file contains are not measured again; delete it to measure them again.
+goodness_of_fit.json beside this file after every case, with the rates at 10 dB and above, from 0 dB and below 0 dB,
+the least `MeasuredField.evenness` of valid data, and the table of docs/predict.md. Cases that the file contains are
+not measured again; delete it to measure them again.
 """
 
 import risjax  # noqa: F401  isort: skip  (before jax: it sets the environment)
@@ -23,9 +24,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pages import rewrite
 
+from risjax.config.io import load_config
 from risjax.data.stream import scene_batch
 from risjax.inference.predict.model import Model, load
 from risjax.keys import Purpose
+from risjax.physics.images import regularised_images
+from risjax.physics.scaling import normalise_scene
 from risjax.types import Observation
 
 BATCH = 64
@@ -68,6 +72,12 @@ CASES: dict[str, Change] = {
     ),
 }
 """Name of each case, and the scenes of a batch under it, given a random order of the elements of each scene."""
+EVENNESS = {
+    "original": ("original.yaml", []),
+    "default physics, DFT codes": ("base.yaml", ["physics.codebook.kind=dft"]),
+    "default physics, random codes": ("base.yaml", ["physics.codebook.kind=random"]),
+}
+"""Configuration and settings of the physics whose measurements `evenness` describes."""
 
 
 def measure(model: Model, change: Change, scenes: int) -> dict[str, Any]:
@@ -89,6 +99,20 @@ def measure(model: Model, change: Change, scenes: int) -> dict[str, Any]:
         for level, (low, high) in SNR_DB.items()
         for chosen in [(snr >= low) & (snr < high)]
     }
+
+
+def evenness(config: str, overrides: list[str], scenes: int) -> dict[str, Any]:
+    """Least evenness of the measurement and its 1 % quantile, over valid scenes of a configuration's physics."""
+    physics = load_config(config, overrides).physics
+
+    @jax.jit
+    def of_batch(index: jax.Array) -> jax.Array:
+        observation = scene_batch(physics, 0, Purpose.TEST_SCENES, index, BATCH).observation
+        return jax.vmap(lambda one: regularised_images(normalise_scene(one)[0], (1.0,)).measured.evenness)(observation)
+
+    values = np.concatenate([jax.device_get(of_batch(index)) for index in range(-(-scenes // BATCH))])
+    least, low = float(values.min()), float(np.quantile(values, 0.01))
+    return {"snr_db": list(physics.scene.snr_db), "scenes": len(values), "least": round(least, 3), "1 %": round(low, 3)}
 
 
 def table(networks: dict[str, Any]) -> str:
@@ -114,6 +138,12 @@ def main() -> None:
     path = Path(__file__).with_suffix(".json")
     report = json.loads(path.read_text()) if path.exists() else {}
     networks = report.get("networks", {})
+    versions = {"jax": jax.__version__, "python": platform.python_version()}
+    report = {"seed": 0, "versions": versions, "evenness": report.get("evenness", {}), "networks": networks}
+    for name, (config, overrides) in EVENNESS.items():
+        if name not in report["evenness"]:
+            report["evenness"][name] = evenness(config, overrides, arguments.scenes)
+            path.write_text(json.dumps(report, indent=1) + "\n")
     for name in arguments.networks:
         model = load(name)
         for case, change in CASES.items():
@@ -121,8 +151,7 @@ def main() -> None:
                 continue
             networks[name][case] = measure(model, change, arguments.scenes)
             print(name, case, json.dumps(networks[name][case]), flush=True)
-            versions = {"jax": jax.__version__, "python": platform.python_version()}
-            path.write_text(json.dumps({"seed": 0, "versions": versions, "networks": networks}, indent=1) + "\n")
+            path.write_text(json.dumps(report, indent=1) + "\n")
     if all(len(networks.get(name, {})) == len(CASES) for name in NETWORKS):
         rewrite("predict.md", {"flags": table({name: networks[name] for name in NETWORKS})})
 
