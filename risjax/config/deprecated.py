@@ -99,8 +99,11 @@ DEPRECATED: dict[str, Action] = {
     "model.refiner_width": Removed(0, _REFINER),
     "train.refiner": Removed(1000, _REFINER, switch="steps"),  # every run without a refiner has stored this default
     "covariance.shrinkage": Removed(0, _SHRINKAGE),
-    "loss.*.warmup": Removed(1, _MULTIPLE),
-    "loss.*.final": Removed(1, _MULTIPLE),
+    **{
+        f"loss.{term}.{setting}": Removed(1, _MULTIPLE)
+        for term in ("covariance", "projector", "alignment")  # terms of other packages may have fields of these names
+        for setting in ("warmup", "final")
+    },
     "loss.schedule": Unread(_MULTIPLE),
     "physics.codebook.kind": RemovedChoice("mixed", "no measurement supported it; take dft or random"),
     "physics.codebook.seed": RemovedChoice(

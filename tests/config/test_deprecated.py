@@ -10,7 +10,7 @@ from risjax.config.root import Config
 from risjax.config.weights import RELEASED
 from risjax.config.yaml12 import write_yaml
 
-OFF = [(name.replace("*", "projector"), action) for name, action in DEPRECATED.items() if isinstance(action, Removed)]
+OFF = [(name, action) for name, action in DEPRECATED.items() if isinstance(action, Removed)]
 
 
 def nested(name: str, value: object) -> str:
@@ -66,6 +66,12 @@ def test_lengths_of_phases_are_dropped_with_weights_that_do_not_change(write):
     write("a.yaml", "stages: [search]\nsearch: {space: {loss.schedule.final_fraction: {uniform: [0.1, 0.4]}}}\n")
     with pytest.raises(ConfigError, match="weights that change during a training were removed"):
         load_config("a.yaml")
+
+
+def test_settings_of_the_terms_of_other_packages_are_left_unchanged():
+    values = {"loss": {"sparsity": {"warmup": 1, "final": 0.5}, "alignment": {"warmup": 1, "final": 1}}}
+    assert upgrade.replace_deprecated(values, {}) == []
+    assert values["loss"] == {"sparsity": {"warmup": 1, "final": 0.5}, "alignment": {}}
 
 
 def test_a_switch_of_another_type_is_refused():
