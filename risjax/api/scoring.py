@@ -21,7 +21,7 @@ def score(
     truth: Truth | Sources,
     *,
     tolerance: Mapping[str, float] | None = None,
-    bound_std: np.ndarray | None = None,
+    bound_std: np.ndarray | jax.Array | None = None,
     draws: int = 2000,
     seed: int = 0,
 ) -> dict[str, dict[str, float]]:
@@ -72,15 +72,16 @@ def score(
             f"got estimates of {len(found.active)} scenes and the truth of {len(sources.active)}, expected as many"
         )
     shape = sources.position.shape
-    if bound_std is not None and np.ndim(bound_std) == 2:
-        bound_std = np.asarray(bound_std)[None]
-    if bound_std is not None and not (np.shape(bound_std) == shape and (np.asarray(bound_std) >= 0).all()):
+    bound = None if bound_std is None else np.asarray(bound_std)
+    if bound is not None and bound.ndim == 2:
+        bound = bound[None]
+    if bound is not None and not (bound.shape == shape and (bound >= 0).all()):
         raise ValueError(
-            f"got bound_std of shape {list(np.shape(bound_std))}, expected standard deviations >= 0 of the shape of "
+            f"got bound_std of shape {list(bound.shape)}, expected standard deviations >= 0 of the shape of "
             f"the true positions, {list(shape)}"
         )
     limits = read_section(EvaluateConfig, {"tolerance": tolerance or {}}, "evaluate").tolerance
-    summary = summarise({"method": found}, sources, limits, bound_std=bound_std, draws=draws, seed=seed)
+    summary = summarise({"method": found}, sources, limits, bound_std=bound, draws=draws, seed=seed)
     return summary["methods"]["method"]["overall"]
 
 

@@ -2,7 +2,8 @@
 
 A removed setting is accepted at the value that switched it off, which means the same program without it, and dropped;
 at any other value it is an error with the reason. A renamed setting is moved. To remove or rename a setting, add a line
-to `DEPRECATED`. A new setting whose default differs from what earlier versions did has a line in `ADDED`.
+to `DEPRECATED`. A new setting whose default differs from what earlier versions did has a line in `ADDED`, unless stored
+networks shall use it too, like ``estimator.posterior.final_iterations``, which moves the reported fit to its optimum.
 `risjax.config.upgrade` applies the tables.
 """
 
@@ -44,11 +45,26 @@ class RemovedChoice:
     """A value, alone or in a list, that a setting no longer takes.
 
     Attributes:
-        value: the value; None is null.
+        value: the value.
         reason: why it was removed, or what replaces it.
     """
 
-    value: str | None
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RemovedNull:
+    """A setting that is no longer null. What null meant depends on another setting of its section.
+
+    Attributes:
+        other: name of that setting. Where the section states it, null is dropped.
+        names: new values of the other setting, by the value with which null had a meaning.
+        reason: what replaces null, for a section that does not state the other setting.
+    """
+
+    other: str
+    names: Mapping[str, str]
     reason: str
 
 
@@ -74,7 +90,7 @@ class Renamed:
     to: str
 
 
-Action = Removed | Unread | RemovedChoice | RenamedChoice | Renamed
+Action = Removed | Unread | RemovedChoice | RemovedNull | RenamedChoice | Renamed
 
 _GEOMETRY = "the geometry head was removed (docs/ablation.md); locate sources by learned_mvdr or learned_ml"
 _CONTRAST = (
@@ -106,8 +122,10 @@ DEPRECATED: dict[str, Action] = {
     },
     "loss.schedule": Unread(_MULTIPLE),
     "physics.codebook.kind": RemovedChoice("mixed", "no measurement supported it; take dft or random"),
-    "physics.codebook.seed": RemovedChoice(
-        None, "for new codes in every scene set physics.codebook.kind to random_each_scene and leave the seed out"
+    "physics.codebook.seed": RemovedNull(
+        "kind",
+        MappingProxyType({"random": "random_each_scene"}),
+        "for new codes in every scene set physics.codebook.kind to random_each_scene and leave the seed out",
     ),
     "physics.simulator": RenamedChoice(MappingProxyType({"rician": "standard"})),
     "evaluate.methods": RemovedChoice("learned_geometry", _GEOMETRY),

@@ -14,6 +14,7 @@ from risjax.config.deprecated import (
     Action,
     Removed,
     RemovedChoice,
+    RemovedNull,
     Renamed,
     RenamedChoice,
     Unread,
@@ -77,6 +78,8 @@ def _replace(values: dict[str, Any], origins: dict[KeyPath, str], path: KeyPath,
     """Apply one action at one path, in place."""
     if isinstance(action, RenamedChoice | RemovedChoice):
         return _replace_choice(values, origins, path, action)
+    if isinstance(action, RemovedNull):
+        return _replace_null(values, origins, path, action)
     holder = _holder(values, path)
     value, below = holder.pop(path[-1]), _cut(origins, path)
     if isinstance(action, Renamed):
@@ -106,11 +109,29 @@ def _replace_choice(
         return []
     if action.value not in (value if isinstance(value, list) else [value]):
         return []
+    place = place_of(path, origins)
     if isinstance(value, list):
         holder[path[-1]] = [entry for entry in value if entry != action.value] or value
-    got = "null" if action.value is None else action.value
-    text = f"got {got}, which is no longer a choice: {action.reason}"
-    return [Problem(dotted(path), place_of(path, origins), text)]
+    else:
+        del holder[path[-1]]
+        _cut(origins, path)
+    return [Problem(dotted(path), place, f"got {action.value}, which is no longer a choice: {action.reason}")]
+
+
+def _replace_null(
+    values: dict[str, Any], origins: dict[KeyPath, str], path: KeyPath, action: RemovedNull
+) -> list[Problem]:
+    """Take a null out, and give the other setting the name of what null meant."""
+    holder = _holder(values, path)
+    if holder[path[-1]] is not None:
+        return []
+    place, other = place_of(path, origins), holder.get(action.other)
+    del holder[path[-1]]
+    _cut(origins, path)
+    if other is None:
+        return [Problem(dotted(path), place, f"got null, which is no longer a choice: {action.reason}")]
+    holder[action.other] = action.names.get(other, other)
+    return []
 
 
 def _renamed(action: RenamedChoice, entry: Any) -> Any:
@@ -141,7 +162,7 @@ def _replace_in_space(
 ) -> list[Problem]:
     """The keys of ``search.space`` are dotted paths themselves."""
     problems: list[Problem] = []
-    if isinstance(action, RemovedChoice | RenamedChoice):
+    if isinstance(action, RemovedChoice | RemovedNull | RenamedChoice):
         return problems
     for place in _matches(values, _SPACE, ()):
         space = _holder(values, place)[place[-1]]

@@ -3,7 +3,7 @@
 import pytest
 
 from risjax.config import upgrade
-from risjax.config.deprecated import DEPRECATED, Removed, RemovedChoice, Renamed, RenamedChoice
+from risjax.config.deprecated import DEPRECATED, Removed, RemovedChoice, RemovedNull, Renamed, RenamedChoice
 from risjax.config.errors import ConfigError, setting_paths
 from risjax.config.io import apply_overrides, from_yaml, load_config, to_tree, to_yaml
 from risjax.config.root import Config
@@ -26,7 +26,7 @@ def at(action: Removed, value: object) -> object:
 def test_every_old_path_is_unknown_to_the_schema_and_every_new_one_is_known():
     known = {".".join(path) for path in setting_paths(Config)}
     for name, action in DEPRECATED.items():
-        assert (name in known) == isinstance(action, RemovedChoice | RenamedChoice), name
+        assert (name in known) == isinstance(action, RemovedChoice | RemovedNull | RenamedChoice), name
         assert not isinstance(action, Renamed) or action.to in known, action.to
 
 
@@ -118,9 +118,22 @@ def test_a_removed_codebook_is_refused_in_every_physics():
     assert set(reasons) == {"physics.codebook.kind", "evaluate.sources[0].physics.codebook.kind"}
 
 
-def test_codes_without_a_seed_are_another_codebook():
-    with pytest.raises(ConfigError, match=r"got null, which is no longer a choice: .*random_each_scene"):
-        from_yaml("stages: [train]\nphysics: {codebook: {kind: random, seed: null}}\n")
+@pytest.mark.parametrize(("kind", "now"), [("random", "random_each_scene"), ("dft", "dft"), ("designed", "designed")])
+def test_random_codes_without_a_seed_are_those_of_each_scene(kind, now):
+    codebook = f"{{codebook: {{kind: {kind}, seed: null}}}}"
+    config = from_yaml(
+        f"stages: [train]\nevaluate: {{sources: [{{name: a, physics: {codebook}}}]}}\nphysics: {codebook}\n"
+    )
+    of_source = config.evaluate.sources[0].physics
+    assert of_source is not None
+    for found in (config.physics.codebook, of_source.codebook):
+        assert (found.kind, found.seed) == (now, 0)
+
+
+def test_a_null_seed_alone_is_one_error_with_its_replacement():
+    with pytest.raises(ConfigError, match=r"got null, which is no longer a choice: .*random_each_scene") as error:
+        from_yaml("stages: [train]\nphysics: {codebook: {seed: null}}\n")
+    assert len(error.value.problems) == 1
 
 
 def test_the_old_name_of_the_simulator_of_scenes_is_replaced():
