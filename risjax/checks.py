@@ -85,12 +85,17 @@ def chexified(function: Callable[P, T], compiler_options: Mapping[str, bool | in
     return chexify_compiled(function, compiler_options or {})
 
 
-def wait_for_checks() -> None:
+def wait_for_checks(results: Any = None) -> None:
     """Wait until the assertions of all chexified calls so far have run.
+
+    Args:
+        results: results of the last of these calls, any pytree. They are waited for first, without a limit: chex waits
+            for half an hour only, so that a process that is paused for longer would end with a `TimeoutError`.
 
     Raises:
         AssertionError: the first assertion that failed; the message contains the name of the tree.
     """
+    jax.block_until_ready(results)
     chex.block_until_chexify_assertions_complete()
 
 

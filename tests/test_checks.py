@@ -2,6 +2,7 @@
 
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import pytest
@@ -28,6 +29,16 @@ def test_a_value_that_is_not_finite_raises_and_names_the_tree(checked, value, dt
     drop_checks()
     checked({"good": jnp.ones(2), "bad": jnp.ones(2, dtype), "count": jnp.arange(3)})
     wait_for_checks()
+
+
+def test_results_are_waited_for_before_chex_starts_its_limit(monkeypatch):
+    """chex waits for 30 minutes at most; a process that was stopped meanwhile would end."""
+    calls = []
+    with monkeypatch.context() as patch:
+        patch.setattr(jax, "block_until_ready", lambda results: calls.append(results))
+        patch.setattr(chex, "block_until_chexify_assertions_complete", lambda: calls.append("chex"))
+        wait_for_checks("results")
+    assert calls == ["results", "chex"]
 
 
 def test_a_later_call_is_not_traced_again(checked):

@@ -137,7 +137,7 @@ def _train_epoch(
                 with jax.transfer_guard("disallow"):
                     state, info = trainer.advance(state)
                 pending.append(info)
-            wait_for_checks()
+            wait_for_checks(state)
         except AssertionError as error:  # chex's value assertions
             drop_checks()
             raise NonFiniteTraining(_explain(trainer, before, state, pending, str(error))) from error

@@ -60,7 +60,7 @@ def _epoch(trainer: Trainer, state: TrainState) -> TrainState:
             for _ in interval:
                 state, info = trainer.advance(state)
                 infos.append(info)
-            wait_for_checks()
+            wait_for_checks(state)
         except AssertionError:
             drop_checks()
             break

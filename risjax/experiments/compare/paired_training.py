@@ -53,7 +53,7 @@ class PairedTraining:
 
     def finish(self) -> None:
         """Wait for the assertions of the last steps."""
-        wait_for_checks()
+        wait_for_checks(self.state)
 
     def parameters(self, name: str) -> dict[Any, Any]:
         """The moving average of a training's parameters, as flax has them."""
