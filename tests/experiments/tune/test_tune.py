@@ -3,22 +3,29 @@
 import json
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from risjax.config import SourceConfig
 from risjax.config.errors import ConfigError
 from risjax.config.io import from_yaml
 from risjax.detection.posterior_decision import DecisionSettings
+from risjax.experiments.evaluate import load_scenes
 from risjax.experiments.tune import stage as tune_stage
 from risjax.experiments.tune.network_with_settings import NetworkWithSettings
 from risjax.experiments.tune.stage import tune
 from risjax.experiments.tune.tuned_settings import DECISION, check_tune
+from risjax.keys import Purpose
 from risjax.metrics.bootstrap import Drawn
-from risjax.pipeline import Pipeline
+from risjax.pipeline import HEADS, Pipeline, compiled_pipeline
 from risjax.report import write_report
 from risjax.runs.run_directory import RunDirectory
 from risjax.runs.terminal import Terminal
 from risjax.stages.run import run_stages
+from risjax.train import Trainer
+from risjax.train.settings import make_settings
 from tests.tiny import tiny_config
 
 QUIET = Terminal(quiet=True)
@@ -66,6 +73,22 @@ def test_values_are_compared_on_one_network_and_an_interrupted_stage_resumes(tmp
 
     monkeypatch.setattr(NetworkWithSettings, "estimates", refuse)
     assert json.loads(json.dumps(tune(config, directory, QUIET)["comparisons"])) == found["comparisons"]
+
+
+def test_the_estimates_are_those_of_the_pipeline(tmp_path, monkeypatch):
+    """Without a head, so that nothing is trained; six scenes in batches of four."""
+    config = configured(tmp_path)
+    params = {group: leaves for group, leaves in Trainer(config).init().params.items() if group not in HEADS}
+    scenes = load_scenes(config, SourceConfig(name="tune", scenes=6), purpose=Purpose.SELECTION_SCENES)
+    monkeypatch.setattr(NetworkWithSettings, "_head", lambda *_: {})
+    found = NetworkWithSettings(config, params, scenes, QUIET).estimates(config)
+    programs = compiled_pipeline(config.physics, config.precision, config.model, config.estimator)
+    observation = jax.tree.map(lambda leaf: jnp.asarray(leaf[:4]), scenes.observation)
+    _, effective = programs.covariance(params, observation, make_settings(config).covariance)
+    expected = programs.decide(params, programs.propose(observation, effective))
+    assert found.position.shape[0] == 6
+    np.testing.assert_array_equal(found.active[:4], expected.active)
+    np.testing.assert_allclose(found.position[:4], expected.position, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
